@@ -1,0 +1,211 @@
+//! Apps from the environment and from a file that is reloaded when it changes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::{Apps, Unreachable};
+use crate::app::{App, Target};
+
+/// How often the file is looked at. By time stamp and size: that works on every kind of mount.
+const RELOAD_EVERY: Duration = Duration::from_secs(2);
+
+/// Apps by key.
+#[derive(Clone, Debug)]
+pub struct Array {
+    apps: Arc<ArcSwap<HashMap<String, Arc<App>>>>,
+}
+
+/// Why a file of apps cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is no JSON, or not of apps.
+    #[error("is not a JSON array of apps, nor a soketi config file with appManager.array.apps: {0}")]
+    Parse(#[from] serde_json::Error),
+    /// An app is of no use.
+    #[error("{0}")]
+    App(String),
+}
+
+impl Array {
+    /// Of these apps; the first of two with one key wins.
+    #[must_use]
+    pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
+        Self { apps: Arc::new(ArcSwap::from_pointee(by_key(apps))) }
+    }
+
+    /// Looks at `file` until `shutdown` and takes it over when it changes. A broken file keeps the
+    /// last good apps.
+    pub async fn watch(self, file: PathBuf, always: Vec<App>, shutdown: CancellationToken) {
+        let mut seen = stamp(&file).await;
+        while shutdown.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_some() {
+            let now = stamp(&file).await;
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            let read = tokio::fs::read_to_string(&file).await.map_err(FileError::from);
+            match read.and_then(|text| parse(&text)) {
+                Ok(apps) => {
+                    info!(file = %file.display(), apps = apps.len(), "apps reloaded");
+                    self.apps.store(Arc::new(by_key(always.iter().cloned().chain(apps))));
+                }
+                Err(error) => {
+                    error!(file = %file.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
+                }
+            }
+        }
+    }
+}
+
+impl Apps for Array {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        Ok(self.apps.load().get(key).cloned())
+    }
+}
+
+/// Reads a file of apps.
+pub fn read(file: &Path) -> Result<Vec<App>, FileError> {
+    parse(&std::fs::read_to_string(file)?)
+}
+
+/// Says what is wrong with an app's webhooks, if anything.
+///
+/// # Errors
+/// The webhook's place and what it lacks.
+pub fn check(app: &App) -> Result<(), String> {
+    for (n, webhook) in app.webhooks.iter().enumerate() {
+        let place = || format!("webhook {n} of app {:?}", app.id);
+        match &webhook.target {
+            Target::Missing => return Err(format!("{} has neither url nor lambda_function", place())),
+            Target::Http(url) => {
+                if let Err(reason) = url::Url::parse(url.trim()) {
+                    return Err(format!("{}: its url is no URL: {reason}", place()));
+                }
+            }
+            Target::Lambda(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<Vec<App>, FileError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum File {
+        Apps(Vec<serde_json::Value>),
+        Config {
+            #[serde(rename = "appManager")]
+            manager: Manager,
+        },
+        Flat {
+            #[serde(rename = "appManager.array.apps")]
+            apps: Vec<serde_json::Value>,
+        },
+    }
+    #[derive(Deserialize)]
+    struct Manager {
+        array: Listed,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        apps: Vec<serde_json::Value>,
+    }
+    // First as JSON at all, so that a slip of the pen is told with its line and column.
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    let apps = match serde_json::from_value(value)? {
+        File::Apps(apps) | File::Flat { apps } => apps,
+        File::Config { manager } => manager.array.apps,
+    };
+    apps.into_iter()
+        .enumerate()
+        .map(|(n, app)| {
+            let app: App = serde_json::from_value(app)
+                .map_err(|error| FileError::App(format!("app {n} of the file: {error}")))?;
+            check(&app).map_err(FileError::App)?;
+            Ok(app)
+        })
+        .collect()
+}
+
+fn by_key(apps: impl IntoIterator<Item = App>) -> HashMap<String, Arc<App>> {
+    let mut map = HashMap::new();
+    for app in apps {
+        map.entry(app.key.clone()).or_insert_with(|| Arc::new(app));
+    }
+    map
+}
+
+async fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = tokio::fs::metadata(file).await.ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &str = r#"{"id":"a","key":"k","secret":"s","webhooks":[{"url":"http://h/"}]}"#;
+
+    #[test]
+    fn a_file_is_a_list_of_apps_or_a_soketi_config() {
+        for text in [
+            format!("[{APP}]"),
+            format!(r#"{{"debug":true,"appManager":{{"driver":"array","array":{{"apps":[{APP}]}}}}}}"#),
+            format!(r#"{{"appManager.array.apps":[{APP}]}}"#),
+        ] {
+            assert_eq!(parse(&text).unwrap()[0].key, "k", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_says_what_is_wrong() {
+        for (text, says) in [
+            ("[", "line 1"),
+            ("{}", "not a JSON array of apps"),
+            (r#"[{"id":"a","key":"k"}]"#, "missing field `secret`"),
+            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{}]}]"#, "neither url nor lambda_function"),
+            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{"url":"h"}]}]"#, "no URL"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_taken_over_and_a_broken_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, "[]").unwrap();
+        tokio::time::pause();
+        let array = Array::new([]);
+        let shutdown = CancellationToken::new();
+        let watch = tokio::spawn(array.clone().watch(file.clone(), Vec::new(), shutdown.clone()));
+        let settle = async || {
+            tokio::time::sleep(RELOAD_EVERY * 2).await;
+            // File access runs on threads that the paused clock does not wait for.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        };
+        settle().await;
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        while array.find_by_key("k").await.unwrap().is_none() {
+            settle().await;
+        }
+        std::fs::write(&file, "[broken").unwrap();
+        for _ in 0..10 {
+            settle().await;
+        }
+        assert!(array.find_by_key("k").await.unwrap().is_some());
+        shutdown.cancel();
+        watch.await.unwrap();
+    }
+}

@@ -1,0 +1,14 @@
+//! hookferry takes webhook jobs off an Amazon SQS FIFO queue and delivers each by HTTP: in order per
+//! message group, at least once, losing none.
+pub mod app;
+pub mod apps;
+pub mod job;
+pub mod lane;
+pub mod ledger;
+pub mod ops;
+pub mod plan;
+pub mod policy;
+pub mod queue;
+pub mod random;
+pub mod transport;
+pub mod worker;

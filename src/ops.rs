@@ -1,0 +1,5 @@
+//! What operators see of a running worker.
+
+pub mod health;
+pub mod metrics;
+pub mod server;

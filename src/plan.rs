@@ -1,0 +1,332 @@
+//! What a job comes to: for each of the app's webhooks, the exact body, headers and signature.
+//!
+//! Pure: a job and an app go in, deliveries come out. A body is either the payload's own bytes or
+//! pieces of them; nothing here parses a value only to print it again.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::app::{App, Filter, Target, Webhook};
+use crate::job::{Job, sign};
+
+/// One thing to send: a job's events for one webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The webhook's place in the app's list.
+    pub webhook: usize,
+    /// Where it goes.
+    pub target: Target,
+    /// The body to post, JSON.
+    pub body: Bytes,
+    /// The headers in order; a later one replaces an earlier one of the same name.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The payload is signed but is no list of events.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload is not a list of events: {0}")]
+pub struct Error(#[from] serde_json::Error);
+
+/// What every delivery names itself with.
+pub const USER_AGENT: &str = concat!("hookferry/", env!("CARGO_PKG_VERSION"));
+
+/// The header that is the same on every attempt, for receivers that drop duplicates.
+pub const ID_HEADER: &str = "X-Hookferry-Id";
+/// The header that counts the attempts, from 1.
+pub const ATTEMPT_HEADER: &str = "X-Hookferry-Attempt";
+
+/// Headers that a webhook's own cannot replace, lower case.
+const RESERVED: [&str; 8] = [
+    "x-pusher-key",
+    "x-pusher-signature",
+    "x-hookferry-id",
+    "x-hookferry-attempt",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+];
+
+/// Works out what is to be sent, in the app's order of webhooks; empty if nothing is.
+///
+/// The job's signature has to have been verified. `id` is the first half of `X-Hookferry-Id`: the
+/// SQS message id.
+pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
+    let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
+    let views = payload
+        .events
+        .iter()
+        .map(|event| serde_json::from_str::<Event>(event.get()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut deliveries = Vec::with_capacity(app.webhooks.len());
+    for (index, webhook) in app.webhooks.iter().enumerate() {
+        let kept: Vec<&RawValue> = payload
+            .events
+            .iter()
+            .zip(&views)
+            .filter(|(_, event)| wants(webhook, event))
+            .map(|(raw, _)| *raw)
+            .collect();
+        if kept.is_empty() {
+            continue;
+        }
+        let (body, signature) = if kept.len() == views.len() {
+            (job.payload.clone(), job.signature.clone())
+        } else {
+            let body = part(payload.time_ms, &kept);
+            let signature = sign(&app.secret, [body.as_ref()]);
+            (body, signature)
+        };
+        deliveries.push(Delivery {
+            webhook: index,
+            target: webhook.target.clone(),
+            body,
+            headers: headers(webhook, &app.key, signature, format!("{id}.{index}")),
+        });
+    }
+    Ok(deliveries)
+}
+
+fn wants(webhook: &Webhook, event: &Event) -> bool {
+    let named = webhook
+        .event_types
+        .as_ref()
+        .is_none_or(|types| types.iter().any(|name| name.as_bytes() == event.name));
+    named && passes(&webhook.filter, &event.channel)
+}
+
+fn passes(filter: &Filter, channel: &[u8]) -> bool {
+    let starts = filter.channel_name_starts_with.as_deref().unwrap_or_default();
+    let ends = filter.channel_name_ends_with.as_deref().unwrap_or_default();
+    channel.starts_with(starts.as_bytes()) && channel.ends_with(ends.as_bytes())
+}
+
+fn part(time_ms: Option<&RawValue>, events: &[&RawValue]) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(b'{');
+    if let Some(time_ms) = time_ms {
+        body.put_slice(b"\"time_ms\":");
+        body.put_slice(time_ms.get().as_bytes());
+        body.put_u8(b',');
+    }
+    body.put_slice(b"\"events\":[");
+    for (n, event) in events.iter().enumerate() {
+        if n > 0 {
+            body.put_u8(b',');
+        }
+        body.put_slice(event.get().as_bytes());
+    }
+    body.put_slice(b"]}");
+    body.freeze()
+}
+
+fn headers(webhook: &Webhook, key: &str, signature: String, id: String) -> Vec<(String, String)> {
+    let mut headers = vec![
+        ("Accept".to_owned(), "application/json".to_owned()),
+        ("Content-Type".to_owned(), "application/json".to_owned()),
+        ("User-Agent".to_owned(), USER_AGENT.to_owned()),
+    ];
+    let own = webhook
+        .headers
+        .iter()
+        .filter(|(name, _)| !RESERVED.iter().any(|reserved| name.trim().eq_ignore_ascii_case(reserved)));
+    headers.extend(own.cloned());
+    headers.push(("X-Pusher-Key".to_owned(), key.to_owned()));
+    headers.push(("X-Pusher-Signature".to_owned(), signature));
+    headers.push((ID_HEADER.to_owned(), id));
+    headers
+}
+
+/// The payload's outline, its parts still raw.
+struct Payload<'a> {
+    time_ms: Option<&'a RawValue>,
+    events: Vec<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Payload<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PayloadVisitor)
+    }
+}
+
+struct PayloadVisitor;
+
+impl<'de> Visitor<'de> for PayloadVisitor {
+    type Value = Payload<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object with `events`")
+    }
+
+    // By hand, because a repeated key is an error to a derived one; to JavaScript the last wins.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload<'de>, A::Error> {
+        let mut time_ms = None;
+        let mut events = None;
+        while let Some(Key(key)) = map.next_key()? {
+            match key.as_slice() {
+                b"time_ms" => time_ms = Some(map.next_value()?),
+                b"events" => events = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let events = events.ok_or_else(|| serde::de::Error::missing_field("events"))?;
+        Ok(Payload { time_ms, events })
+    }
+}
+
+/// What filtering looks at. A name or channel that is missing or no string is empty.
+#[derive(Default)]
+struct Event {
+    name: Vec<u8>,
+    channel: Vec<u8>,
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EventVisitor)
+    }
+}
+
+struct EventVisitor;
+
+impl<'de> Visitor<'de> for EventVisitor {
+    type Value = Event;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
+        let mut event = Event::default();
+        while let Some(Key(key)) = map.next_key()? {
+            match key.as_slice() {
+                b"name" => event.name = string_bytes(map.next_value()?),
+                b"channel" => event.channel = string_bytes(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(event)
+    }
+}
+
+fn string_bytes(value: &RawValue) -> Vec<u8> {
+    serde_json::from_str::<Key>(value.get()).map(|Key(bytes)| bytes).unwrap_or_default()
+}
+
+/// A JSON string as bytes. Not as `str`: JavaScript may write a lone surrogate, which no `str` holds.
+struct Key(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Key;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
+                Ok(Key(bytes.to_vec()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+                Ok(Key(text.as_bytes().to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    fn app(webhooks: &str) -> App {
+        serde_json::from_str(&format!(
+            r#"{{"id":"app-id","key":"app-key","secret":"app-secret","webhooks":{webhooks}}}"#
+        ))
+        .unwrap()
+    }
+
+    fn job(payload: &str) -> Job {
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let signature = sign(&SecretString::from("app-secret"), [payload.as_ref()]);
+        Job { app_key: "app-key".into(), app_id: "app-id".into(), payload, signature }
+    }
+
+    fn header<'a>(delivery: &'a Delivery, name: &str) -> Vec<&'a str> {
+        delivery
+            .headers
+            .iter()
+            .filter(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    const TWO: &str = r#"{"time_ms":1.70e3, "events":[ {"name":"client_event","channel":"a","data":"\ud83d"} ,{"channel":"private-b","name":"member_added","n":1.0}]}"#;
+
+    #[test]
+    fn all_events_left_means_the_payloads_own_bytes_and_signature() {
+        let job = job(TWO);
+        let plan = plan(&job, &app(r#"[{"url":"http://h/","event_types":["client_event","member_added"]}]"#), "m").unwrap();
+        assert_eq!(plan[0].body, job.payload);
+        assert_eq!(header(&plan[0], "x-pusher-signature"), [job.signature.as_str()]);
+        assert_eq!(header(&plan[0], ID_HEADER), ["m.0"]);
+    }
+
+    #[test]
+    fn some_events_left_means_their_own_bytes_signed_anew() {
+        let plan = plan(&job(TWO), &app(r#"[{"url":"u","event_types":["member_added"]},{"url":"v","event_types":["client_event"]}]"#), "m").unwrap();
+        assert_eq!(plan[0].body, r#"{"time_ms":1.70e3,"events":[{"channel":"private-b","name":"member_added","n":1.0}]}"#);
+        assert_eq!(plan[1].body, r#"{"time_ms":1.70e3,"events":[{"name":"client_event","channel":"a","data":"\ud83d"}]}"#);
+        let signed = sign(&SecretString::from("app-secret"), [plan[0].body.as_ref()]);
+        assert_eq!(header(&plan[0], "x-pusher-signature"), [signed.as_str()]);
+        assert_eq!(plan[1].webhook, 1);
+    }
+
+    #[test]
+    fn none_left_means_nothing_to_send() {
+        assert!(plan(&job(TWO), &app(r#"[{"url":"u","event_types":["cache_miss"]}]"#), "m").unwrap().is_empty());
+        assert!(plan(&job(r#"{"events":[]}"#), &app(r#"[{"url":"u"}]"#), "m").unwrap().is_empty());
+    }
+
+    #[test]
+    fn channel_filters_are_byte_exact_and_both_have_to_pass() {
+        let keeps = |filter: &str, channel: &str| {
+            let payload = format!(r#"{{"time_ms":1,"events":[{{"name":"client_event","channel":{channel}}}]}}"#);
+            !plan(&job(&payload), &app(&format!(r#"[{{"url":"u","event_types":["client_event"],"filter":{filter}}}]"#)), "m").unwrap().is_empty()
+        };
+        assert!(keeps(r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"-é"}"#, r#""private-\u00e9-é""#));
+        assert!(!keeps(r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"x"}"#, r#""private-y""#));
+        assert!(keeps(r#"{"channel_name_starts_with":"a"}"#, r#""a\ud800""#));
+        assert!(keeps("null", r#""\udc00""#));
+    }
+
+    #[test]
+    fn a_repeated_key_counts_as_in_javascript_the_last_time() {
+        let payload = r#"{"time_ms":1,"events":[{"name":"x","name":"client_event","channel":"a"}]}"#;
+        assert_eq!(plan(&job(payload), &app(r#"[{"url":"u","event_types":["client_event"]}]"#), "m").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn own_headers_replace_the_general_ones_but_never_the_reserved() {
+        let webhooks = r#"[{"url":"u","headers":{"accept":"text/plain","X-Own":5,"x-pusher-KEY":"forged","Host":"h","x-hookferry-id":"f","Content-Length":"1"}}]"#;
+        let plan = plan(&job(TWO), &app(webhooks), "m").unwrap();
+        assert_eq!(header(&plan[0], "accept"), ["application/json", "text/plain"]);
+        assert_eq!(header(&plan[0], "x-own"), ["5"]);
+        assert_eq!(header(&plan[0], "x-pusher-key"), ["app-key"]);
+        assert_eq!(header(&plan[0], ID_HEADER), ["m.0"]);
+        assert!(header(&plan[0], "host").is_empty() && header(&plan[0], "content-length").is_empty());
+    }
+
+    #[test]
+    fn a_payload_that_is_no_list_of_events_is_refused() {
+        for payload in ["[]", "{}", r#"{"events":{}}"#, r#"{"events":[1]}"#, "null"] {
+            assert!(plan(&job(payload), &app("[]"), "m").is_err(), "{payload}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What follows from an attempt: outcome → disposition, in one pure function, and the backoff.
+//!
+//! No clock, no randomness and no I/O of its own: the age of the job and a random number are
+//! arguments. The [`Breaker`] beside it remembers which destinations have been failing.
+
+mod breaker;
+mod reason;
+
+use std::time::Duration;
+
+pub use breaker::{Breaker, Gate};
+pub use reason::Reason;
+
+/// No backoff is shorter: SQS counts visibility in whole seconds, and 0 would be "at once".
+pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
+
+/// What one attempt at one webhook came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination took it.
+    Delivered,
+    /// It may work later.
+    Transient {
+        /// What went wrong.
+        reason: Reason,
+        /// How long the destination asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It will never work.
+    Permanent(Reason),
+}
+
+impl Outcome {
+    /// A failure that may pass, with no wish of the destination's about when.
+    #[must_use]
+    pub fn transient(reason: Reason) -> Self {
+        Self::Transient { reason, retry_after: None }
+    }
+}
+
+/// What is done with a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Every webhook has it: delete.
+    Done,
+    /// Hide it and what is left of its lane, and let SQS bring it back.
+    Retry {
+        /// For how long, in whole seconds.
+        backoff: Duration,
+        /// What went wrong first.
+        reason: Reason,
+    },
+    /// Give it up: dead-letter it, then delete it.
+    DeadLetter(Reason),
+}
+
+/// How retrying goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// A job older than this is given up after a failed attempt.
+    pub window: Duration,
+    /// The first backoff's upper end, doubled with each attempt.
+    pub base: Duration,
+    /// The upper end of every backoff, `Retry-After` included.
+    pub cap: Duration,
+}
+
+/// Decides what becomes of a job after an attempt at its webhooks.
+///
+/// `attempts` counts this one too; `age` is how long ago the job was sent; `random` lies in 0..1.
+#[must_use]
+pub fn decide(
+    outcomes: &[Outcome],
+    attempts: u32,
+    age: Duration,
+    retry: &Retry,
+    random: f64,
+) -> Disposition {
+    let mut failed: Option<&Reason> = None;
+    let mut transient: Option<&Reason> = None;
+    let mut wanted = Duration::ZERO;
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Delivered => {}
+            Outcome::Transient { reason, retry_after } => {
+                failed = failed.or(Some(reason));
+                transient = transient.or(Some(reason));
+                wanted = wanted.max(retry_after.unwrap_or_default());
+            }
+            Outcome::Permanent(reason) => failed = failed.or(Some(reason)),
+        }
+    }
+    match (failed, transient) {
+        (None, _) => Disposition::Done,
+        (Some(_), Some(reason)) if age <= retry.window => Disposition::Retry {
+            backoff: backoff(attempts, wanted, retry, random),
+            reason: reason.clone(),
+        },
+        (Some(reason), _) => Disposition::DeadLetter(reason.clone()),
+    }
+}
+
+/// Full jitter over min(cap, base·2^(n−1)), at least a second, raised to what the destination asked
+/// for (up to the cap), in whole seconds.
+#[must_use]
+pub fn backoff(attempts: u32, retry_after: Duration, retry: &Retry, random: f64) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+    let top = retry.base.saturating_mul(doubled).min(retry.cap);
+    let jittered = top.mul_f64(random.clamp(0.0, 1.0));
+    let wanted = retry_after.min(retry.cap);
+    whole_seconds(jittered.max(wanted).max(MIN_BACKOFF))
+}
+
+/// Rounds up to whole seconds, as SQS counts them.
+#[must_use]
+pub fn whole_seconds(duration: Duration) -> Duration {
+    let up = u64::from(duration.subsec_nanos() > 0);
+    Duration::from_secs(duration.as_secs().saturating_add(up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RETRY: Retry = Retry {
+        window: Duration::from_secs(300),
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(60),
+    };
+    const YOUNG: Duration = Duration::from_secs(300);
+    const OLD: Duration = Duration::from_millis(300_001);
+
+    fn failed() -> Outcome {
+        Outcome::transient(Reason::Status(500))
+    }
+
+    #[test]
+    fn a_job_is_done_when_every_webhook_has_it() {
+        assert_eq!(decide(&[], 1, OLD, &RETRY, 0.5), Disposition::Done);
+        assert_eq!(
+            decide(&[Outcome::Delivered, Outcome::Delivered], 1, OLD, &RETRY, 0.5),
+            Disposition::Done
+        );
+    }
+
+    #[test]
+    fn a_transient_failure_is_retried_inside_the_window_and_given_up_past_it() {
+        let outcomes = [Outcome::Delivered, failed()];
+        assert!(matches!(decide(&outcomes, 3, YOUNG, &RETRY, 0.5), Disposition::Retry { .. }));
+        assert_eq!(
+            decide(&outcomes, 1, OLD, &RETRY, 0.5),
+            Disposition::DeadLetter(Reason::Status(500))
+        );
+    }
+
+    #[test]
+    fn a_permanent_failure_waits_for_the_transient_ones_beside_it() {
+        let gone = Outcome::Permanent(Reason::Gone);
+        assert_eq!(
+            decide(&[Outcome::Delivered, gone.clone()], 1, YOUNG, &RETRY, 0.5),
+            Disposition::DeadLetter(Reason::Gone)
+        );
+        assert!(matches!(
+            decide(&[gone, failed()], 1, YOUNG, &RETRY, 0.5),
+            Disposition::Retry { reason: Reason::Status(500), .. }
+        ));
+    }
+
+    #[test]
+    fn retry_after_raises_the_backoff_up_to_the_cap() {
+        let asks = |secs| backoff(1, Duration::from_secs(secs), &RETRY, 0.0);
+        assert_eq!(asks(0), MIN_BACKOFF);
+        assert_eq!(asks(7), Duration::from_secs(7));
+        assert_eq!(asks(86_400), RETRY.cap);
+    }
+
+    proptest! {
+        #[test]
+        fn a_backoff_is_whole_seconds_between_one_and_the_cap(
+            attempts in any::<u32>(), asked in any::<u32>(), random in 0.0..1.0_f64,
+        ) {
+            let b = backoff(attempts, Duration::from_secs(asked.into()), &RETRY, random);
+            prop_assert!(b >= MIN_BACKOFF && b <= RETRY.cap && b.subsec_nanos() == 0);
+        }
+    }
+}

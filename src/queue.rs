@@ -1,0 +1,167 @@
+//! The port to the queue: what the worker asks of an SQS FIFO queue, and what it may rely on.
+//!
+//! The contract of an implementation:
+//! - [`Queue::receive`] hands over messages of one group in order, and none of a group of which an
+//!   earlier message is hidden. A call is never cancelled by the worker outside a forced exit.
+//! - [`Queue::delete`] and [`Queue::change_visibility`] take at most ten entries and answer for each
+//!   one, in order. An entry whose receipt has expired is [`Entry::Late`], never settled.
+//! - [`Queue::dead_letter`] returns `Ok` only when the dead-letter queue has confirmed the message.
+//! - Every call ends by itself within a deadline of the implementation's own.
+
+pub mod sqs;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The most entries that SQS takes or gives in one call.
+pub const MAX_BATCH: usize = 10;
+
+/// The longest visibility timeout, counted from the receive.
+pub const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
+
+/// An SQS message id; the same on every redelivery.
+pub type MessageId = Arc<str>;
+
+/// The right to settle one received message. Not `Clone`, and never printed.
+pub struct Receipt(String);
+
+impl Receipt {
+    /// Wraps a receipt handle.
+    #[must_use]
+    pub fn new(handle: String) -> Self {
+        Self(handle)
+    }
+
+    /// The handle, for the queue's own calls only.
+    #[must_use]
+    pub fn handle(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipt(…)")
+    }
+}
+
+/// One received message.
+#[derive(Debug)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// The right to settle it.
+    pub receipt: Receipt,
+    /// Its message group.
+    pub group: Arc<str>,
+    /// Its body, UTF-8.
+    pub body: Bytes,
+    /// How often it has been received, this time included.
+    pub receive_count: u32,
+    /// How long before this receive it was sent.
+    pub age: Duration,
+    /// Where a redrive put it back: what of it is left to do.
+    pub redriven: Option<Redriven>,
+}
+
+/// What `hookferry dlq redrive` says of a message that it put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redriven {
+    /// The id under which receivers know the job.
+    pub source: MessageId,
+    /// The webhooks that still have to have it; all of them if empty.
+    pub undelivered: Vec<usize>,
+}
+
+/// A job that is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The source message's id: deduplication id and attribute.
+    pub id: MessageId,
+    /// Its group.
+    pub group: Arc<str>,
+    /// Its body, unchanged.
+    pub body: Bytes,
+    /// A short stable word.
+    pub reason: &'static str,
+    /// At most 256 characters, nothing secret.
+    pub detail: String,
+    /// Attempts that are known of.
+    pub attempts: u32,
+    /// The webhooks that do not have it; empty where that is not known: all.
+    pub undelivered: Vec<usize>,
+}
+
+/// What became of one entry of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// SQS did it.
+    Settled,
+    /// The receipt is no longer valid: the message is someone else's by now, or will be.
+    Late,
+    /// SQS could not do it.
+    Failed,
+}
+
+/// Names one logical receive, so that a lost response can be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptId(pub String);
+
+/// Why a receive failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveError {
+    /// No HTTP response came back: messages may have been handed over.
+    #[error("no response from the queue: {0}")]
+    NoResponse(String),
+    /// Too many requests.
+    #[error("the queue throttles: {0}")]
+    Throttled(String),
+    /// The credentials are missing, wrong or do not suffice.
+    #[error("access to the queue is denied: {0}")]
+    Denied(String),
+    /// There is no such queue.
+    #[error("the queue does not exist: {0}")]
+    Missing(String),
+    /// Any other answer of the service.
+    #[error("the queue answered with an error: {0}")]
+    Service(String),
+}
+
+/// Why a call that settles messages failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No dead-letter queue is known.
+    #[error("there is no dead-letter queue")]
+    NoDeadLetterQueue,
+    /// The call failed; it may have taken effect all the same.
+    #[error("{0}")]
+    Call(String),
+}
+
+/// An SQS FIFO queue.
+pub trait Queue: Send + Sync + 'static {
+    /// Receives up to `max` messages (1 to 10), waiting for the first as long as is configured.
+    fn receive(
+        &self,
+        max: usize,
+        attempt: &AttemptId,
+    ) -> impl Future<Output = Result<Vec<Message>, ReceiveError>> + Send;
+
+    /// Deletes up to ten messages.
+    fn delete(
+        &self,
+        receipts: &[&Receipt],
+    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+
+    /// Sets how long up to ten messages stay hidden from now, in whole seconds; 0 releases.
+    fn change_visibility(
+        &self,
+        changes: &[(&Receipt, Duration)],
+    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+
+    /// Sends one message to the dead-letter queue.
+    fn dead_letter(&self, letter: &DeadLetter) -> impl Future<Output = Result<(), Error>> + Send;
+}

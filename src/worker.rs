@@ -1,0 +1,281 @@
+//! The worker: pollers that receive, lanes that deliver, acknowledgements, and the drain.
+//!
+//! Invariants:
+//! - a poll asks only for what there is room for, so memory is bounded by configuration;
+//! - a receive in progress is never cancelled (SQS may already have handed messages over), unless
+//!   the grace of a shutdown runs out;
+//! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
+
+pub mod acknowledge;
+pub mod permits;
+mod poll;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::apps::Apps;
+use crate::lane::{Held, Lane, Rules, Shared};
+use crate::ledger::Ledger;
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::policy::Breaker;
+use crate::queue::{Message, Queue, ReceiveError};
+use crate::random::Random;
+use crate::transport::Transport;
+use acknowledge::Acknowledgements;
+use permits::{Permits, Reserved};
+use poll::{Poll, Polled, Pollers};
+
+/// At the end of the grace this much is kept back for the last deletes.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Bounds of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages in memory at once.
+    pub max_in_flight: usize,
+    /// Bytes of message bodies in memory, beyond which no poll starts.
+    pub max_bytes: usize,
+    /// Messages a receive asks for, 1 to 10.
+    pub batch: usize,
+    /// A pause before every poll.
+    pub pause: Duration,
+    /// The time from the shutdown signal to the end.
+    pub grace: Duration,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts<Q, T, A> {
+    /// The queue.
+    pub queue: Q,
+    /// The destinations.
+    pub transport: T,
+    /// The app source.
+    pub apps: A,
+    /// Chance.
+    pub random: Random,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the health endpoints tell.
+    pub health: Arc<Health>,
+}
+
+/// A worker on one queue.
+#[derive(Debug)]
+pub struct Worker<Q, T, A> {
+    shared: Arc<Shared<Q, T, A>>,
+    permits: Permits,
+    bounds: Bounds,
+    health: Arc<Health>,
+}
+
+impl<Q, T, A> AsRef<Q> for Shared<Q, T, A> {
+    fn as_ref(&self) -> &Q {
+        &self.queue
+    }
+}
+
+impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
+    /// A worker that runs until `shutdown` is cancelled.
+    pub fn new(
+        parts: Parts<Q, T, A>,
+        rules: Rules,
+        bounds: Bounds,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let shared = Shared {
+            queue: parts.queue,
+            transport: parts.transport,
+            apps: parts.apps,
+            rules,
+            ledger: Arc::new(Ledger::default()),
+            breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
+            random: parts.random,
+            metrics: parts.metrics,
+            shutdown,
+        };
+        Self {
+            shared: Arc::new(shared),
+            permits: Permits::new(bounds.max_in_flight, bounds.max_bytes),
+            bounds,
+            health: parts.health,
+        }
+    }
+
+    /// Receives and delivers until shutdown, then drains within the grace.
+    pub async fn run(self) {
+        let (acknowledgements, serve) = acknowledge::start::<Q, Shared<Q, T, A>>(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.shared.metrics),
+            self.bounds.max_in_flight,
+        );
+        let serve = tokio::spawn(serve);
+        self.receive_and_deliver(acknowledgements).await;
+        // Every sender is gone with the lanes: what remains is flushed and answered.
+        match timeout(FLUSH, serve).await {
+            Ok(Ok(())) => info!("drained"),
+            Ok(Err(failure)) => error!(%failure, "the acknowledging task failed"),
+            Err(_) => error!("the last deletes were not answered in time; those jobs will come back"),
+        }
+    }
+
+    async fn receive_and_deliver(&self, acknowledgements: Acknowledgements) {
+        let shutdown = self.shared.shutdown.clone();
+        let mut pollers = Pollers::new(self.bounds.batch);
+        let mut polls: JoinSet<Polled> = JoinSet::new();
+        let mut lanes: JoinSet<()> = JoinSet::new();
+        let mut end: Option<Instant> = None;
+        loop {
+            if end.is_none() {
+                while polls.len() < pollers.target() {
+                    polls.spawn(self.poll(Poll::fresh(self.bounds.pause)));
+                }
+            } else if polls.is_empty() && lanes.is_empty() {
+                return;
+            }
+            tokio::select! {
+                Some(polled) = polls.join_next(), if !polls.is_empty() => {
+                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
+                        && end.is_none()
+                    {
+                        polls.spawn(self.poll(again));
+                    }
+                }
+                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+                () = shutdown.cancelled(), if end.is_none() => {
+                    info!(lanes = lanes.len(), "draining");
+                    self.health.draining();
+                    end = Some(Instant::now() + self.bounds.grace.saturating_sub(FLUSH + FLUSH));
+                }
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                    error!(lanes = lanes.len(), polls = polls.len(),
+                        "the grace has run out; what is unfinished will come back (raise SHUTDOWN_GRACE_SECONDS)");
+                    polls.shutdown().await;
+                    lanes.shutdown().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes one poll's result; gives the poll to be made in its stead where the same has to go on.
+    fn polled(
+        &self,
+        polled: Result<Polled, JoinError>,
+        pollers: &mut Pollers,
+        lanes: &mut JoinSet<()>,
+        acknowledgements: &Acknowledgements,
+    ) -> Option<Poll> {
+        match polled {
+            Ok(Polled::Stopped) => None,
+            Ok(Polled::Received { messages, reserved, at }) => {
+                self.health.received();
+                self.shared.metrics.received(messages.len());
+                pollers.received(messages.len(), reserved.count());
+                for lane in self.lanes(messages, reserved, at, acknowledgements) {
+                    lanes.spawn(lane.run());
+                }
+                self.measure();
+                None
+            }
+            Ok(Polled::Failed { error, reserved, attempt }) => {
+                self.health.receive_failed(&error);
+                self.shared.metrics.receive_failed(&error);
+                let wait = pollers.failed(&error, self.shared.random.fraction());
+                error!(%error, retry_in_ms = wait.as_millis(), "{}", remedy(&error));
+                Some(Poll::after(wait, &error, attempt, reserved))
+            }
+            Err(failure) => {
+                error!(%failure, "a poller failed; another takes its place");
+                None
+            }
+        }
+    }
+
+    /// Sorts messages into lanes, one a group, in the order in which they came.
+    fn lanes(
+        &self,
+        messages: Vec<Message>,
+        mut reserved: Reserved,
+        at: Instant,
+        acknowledgements: &Acknowledgements,
+    ) -> Vec<Lane<Q, T, A>> {
+        let mut groups: Vec<VecDeque<Held>> = Vec::new();
+        let mut refused: Vec<Arc<str>> = Vec::new();
+        for message in messages {
+            let Some(claim) = self.shared.ledger.claim(&message.id) else {
+                // Another copy is being worked under a lost lease. This one, and what follows it in
+                // its group, is left alone: it comes back when its visibility timeout ends.
+                self.shared.metrics.abandoned.inc();
+                refused.push(message.group);
+                continue;
+            };
+            if refused.contains(&message.group) {
+                self.shared.metrics.abandoned.inc();
+                continue;
+            }
+            let permit = self.permits.take(&mut reserved, message.body.len());
+            let held = Held { message, claim, permit };
+            let same = |lane: &&mut VecDeque<Held>| {
+                lane.front().is_some_and(|first| first.message.group == held.message.group)
+            };
+            match groups.iter_mut().find(same) {
+                Some(lane) => lane.push_back(held),
+                None => groups.push(VecDeque::from([held])),
+            }
+        }
+        let lane = |jobs| {
+            Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, at)
+        };
+        groups.into_iter().map(lane).collect()
+    }
+
+    fn lane_ended(&self, ended: Result<(), JoinError>) {
+        self.health.progressed();
+        self.measure();
+        if let Err(failure) = ended
+            && failure.is_panic()
+        {
+            error!(%failure, "a lane failed; its jobs will come back");
+        }
+    }
+
+    fn measure(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.in_flight.set(i64::try_from(self.permits.taken()).unwrap_or(i64::MAX));
+        metrics.blocked.set(i64::try_from(self.shared.ledger.waiting()).unwrap_or(i64::MAX));
+    }
+
+    fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
+        let (shared, permits, batch) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds.batch);
+        async move { poll.run(&shared, &permits, batch).await }
+    }
+}
+
+/// What an operator can do about a failing receive.
+fn remedy(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::NoResponse(_) => {
+            "cannot reach the queue; still trying (check QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network)"
+        }
+        ReceiveError::Throttled(_) => "the queue throttles; polling less",
+        ReceiveError::Denied(_) => {
+            "no access to the queue; still trying (the credentials need sqs:ReceiveMessage, \
+             sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it)"
+        }
+        ReceiveError::Missing(_) => {
+            "no such queue; still trying (check QUEUE_SQS_URL and QUEUE_SQS_REGION)"
+        }
+        ReceiveError::Service(_) => "the queue answered with an error; still trying",
+    }
+}
+
+#[cfg(test)]
+mod tests;
