@@ -1,1 +1,5 @@
-//! The local queue.
+//! The whole system on one machine: a local SQS-compatible FIFO queue and a receiver.
+
+pub mod fifo;
+pub mod protocol;
+pub mod server;

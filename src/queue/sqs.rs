@@ -1,1 +1,406 @@
-//! SQS.
+//! The adapter to Amazon SQS.
+//!
+//! Two clients share one HTTP client and one identity cache. The receiving one never retries by
+//! itself: a retry would hand a lost response's messages to nobody, where the worker asks for them
+//! again by their attempt id. The settling one retries twice, within the lease.
+//!
+//! The SDK sends to the region's endpoint whatever the host of the queue URL; so an endpoint that is
+//! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
+
+mod error;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeName,
+    QueueAttributeName, SendMessageBatchRequestEntry,
+};
+use bytes::Bytes;
+
+use super::{
+    AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, ReceiveError, Receipt, Redriven,
+};
+use crate::producer::Enqueue;
+
+/// What a receive may take beyond its wait.
+const RECEIVE_SLACK: Duration = Duration::from_secs(2);
+/// How long a look at the queue's attributes may take.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to reach a queue.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// The queue's URL.
+    pub url: String,
+    /// The AWS region.
+    pub region: String,
+    /// Another endpoint than the region's.
+    pub endpoint: Option<String>,
+    /// Other credentials than the default chain's.
+    pub credentials: Option<Credentials>,
+}
+
+/// A way to an SQS queue, not yet known to exist.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    sdk: SdkConfig,
+    url: String,
+}
+
+/// What the queue says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its visibility timeout.
+    pub visibility: Duration,
+    /// Its RedrivePolicy's target, as a URL beside its own.
+    pub dead_letter_url: Option<String>,
+    /// Its RedrivePolicy's `maxReceiveCount`.
+    pub max_receive_count: Option<u32>,
+}
+
+/// How a queue is used.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// How long a receive waits for the first message.
+    pub wait: Duration,
+    /// The visibility timeout to ask for; the queue's own if absent.
+    pub visibility: Option<Duration>,
+    /// How long a settling call may take, all attempts of it.
+    pub settle_timeout: Duration,
+    /// Where jobs go that are given up.
+    pub dead_letter_url: Option<String>,
+}
+
+/// An SQS queue.
+#[derive(Debug)]
+pub struct Sqs {
+    receive: Client,
+    settle: Client,
+    url: String,
+    usage: Usage,
+}
+
+impl Connection {
+    /// Loads the configuration and, where none is given, the default chain of credentials.
+    pub async fn load(address: Address) -> Self {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(address.region))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = address.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        if let Some(credentials) = address.credentials {
+            loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials));
+        }
+        Self { sdk: loader.load().await, url: address.url }
+    }
+
+    /// Asks the queue for its attributes.
+    pub async fn describe(&self) -> Result<Description, ReceiveError> {
+        let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT);
+        let answer = client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .map_err(|failure| error::classify(&failure))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let visibility = attributes
+            .get(&QueueAttributeName::VisibilityTimeout)
+            .and_then(|seconds| seconds.parse().ok())
+            .map_or(Duration::from_secs(30), Duration::from_secs);
+        let policy: Option<serde_json::Value> = attributes
+            .get(&QueueAttributeName::RedrivePolicy)
+            .and_then(|policy| serde_json::from_str(policy).ok());
+        let member = |name| policy.as_ref().and_then(|policy| policy.get(name));
+        let count = member("maxReceiveCount");
+        Ok(Description {
+            visibility,
+            dead_letter_url: member("deadLetterTargetArn")
+                .and_then(|arn| beside(&self.url, arn.as_str()?)),
+            max_receive_count: count
+                .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
+                .and_then(|n| u32::try_from(n).ok()),
+        })
+    }
+
+    /// The queue, for use.
+    #[must_use]
+    pub fn queue(&self, usage: Usage) -> Sqs {
+        let settle = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(50));
+        Sqs {
+            receive: self.client(RetryConfig::disabled(), usage.wait + RECEIVE_SLACK),
+            settle: self.client(settle, usage.settle_timeout),
+            url: self.url.clone(),
+            usage,
+        }
+    }
+
+    fn client(&self, retry: RetryConfig, timeout: Duration) -> Client {
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(timeout)
+            .connect_timeout(timeout.min(Duration::from_secs(2)))
+            .build();
+        let config = aws_sdk_sqs::config::Builder::from(&self.sdk)
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            .build();
+        Client::from_conf(config)
+    }
+}
+
+impl Sqs {
+    /// Sends jobs in order, ten a call; gives their message ids in the same order.
+    pub async fn send(&self, jobs: &[Enqueue]) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::with_capacity(jobs.len());
+        for batch in jobs.chunks(MAX_BATCH) {
+            let entries = batch
+                .iter()
+                .enumerate()
+                .map(|(n, job)| {
+                    let mut entry = SendMessageBatchRequestEntry::builder()
+                        .id(n.to_string())
+                        .message_body(&job.body)
+                        .message_group_id(&job.group)
+                        .message_deduplication_id(&job.deduplication);
+                    if let Some(redriven) = &job.redriven {
+                        entry = entry
+                            .message_attributes("source_message_id", text(&redriven.source))
+                            .message_attributes("undelivered", text(&indexes(&redriven.undelivered)));
+                    }
+                    entry.build().map_err(|error| Error::Call(error.to_string()))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let answer = self
+                .settle
+                .send_message_batch()
+                .queue_url(&self.url)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+            if let Some(failed) = answer.failed.first() {
+                let why = failed.message.as_deref().unwrap_or(&failed.code);
+                return Err(Error::Call(format!("message {} of a batch was refused: {why}", failed.id)));
+            }
+            let sent: HashMap<_, _> =
+                answer.successful.into_iter().map(|sent| (sent.id, sent.message_id)).collect();
+            ids.extend((0..batch.len()).filter_map(|n| sent.get(&n.to_string()).cloned()));
+        }
+        Ok(ids)
+    }
+}
+
+impl Queue for Sqs {
+    async fn receive(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+        let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
+        let answer = self
+            .receive
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(max.min(MAX_BATCH)).unwrap_or(1))
+            .wait_time_seconds(seconds(self.usage.wait))
+            .set_visibility_timeout(self.usage.visibility.map(seconds))
+            .receive_request_attempt_id(&attempt.0)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId)
+            .message_attribute_names("source_message_id")
+            .message_attribute_names("undelivered")
+            .send()
+            .await
+            .map_err(|failure| error::classify(&failure))?;
+        // The one place where the wall clock is read: for a job's age.
+        let now = SystemTime::now();
+        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(|m| message(m, now)).collect())
+    }
+
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+        let entries = receipts
+            .iter()
+            .enumerate()
+            .map(|(n, receipt)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .receipt_handle(receipt.handle())
+                    .build()
+                    .map_err(|error| Error::Call(error.to_string()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let answer = self
+            .settle
+            .delete_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+        let done = answer.successful.into_iter().map(|done| done.id);
+        Ok(answers(receipts.len(), done, &answer.failed))
+    }
+
+    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+        let entries = changes
+            .iter()
+            .enumerate()
+            .map(|(n, (receipt, timeout))| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .receipt_handle(receipt.handle())
+                    .visibility_timeout(i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX))
+                    .build()
+                    .map_err(|error| Error::Call(error.to_string()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let answer = self
+            .settle
+            .change_message_visibility_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+        let done = answer.successful.into_iter().map(|done| done.id);
+        Ok(answers(changes.len(), done, &answer.failed))
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
+        let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
+        let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
+        self.settle
+            .send_message()
+            .queue_url(url)
+            .message_body(std::str::from_utf8(&letter.body).unwrap_or_default())
+            .message_group_id(&*letter.group)
+            .message_deduplication_id(&*letter.id)
+            .message_attributes("reason", text(letter.reason))
+            .message_attributes("detail", text(detail))
+            .message_attributes("attempts", text(&letter.attempts.to_string()))
+            .message_attributes("source_message_id", text(&letter.id))
+            .message_attributes("undelivered", text(&indexes(&letter.undelivered)))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))
+    }
+}
+
+fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
+    use MessageSystemAttributeName as Name;
+    let system = message.attributes.unwrap_or_default();
+    let number = |name| system.get(&name).and_then(|number| number.parse::<u64>().ok());
+    let sent = Duration::from_millis(number(Name::SentTimestamp)?);
+    let age = now.duration_since(SystemTime::UNIX_EPOCH + sent).unwrap_or_default();
+    let count = number(Name::ApproximateReceiveCount).and_then(|n| u32::try_from(n).ok());
+    let own = message.message_attributes.unwrap_or_default();
+    let attribute = |name| own.get(name).and_then(|value| value.string_value.as_deref());
+    Some(Message {
+        id: Arc::from(message.message_id?),
+        receipt: Receipt::new(message.receipt_handle?),
+        group: Arc::from(system.get(&Name::MessageGroupId)?.as_str()),
+        body: Bytes::from(message.body?),
+        receive_count: count.unwrap_or(1),
+        age,
+        redriven: attribute("source_message_id").map(|source| Redriven {
+            source: Arc::from(source),
+            undelivered: attribute("undelivered")
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|index| index.trim().parse().ok())
+                .collect(),
+        }),
+    })
+}
+
+/// Every entry of an answer by its index; what the answer does not mention has failed.
+fn answers(
+    count: usize,
+    done: impl Iterator<Item = String>,
+    failed: &[BatchResultErrorEntry],
+) -> Vec<Entry> {
+    let mut entries = vec![Entry::Failed; count];
+    let mut set = |id: &str, entry| {
+        if let Some(place) = id.parse::<usize>().ok().and_then(|n| entries.get_mut(n)) {
+            *place = entry;
+        }
+    };
+    done.for_each(|id| set(&id, Entry::Settled));
+    for failure in failed.iter().filter(|failure| failure.sender_fault) {
+        set(&failure.id, Entry::Late);
+    }
+    entries
+}
+
+fn text(value: &str) -> MessageAttributeValue {
+    // Only a missing type makes this fail.
+    MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build()
+        .unwrap_or_else(|_| unreachable!("the data type is set"))
+}
+
+/// Webhook indexes as an attribute; SQS takes no empty one.
+fn indexes(indexes: &[usize]) -> String {
+    if indexes.is_empty() {
+        return "all".to_owned();
+    }
+    indexes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The URL of the queue with that ARN, at the same endpoint as `url`.
+fn beside(url: &str, arn: &str) -> Option<String> {
+    let mut parts = arn.rsplit(':');
+    let (name, account) = (parts.next()?, parts.next()?);
+    let mut url = url::Url::parse(url).ok()?;
+    let depth = url.path_segments().map_or(0, Iterator::count);
+    let mut segments = url.path_segments_mut().ok()?;
+    segments.pop();
+    if depth > 1 {
+        segments.pop().push(account);
+    }
+    segments.push(name);
+    drop(segments);
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_queue_lies_beside_its_source() {
+        let arn = "arn:aws:sqs:eu-west-1:222222222222:dead.fifo";
+        assert_eq!(
+            beside("https://sqs.eu-west-1.amazonaws.com/111111111111/jobs.fifo", arn).unwrap(),
+            "https://sqs.eu-west-1.amazonaws.com/222222222222/dead.fifo"
+        );
+        assert_eq!(
+            beside("http://127.0.0.1:9324/queue/000000000000/jobs.fifo", arn).unwrap(),
+            "http://127.0.0.1:9324/queue/222222222222/dead.fifo"
+        );
+    }
+
+    #[test]
+    fn every_entry_of_a_batch_is_answered_for() {
+        let failed = |id: &str, sender_fault| {
+            BatchResultErrorEntry::builder().id(id).code("c").sender_fault(sender_fault).build().unwrap()
+        };
+        assert_eq!(
+            answers(4, ["0".to_owned()].into_iter(), &[failed("1", true), failed("2", false)]),
+            [Entry::Settled, Entry::Late, Entry::Failed, Entry::Failed]
+        );
+    }
+}

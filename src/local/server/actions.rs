@@ -1,0 +1,375 @@
+//! What each action does.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{ACCOUNT, Endpoint, unknown};
+use crate::local::fifo::{
+    Attribute, AttributeValue, Attributes, MAX_BATCH, MAX_MESSAGE_SIZE, Outgoing, Receive, Received, size,
+};
+use crate::local::protocol::types::{Batch, Parameters, Request, Send, Settle, attributes, show};
+use crate::local::protocol::{WireError, md5};
+
+type Answer = Result<Value, WireError>;
+
+/// Whoever sends to the local queue, as `SenderId`.
+const SENDER: &str = "AIDALOCALQUEUE";
+
+impl Endpoint {
+    pub(super) async fn call(
+        &self,
+        action: &str,
+        parameters: Parameters<'_>,
+        host: &str,
+        path: &str,
+    ) -> Answer {
+        match action {
+            "SendMessage" => self.send_one(parameters.read()?, path),
+            "SendMessageBatch" => self.send_batch(parameters.read()?, path),
+            "DeleteMessageBatch" => self.delete_batch(parameters.read()?, path),
+            "ChangeMessageVisibilityBatch" => self.change_batch(parameters.read()?, path),
+            "ReceiveMessage" => self.receive_messages(parameters.read()?, path).await,
+            _ => self.call_simple(action, parameters.read()?, host, path),
+        }
+    }
+
+    fn call_simple(&self, action: &str, request: Request, host: &str, path: &str) -> Answer {
+        match action {
+            "CreateQueue" => return self.create(request, host),
+            "ListQueues" => return Ok(self.list(&request, host)),
+            "GetQueueUrl" => return self.queue_url(request, host),
+            _ => {}
+        }
+        let queue = queue_name(request.queue_url.as_deref(), path)?;
+        match action {
+            "DeleteMessage" => {
+                let handle = needed(request.receipt_handle, "ReceiptHandle")?;
+                self.with(|broker, now| broker.delete(now, &queue, &handle))?;
+            }
+            "ChangeMessageVisibility" => {
+                let handle = needed(request.receipt_handle, "ReceiptHandle")?;
+                let timeout = seconds("VisibilityTimeout", needed(request.visibility_timeout, "VisibilityTimeout")?)?;
+                self.with(|broker, now| broker.change_visibility(now, &queue, &handle, timeout))?;
+            }
+            "GetQueueAttributes" => return self.queue_attributes(&queue, &request),
+            "SetQueueAttributes" => {
+                self.with(|broker, now| broker.set_attributes(now, &queue, &request.attributes))?;
+            }
+            "PurgeQueue" => self.with(|broker, now| broker.purge_queue(now, &queue))?,
+            "DeleteQueue" => {
+                self.with(|broker, _| broker.delete_queue(&queue))?;
+                self.tags().remove(&queue);
+            }
+            "ListDeadLetterSourceQueues" => {
+                let sources = self.look(|broker, _| broker.sources_of(&queue))?;
+                let urls: Vec<String> = sources.iter().map(|name| url(host, name)).collect();
+                return Ok(json!({"queueUrls": urls}));
+            }
+            "TagQueue" => self.tags().entry(queue).or_default().extend(request.tags),
+            "UntagQueue" => {
+                let mut tags = self.tags();
+                let tags = tags.entry(queue).or_default();
+                request.tag_keys.iter().for_each(|key| drop(tags.remove(key)));
+            }
+            "ListQueueTags" => return Ok(json!({"Tags": self.tags().get(&queue)})),
+            // There is one account here: what it permits others has no effect.
+            "AddPermission" | "RemovePermission" => {}
+            other => return Err(unknown(other)),
+        }
+        Ok(json!({}))
+    }
+
+    fn create(&self, request: Request, host: &str) -> Answer {
+        let name = needed(request.queue_name, "QueueName")?;
+        self.with(|broker, now| broker.create_queue(now, &name, &request.attributes))?;
+        if !request.tags.is_empty() {
+            self.tags().entry(name.clone()).or_default().extend(request.tags);
+        }
+        Ok(json!({"QueueUrl": url(host, &name)}))
+    }
+
+    fn list(&self, request: &Request, host: &str) -> Value {
+        let prefix = request.queue_name_prefix.as_deref().unwrap_or_default();
+        let after = request.next_token.as_deref().unwrap_or_default();
+        let most = request.max_results.and_then(|n| usize::try_from(n).ok()).unwrap_or(1000);
+        let names: Vec<String> = self.look(|broker, _| {
+            let wanted = broker.queue_names().filter(|name| name.starts_with(prefix) && *name > after);
+            wanted.map(str::to_owned).collect()
+        });
+        let shown = names.iter().take(most);
+        let mut answer = json!({"QueueUrls": shown.clone().map(|name| url(host, name)).collect::<Vec<_>>()});
+        if names.len() > most && let Some(last) = shown.last() {
+            answer["NextToken"] = json!(last);
+        }
+        answer
+    }
+
+    fn queue_url(&self, request: Request, host: &str) -> Answer {
+        let name = needed(request.queue_name, "QueueName")?;
+        self.look(|broker, now| broker.attributes(now, &name))?;
+        Ok(json!({"QueueUrl": url(host, &name)}))
+    }
+
+    fn queue_attributes(&self, queue: &str, request: &Request) -> Answer {
+        let mut attributes = self.look(|broker, now| broker.attributes(now, queue))?;
+        let names = &request.attribute_names;
+        if !names.iter().any(|name| name == "All") {
+            attributes.retain(|name, _| names.contains(name));
+        }
+        Ok(json!({"Attributes": attributes}))
+    }
+
+    fn send_one(&self, send: Send, path: &str) -> Answer {
+        let queue = queue_name(send.queue_url.as_deref(), path)?;
+        self.send(&queue, outgoing(send)?)
+    }
+
+    fn send(&self, queue: &str, message: Outgoing) -> Answer {
+        let mut answer = Map::new();
+        answer.insert("MD5OfMessageBody".into(), md5::of_body(&message.body).into());
+        if let Some(md5) = md5::of_attributes(message.attributes.iter()) {
+            answer.insert("MD5OfMessageAttributes".into(), md5.into());
+        }
+        if let Some(header) = &message.trace_header {
+            let value = AttributeValue::Text(header.clone());
+            let attribute = Attribute { data_type: "String".into(), value };
+            let name = "AWSTraceHeader".to_owned();
+            let md5 = md5::of_attributes([(&name, &attribute)].into_iter());
+            answer.insert("MD5OfMessageSystemAttributes".into(), md5.into());
+        }
+        let sent = self.with(|broker, now| broker.send(now, queue, message))?;
+        answer.insert("MessageId".into(), (*sent.message_id).into());
+        answer.insert("SequenceNumber".into(), sent.sequence_number.into());
+        Ok(answer.into())
+    }
+
+    fn send_batch(&self, batch: Batch<Send>, path: &str) -> Answer {
+        let queue = queue_name(batch.queue_url.as_deref(), path)?;
+        check_batch(batch.entries.iter().map(|entry| entry.id.as_str()))?;
+        let entries: Vec<(String, Result<Outgoing, WireError>)> =
+            batch.entries.into_iter().map(|mut entry| (std::mem::take(&mut entry.id), outgoing(entry))).collect();
+        let total: usize = entries.iter().filter_map(|(_, m)| m.as_ref().ok()).map(size).sum();
+        if total > MAX_MESSAGE_SIZE {
+            return Err(WireError::new("BatchRequestTooLong", format!(
+                "Batch requests cannot be longer than {MAX_MESSAGE_SIZE} bytes. You have sent {total} bytes."
+            )));
+        }
+        self.exists(&queue)?;
+        Ok(outcomes(entries, |message| self.send(&queue, message?)))
+    }
+
+    fn delete_batch(&self, batch: Batch<Settle>, path: &str) -> Answer {
+        let queue = queue_name(batch.queue_url.as_deref(), path)?;
+        check_batch(batch.entries.iter().map(|entry| entry.id.as_str()))?;
+        self.exists(&queue)?;
+        let entries = batch.entries.into_iter().map(|entry| (entry.id, entry.receipt_handle));
+        self.settle_batch(&queue, entries, |broker, now, queue, handle| broker.delete(now, queue, &handle))
+    }
+
+    fn change_batch(&self, batch: Batch<Settle>, path: &str) -> Answer {
+        let queue = queue_name(batch.queue_url.as_deref(), path)?;
+        check_batch(batch.entries.iter().map(|entry| entry.id.as_str()))?;
+        self.exists(&queue)?;
+        let entries = batch.entries.into_iter().map(|entry| {
+            (entry.id, (entry.receipt_handle, entry.visibility_timeout.unwrap_or_default()))
+        });
+        self.settle_batch(&queue, entries, |broker, now, queue, (handle, timeout)| {
+            let timeout = u64::try_from(timeout).map_or(Duration::MAX, Duration::from_secs);
+            broker.change_visibility(now, queue, &handle, timeout)
+        })
+    }
+
+    /// Settles every entry under one lock and wakes the polls once.
+    fn settle_batch<T>(
+        &self,
+        queue: &str,
+        entries: impl Iterator<Item = (String, T)>,
+        mut act: impl FnMut(
+            &mut crate::local::fifo::Broker,
+            Duration,
+            &str,
+            T,
+        ) -> Result<(), crate::local::fifo::Error>,
+    ) -> Answer {
+        self.with(|broker, now| {
+            Ok(outcomes(entries, |entry| {
+                act(broker, now, queue, entry).map(|()| json!({})).map_err(|error| match WireError::from(error) {
+                    // In a batch an expired handle is an invalid one.
+                    WireError { shape: "InvalidParameterValue", message } if message.contains("ReceiptHandle") => {
+                        WireError { shape: "ReceiptHandleIsInvalid", message }
+                    }
+                    other => other,
+                })
+            }))
+        })
+    }
+
+    async fn receive_messages(&self, request: Request, path: &str) -> Answer {
+        let queue = queue_name(request.queue_url.as_deref(), path)?;
+        let max = usize::try_from(request.max_number_of_messages.unwrap_or(1)).unwrap_or(usize::MAX);
+        let visibility = request.visibility_timeout.map(|n| seconds("VisibilityTimeout", n)).transpose()?;
+        let wait = request.wait_time_seconds.map(|n| seconds("WaitTimeSeconds", n)).transpose()?;
+        if wait.is_some_and(|wait| wait > Duration::from_secs(20)) {
+            return Err(WireError::new(
+                "InvalidParameterValue",
+                "Value for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.",
+            ));
+        }
+        let receive =
+            Receive { max, visibility, attempt_id: request.receive_request_attempt_id.clone() };
+        let received = self.receive(&queue, &receive, wait).await?;
+        if received.is_empty() {
+            return Ok(json!({}));
+        }
+        let messages: Vec<Value> = received.iter().map(|message| shown(message, &request)).collect();
+        Ok(json!({"Messages": messages}))
+    }
+
+    fn exists(&self, queue: &str) -> Result<(), WireError> {
+        self.look(|broker, now| broker.attributes(now, queue)).map(drop).map_err(WireError::from)
+    }
+}
+
+fn outgoing(send: Send) -> Result<Outgoing, WireError> {
+    if let Some(delay) = send.delay_seconds.filter(|delay| *delay != 0) {
+        return Err(WireError::new("InvalidParameterValue", format!(
+            "Value {delay} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
+        )));
+    }
+    let body = needed(send.message_body, "MessageBody")?;
+    let trace = attributes(send.message_system_attributes)?.remove("AWSTraceHeader");
+    let trace_header = trace.and_then(|attribute| match attribute.value {
+        AttributeValue::Text(text) => Some(text),
+        AttributeValue::Binary(_) => None,
+    });
+    Ok(Outgoing {
+        group: needed(send.message_group_id, "MessageGroupId")?,
+        dedup: send.message_deduplication_id,
+        body: body.into(),
+        attributes: attributes(send.message_attributes)?,
+        trace_header,
+    })
+}
+
+fn outcomes<T>(entries: impl IntoIterator<Item = (String, T)>, mut act: impl FnMut(T) -> Answer) -> Value {
+    let mut successful = Vec::new();
+    let mut failed = Vec::new();
+    for (id, entry) in entries {
+        match act(entry) {
+            Ok(mut done) => {
+                done["Id"] = id.into();
+                successful.push(done);
+            }
+            Err(error) => {
+                let (code, message) = (error.code(), error.message);
+                failed.push(json!({"Id": id, "SenderFault": true, "Code": code, "Message": message}));
+            }
+        }
+    }
+    let mut answer = json!({"Successful": successful});
+    if !failed.is_empty() {
+        answer["Failed"] = failed.into();
+    }
+    answer
+}
+
+fn shown(message: &Received, request: &Request) -> Value {
+    let names: HashSet<&str> = request
+        .attribute_names
+        .iter()
+        .chain(&request.message_system_attribute_names)
+        .map(String::as_str)
+        .collect();
+    let wanted = |name: &str| names.contains("All") || names.contains(name);
+    let mut system: BTreeMap<&str, String> = BTreeMap::new();
+    let mut put = |name: &'static str, value: Option<String>| {
+        if let Some(value) = value.filter(|_| wanted(name)) {
+            system.insert(name, value);
+        }
+    };
+    put("ApproximateReceiveCount", Some(message.receive_count.to_string()));
+    put("ApproximateFirstReceiveTimestamp", Some(message.first_received.as_millis().to_string()));
+    put("SentTimestamp", Some(message.sent.as_millis().to_string()));
+    put("MessageGroupId", Some(message.group.to_string()));
+    put("MessageDeduplicationId", Some(message.dedup.to_string()));
+    put("SequenceNumber", Some(message.sequence_number.clone()));
+    put("SenderId", Some(SENDER.to_owned()));
+    put("AWSTraceHeader", message.trace_header.as_deref().map(str::to_owned));
+    put("DeadLetterQueueSourceArn", message.dead_letter_source.as_deref().map(str::to_owned));
+    let mut shown = Map::new();
+    shown.insert("MessageId".into(), (*message.message_id).into());
+    shown.insert("ReceiptHandle".into(), message.receipt_handle.as_str().into());
+    shown.insert("MD5OfBody".into(), md5::of_body(&message.body).into());
+    shown.insert("Body".into(), String::from_utf8_lossy(&message.body).into());
+    if !system.is_empty() {
+        shown.insert("Attributes".into(), json!(system));
+    }
+    let named = named(&message.attributes, &request.message_attribute_names);
+    if let Some(md5) = md5::of_attributes(named.iter().copied()) {
+        let map: Map<String, Value> = named.iter().map(|(name, a)| ((*name).clone(), show(a))).collect();
+        shown.insert("MD5OfMessageAttributes".into(), md5.into());
+        shown.insert("MessageAttributes".into(), map.into());
+    }
+    shown.into()
+}
+
+/// The attributes that `names` ask for: by name, by prefix (`a.*`), or all.
+fn named<'a>(attributes: &'a Attributes, names: &[String]) -> Vec<(&'a String, &'a Attribute)> {
+    let asked = |attribute: &String| {
+        names.iter().any(|name| match name.strip_suffix(".*") {
+            Some(prefix) => attribute.starts_with(prefix),
+            None => name == "All" || name == attribute,
+        })
+    };
+    attributes.iter().filter(|(name, _)| asked(name)).collect()
+}
+
+fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), WireError> {
+    let ids: Vec<&str> = ids.collect();
+    if ids.is_empty() {
+        return Err(WireError::new("EmptyBatchRequest", "There should be at least one entry in the request."));
+    }
+    if ids.len() > MAX_BATCH {
+        return Err(WireError::new("TooManyEntriesInBatchRequest", format!(
+            "Maximum number of entries per request are {MAX_BATCH}. You have sent {}.", ids.len()
+        )));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if ids.iter().any(|id| id.is_empty() || id.len() > 80 || !id.bytes().all(plain)) {
+        return Err(WireError::new(
+            "InvalidBatchEntryId",
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.",
+        ));
+    }
+    let distinct: HashSet<&&str> = ids.iter().collect();
+    if distinct.len() < ids.len() {
+        return Err(WireError::new("BatchEntryIdsNotDistinct", "Two or more batch entries have the same id."));
+    }
+    Ok(())
+}
+
+fn queue_name(queue_url: Option<&str>, path: &str) -> Result<String, WireError> {
+    let name = queue_url.unwrap_or(path).rsplit('/').next().unwrap_or_default();
+    if name.is_empty() {
+        return Err(WireError::new("MissingParameter", "The request must contain the parameter QueueUrl."));
+    }
+    Ok(name.to_owned())
+}
+
+fn url(host: &str, name: &str) -> String {
+    format!("http://{host}/{ACCOUNT}/{name}")
+}
+
+fn needed<T>(value: Option<T>, name: &str) -> Result<T, WireError> {
+    value.ok_or_else(|| {
+        WireError::new("MissingParameter", format!("The request must contain the parameter {name}."))
+    })
+}
+
+fn seconds(name: &str, value: i64) -> Result<Duration, WireError> {
+    u64::try_from(value).map(Duration::from_secs).map_err(|_| {
+        WireError::new("InvalidParameterValue", format!("Value {value} for parameter {name} is invalid."))
+    })
+}
