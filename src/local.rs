@@ -2,4 +2,5 @@
 
 pub mod fifo;
 pub mod protocol;
+pub mod receiver;
 pub mod server;

@@ -1,0 +1,235 @@
+//! Environment → checked configuration. Every error at once, each with its variable and remedy, and
+//! no secret in any of them.
+//!
+//! Every variable is also read with a `SOKETI_` prefix, so that one block of environment serves
+//! soketi's container and this one; the plain name wins. An empty value counts as none.
+
+mod client_options;
+mod queue;
+mod variables;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::app::{App, Target, parse_webhooks};
+use crate::apps::array;
+use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
+use crate::policy::Retry;
+pub use queue::QueueConfig;
+pub use variables::VARIABLES;
+use variables::{Raw, Reader};
+
+/// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
+pub const EXIT_CODE: u8 = 78;
+
+/// The apps of a configuration: those of the environment, and a file of more.
+#[derive(Clone, Debug)]
+pub struct AppsConfig {
+    /// The app of `DEFAULT_APP_*`.
+    pub default: App,
+    /// Whether that app still has one of soketi's well-known defaults.
+    pub well_known: bool,
+    /// The apps of the file.
+    pub more: Vec<App>,
+    /// The file.
+    pub file: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; the default on a terminal.
+    Human,
+    /// One JSON object a line; the default elsewhere.
+    Json,
+}
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The queue.
+    pub queue: QueueConfig,
+    /// The longest an attempt may take.
+    pub timeout: Duration,
+    /// Backoff and window.
+    pub retry: Retry,
+    /// The apps.
+    pub apps: AppsConfig,
+    /// Where health and metrics are served.
+    pub metrics: SocketAddr,
+    /// From the first signal to the end.
+    pub grace: Duration,
+    /// Things to say at start-up.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with a configuration, a line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Errors(pub Vec<String>);
+
+/// How logging is set up. Read on its own: errors of the rest have to be shown somehow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The format, if it is set.
+    pub format: Option<LogFormat>,
+    /// A level, or a filter in `tracing`'s syntax.
+    pub level: String,
+}
+
+impl Config {
+    /// Reads and checks the whole configuration.
+    pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Errors> {
+        let raw = Raw::read(environment);
+        let mut reader = Reader::default();
+        let queue = queue::read(&raw, &mut reader);
+        let timeout = reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+        let retry = read_retry(&raw, &mut reader);
+        let apps = read_apps(&raw, &mut reader);
+        let host: IpAddr =
+            reader.parsed("METRICS_HOST", raw.metrics.host.as_ref(), IpAddr::from([127, 0, 0, 1]), "an IP address");
+        let port: u16 = reader.parsed("METRICS_PORT", raw.metrics.port.as_ref(), 9602, "a port");
+        let grace = reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
+        read_log(&raw, &mut reader);
+        if queue.wait + Duration::from_secs(5) > grace {
+            reader.error(format!(
+                "QUEUE_SQS_WAIT_TIME_SECONDS: {} s must end at least 5 s inside SHUTDOWN_GRACE_SECONDS ({} s): lower the one or raise the other",
+                queue.wait.as_secs(), grace.as_secs()
+            ));
+        }
+        if let Some(visibility) = queue.visibility {
+            check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT").unwrap_or_else(|error| reader.error(error));
+        }
+        let config = Self {
+            queue,
+            timeout,
+            retry,
+            metrics: SocketAddr::new(host, port),
+            grace,
+            warnings: std::mem::take(&mut reader.warnings),
+            apps: match apps {
+                Some(apps) if reader.errors.is_empty() => apps,
+                Some(_) | None => return Err(Errors(reader.errors)),
+            },
+        };
+        Ok(config)
+    }
+}
+
+impl LogConfig {
+    /// Reads `LOG_FORMAT` and `LOG_LEVEL`, falling back to the defaults where they are wrong: the
+    /// error is reported with all others.
+    #[must_use]
+    pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        read_log(&Raw::read(environment), &mut Reader::default())
+    }
+}
+
+/// Holds a visibility timeout against the attempt timeout; `source` says where it comes from.
+///
+/// # Errors
+/// What does not fit, and what to do.
+pub fn check_visibility(timeout: Duration, visibility: Duration, source: &str) -> Result<(), String> {
+    let margins = SAFETY_MARGIN + SETTLE_MARGIN;
+    if timeout + margins < visibility {
+        return Ok(());
+    }
+    Err(format!(
+        "WEBHOOKS_TIMEOUT_MS: {} ms plus {} ms of margins must be less than the visibility timeout of {} s ({source}): \
+         lower WEBHOOKS_TIMEOUT_MS or raise QUEUE_SQS_VISIBILITY_TIMEOUT",
+        timeout.as_millis(), margins.as_millis(), visibility.as_secs()
+    ))
+}
+
+fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
+    let webhooks = &raw.webhooks;
+    let retry = Retry {
+        window: reader.seconds("WEBHOOKS_RETRY_WINDOW_SECONDS", webhooks.retry_window_seconds.as_ref(), 300, 0, 1_209_600),
+        base: reader.milliseconds("WEBHOOKS_RETRY_BASE_MS", webhooks.retry_base_ms.as_ref(), 1000, 1, 3_600_000),
+        cap: reader.milliseconds("WEBHOOKS_RETRY_MAX_MS", webhooks.retry_max_ms.as_ref(), 60_000, 1000, 36_000_000),
+    };
+    if retry.base > retry.cap {
+        reader.error("WEBHOOKS_RETRY_BASE_MS: must not be above WEBHOOKS_RETRY_MAX_MS".to_owned());
+    }
+    retry
+}
+
+fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
+    let format = match raw.log.format.as_deref() {
+        None => None,
+        Some("human") => Some(LogFormat::Human),
+        Some("json") => Some(LogFormat::Json),
+        Some(other) => {
+            reader.error(format!("LOG_FORMAT: {other:?} is neither human nor json"));
+            None
+        }
+    };
+    let level = raw.log.level.clone().unwrap_or_else(|| "info".to_owned());
+    if let Err(error) = level.parse::<tracing_subscriber::filter::Targets>() {
+        reader.error(format!("LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace) or filter: {error}"));
+        return LogConfig { format, level: "info".to_owned() };
+    }
+    LogConfig { format, level }
+}
+
+fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
+    match raw.app_manager.driver.as_deref() {
+        None | Some("array") => {}
+        Some(driver @ ("dynamodb" | "postgres" | "mysql")) => reader.error(format!(
+            "APP_MANAGER_DRIVER: {driver} is not supported by this version yet; array is, with APPS_FILE for many apps"
+        )),
+        Some(other) => reader.error(format!("APP_MANAGER_DRIVER: {other:?} is unknown; this version has array")),
+    }
+    let given = &raw.default_app;
+    let value = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.to_owned());
+    let secret = value(&given.secret, "app-secret");
+    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
+    let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
+    let webhooks = reader.result("DEFAULT_APP_WEBHOOKS", webhooks.map_err(|error| {
+        format!("is not a JSON array of webhooks: {}", shape_only(&error))
+    }));
+    let default = App {
+        id: value(&given.id, "app-id"),
+        key: value(&given.key, "app-key"),
+        secret: SecretString::from(secret),
+        webhooks: webhooks.unwrap_or_default(),
+    };
+    reader.result("DEFAULT_APP_WEBHOOKS", array::check(&default));
+    let file = raw.plain.apps_file.clone().map(PathBuf::from);
+    let more = match &file {
+        None => Vec::new(),
+        Some(path) => {
+            let read = array::read(path).map_err(|error| format!("{} {error}", path.display()));
+            reader.result("APPS_FILE", read)?
+        }
+    };
+    for app in std::iter::once(&default).chain(&more) {
+        if app.webhooks.iter().any(|webhook| matches!(webhook.target, Target::Lambda(_))) {
+            reader.error(format!(
+                "DEFAULT_APP_WEBHOOKS or APPS_FILE: app {:?} has a lambda_function, which this version cannot invoke yet",
+                app.id
+            ));
+        }
+    }
+    Some(AppsConfig { default, well_known, more, file })
+}
+
+/// Where JSON is wrong, without quoting it: webhooks hold URLs and headers with secrets in them.
+fn shape_only(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
+}
+
+/// All variables of the process, those that are no Unicode left out.
+#[must_use]
+pub fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

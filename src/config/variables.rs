@@ -1,0 +1,213 @@
+//! The variables as they stand in the environment, and how single values are read.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Every variable that is read, with its default as `.env.example` shows it.
+pub const VARIABLES: [(&str, &str); 31] = [
+    ("QUEUE_DRIVER", "sqs"),
+    ("QUEUE_SQS_URL", ""),
+    ("QUEUE_SQS_REGION", ""),
+    ("QUEUE_SQS_ENDPOINT", ""),
+    ("QUEUE_SQS_CLIENT_OPTIONS", ""),
+    ("QUEUE_SQS_BATCH_SIZE", "10"),
+    ("QUEUE_SQS_POLLING_WAIT_TIME_MS", "0"),
+    ("QUEUE_SQS_PROCESS_BATCH", ""),
+    ("QUEUE_SQS_WAIT_TIME_SECONDS", "10"),
+    ("QUEUE_SQS_VISIBILITY_TIMEOUT", ""),
+    ("QUEUE_SQS_DLQ_URL", ""),
+    ("QUEUE_SQS_MAX_IN_FLIGHT", "2000"),
+    ("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", "67108864"),
+    ("WEBHOOKS_TIMEOUT_MS", "4000"),
+    ("WEBHOOKS_RETRY_WINDOW_SECONDS", "300"),
+    ("WEBHOOKS_RETRY_BASE_MS", "1000"),
+    ("WEBHOOKS_RETRY_MAX_MS", "60000"),
+    ("APP_MANAGER_DRIVER", "array"),
+    ("DEFAULT_APP_ID", "app-id"),
+    ("DEFAULT_APP_KEY", "app-key"),
+    ("DEFAULT_APP_SECRET", "app-secret"),
+    ("DEFAULT_APP_WEBHOOKS", "[]"),
+    ("APPS_FILE", ""),
+    ("METRICS_HOST", "127.0.0.1"),
+    ("METRICS_PORT", "9602"),
+    ("LOG_FORMAT", ""),
+    ("LOG_LEVEL", "info"),
+    ("SHUTDOWN_GRACE_SECONDS", "25"),
+    ("AWS_ENDPOINT_URL", ""),
+    ("AWS_ENDPOINT_URL_SQS", ""),
+    ("AWS_REGION", ""),
+];
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Queue {
+    pub url: Option<String>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub client_options: Option<String>,
+    pub batch_size: Option<String>,
+    pub polling_wait_time_ms: Option<String>,
+    pub process_batch: Option<String>,
+    pub wait_time_seconds: Option<String>,
+    pub visibility_timeout: Option<String>,
+    pub dlq_url: Option<String>,
+    pub max_in_flight: Option<String>,
+    pub max_in_flight_bytes: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Webhooks {
+    pub timeout_ms: Option<String>,
+    pub retry_window_seconds: Option<String>,
+    pub retry_base_ms: Option<String>,
+    pub retry_max_ms: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DefaultApp {
+    pub id: Option<String>,
+    pub key: Option<String>,
+    pub secret: Option<String>,
+    pub webhooks: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AppManager {
+    pub driver: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Metrics {
+    pub host: Option<String>,
+    pub port: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Log {
+    pub format: Option<String>,
+    pub level: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Aws {
+    pub endpoint_url: Option<String>,
+    pub endpoint_url_sqs: Option<String>,
+    pub region: Option<String>,
+}
+
+/// The variables without a prefix of their own.
+#[derive(Debug, Deserialize)]
+pub(super) struct Plain {
+    pub queue_driver: Option<String>,
+    pub apps_file: Option<String>,
+    pub shutdown_grace_seconds: Option<String>,
+}
+
+/// One flat struct a prefix, everything still text.
+pub(super) struct Raw {
+    pub queue: Queue,
+    pub webhooks: Webhooks,
+    pub default_app: DefaultApp,
+    pub app_manager: AppManager,
+    pub metrics: Metrics,
+    pub log: Log,
+    pub aws: Aws,
+    pub plain: Plain,
+}
+
+impl Raw {
+    pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut variables: HashMap<String, String> = HashMap::new();
+        let mut prefixed: Vec<(String, String)> = Vec::new();
+        for (name, value) in environment {
+            if value.trim().is_empty() {
+                continue;
+            }
+            match name.strip_prefix("SOKETI_") {
+                Some(plain) => prefixed.push((plain.to_owned(), value)),
+                None => drop(variables.insert(name, value)),
+            }
+        }
+        for (name, value) in prefixed {
+            variables.entry(name).or_insert(value);
+        }
+        Self {
+            queue: section("QUEUE_SQS_", &variables),
+            webhooks: section("WEBHOOKS_", &variables),
+            default_app: section("DEFAULT_APP_", &variables),
+            app_manager: section("APP_MANAGER_", &variables),
+            metrics: section("METRICS_", &variables),
+            log: section("LOG_", &variables),
+            aws: section("AWS_", &variables),
+            plain: section("", &variables),
+        }
+    }
+}
+
+fn section<T: DeserializeOwned>(prefix: &str, variables: &HashMap<String, String>) -> T {
+    let own = variables.iter().filter(|(name, _)| name.starts_with(prefix));
+    let own = own.map(|(name, value)| (name.clone(), value.trim().to_owned()));
+    envy::prefixed(prefix)
+        .from_iter(own)
+        .unwrap_or_else(|error| unreachable!("a struct of optional strings takes anything: {error}"))
+}
+
+/// Reads values and keeps what is wrong with them.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub errors: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn error(&mut self, text: String) {
+        self.errors.push(text);
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    pub(super) fn result<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|error| self.error(format!("{name}: {error}"))).ok()
+    }
+
+    /// A value that parses, or the default; `expected` completes "is not".
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        name: &str,
+        given: Option<&String>,
+        default: T,
+        expected: &str,
+    ) -> T {
+        let Some(text) = given else { return default };
+        text.parse().unwrap_or_else(|_| {
+            self.error(format!("{name}: {text:?} is not {expected}"));
+            default
+        })
+    }
+
+    pub(super) fn number<T>(&mut self, name: &str, given: Option<&String>, default: T, least: T, most: T) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let number = self.parsed(name, given, default, &format!("a whole number from {least} to {most}"));
+        if (least..=most).contains(&number) {
+            return number;
+        }
+        self.error(format!("{name}: {number} is not a whole number from {least} to {most}"));
+        default
+    }
+
+    pub(super) fn seconds(&mut self, name: &str, given: Option<&String>, default: u64, least: u64, most: u64) -> Duration {
+        Duration::from_secs(self.number(name, given, default, least, most))
+    }
+
+    pub(super) fn milliseconds(&mut self, name: &str, given: Option<&String>, default: u64, least: u64, most: u64) -> Duration {
+        Duration::from_millis(self.number(name, given, default, least, most))
+    }
+}

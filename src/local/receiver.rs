@@ -1,0 +1,122 @@
+//! A receiver of webhooks: verifies the signature, answers as it is told, and reports what arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Job;
+use crate::plan::{ATTEMPT_HEADER, ID_HEADER};
+
+/// A webhook that arrived.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The path it was posted to.
+    pub path: String,
+    /// `X-Pusher-Key`.
+    pub key: String,
+    /// `X-Hookferry-Id`.
+    pub id: String,
+    /// `X-Hookferry-Attempt`.
+    pub attempt: u32,
+    /// Whether the signature is right.
+    pub verified: bool,
+    /// The body.
+    pub body: Bytes,
+    /// What it was answered with.
+    pub status: u16,
+}
+
+/// How a webhook is answered: with which status, and after how long.
+pub type Answer = dyn Fn(&Arrival) -> (u16, Duration) + Send + Sync;
+
+/// What a receiver needs to know.
+#[derive(Clone)]
+pub struct Receiver {
+    /// The secret under which everything has to be signed.
+    pub secret: SecretString,
+    /// How webhooks are answered.
+    pub answer: Arc<Answer>,
+    /// Where arrivals are reported, once they have been answered.
+    pub arrivals: mpsc::Sender<Arrival>,
+}
+
+impl Arrival {
+    /// One JSON object for a line of output.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let body = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&self.body).into_owned()));
+        json!({
+            "path": self.path,
+            "key": self.key,
+            "id": self.id,
+            "attempt": self.attempt,
+            "verified": self.verified,
+            "status": self.status,
+            "body": body,
+        })
+    }
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(
+    listener: TcpListener,
+    receiver: Receiver,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .fallback(receive)
+        .layer(DefaultBodyLimit::max(crate::local::fifo::MAX_MESSAGE_SIZE * 2))
+        .with_state(receiver);
+    shutdown
+        .run_until_cancelled(axum::serve(listener, router).into_future())
+        .await
+        .unwrap_or(Ok(()))
+}
+
+async fn receive(
+    State(receiver): State<Receiver>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let header = |name: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let claimed = Job {
+        app_key: header("x-pusher-key"),
+        app_id: String::new(),
+        payload: body.clone(),
+        signature: header("x-pusher-signature"),
+    };
+    let mut arrival = Arrival {
+        path: uri.path().to_owned(),
+        verified: claimed.verify(&receiver.secret).is_ok(),
+        key: claimed.app_key,
+        id: header(ID_HEADER),
+        attempt: header(ATTEMPT_HEADER).parse().unwrap_or_default(),
+        body,
+        status: 0,
+    };
+    let (status, delay) = (receiver.answer)(&arrival);
+    tokio::time::sleep(delay).await;
+    // A receiver that took a forged webhook would teach nobody anything.
+    arrival.status = if arrival.verified { status } else { 401 };
+    let status = StatusCode::from_u16(arrival.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if receiver.arrivals.send(arrival).await.is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    status
+}
