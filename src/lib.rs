@@ -2,6 +2,7 @@
 //! message group, at least once, losing none.
 pub mod app;
 pub mod apps;
+pub mod cli;
 pub mod config;
 pub mod job;
 pub mod lane;

@@ -260,7 +260,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
 }
 
 /// What an operator can do about a failing receive.
-fn remedy(error: &ReceiveError) -> &'static str {
+#[must_use]
+pub fn remedy(error: &ReceiveError) -> &'static str {
     match error {
         ReceiveError::NoResponse(_) => {
             "cannot reach the queue; still trying (check QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network)"

@@ -1,5 +1,6 @@
 //! What is counted, in Prometheus' terms.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -18,6 +19,7 @@ type Labels = [(&'static str, &'static str); 1];
 #[derive(Debug, Default)]
 pub struct Metrics {
     registry: Registry,
+    retries: AtomicU64,
     /// Webhooks that their destination took.
     pub delivered: Counter,
     /// Failed attempts, by reason.
@@ -118,7 +120,14 @@ impl Metrics {
 
     /// Counts a job that will be retried.
     pub fn retried(&self, reason: &Reason) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
         self.retried.get_or_create(&[("reason", reason.code())]).inc();
+    }
+
+    /// How many jobs were hidden for a backoff, whatever the reason.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Counts a job that is given up.

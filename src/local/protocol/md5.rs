@@ -16,7 +16,7 @@ pub fn of_body(body: &[u8]) -> String {
 pub fn of_attributes<'a>(attributes: impl Iterator<Item = (&'a String, &'a Attribute)>) -> Option<String> {
     let mut md5 = Md5::new();
     let mut any = false;
-    let mut part = |md5: &mut Md5, bytes: &[u8]| {
+    let part = |md5: &mut Md5, bytes: &[u8]| {
         md5.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         md5.update(bytes);
     };

@@ -1,0 +1,120 @@
+//! The commands. Here, and in `main` alone, adapters are wired to ports.
+
+mod dev;
+mod dlq;
+mod enqueue;
+mod healthcheck;
+mod local_queue;
+mod receive;
+mod run;
+mod signals;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{self, Config, Errors, LogConfig, LogFormat};
+
+/// Delivers webhook jobs from an Amazon SQS FIFO queue: in order per message group, at least once.
+///
+/// Configured by environment variables (see .env.example); without a command it runs the worker.
+#[derive(Debug, Parser)]
+#[command(name = "hookferry", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker (the default): receive jobs from `QUEUE_SQS_URL` and deliver them.
+    Run,
+    /// Run the whole system on this machine, with sample jobs: queue, worker and receiver.
+    Dev(dev::Options),
+    /// Run the local SQS-compatible FIFO queue alone.
+    LocalQueue(local_queue::Options),
+    /// Run a receiver alone: verifies signatures, prints one JSON line a webhook.
+    Receive(receive::Options),
+    /// Put jobs on the queue: one event from flags, or JSON lines from standard input.
+    Enqueue(enqueue::Options),
+    /// Dead letters: put them back on the queue.
+    Dlq(dlq::Options),
+    /// Ask the worker running with this environment whether it is alive: exit 0 or 1.
+    Healthcheck,
+}
+
+/// Why a command ended.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration cannot be used: exit 78.
+    #[error(transparent)]
+    Configuration(#[from] Errors),
+    /// Anything else: exit 1.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// Runs the command that was asked for.
+pub async fn main(cli: Cli) -> ExitCode {
+    let ended = match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::main().await,
+        Command::Dev(options) => dev::main(options).await,
+        Command::LocalQueue(options) => local_queue::main(options).await,
+        Command::Receive(options) => receive::main(options).await,
+        Command::Enqueue(options) => enqueue::main(options).await,
+        Command::Dlq(options) => dlq::main(options).await,
+        Command::Healthcheck => healthcheck::main().await,
+    };
+    match ended {
+        Ok(code) => code,
+        Err(Failure::Configuration(Errors(errors))) => {
+            for error in errors {
+                eprintln!("configuration error: {error}");
+            }
+            ExitCode::from(config::EXIT_CODE)
+        }
+        Err(Failure::Other(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The process's configuration, with some variables set over it.
+fn configuration(over: &[(&str, Option<String>)]) -> Result<Config, Errors> {
+    let mut environment = config::environment();
+    for (name, value) in over {
+        if let Some(value) = value {
+            environment.insert((*name).to_owned(), value.clone());
+        }
+    }
+    Config::from_env(environment)
+}
+
+/// Starts logging: for people on a terminal, JSON elsewhere, to standard error.
+fn log(default_level: Option<&str>) {
+    let mut environment = config::environment();
+    if let Some(level) = default_level {
+        environment.entry("LOG_LEVEL".to_owned()).or_insert_with(|| level.to_owned());
+    }
+    let LogConfig { format, level } = LogConfig::from_env(environment);
+    let human = match format {
+        Some(format) => format == LogFormat::Human,
+        None => std::io::stderr().is_terminal(),
+    };
+    let targets: Targets = level.parse().unwrap_or_default();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
+    let started = if human {
+        registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()
+    } else {
+        registry.with(layer.json().flatten_event(true)).try_init()
+    };
+    if let Err(error) = started {
+        eprintln!("logging is set up already: {error}");
+    }
+}

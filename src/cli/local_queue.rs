@@ -1,0 +1,94 @@
+//! `local-queue`: the local SQS-compatible FIFO queue alone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+
+use super::{Failure, log, signals};
+use crate::local::fifo::Broker;
+use crate::local::server::{ACCOUNT, Server};
+
+/// The region of the local queue's ARNs.
+const REGION: &str = "us-east-1";
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:9324")]
+    listen: SocketAddr,
+    /// A queue to create, NAME.fifo; may be given more than once. More can be created by CreateQueue.
+    #[arg(long = "queue", value_name = "NAME.fifo")]
+    queues: Vec<String>,
+    /// Create a dead-letter queue too, and make it the target of the queues' RedrivePolicy.
+    #[arg(long, value_name = "NAME.fifo", num_args = 0..=1, default_missing_value = "dead-letters.fifo")]
+    dead_letter: Option<String>,
+}
+
+pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
+    log(None);
+    let server = bind(options.listen, &options.queues, options.dead_letter.as_deref()).await?;
+    let address = server.local_addr().context("the address is unknown")?;
+    println!("local queue at http://{address}");
+    for queue in options.queues.iter().chain(&options.dead_letter) {
+        println!("  {}", queue_url(address, queue));
+    }
+    server.serve(signals::shutdown()).await.context("the local queue ended")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Binds a local queue with these queues in it.
+pub(super) async fn bind(
+    listen: SocketAddr,
+    queues: &[String],
+    dead_letter: Option<&str>,
+) -> anyhow::Result<Server> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seed = u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
+    let mut broker = Broker::new(seed, REGION, ACCOUNT);
+    let mut create = |name: &str, redrive: Option<String>| {
+        create(&mut broker, now, name, redrive).with_context(|| format!("queue {name:?}"))
+    };
+    if let Some(name) = dead_letter {
+        create(name, None)?;
+    }
+    let policy = dead_letter.map(|name| {
+        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}");
+        serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": 1000}).to_string()
+    });
+    for name in queues {
+        create(name, policy.clone())?;
+    }
+    Server::bind(listen, broker).await.map_err(|error| {
+        anyhow!("cannot listen on {listen}: {error} (choose another address with --listen)")
+    })
+}
+
+/// The URL that the endpoint at `address` gives a queue.
+pub(super) fn queue_url(address: SocketAddr, name: &str) -> String {
+    format!("http://{address}/{ACCOUNT}/{name}")
+}
+
+/// The attributes that README recommends for a real queue.
+fn create(
+    broker: &mut Broker,
+    now: Duration,
+    name: &str,
+    redrive: Option<String>,
+) -> Result<(), crate::local::fifo::Error> {
+    let mut attributes: BTreeMap<String, String> = [
+        ("FifoQueue", "true"),
+        ("VisibilityTimeout", "5"),
+        ("MessageRetentionPeriod", "1209600"),
+        ("DeduplicationScope", "messageGroup"),
+        ("FifoThroughputLimit", "perMessageGroupId"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    attributes.extend(redrive.map(|policy| ("RedrivePolicy".to_owned(), policy)));
+    broker.create_queue(now, name, &attributes)
+}

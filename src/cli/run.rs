@@ -1,0 +1,159 @@
+//! `run`: the worker.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Failure, configuration, log, signals};
+use crate::apps::array::Array;
+use crate::config::{Config, Errors, QueueConfig, check_visibility};
+use crate::lane::Rules;
+use crate::ops::health::Health;
+use crate::ops::metrics::Metrics;
+use crate::ops::server;
+use crate::queue::sqs::{Address, Connection, Description, Usage};
+use crate::random::Random;
+use crate::transport::Destinations;
+use crate::transport::http::Http;
+use crate::worker::{Bounds, Parts, Worker, remedy};
+
+/// The wait between attempts to reach the queue at start.
+const START_WAIT: Duration = Duration::from_secs(2);
+
+pub(super) async fn main() -> Result<ExitCode, Failure> {
+    log(None);
+    let config = configuration(&[])?;
+    let shutdown = signals::shutdown();
+    let metrics = Arc::new(Metrics::new());
+    let listener = TcpListener::bind(config.metrics).await.map_err(|error| {
+        Errors(vec![format!(
+            "METRICS_PORT: cannot listen on {}: {error} (set METRICS_HOST and METRICS_PORT to a free address)",
+            config.metrics
+        )])
+    })?;
+    worker(config, listener, metrics, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to reach a configured queue.
+pub(super) fn address(queue: &QueueConfig) -> Address {
+    Address {
+        url: queue.url.clone(),
+        region: queue.region.clone(),
+        endpoint: queue.endpoint.clone(),
+        credentials: queue.client.credentials.clone(),
+    }
+}
+
+/// Runs a worker until `shutdown`, drain included.
+pub(super) async fn worker(
+    config: Config,
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    announce(&config);
+    let patience = (config.queue.wait + Duration::from_secs(2)) * 2 + Duration::from_secs(10);
+    let health = Arc::new(Health::new(patience));
+    // Health is served to the very end of the drain.
+    let served = CancellationToken::new();
+    let serving = tokio::spawn(server::serve(
+        listener,
+        Arc::clone(&health),
+        Arc::clone(&metrics),
+        served.clone(),
+    ));
+    let _serving_ends = served.drop_guard();
+    let connection = Connection::load(address(&config.queue)).await;
+    let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
+    let visibility = config.queue.visibility.unwrap_or(description.visibility);
+    check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout")
+        .map_err(|error| Errors(vec![error]))?;
+    let dead_letter_url = config.queue.dead_letter_url.clone().or(description.dead_letter_url);
+    if dead_letter_url.is_none() {
+        warn!("there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)");
+    }
+    let usage = Usage {
+        wait: config.queue.wait,
+        visibility: config.queue.visibility,
+        settle_timeout: visibility
+            .saturating_sub(config.timeout)
+            .clamp(Duration::from_millis(750), Duration::from_secs(5)),
+        dead_letter_url,
+    };
+    let rules = Rules {
+        visibility,
+        attempt_timeout: config.timeout,
+        retry: config.retry,
+        max_receive_count: description.max_receive_count,
+    };
+    let bounds = Bounds {
+        max_in_flight: config.queue.max_in_flight,
+        max_bytes: config.queue.max_bytes,
+        batch: config.queue.batch,
+        pause: config.queue.pause,
+        grace: config.grace,
+    };
+    let apps = Array::new(std::iter::once(config.apps.default.clone()).chain(config.apps.more));
+    let reloading = config.apps.file.map(|file| {
+        tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone()))
+    });
+    let parts = Parts {
+        queue: connection.queue(usage),
+        transport: Destinations::new(Http::new().context("HTTP deliveries")?),
+        apps,
+        random: Random::from_system(),
+        metrics,
+        health,
+    };
+    info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
+    Worker::new(parts, rules, bounds, shutdown).run().await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
+    serving.abort();
+    Ok(())
+}
+
+fn announce(config: &Config) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        queue = config.queue.url,
+        region = config.queue.region,
+        endpoint = config.queue.endpoint.as_deref().unwrap_or("AWS"),
+        metrics = %config.metrics,
+        apps = config.apps.more.len() + 1,
+        "starting"
+    );
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    if config.apps.well_known {
+        warn!("DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three");
+    }
+}
+
+/// Asks until the queue answers; `None` if the worker is to end before that.
+async fn reach(
+    connection: &Connection,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> Option<Description> {
+    loop {
+        let answer = shutdown.run_until_cancelled(connection.describe()).await?;
+        match answer {
+            Ok(description) => return Some(description),
+            Err(error) => {
+                error!(%error, retry_in_ms = START_WAIT.as_millis(), "{}", remedy(&error));
+                health.receive_failed(&error);
+            }
+        }
+        shutdown.run_until_cancelled(sleep(START_WAIT)).await?;
+    }
+}
