@@ -84,7 +84,7 @@ pub struct Shared<Q, T, A> {
 pub struct Held {
     pub(crate) message: Message,
     pub(crate) claim: Claim,
-    pub(crate) permit: Permit,
+    pub(crate) _permit: Permit,
 }
 
 /// The jobs of one group from one receive.
@@ -267,6 +267,3 @@ fn letter(head: &Held, reason: &Reason) -> DeadLetter {
         undelivered,
     }
 }
-
-#[cfg(test)]
-mod tests;

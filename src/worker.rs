@@ -222,7 +222,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 continue;
             }
             let permit = self.permits.take(&mut reserved, message.body.len());
-            let held = Held { message, claim, permit };
+            let held = Held { message, claim, _permit: permit };
             let same = |lane: &&mut VecDeque<Held>| {
                 lane.front().is_some_and(|first| first.message.group == held.message.group)
             };

@@ -37,11 +37,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             Ok(planned) => planned,
             Err(outcome) => {
                 head.claim.record_mut().attempts = number;
-                log_failure(&head.message, "", None, number, &outcome);
                 if !self.secure(SETTLE_MARGIN).await {
                     return None;
                 }
-                return Some(self.decide(&[outcome], number, message_age));
+                let disposition = self.decide(&[outcome.clone()], number, self.age(message_age));
+                self.log("", None, number, &outcome, &disposition);
+                return Some(disposition);
             }
         };
         let pending = pending(planned.deliveries, head.claim.record(), &head.message);
@@ -59,15 +60,18 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             record.attempts = number;
         }
         for (delivery, outcome) in pending.iter().zip(&outcomes) {
-            log_failure(&head.message, &planned.app_id, Some(&delivery.target), number, outcome);
             settle(record, delivery, outcome);
         }
         // What failed for good earlier still decides how the job ends.
         let earlier = record.settled.iter().filter_map(|settled| settled.failed.clone());
         let mut all = outcomes;
+        let tried = all.len();
         all.extend(earlier.map(Outcome::Permanent));
         let age = self.age(message_age);
         let disposition = self.decide(&all, number, age);
+        for (delivery, outcome) in pending.iter().zip(all.iter().take(tried)) {
+            self.log(&planned.app_id, Some(&delivery.target), number, outcome, &disposition);
+        }
         if matches!(disposition, Disposition::DeadLetter(_)) {
             self.record_given_up(&pending, &all);
         }
@@ -81,6 +85,26 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         for (delivery, outcome) in pending.iter().zip(outcomes) {
             if let Outcome::Transient { reason, .. } = outcome {
                 settle(record, delivery, &Outcome::Permanent(reason.clone()));
+            }
+        }
+    }
+
+    /// One line an attempt: at debug where it succeeded, at warn where it failed.
+    fn log(&self, app_id: &str, target: Option<&Target>, attempt: u32, outcome: &Outcome, then: &Disposition) {
+        let Some(head) = self.jobs.front() else { return };
+        let (id, group) = (&head.message.id, &head.message.group);
+        let destination = target.map(destination).unwrap_or_default();
+        let next_retry_s = match then {
+            Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
+            Disposition::Done | Disposition::DeadLetter(_) => None,
+        };
+        match outcome {
+            Outcome::Delivered => {
+                debug!(message_id = %id, app_id, %group, destination, attempt, "delivered");
+            }
+            Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
+                warn!(message_id = %id, app_id, %group, destination, attempt, reason = reason.code(),
+                    detail = %reason, next_retry_s, "delivery failed");
             }
         }
     }
@@ -128,8 +152,10 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     ) -> Outcome {
         let destination = delivery.target.fingerprint();
         let past = age > self.rules.retry.window;
-        if past && self.breaker.ask(destination, Instant::now()) == Gate::Skip {
-            return Outcome::Permanent(Reason::DestinationDown);
+        let gate = if past { self.breaker.ask(destination, Instant::now()) } else { Gate::Attempt };
+        match gate {
+            Gate::Skip => return Outcome::Permanent(Reason::DestinationDown),
+            Gate::Attempt | Gate::Probe => {}
         }
         let started = Instant::now();
         let outcome = timeout_at(deadline, self.transport.attempt(delivery, number))
@@ -141,7 +167,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
                 self.breaker.succeeded(destination);
                 self.metrics.age_at_delivery.observe((age + started.elapsed()).as_secs_f64());
             }
-            Outcome::Transient { .. } => self.breaker.failed(destination, Instant::now()),
+            Outcome::Transient { .. } => self.breaker.failed(destination, gate, Instant::now()),
             // Neither sign of life nor of failure: the destination is not asked again for this job.
             Outcome::Permanent(_) => {}
         }
@@ -186,26 +212,6 @@ fn settle(record: &mut Record, delivery: &Delivery, outcome: &Outcome) {
 /// A key from an unverified body, short enough for a log line.
 fn shown(key: &str) -> String {
     key.chars().take(64).collect()
-}
-
-fn log_failure(
-    message: &Message,
-    app_id: &str,
-    target: Option<&Target>,
-    attempt: u32,
-    outcome: &Outcome,
-) {
-    let (id, group) = (&message.id, &message.group);
-    let destination = target.map(destination).unwrap_or_default();
-    match outcome {
-        Outcome::Delivered => {
-            debug!(message_id = %id, app_id, %group, destination, attempt, "delivered");
-        }
-        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-            warn!(message_id = %id, app_id, %group, destination, attempt, reason = reason.code(),
-                detail = %reason, "delivery failed");
-        }
-    }
 }
 
 /// The destination's host or function: never a path, query or user info.

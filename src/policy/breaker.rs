@@ -17,8 +17,10 @@ const MAX_DESTINATIONS: usize = 10_000;
 /// Whether a job past its window may be attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// Attempt it: the destination is not known to be down, or this is the probe.
+    /// Attempt it: the destination is not known to be down.
     Attempt,
+    /// Attempt it: this is the probe.
+    Probe,
     /// Give it up untried.
     Skip,
 }
@@ -57,7 +59,7 @@ impl Breaker {
             return Gate::Skip;
         }
         state.probe_until = Some(now + self.probe);
-        Gate::Attempt
+        Gate::Probe
     }
 
     /// The destination took something: it is not failing.
@@ -68,8 +70,9 @@ impl Breaker {
         }
     }
 
-    /// The destination failed. A probe that fails gives its place back.
-    pub fn failed(&self, destination: u64, now: Instant) {
+    /// The destination failed. A probe that fails gives its place back; other attempts that are
+    /// still under way when the breaker opens do not.
+    pub fn failed(&self, destination: u64, gate: Gate, now: Instant) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
             // What has not been tried for two windows is no longer worth its place.
@@ -83,7 +86,9 @@ impl Breaker {
             .entry(destination)
             .or_insert(Failing { since: now, last: now, probe_until: None });
         state.last = now;
-        state.probe_until = None;
+        if gate == Gate::Probe {
+            state.probe_until = None;
+        }
     }
 }
 
@@ -98,16 +103,18 @@ mod tests {
         let breaker = Breaker::new(WINDOW, Duration::from_secs(4));
         let start = Instant::now();
         assert_eq!(breaker.ask(1, start), Gate::Attempt);
-        breaker.failed(1, start);
+        breaker.failed(1, Gate::Attempt, start);
         assert_eq!(breaker.ask(1, start + WINDOW), Gate::Attempt);
         let later = start + WINDOW + Duration::from_millis(1);
-        assert_eq!(breaker.ask(1, later), Gate::Attempt, "the probe");
+        assert_eq!(breaker.ask(1, later), Gate::Probe);
         assert_eq!(breaker.ask(1, later), Gate::Skip);
+        breaker.failed(1, Gate::Attempt, later);
+        assert_eq!(breaker.ask(1, later), Gate::Skip, "that was not the probe");
         assert_eq!(breaker.ask(2, later), Gate::Attempt, "another destination");
-        breaker.failed(1, later);
-        assert_eq!(breaker.ask(1, later), Gate::Attempt, "the next probe");
+        breaker.failed(1, Gate::Probe, later);
+        assert_eq!(breaker.ask(1, later), Gate::Probe, "the next probe");
         assert_eq!(breaker.ask(1, later + Duration::from_secs(3)), Gate::Skip);
-        assert_eq!(breaker.ask(1, later + Duration::from_secs(4)), Gate::Attempt, "a lost probe");
+        assert_eq!(breaker.ask(1, later + Duration::from_secs(4)), Gate::Probe, "a lost probe");
         breaker.succeeded(1);
         assert_eq!(breaker.ask(1, later), Gate::Attempt);
         assert_eq!(breaker.ask(1, later), Gate::Attempt, "closed again");

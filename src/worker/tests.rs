@@ -1,1 +1,472 @@
+//! The worker under paused time, over the local queue's state machine and scripted destinations.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, json};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::app::App;
+use crate::apps::array::Array;
+use crate::job::QueueType;
+use crate::local::fifo::{self, Broker, Outgoing, Receive};
+use crate::plan::Delivery;
+use crate::policy::{Outcome, Reason, Retry};
+use crate::producer::Producer;
+use crate::queue::{AttemptId, DeadLetter, Entry, Error, Receipt};
+
+const JOBS: &str = "jobs.fifo";
+const SECRET: &str = "s";
+
+/// Virtual time since the Unix epoch; the broker takes no other.
+#[derive(Clone, Copy, Debug)]
+struct Clock(Instant);
+
+impl Clock {
+    fn now(self) -> Duration {
+        Duration::from_secs(1_000_000) + self.0.elapsed()
+    }
+}
+
+type Fault = dyn Fn(u32) -> Option<ReceiveError> + Send + Sync;
+
+/// The port over the local queue's state machine, with faults.
+struct Fake {
+    broker: Arc<Mutex<Broker>>,
+    clock: Clock,
+    letters: Arc<Mutex<Vec<DeadLetter>>>,
+    attempts: Arc<Mutex<Vec<String>>>,
+    changes: Arc<Mutex<Vec<Vec<u64>>>>,
+    lose: Arc<Fault>,
+    dead_letters_down_until: Duration,
+    delete_fails_until: Duration,
+}
+
+impl Fake {
+    fn settle(&self, act: impl Fn(&mut Broker, Duration) -> Result<(), fifo::Error>) -> Entry {
+        let mut broker = self.broker.lock().unwrap();
+        if act(&mut broker, self.clock.now()).is_ok() { Entry::Settled } else { Entry::Late }
+    }
+}
+
+impl Queue for Fake {
+    async fn receive(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+        let fault = {
+            let mut attempts = self.attempts.lock().unwrap();
+            attempts.push(attempt.0.clone());
+            (self.lose)(u32::try_from(attempts.len()).unwrap())
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let request = Receive { max, visibility: None, attempt_id: Some(attempt.0.clone()) };
+            let now = self.clock.now();
+            let refused = matches!(fault, Some(ReceiveError::Throttled(_)));
+            let received = if refused { Vec::new() } else {
+                self.broker.lock().unwrap().receive(now, JOBS, &request).unwrap()
+            };
+            if let Some(fault) = &fault {
+                // A lost response: the messages are handed over, and nobody has them.
+                return Err(fault.clone());
+            }
+            if !received.is_empty() || Instant::now() >= deadline {
+                return Ok(received.into_iter().map(|r| Message {
+                    id: Arc::clone(&r.message_id),
+                    receipt: Receipt::new(r.receipt_handle),
+                    group: Arc::clone(&r.group),
+                    body: r.body,
+                    receive_count: r.receive_count,
+                    age: now - r.sent,
+                    redriven: None,
+                }).collect());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+        if self.clock.now() < self.delete_fails_until {
+            return Err(Error::Call("cut off".into()));
+        }
+        Ok(receipts.iter().map(|r| self.settle(|b, now| b.delete(now, JOBS, r.handle()))).collect())
+    }
+
+    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+        self.changes.lock().unwrap().push(changes.iter().map(|(_, timeout)| timeout.as_secs()).collect());
+        Ok(changes.iter().map(|(r, timeout)| {
+            self.settle(|b, now| b.change_visibility(now, JOBS, r.handle(), *timeout))
+        }).collect())
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
+        if self.clock.now() < self.dead_letters_down_until {
+            return Err(Error::Call("down".into()));
+        }
+        self.letters.lock().unwrap().push(letter.clone());
+        Ok(())
+    }
+}
+
+/// One attempt that was made.
+#[derive(Clone, Debug)]
+struct Attempt {
+    n: u64,
+    webhook: usize,
+    number: u32,
+    at: Duration,
+    outcome: Option<Outcome>,
+}
+
+type Script = dyn Fn(u64, usize, u32, Duration) -> (Duration, Outcome) + Send + Sync;
+
+struct Destination {
+    script: Arc<Script>,
+    clock: Clock,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
+}
+
+impl Transport for Destination {
+    async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
+        let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
+        let n = body["events"][0]["n"].as_u64().unwrap();
+        let at = self.clock.now();
+        let place = {
+            let mut attempts = self.attempts.lock().unwrap();
+            attempts.push(Attempt { n, webhook: delivery.webhook, number, at, outcome: None });
+            attempts.len() - 1
+        };
+        let (takes, outcome) = (self.script)(n, delivery.webhook, number, at);
+        sleep(takes).await;
+        self.attempts.lock().unwrap()[place].outcome = Some(outcome.clone());
+        outcome
+    }
+}
+
+struct World {
+    broker: Arc<Mutex<Broker>>,
+    clock: Clock,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
+    letters: Arc<Mutex<Vec<DeadLetter>>>,
+    attempt_ids: Arc<Mutex<Vec<String>>>,
+    changes: Arc<Mutex<Vec<Vec<u64>>>>,
+    webhooks: usize,
+    max_receive_count: Option<u32>,
+    window: Duration,
+    lose: Arc<Fault>,
+    dead_letters_down_for: Duration,
+    delete_fails_for: Duration,
+    shutdown: CancellationToken,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Clock(Instant::now());
+        let mut broker = Broker::new(1, "us-east-1", "000000000000");
+        let attributes = BTreeMap::from([
+            ("FifoQueue".to_owned(), "true".to_owned()),
+            ("VisibilityTimeout".to_owned(), "5".to_owned()),
+        ]);
+        broker.create_queue(clock.now(), JOBS, &attributes).unwrap();
+        Self {
+            broker: Arc::new(Mutex::new(broker)),
+            clock,
+            attempts: Arc::default(),
+            letters: Arc::default(),
+            attempt_ids: Arc::default(),
+            changes: Arc::default(),
+            webhooks: 1,
+            max_receive_count: None,
+            window: Duration::from_secs(300),
+            lose: Arc::new(|_| None),
+            dead_letters_down_for: Duration::ZERO,
+            delete_fails_for: Duration::ZERO,
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    fn send(&self, group: &str, n: u64) {
+        let producer = Producer { app_id: "a".into(), app_key: "k".into(), secret: SecretString::from(SECRET) };
+        let fields = Map::from_iter([("n".to_owned(), json!(n))]);
+        self.send_body(group, producer.event(QueueType::ClientEvent, fields, n).body);
+    }
+
+    fn send_body(&self, group: &str, body: String) {
+        let dedup = Some(crate::job::deduplication_id(body.as_bytes()));
+        let message = Outgoing { group: group.into(), dedup, body: body.into(), ..Outgoing::default() };
+        self.broker.lock().unwrap().send(self.clock.now(), JOBS, message).unwrap();
+    }
+
+    fn start(
+        &self,
+        script: impl Fn(u64, usize, u32, Duration) -> (Duration, Outcome) + Send + Sync + 'static,
+    ) -> JoinHandle<()> {
+        let until = |lasts: Duration| self.clock.now() + lasts;
+        let queue = Fake {
+            broker: Arc::clone(&self.broker),
+            clock: self.clock,
+            letters: Arc::clone(&self.letters),
+            attempts: Arc::clone(&self.attempt_ids),
+            changes: Arc::clone(&self.changes),
+            lose: Arc::clone(&self.lose),
+            dead_letters_down_until: until(self.dead_letters_down_for),
+            delete_fails_until: until(self.delete_fails_for),
+        };
+        let hooks: Vec<_> = (0..self.webhooks).map(|n| json!({"url": format!("http://h/{n}")})).collect();
+        let app: App = serde_json::from_value(
+            json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": hooks})).unwrap();
+        let parts = Parts {
+            queue,
+            transport: Destination {
+                script: Arc::new(script),
+                clock: self.clock,
+                attempts: Arc::clone(&self.attempts),
+            },
+            apps: Array::new([app]),
+            random: Random::from_seed(7),
+            metrics: Arc::new(Metrics::new()),
+            health: Arc::new(Health::new(Duration::from_secs(34))),
+        };
+        let rules = Rules {
+            visibility: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(4),
+            retry: Retry { window: self.window, base: Duration::from_secs(1), cap: Duration::from_secs(60) },
+            max_receive_count: self.max_receive_count,
+        };
+        let bounds = Bounds {
+            max_in_flight: 2000,
+            max_bytes: 1 << 26,
+            batch: 10,
+            pause: Duration::ZERO,
+            grace: Duration::from_secs(25),
+        };
+        tokio::spawn(Worker::new(parts, rules, bounds, self.shutdown.clone()).run())
+    }
+
+    /// Runs until the queue is empty, or fails after an hour of virtual time.
+    async fn drain(&self) {
+        let end = Instant::now() + Duration::from_secs(3600);
+        loop {
+            let left = self.broker.lock().unwrap().attributes(self.clock.now(), JOBS).unwrap();
+            if left["ApproximateNumberOfMessages"] == "0" && left["ApproximateNumberOfMessagesNotVisible"] == "0" {
+                return;
+            }
+            assert!(Instant::now() < end, "the queue does not drain: {left:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn attempts(&self) -> Vec<Attempt> {
+        self.attempts.lock().unwrap().clone()
+    }
+
+    fn delivered(&self) -> Vec<u64> {
+        let attempts = self.attempts();
+        attempts.iter().filter(|a| a.outcome == Some(Outcome::Delivered)).map(|a| a.n).collect()
+    }
+}
+
+fn ok() -> Outcome {
+    Outcome::Delivered
+}
+
+fn down() -> Outcome {
+    Outcome::transient(Reason::Status(500))
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_faults_every_job_is_attempted_once_in_the_order_of_its_group() {
+    let world = World::new();
+    for n in 0..1000 {
+        world.send(&format!("g{}", n % 37), n);
+    }
+    world.start(|n, _, _, _| (Duration::from_millis(n % 50), ok()));
+    world.drain().await;
+    let attempts = world.attempts();
+    assert_eq!(attempts.len(), 1000);
+    for group in 0..37 {
+        let ns: Vec<u64> = attempts.iter().map(|a| a.n).filter(|n| n % 37 == group).collect();
+        assert!(ns.is_sorted(), "{ns:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
+    let world = World::new();
+    for n in 0..10 {
+        world.send("bad", n);
+        world.send("good", 100 + n);
+    }
+    world.start(|n, _, number, _| (Duration::from_millis(5), if n == 0 && number < 4 { down() } else { ok() }));
+    world.drain().await;
+    let delivered = world.delivered();
+    assert_eq!(delivered.len(), 20);
+    assert_eq!(delivered[..10], (100..110).collect::<Vec<_>>()[..]);
+    assert_eq!(delivered[10..], (0..10).collect::<Vec<_>>()[..]);
+    assert_eq!(world.changes.lock().unwrap()[0].len(), 10, "one change for all that is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_is_hidden_for_longer_where_the_queue_dead_letters_by_itself() {
+    let mut world = World::new();
+    world.max_receive_count = Some(5);
+    for n in 0..3 {
+        world.send("g", n);
+    }
+    world.start(|_, _, number, _| (Duration::ZERO, if number == 1 { down() } else { ok() }));
+    world.drain().await;
+    let first = world.changes.lock().unwrap()[0].clone();
+    assert_eq!(first, [1, 6, 6]);
+    assert_eq!(world.delivered(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_webhook_that_failed_is_attempted_again() {
+    let mut world = World::new();
+    world.webhooks = 2;
+    world.send("g", 1);
+    world.start(|_, webhook, number, _| (Duration::ZERO, if webhook == 1 && number < 3 { down() } else { ok() }));
+    world.drain().await;
+    let count = |webhook| world.attempts().iter().filter(|a| a.webhook == webhook).count();
+    assert_eq!((count(0), count(1)), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_never_ends_is_cut_off_inside_its_visibility() {
+    let world = World::new();
+    world.send("g", 1);
+    world.start(|_, _, number, _| (Duration::from_secs(if number == 1 { 600 } else { 0 }), ok()));
+    world.drain().await;
+    let attempts = world.attempts();
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[0].outcome, None, "cut off");
+    let gap = attempts[1].at - attempts[0].at;
+    assert!(gap >= Duration::from_secs(5), "timeout and backoff: {gap:?}");
+    assert_eq!(world.changes.lock().unwrap().len(), 1, "hidden by the worker, not by expiry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_lane_extends_its_lease_and_is_never_redelivered() {
+    let world = World::new();
+    for n in 0..10 {
+        world.send("g", n);
+    }
+    world.start(|_, _, _, _| (Duration::from_millis(3900), ok()));
+    world.drain().await;
+    assert_eq!(world.attempts().len(), 10);
+    assert_eq!(world.delivered(), (0..10).collect::<Vec<_>>());
+    let extensions = world.changes.lock().unwrap().len();
+    assert!((1..=2).contains(&extensions), "{extensions} extensions for 39 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_at_the_head_is_dead_lettered_and_the_jobs_behind_it_are_delivered() {
+    let world = World::new();
+    let job = |key: &str, signature: &str| format!(
+        r#"{{"appKey":"{key}","appId":"a","payload":{{"events":[]}},"originalPusherSignature":"{signature}"}}"#);
+    for (group, body) in [("json", "{".to_owned()), ("app", job("nobody", "")), ("signature", job("k", "00"))] {
+        world.send_body(group, body);
+        world.send(group, group.len() as u64);
+    }
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    let letters = world.letters.lock().unwrap();
+    let mut reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["malformed", "signature", "unknown_app"]);
+    assert_eq!(world.delivered().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_its_window_a_job_is_given_up_after_an_attempt() {
+    let world = World::new();
+    world.send("g", 1);
+    world.send("g", 2);
+    world.start(|n, _, _, _| (Duration::ZERO, if n == 1 { down() } else { ok() }));
+    world.drain().await;
+    let letters = world.letters.lock().unwrap();
+    assert_eq!((letters.len(), letters[0].reason, &letters[0].undelivered[..]), (1, "status", &[0][..]));
+    let last = world.attempts().iter().filter(|a| a.n == 1).map(|a| a.at).max().unwrap();
+    assert!(last - world.attempts()[0].at > Duration::from_secs(300));
+    assert_eq!(world.delivered(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_destinations_backlog_is_given_up_but_for_one_probe_at_a_time() {
+    let mut world = World::new();
+    world.window = Duration::from_secs(60);
+    for n in 0..200 {
+        world.send(&format!("g{n}"), n);
+    }
+    world.start(|_, _, _, _| (Duration::from_secs(4), down()));
+    world.drain().await;
+    assert_eq!(world.letters.lock().unwrap().len(), 200, "nothing is lost");
+    let skipped = world.letters.lock().unwrap().iter().filter(|l| l.reason == "destination_down").count();
+    assert!(skipped > 50, "{skipped} given up untried");
+    let probes: Vec<_> = world.attempts().iter().map(|a| a.at).filter(|at| *at > Duration::from_secs(1_000_065)).collect();
+    let one_at_a_time = probes.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(4));
+    assert!(one_at_a_time, "{probes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_dead_letter_queue_is_down_the_job_stays() {
+    let mut world = World::new();
+    world.dead_letters_down_for = Duration::from_secs(30);
+    world.send_body("g", "{".to_owned());
+    world.send("g", 1);
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    assert_eq!(world.letters.lock().unwrap().len(), 1);
+    assert!(world.attempts()[0].at > Duration::from_secs(1_000_030), "job 1 waited behind it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
+    let mut world = World::new();
+    world.delete_fails_for = Duration::from_secs(12);
+    for n in 0..3 {
+        world.send("g", n);
+    }
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    assert_eq!(world.attempts().len(), 3, "no duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_else_is() {
+    for (fault, again) in [
+        (ReceiveError::NoResponse(String::new()), true),
+        (ReceiveError::Throttled(String::new()), false),
+    ] {
+        let mut world = World::new();
+        world.lose = Arc::new(move |call| (call == 1).then(|| fault.clone()));
+        world.send("g", 1);
+        world.start(|_, _, _, _| (Duration::ZERO, ok()));
+        world.drain().await;
+        let ids = world.attempt_ids.lock().unwrap();
+        assert_eq!(ids[0] == ids[1], again);
+        let at = world.attempts()[0].at - Duration::from_secs(1_000_000);
+        assert!(at < Duration::from_secs(5), "{at:?}: not by the visibility timeout");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_finishes_what_is_attempted_releases_the_rest_and_loses_nothing() {
+    let world = World::new();
+    for n in 0..10 {
+        world.send("g", n);
+    }
+    let worker = world.start(|_, _, _, _| (Duration::from_secs(1), ok()));
+    sleep(Duration::from_millis(2500)).await;
+    world.shutdown.cancel();
+    worker.await.unwrap();
+    assert_eq!(world.delivered(), [0, 1, 2]);
+    assert!(world.attempts().iter().all(|a| a.outcome.is_some()));
+    let mut broker = world.broker.lock().unwrap();
+    let next = Receive { max: 10, visibility: None, attempt_id: None };
+    let rest = broker.receive(world.clock.now(), JOBS, &next).unwrap();
+    assert_eq!(rest.len(), 7, "at once");
+}

@@ -1,0 +1,67 @@
+//! The other commands.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::world::{World, hookferry, job, signed};
+
+#[tokio::test]
+async fn dev_accounts_for_every_job_and_exits_0() {
+    let mut command = hookferry("dev");
+    command.args(["--jobs", "40", "--rate", "50", "--listen", "127.0.0.1:0"]);
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for said in ["QUEUE_SQS_URL=", "aws sqs send-message", "refused", "after failures", "dead", "all 40 jobs"] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn enqueue_sends_lines_in_order_and_prints_their_ids() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let mut command = hookferry("enqueue");
+    command.env("QUEUE_SQS_URL", &world.queue).env("QUEUE_SQS_ENDPOINT", &world.endpoint);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines: String = (0..25)
+        .map(|n| {
+            let job = job("g", n);
+            serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body}).to_string() + "\n"
+        })
+        .collect();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 25);
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_for(25).await;
+    let ns: Vec<_> = world.delivered().into_iter().map(|d| d.n).collect();
+    assert_eq!(ns, (0..25).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn redriven_dead_letters_are_delivered_in_order_once_their_cause_is_gone() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let jobs: Vec<_> = (0..3).map(|n| signed("g", n, "late-key", "app-secret")).collect();
+    world.send(&jobs).await;
+    let mut worker = world.worker(&["/"], &[]);
+    world.wait_until_empty().await;
+    worker.kill().await.unwrap();
+    assert!(world.delivered().is_empty());
+    let mut command = hookferry("dlq");
+    command
+        .arg("redrive")
+        .env("QUEUE_SQS_URL", &world.queue)
+        .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
+        .env("QUEUE_SQS_DLQ_URL", &world.dead_letters);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let _worker = world.worker(&["/"], &[("DEFAULT_APP_KEY", "late-key")]);
+    world.wait_for(3).await;
+    let ns: Vec<_> = world.delivered().into_iter().map(|d| d.n).collect();
+    assert_eq!(ns, [0, 1, 2]);
+}

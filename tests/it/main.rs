@@ -1,0 +1,12 @@
+//! The worker as a process, over real HTTP, against the local queue; or, with
+//! `HOOKFERRY_TEST_SQS_ENDPOINT` set, against whatever SQS endpoint is there.
+//!
+//! Everything is asserted on what arrived, in which order and how often.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod commands;
+mod config;
+mod deliveries;
+mod local_queue;
+mod shutdown;
+mod world;
