@@ -154,9 +154,7 @@ fn plain(value: Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Some(value.to_string())
-        }
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(value.to_string()),
     }
 }
 
@@ -203,8 +201,7 @@ mod tests {
             assert_eq!(app.id, "7");
             assert_eq!(app.webhooks[0].target, Target::Http("http://a/".into()));
         }
-        let none: App =
-            serde_json::from_str(r#"{"id":"a","key":"k","secret":"s","webhooks":null}"#).unwrap();
+        let none: App = serde_json::from_str(r#"{"id":"a","key":"k","secret":"s","webhooks":null}"#).unwrap();
         assert!(none.webhooks.is_empty());
     }
 

@@ -15,8 +15,5 @@ pub struct Unreachable(pub String);
 /// Somewhere apps are kept.
 pub trait Apps: Send + Sync + 'static {
     /// Finds the app with this key; `None` if the source says that there is none.
-    fn find_by_key(
-        &self,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<Arc<App>>, Unreachable>> + Send;
+    fn find_by_key(&self, key: &str) -> impl Future<Output = Result<Option<Arc<App>>, Unreachable>> + Send;
 }

@@ -87,13 +87,19 @@ impl Config {
         let raw = Raw::read(environment);
         let mut reader = Reader::default();
         let queue = queue::read(&raw, &mut reader);
-        let timeout = reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+        let timeout =
+            reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
         let retry = read_retry(&raw, &mut reader);
         let apps = read_apps(&raw, &mut reader);
-        let host: IpAddr =
-            reader.parsed("METRICS_HOST", raw.metrics.host.as_ref(), IpAddr::from([127, 0, 0, 1]), "an IP address");
+        let host: IpAddr = reader.parsed(
+            "METRICS_HOST",
+            raw.metrics.host.as_ref(),
+            IpAddr::from([127, 0, 0, 1]),
+            "an IP address",
+        );
         let port: u16 = reader.parsed("METRICS_PORT", raw.metrics.port.as_ref(), 9602, "a port");
-        let grace = reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
+        let grace =
+            reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
         read_log(&raw, &mut reader);
         if queue.wait + Duration::from_secs(5) > grace {
             reader.error(format!(
@@ -102,7 +108,8 @@ impl Config {
             ));
         }
         if let Some(visibility) = queue.visibility {
-            check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT").unwrap_or_else(|error| reader.error(error));
+            check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT")
+                .unwrap_or_else(|error| reader.error(error));
         }
         let config = Self {
             queue,
@@ -141,16 +148,36 @@ pub fn check_visibility(timeout: Duration, visibility: Duration, source: &str) -
     Err(format!(
         "WEBHOOKS_TIMEOUT_MS: {} ms plus {} ms of margins must be less than the visibility timeout of {} s ({source}): \
          lower WEBHOOKS_TIMEOUT_MS or raise QUEUE_SQS_VISIBILITY_TIMEOUT",
-        timeout.as_millis(), margins.as_millis(), visibility.as_secs()
+        timeout.as_millis(),
+        margins.as_millis(),
+        visibility.as_secs()
     ))
 }
 
 fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
     let webhooks = &raw.webhooks;
     let retry = Retry {
-        window: reader.seconds("WEBHOOKS_RETRY_WINDOW_SECONDS", webhooks.retry_window_seconds.as_ref(), 300, 0, 1_209_600),
-        base: reader.milliseconds("WEBHOOKS_RETRY_BASE_MS", webhooks.retry_base_ms.as_ref(), 1000, 1, 3_600_000),
-        cap: reader.milliseconds("WEBHOOKS_RETRY_MAX_MS", webhooks.retry_max_ms.as_ref(), 60_000, 1000, 36_000_000),
+        window: reader.seconds(
+            "WEBHOOKS_RETRY_WINDOW_SECONDS",
+            webhooks.retry_window_seconds.as_ref(),
+            300,
+            0,
+            1_209_600,
+        ),
+        base: reader.milliseconds(
+            "WEBHOOKS_RETRY_BASE_MS",
+            webhooks.retry_base_ms.as_ref(),
+            1000,
+            1,
+            3_600_000,
+        ),
+        cap: reader.milliseconds(
+            "WEBHOOKS_RETRY_MAX_MS",
+            webhooks.retry_max_ms.as_ref(),
+            60_000,
+            1000,
+            36_000_000,
+        ),
     };
     if retry.base > retry.cap {
         reader.error("WEBHOOKS_RETRY_BASE_MS: must not be above WEBHOOKS_RETRY_MAX_MS".to_owned());
@@ -170,7 +197,9 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
     };
     let level = raw.log.level.clone().unwrap_or_else(|| "info".to_owned());
     if let Err(error) = level.parse::<tracing_subscriber::filter::Targets>() {
-        reader.error(format!("LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace) or filter: {error}"));
+        reader.error(format!(
+            "LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace) or filter: {error}"
+        ));
         return LogConfig { format, level: "info".to_owned() };
     }
     LogConfig { format, level }
@@ -189,9 +218,10 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let secret = value(&given.secret, "app-secret");
     let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
     let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
-    let webhooks = reader.result("DEFAULT_APP_WEBHOOKS", webhooks.map_err(|error| {
-        format!("is not a JSON array of webhooks: {}", shape_only(&error))
-    }));
+    let webhooks = reader.result(
+        "DEFAULT_APP_WEBHOOKS",
+        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", shape_only(&error))),
+    );
     let default = App {
         id: value(&given.id, "app-id"),
         key: value(&given.key, "app-key"),

@@ -82,9 +82,7 @@ impl Job {
     /// Checks the signature over the payload's own bytes, in constant time.
     pub fn verify(&self, secret: &SecretString) -> Result<(), SignatureError> {
         let claimed = hex::decode(&self.signature).map_err(|_| SignatureError)?;
-        mac(secret, [self.payload.as_ref()])
-            .verify_slice(&claimed)
-            .map_err(|_| SignatureError)
+        mac(secret, [self.payload.as_ref()]).verify_slice(&claimed).map_err(|_| SignatureError)
     }
 
     /// The body that soketi would enqueue for this job.
@@ -182,10 +180,7 @@ pub fn sign<'a>(secret: &SecretString, pieces: impl IntoIterator<Item = &'a [u8]
     hex::encode(mac(secret, pieces).finalize().into_bytes())
 }
 
-fn mac<'a>(
-    secret: &SecretString,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Hmac<Sha256> {
+fn mac<'a>(secret: &SecretString, pieces: impl IntoIterator<Item = &'a [u8]>) -> Hmac<Sha256> {
     // HMAC pads or hashes a key of any length, so this cannot fail.
     #[allow(clippy::expect_used, reason = "an HMAC key may have any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
@@ -220,11 +215,7 @@ mod tests {
             let job = decode(body).unwrap();
             job.verify(&secret()).unwrap();
             assert_eq!(line["dedup"], deduplication_id(body.as_bytes()));
-            assert!(
-                QueueType::ALL
-                    .into_iter()
-                    .any(|kind| line["group"] == group_id(&job.app_id, kind))
-            );
+            assert!(QueueType::ALL.into_iter().any(|kind| line["group"] == group_id(&job.app_id, kind)));
             assert_eq!(job.encode(), body);
             seen += 1;
         }
@@ -234,10 +225,9 @@ mod tests {
     #[test]
     fn the_payload_keeps_its_own_bytes() {
         let payload = r#"{ "events" : [{"b":1.50e+3,"a":"\ud800"}], "time_ms":1 }"#;
-        let job = decode(&format!(
-            r#"{{"payload":{payload},"appKey":"k","x":[1],"originalPusherSignature":""}}"#
-        ))
-        .unwrap();
+        let job =
+            decode(&format!(r#"{{"payload":{payload},"appKey":"k","x":[1],"originalPusherSignature":""}}"#))
+                .unwrap();
         assert_eq!(job.payload, payload.as_bytes());
         assert_eq!(job.app_id, "");
     }
@@ -251,10 +241,7 @@ mod tests {
             job.signature = signature.to_owned();
             assert_eq!(job.verify(&secret()), Err(SignatureError));
         }
-        assert_eq!(
-            decode(BODY).unwrap().verify(&SecretString::from("other")),
-            Err(SignatureError)
-        );
+        assert_eq!(decode(BODY).unwrap().verify(&SecretString::from("other")), Err(SignatureError));
     }
 
     #[test]

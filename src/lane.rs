@@ -181,7 +181,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 let reason = Reason::DeadLetterQueue(why);
                 let attempts = letter.attempts.max(1);
                 let backoff = crate::policy::backoff(
-                    attempts, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
+                    attempts,
+                    Duration::ZERO,
+                    &shared.rules.retry,
+                    shared.random.fraction(),
+                );
                 shared.metrics.dead_letter_failures.inc();
                 error!(message_id = %letter.id, group = %letter.group, detail = %reason,
                     next_retry_s = backoff.as_secs(), "dead-lettering failed; the job stays");
@@ -255,8 +259,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
 fn letter(head: &Held, reason: &Reason) -> DeadLetter {
     let record = head.claim.record();
-    let undelivered =
-        record.settled.iter().filter(|s| s.failed.is_some()).map(|s| s.webhook).collect();
+    let undelivered = record.settled.iter().filter(|s| s.failed.is_some()).map(|s| s.webhook).collect();
     DeadLetter {
         id: Arc::clone(&head.message.id),
         group: Arc::clone(&head.message.group),

@@ -272,7 +272,9 @@ mod tests {
     #[test]
     fn all_events_left_means_the_payloads_own_bytes_and_signature() {
         let job = job(TWO);
-        let plan = plan(&job, &app(r#"[{"url":"http://h/","event_types":["client_event","member_added"]}]"#), "m").unwrap();
+        let plan =
+            plan(&job, &app(r#"[{"url":"http://h/","event_types":["client_event","member_added"]}]"#), "m")
+                .unwrap();
         assert_eq!(plan[0].body, job.payload);
         assert_eq!(header(&plan[0], "x-pusher-signature"), [job.signature.as_str()]);
         assert_eq!(header(&plan[0], ID_HEADER), ["m.0"]);
@@ -280,9 +282,22 @@ mod tests {
 
     #[test]
     fn some_events_left_means_their_own_bytes_signed_anew() {
-        let plan = plan(&job(TWO), &app(r#"[{"url":"u","event_types":["member_added"]},{"url":"v","event_types":["client_event"]}]"#), "m").unwrap();
-        assert_eq!(plan[0].body, r#"{"time_ms":1.70e3,"events":[{"channel":"private-b","name":"member_added","n":1.0}]}"#);
-        assert_eq!(plan[1].body, r#"{"time_ms":1.70e3,"events":[{"name":"client_event","channel":"a","data":"\ud83d"}]}"#);
+        let plan = plan(
+            &job(TWO),
+            &app(
+                r#"[{"url":"u","event_types":["member_added"]},{"url":"v","event_types":["client_event"]}]"#,
+            ),
+            "m",
+        )
+        .unwrap();
+        assert_eq!(
+            plan[0].body,
+            r#"{"time_ms":1.70e3,"events":[{"channel":"private-b","name":"member_added","n":1.0}]}"#
+        );
+        assert_eq!(
+            plan[1].body,
+            r#"{"time_ms":1.70e3,"events":[{"name":"client_event","channel":"a","data":"\ud83d"}]}"#
+        );
         let signed = sign(&SecretString::from("app-secret"), [plan[0].body.as_ref()]);
         assert_eq!(header(&plan[0], "x-pusher-signature"), [signed.as_str()]);
         assert_eq!(plan[1].webhook, 1);
@@ -290,18 +305,33 @@ mod tests {
 
     #[test]
     fn none_left_means_nothing_to_send() {
-        assert!(plan(&job(TWO), &app(r#"[{"url":"u","event_types":["cache_miss"]}]"#), "m").unwrap().is_empty());
+        assert!(
+            plan(&job(TWO), &app(r#"[{"url":"u","event_types":["cache_miss"]}]"#), "m").unwrap().is_empty()
+        );
         assert!(plan(&job(r#"{"events":[]}"#), &app(r#"[{"url":"u"}]"#), "m").unwrap().is_empty());
     }
 
     #[test]
     fn channel_filters_are_byte_exact_and_both_have_to_pass() {
         let keeps = |filter: &str, channel: &str| {
-            let payload = format!(r#"{{"time_ms":1,"events":[{{"name":"client_event","channel":{channel}}}]}}"#);
-            !plan(&job(&payload), &app(&format!(r#"[{{"url":"u","event_types":["client_event"],"filter":{filter}}}]"#)), "m").unwrap().is_empty()
+            let payload =
+                format!(r#"{{"time_ms":1,"events":[{{"name":"client_event","channel":{channel}}}]}}"#);
+            !plan(
+                &job(&payload),
+                &app(&format!(r#"[{{"url":"u","event_types":["client_event"],"filter":{filter}}}]"#)),
+                "m",
+            )
+            .unwrap()
+            .is_empty()
         };
-        assert!(keeps(r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"-é"}"#, r#""private-\u00e9-é""#));
-        assert!(!keeps(r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"x"}"#, r#""private-y""#));
+        assert!(keeps(
+            r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"-é"}"#,
+            r#""private-\u00e9-é""#
+        ));
+        assert!(!keeps(
+            r#"{"channel_name_starts_with":"private-","channel_name_ends_with":"x"}"#,
+            r#""private-y""#
+        ));
         assert!(keeps(r#"{"channel_name_starts_with":"a"}"#, r#""a\ud800""#));
         assert!(keeps("null", r#""\udc00""#));
     }
@@ -309,7 +339,10 @@ mod tests {
     #[test]
     fn a_repeated_key_counts_as_in_javascript_the_last_time() {
         let payload = r#"{"time_ms":1,"events":[{"name":"x","name":"client_event","channel":"a"}]}"#;
-        assert_eq!(plan(&job(payload), &app(r#"[{"url":"u","event_types":["client_event"]}]"#), "m").unwrap().len(), 1);
+        assert_eq!(
+            plan(&job(payload), &app(r#"[{"url":"u","event_types":["client_event"]}]"#), "m").unwrap().len(),
+            1
+        );
     }
 
     #[test]

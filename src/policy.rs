@@ -69,13 +69,7 @@ pub struct Retry {
 ///
 /// `attempts` counts this one too; `age` is how long ago the job was sent; `random` lies in 0..1.
 #[must_use]
-pub fn decide(
-    outcomes: &[Outcome],
-    attempts: u32,
-    age: Duration,
-    retry: &Retry,
-    random: f64,
-) -> Disposition {
+pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry, random: f64) -> Disposition {
     let mut failed: Option<&Reason> = None;
     let mut transient: Option<&Reason> = None;
     let mut wanted = Duration::ZERO;
@@ -92,10 +86,9 @@ pub fn decide(
     }
     match (failed, transient) {
         (None, _) => Disposition::Done,
-        (Some(_), Some(reason)) if age <= retry.window => Disposition::Retry {
-            backoff: backoff(attempts, wanted, retry, random),
-            reason: reason.clone(),
-        },
+        (Some(_), Some(reason)) if age <= retry.window => {
+            Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason: reason.clone() }
+        }
         (Some(reason), _) => Disposition::DeadLetter(reason.clone()),
     }
 }
@@ -138,20 +131,14 @@ mod tests {
     #[test]
     fn a_job_is_done_when_every_webhook_has_it() {
         assert_eq!(decide(&[], 1, OLD, &RETRY, 0.5), Disposition::Done);
-        assert_eq!(
-            decide(&[Outcome::Delivered, Outcome::Delivered], 1, OLD, &RETRY, 0.5),
-            Disposition::Done
-        );
+        assert_eq!(decide(&[Outcome::Delivered, Outcome::Delivered], 1, OLD, &RETRY, 0.5), Disposition::Done);
     }
 
     #[test]
     fn a_transient_failure_is_retried_inside_the_window_and_given_up_past_it() {
         let outcomes = [Outcome::Delivered, failed()];
         assert!(matches!(decide(&outcomes, 3, YOUNG, &RETRY, 0.5), Disposition::Retry { .. }));
-        assert_eq!(
-            decide(&outcomes, 1, OLD, &RETRY, 0.5),
-            Disposition::DeadLetter(Reason::Status(500))
-        );
+        assert_eq!(decide(&outcomes, 1, OLD, &RETRY, 0.5), Disposition::DeadLetter(Reason::Status(500)));
     }
 
     #[test]

@@ -151,10 +151,7 @@ pub trait Queue: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Message>, ReceiveError>> + Send;
 
     /// Deletes up to ten messages.
-    fn delete(
-        &self,
-        receipts: &[&Receipt],
-    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    fn delete(&self, receipts: &[&Receipt]) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
 
     /// Sets how long up to ten messages stay hidden from now, in whole seconds; 0 releases.
     fn change_visibility(

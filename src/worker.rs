@@ -84,12 +84,7 @@ impl<Q, T, A> AsRef<Q> for Shared<Q, T, A> {
 
 impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     /// A worker that runs until `shutdown` is cancelled.
-    pub fn new(
-        parts: Parts<Q, T, A>,
-        rules: Rules,
-        bounds: Bounds,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(parts: Parts<Q, T, A>, rules: Rules, bounds: Bounds, shutdown: CancellationToken) -> Self {
         let shared = Shared {
             queue: parts.queue,
             transport: parts.transport,
@@ -231,9 +226,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 None => groups.push(VecDeque::from([held])),
             }
         }
-        let lane = |jobs| {
-            Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, at)
-        };
+        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, at);
         groups.into_iter().map(lane).collect()
     }
 
@@ -271,9 +264,7 @@ pub fn remedy(error: &ReceiveError) -> &'static str {
             "no access to the queue; still trying (the credentials need sqs:ReceiveMessage, \
              sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it)"
         }
-        ReceiveError::Missing(_) => {
-            "no such queue; still trying (check QUEUE_SQS_URL and QUEUE_SQS_REGION)"
-        }
+        ReceiveError::Missing(_) => "no such queue; still trying (check QUEUE_SQS_URL and QUEUE_SQS_REGION)",
         ReceiveError::Service(_) => "the queue answered with an error; still trying",
     }
 }

@@ -78,11 +78,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let mut tasks = JoinSet::new();
     tasks.spawn(server.serve(later.clone()));
     let (arrivals, arrived) = mpsc::channel(1000);
-    let receiver = Receiver {
-        secret: SecretString::from(SECRET),
-        answer: answers(!options.no_faults),
-        arrivals,
-    };
+    let receiver =
+        Receiver { secret: SecretString::from(SECRET), answer: answers(!options.no_faults), arrivals };
     tasks.spawn(serve(listener, receiver, later));
     tasks.spawn(report_arrivals(arrived, Arc::clone(&books)));
     tasks.spawn(report_dead_letters(endpoint.clone(), Arc::clone(&books)));
@@ -111,11 +108,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 
 fn introduce(queue: SocketAddr, receiver: SocketAddr, metrics: SocketAddr) {
     let url = local_queue::queue_url(queue, QUEUE);
-    let producer = Producer {
-        app_id: "shop".into(),
-        app_key: "shop-key".into(),
-        secret: SecretString::from(SECRET),
-    };
+    let producer =
+        Producer { app_id: "shop".into(), app_key: "shop-key".into(), secret: SecretString::from(SECRET) };
     let fields = Map::from_iter([("channel".to_owned(), json!("private-a"))]);
     let sample = producer.event(QueueType::ClientEvent, fields, now_ms());
     println!(
@@ -139,7 +133,10 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
             ("QUEUE_SQS_URL", local_queue::queue_url(queue, QUEUE)),
             ("QUEUE_SQS_ENDPOINT", format!("http://{queue}")),
             ("QUEUE_SQS_WAIT_TIME_SECONDS", "1".to_owned()),
-            ("QUEUE_SQS_CLIENT_OPTIONS", json!({"accessKeyId": "local", "secretAccessKey": "local"}).to_string()),
+            (
+                "QUEUE_SQS_CLIENT_OPTIONS",
+                json!({"accessKeyId": "local", "secretAccessKey": "local"}).to_string(),
+            ),
             ("DEFAULT_APP_ID", APPS[0].to_owned()),
             ("DEFAULT_APP_KEY", format!("{}-key", APPS[0])),
             ("DEFAULT_APP_SECRET", SECRET.to_owned()),
@@ -148,7 +145,8 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
         .map(|(name, value)| (name.to_owned(), value)),
     )?;
     for app in &APPS[1..] {
-        let stored = json!({"id": app, "key": format!("{app}-key"), "secret": SECRET, "webhooks": webhooks(app)});
+        let stored =
+            json!({"id": app, "key": format!("{app}-key"), "secret": SECRET, "webhooks": webhooks(app)});
         let app = serde_json::from_value(stored).context("a sample app")?;
         config.apps.more.push(app);
     }
@@ -193,7 +191,8 @@ async fn produce(
             app_key: format!("{app}-key"),
             secret: SecretString::from(secret),
         };
-        let fields = Map::from_iter([("channel".to_owned(), json!("presence-dev")), ("n".to_owned(), json!(n))]);
+        let fields =
+            Map::from_iter([("channel".to_owned(), json!("presence-dev")), ("n".to_owned(), json!(n))]);
         let job = producer.event(*kind, fields, now_ms());
         books.lock().unwrap_or_else(PoisonError::into_inner).sent(&job.group, n, is_forged);
         let message = Outgoing {
@@ -222,14 +221,17 @@ async fn report_dead_letters(endpoint: Endpoint, books: Arc<Mutex<Books>>) -> st
     let request = Receive { max: 10, visibility: None, attempt_id: None };
     loop {
         let wait = Some(Duration::from_secs(20));
-        let letters =
-            endpoint.receive(DEAD_LETTERS, &request, wait).await.map_err(std::io::Error::other)?;
+        let letters = endpoint.receive(DEAD_LETTERS, &request, wait).await.map_err(std::io::Error::other)?;
         for letter in letters {
             let detail = match letter.attributes.get("detail").map(|attribute| &attribute.value) {
                 Some(AttributeValue::Text(text)) => text.as_str(),
                 Some(AttributeValue::Binary(_)) | None => "received too often",
             };
-            books.lock().unwrap_or_else(PoisonError::into_inner).dead_lettered(&letter.group, &letter.body, detail);
+            books.lock().unwrap_or_else(PoisonError::into_inner).dead_lettered(
+                &letter.group,
+                &letter.body,
+                detail,
+            );
             endpoint
                 .with(|broker, now| broker.delete(now, DEAD_LETTERS, &letter.receipt_handle))
                 .map_err(std::io::Error::other)?;

@@ -68,10 +68,8 @@ async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usi
     let mut count = 0;
     while count < most {
         let attempt = AttemptId(random.uuid().to_string());
-        let messages = letters
-            .receive(MAX_BATCH.min(most - count), &attempt)
-            .await
-            .context("the dead-letter queue")?;
+        let messages =
+            letters.receive(MAX_BATCH.min(most - count), &attempt).await.context("the dead-letter queue")?;
         if messages.is_empty() {
             break;
         }
@@ -82,7 +80,9 @@ async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usi
         let deleted = letters.delete(&receipts).await.context("the dead-letter queue")?;
         count += messages.len();
         if deleted.iter().any(|entry| *entry != Entry::Settled) {
-            return Err(anyhow!("some letters were put back but not deleted; run this again within five minutes"));
+            return Err(anyhow!(
+                "some letters were put back but not deleted; run this again within five minutes"
+            ));
         }
     }
     Ok(count)
@@ -91,10 +91,10 @@ async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usi
 fn back(message: &Message) -> anyhow::Result<Enqueue> {
     let body = std::str::from_utf8(&message.body)
         .with_context(|| format!("the body of {} is no text", message.id))?;
-    let redriven = message.redriven.clone().unwrap_or_else(|| Redriven {
-        source: message.id.clone(),
-        undelivered: Vec::new(),
-    });
+    let redriven = message
+        .redriven
+        .clone()
+        .unwrap_or_else(|| Redriven { source: message.id.clone(), undelivered: Vec::new() });
     Ok(Enqueue {
         body: body.to_owned(),
         group: message.group.to_string(),

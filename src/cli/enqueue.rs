@@ -73,8 +73,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
         .ok_or_else(|| anyhow!("--event {event}: soketi has no webhook of that name"))?;
     let mut fields = Map::from_iter([("channel".to_owned(), Value::from(options.channel.as_str()))]);
     if let Some(more) = &options.fields {
-        let more: Map<String, Value> =
-            serde_json::from_str(more).context("--fields is not a JSON object")?;
+        let more: Map<String, Value> = serde_json::from_str(more).context("--fields is not a JSON object")?;
         fields.extend(more);
     }
     let app = config.apps.default;
@@ -126,8 +125,9 @@ fn job(line: &str) -> anyhow::Result<Enqueue> {
             let job = Job::decode(&body.clone().into()).context("neither a job nor {\"group\",\"body\"}")?;
             let payload: Value = serde_json::from_slice(&job.payload)?;
             let name = payload.pointer("/events/0/name").and_then(Value::as_str).unwrap_or_default();
-            let kind = QueueType::of_event(name)
-                .with_context(|| format!("no message group is known for the event {name:?}; give a \"group\""))?;
+            let kind = QueueType::of_event(name).with_context(|| {
+                format!("no message group is known for the event {name:?}; give a \"group\"")
+            })?;
             group_id(&job.app_id, kind)
         }
     };

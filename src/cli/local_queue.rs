@@ -62,9 +62,9 @@ pub(super) async fn bind(
     for name in queues {
         create(name, policy.clone())?;
     }
-    Server::bind(listen, broker).await.map_err(|error| {
-        anyhow!("cannot listen on {listen}: {error} (choose another address with --listen)")
-    })
+    Server::bind(listen, broker)
+        .await
+        .map_err(|error| anyhow!("cannot listen on {listen}: {error} (choose another address with --listen)"))
 }
 
 /// The URL that the endpoint at `address` gives a queue.

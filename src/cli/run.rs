@@ -63,12 +63,8 @@ pub(super) async fn worker(
     let health = Arc::new(Health::new(patience));
     // Health is served to the very end of the drain.
     let served = CancellationToken::new();
-    let serving = tokio::spawn(server::serve(
-        listener,
-        Arc::clone(&health),
-        Arc::clone(&metrics),
-        served.clone(),
-    ));
+    let serving =
+        tokio::spawn(server::serve(listener, Arc::clone(&health), Arc::clone(&metrics), served.clone()));
     let _serving_ends = served.drop_guard();
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
@@ -77,7 +73,9 @@ pub(super) async fn worker(
         .map_err(|error| Errors(vec![error]))?;
     let dead_letter_url = config.queue.dead_letter_url.clone().or(description.dead_letter_url);
     if dead_letter_url.is_none() {
-        warn!("there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)");
+        warn!(
+            "there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)"
+        );
     }
     let usage = Usage {
         wait: config.queue.wait,
@@ -101,9 +99,10 @@ pub(super) async fn worker(
         grace: config.grace,
     };
     let apps = Array::new(std::iter::once(config.apps.default.clone()).chain(config.apps.more));
-    let reloading = config.apps.file.map(|file| {
-        tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone()))
-    });
+    let reloading = config
+        .apps
+        .file
+        .map(|file| tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone())));
     let parts = Parts {
         queue: connection.queue(usage),
         transport: Destinations::new(Http::new().context("HTTP deliveries")?),
@@ -135,7 +134,9 @@ fn announce(config: &Config) {
         warn!("{warning}");
     }
     if config.apps.well_known {
-        warn!("DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three");
+        warn!(
+            "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three"
+        );
     }
 }
 

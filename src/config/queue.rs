@@ -61,7 +61,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         .or_else(|| raw.aws.region.clone())
         .unwrap_or_else(|| "us-east-1".to_owned());
     if let Some(own) = own_region.filter(|own| *own != region) {
-        reader.warn(format!("QUEUE_SQS_REGION: {region} is not the region of QUEUE_SQS_URL, {own}; requests go to {region}"));
+        reader.warn(format!(
+            "QUEUE_SQS_REGION: {region} is not the region of QUEUE_SQS_URL, {own}; requests go to {region}"
+        ));
     }
     let elsewhere = raw.aws.endpoint_url.is_some() || raw.aws.endpoint_url_sqs.is_some();
     let endpoint = endpoint.or_else(|| client.endpoint.clone()).or_else(|| {
@@ -71,7 +73,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         foreign.then(|| url.origin().ascii_serialization())
     });
     if queue.process_batch.is_some() {
-        reader.warn("QUEUE_SQS_PROCESS_BATCH has no effect: groups are worked side by side, each in order".to_owned());
+        reader.warn(
+            "QUEUE_SQS_PROCESS_BATCH has no effect: groups are worked side by side, each in order".to_owned(),
+        );
     }
     QueueConfig {
         url: url.map(String::from).unwrap_or_default(),
@@ -79,14 +83,32 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         endpoint,
         client,
         batch: reader.number("QUEUE_SQS_BATCH_SIZE", queue.batch_size.as_ref(), 10, 1, 10),
-        pause: reader.milliseconds("QUEUE_SQS_POLLING_WAIT_TIME_MS", queue.polling_wait_time_ms.as_ref(), 0, 0, 60_000),
+        pause: reader.milliseconds(
+            "QUEUE_SQS_POLLING_WAIT_TIME_MS",
+            queue.polling_wait_time_ms.as_ref(),
+            0,
+            0,
+            60_000,
+        ),
         wait: reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20),
         visibility: queue.visibility_timeout.as_ref().map(|_| {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
         dead_letter_url,
-        max_in_flight: reader.number("QUEUE_SQS_MAX_IN_FLIGHT", queue.max_in_flight.as_ref(), 2000, 1, 100_000),
-        max_bytes: reader.number("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", queue.max_in_flight_bytes.as_ref(), 64 << 20, 1 << 20, 16 << 30),
+        max_in_flight: reader.number(
+            "QUEUE_SQS_MAX_IN_FLIGHT",
+            queue.max_in_flight.as_ref(),
+            2000,
+            1,
+            100_000,
+        ),
+        max_bytes: reader.number(
+            "QUEUE_SQS_MAX_IN_FLIGHT_BYTES",
+            queue.max_in_flight_bytes.as_ref(),
+            64 << 20,
+            1 << 20,
+            16 << 30,
+        ),
     }
 }
 

@@ -26,7 +26,10 @@ fn the_defaults_are_those_of_the_example_file() {
     assert_eq!(shown, VARIABLES);
     let explicit: Vec<_> = shown.into_iter().filter(|(name, _)| *name != "QUEUE_SQS_URL").collect();
     let (by_default, by_example) = (read(&[]).unwrap(), read(&explicit).unwrap());
-    assert_eq!(format!("{by_default:?}").replace("well_known: true", ""), format!("{by_example:?}").replace("well_known: true", ""));
+    assert_eq!(
+        format!("{by_default:?}").replace("well_known: true", ""),
+        format!("{by_example:?}").replace("well_known: true", "")
+    );
 }
 
 #[test]
@@ -41,8 +44,17 @@ fn every_error_is_reported_at_once_and_names_its_variable() {
         ("LOG_FORMAT", "xml"),
         ("QUEUE_DRIVER", "redis"),
     ]);
-    for name in ["QUEUE_SQS_URL", ".fifo", "QUEUE_SQS_BATCH_SIZE", "WEBHOOKS_TIMEOUT_MS", "APPS_FILE",
-        "METRICS_PORT", "DEFAULT_APP_WEBHOOKS", "LOG_FORMAT", "QUEUE_DRIVER"] {
+    for name in [
+        "QUEUE_SQS_URL",
+        ".fifo",
+        "QUEUE_SQS_BATCH_SIZE",
+        "WEBHOOKS_TIMEOUT_MS",
+        "APPS_FILE",
+        "METRICS_PORT",
+        "DEFAULT_APP_WEBHOOKS",
+        "LOG_FORMAT",
+        "QUEUE_DRIVER",
+    ] {
         assert!(text.contains(name), "{name} in {text}");
     }
     assert!(!text.contains("hush"), "{text}");
@@ -53,8 +65,13 @@ fn single_errors_say_what_to_do() {
     assert!(errors(&[("QUEUE_SQS_URL", "not a url")]).contains("no URL"));
     assert!(Config::from_env([]).unwrap_err().to_string().contains("QUEUE_SQS_URL: is not set"));
     let visibility = errors(&[("QUEUE_SQS_VISIBILITY_TIMEOUT", "4")]);
-    assert!(visibility.contains("WEBHOOKS_TIMEOUT_MS") && visibility.contains("QUEUE_SQS_VISIBILITY_TIMEOUT"));
-    assert!(errors(&[("DEFAULT_APP_WEBHOOKS", r#"[{"event_types":[]}]"#)]).contains("neither url nor lambda_function"));
+    assert!(
+        visibility.contains("WEBHOOKS_TIMEOUT_MS") && visibility.contains("QUEUE_SQS_VISIBILITY_TIMEOUT")
+    );
+    assert!(
+        errors(&[("DEFAULT_APP_WEBHOOKS", r#"[{"event_types":[]}]"#)])
+            .contains("neither url nor lambda_function")
+    );
     assert!(errors(&[("QUEUE_SQS_CLIENT_OPTIONS", "{")]).contains("QUEUE_SQS_CLIENT_OPTIONS"));
 }
 
@@ -81,7 +98,10 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     assert_eq!(local.queue.endpoint.as_deref(), Some("http://127.0.0.1:9324"));
     let options = read(&[("QUEUE_SQS_CLIENT_OPTIONS",
         r#"{"region":"eu-west-3","endpoint":"http://h:1","credentials":{"accessKeyId":"a","secretAccessKey":"hush"},"maxRetries":3}"#)]).unwrap();
-    assert_eq!((options.queue.region.as_str(), options.queue.endpoint.as_deref()), ("eu-west-3", Some("http://h:1")));
+    assert_eq!(
+        (options.queue.region.as_str(), options.queue.endpoint.as_deref()),
+        ("eu-west-3", Some("http://h:1"))
+    );
     assert!(options.warnings.iter().any(|warning| warning.contains("maxRetries")));
     assert!(!format!("{options:?}").contains("hush"));
 }

@@ -203,11 +203,25 @@ impl Reader {
         default
     }
 
-    pub(super) fn seconds(&mut self, name: &str, given: Option<&String>, default: u64, least: u64, most: u64) -> Duration {
+    pub(super) fn seconds(
+        &mut self,
+        name: &str,
+        given: Option<&String>,
+        default: u64,
+        least: u64,
+        most: u64,
+    ) -> Duration {
         Duration::from_secs(self.number(name, given, default, least, most))
     }
 
-    pub(super) fn milliseconds(&mut self, name: &str, given: Option<&String>, default: u64, least: u64, most: u64) -> Duration {
+    pub(super) fn milliseconds(
+        &mut self,
+        name: &str,
+        given: Option<&String>,
+        default: u64,
+        least: u64,
+        most: u64,
+    ) -> Duration {
         Duration::from_millis(self.number(name, given, default, least, most))
     }
 }

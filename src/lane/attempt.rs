@@ -90,7 +90,14 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 
     /// One line an attempt: at debug where it succeeded, at warn where it failed.
-    fn log(&self, app_id: &str, target: Option<&Target>, attempt: u32, outcome: &Outcome, then: &Disposition) {
+    fn log(
+        &self,
+        app_id: &str,
+        target: Option<&Target>,
+        attempt: u32,
+        outcome: &Outcome,
+        then: &Disposition,
+    ) {
         let Some(head) = self.jobs.front() else { return };
         let (id, group) = (&head.message.id, &head.message.group);
         let destination = target.map(destination).unwrap_or_default();
@@ -127,8 +134,8 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
         let app = self.find(&job.app_key).await?;
         job.verify(&app.secret).map_err(|error| Outcome::Permanent(error.into()))?;
         let id = message.redriven.as_ref().map_or(&message.id, |redriven| &redriven.source);
-        let deliveries = plan(&job, &app, id)
-            .map_err(|error| Outcome::Permanent(Reason::Malformed(error.to_string())))?;
+        let deliveries =
+            plan(&job, &app, id).map_err(|error| Outcome::Permanent(Reason::Malformed(error.to_string())))?;
         Ok(Planned { app_id: app.id.clone(), deliveries })
     }
 
@@ -143,13 +150,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     }
 
     /// Makes one attempt that ends by `deadline`, unless the breaker says not to.
-    async fn deliver(
-        &self,
-        delivery: &Delivery,
-        number: u32,
-        age: Duration,
-        deadline: Instant,
-    ) -> Outcome {
+    async fn deliver(&self, delivery: &Delivery, number: u32, age: Duration, deadline: Instant) -> Outcome {
         let destination = delivery.target.fingerprint();
         let past = age > self.rules.retry.window;
         let gate = if past { self.breaker.ask(destination, Instant::now()) } else { Gate::Attempt };
@@ -177,11 +178,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
 
 /// The attempts that this process knows of, else those that the receive count tells of; and one.
 fn next_number(record: &Record, message: &Message) -> u32 {
-    let known = if record.attempts > 0 {
-        record.attempts
-    } else {
-        message.receive_count.saturating_sub(1)
-    };
+    let known = if record.attempts > 0 { record.attempts } else { message.receive_count.saturating_sub(1) };
     known.saturating_add(1)
 }
 

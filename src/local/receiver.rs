@@ -80,21 +80,12 @@ pub async fn serve(
         .fallback(receive)
         .layer(DefaultBodyLimit::max(crate::local::fifo::MAX_MESSAGE_SIZE * 2))
         .with_state(receiver);
-    shutdown
-        .run_until_cancelled(axum::serve(listener, router).into_future())
-        .await
-        .unwrap_or(Ok(()))
+    shutdown.run_until_cancelled(axum::serve(listener, router).into_future()).await.unwrap_or(Ok(()))
 }
 
-async fn receive(
-    State(receiver): State<Receiver>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> StatusCode {
-    let header = |name: &str| {
-        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-    };
+async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let claimed = Job {
         app_key: header("x-pusher-key"),
         app_id: String::new(),

@@ -80,27 +80,21 @@ impl Server {
     /// The listener's.
     pub async fn serve(self, shutdown: CancellationToken) -> std::io::Result<()> {
         use axum::serve::ListenerExt;
-        let router = Router::new()
-            .fallback(answer)
-            .layer(DefaultBodyLimit::max(MAX_BODY))
-            .with_state(self.endpoint);
+        let router =
+            Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(self.endpoint);
         let listener = self.listener.tap_io(|stream| {
             // Without it the second small write of a connection waits for an acknowledgement.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
-        shutdown
-            .run_until_cancelled(axum::serve(listener, router).into_future())
-            .await
-            .unwrap_or(Ok(()))
+        shutdown.run_until_cancelled(axum::serve(listener, router).into_future()).await.unwrap_or(Ok(()))
     }
 }
 
 impl Endpoint {
     fn new(broker: Broker) -> Self {
-        let shared =
-            Shared { broker: Mutex::new(broker), tags: Mutex::default(), changed: Notify::new() };
+        let shared = Shared { broker: Mutex::new(broker), tags: Mutex::default(), changed: Notify::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -213,20 +207,17 @@ fn json(result: Result<serde_json::Value, WireError>, request_id: &str) -> Respo
     response
 }
 
-fn query_answer(
-    action: &str,
-    result: Result<serde_json::Value, WireError>,
-    request_id: &str,
-) -> Response {
+fn query_answer(action: &str, result: Result<serde_json::Value, WireError>, request_id: &str) -> Response {
     let (status, body) = match result {
         Ok(result) => (StatusCode::OK, xml::response(action, &result, request_id)),
-        Err(error) => {
-            (StatusCode::BAD_REQUEST, xml::error(&error.code(), &error.message, request_id))
-        }
+        Err(error) => (StatusCode::BAD_REQUEST, xml::error(&error.code(), &error.message, request_id)),
     };
     (status, [(header::CONTENT_TYPE, "text/xml")], body).into_response()
 }
 
 fn unknown(action: &str) -> WireError {
-    WireError::new("UnknownOperationException", format!("The action {action} is not valid for this endpoint."))
+    WireError::new(
+        "UnknownOperationException",
+        format!("The action {action} is not valid for this endpoint."),
+    )
 }

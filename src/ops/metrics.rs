@@ -87,9 +87,17 @@ impl Metrics {
         r.register("failed_attempts", "Failed attempts, by reason", m.failed.clone());
         r.register("retries", "Jobs hidden for a backoff, by reason", m.retried.clone());
         r.register("dead_letters", "Jobs given up, by reason", m.dead_lettered.clone());
-        r.register("dead_letter_failures", "Sends to the dead-letter queue that failed", m.dead_letter_failures.clone());
+        r.register(
+            "dead_letter_failures",
+            "Sends to the dead-letter queue that failed",
+            m.dead_letter_failures.clone(),
+        );
         r.register("acknowledged", "Jobs deleted from the queue", m.acknowledged.clone());
-        r.register("late_settlements", "Deletes and visibility changes that came too late or failed", m.late_settlements.clone());
+        r.register(
+            "late_settlements",
+            "Deletes and visibility changes that came too late or failed",
+            m.late_settlements.clone(),
+        );
         r.register("released", "Jobs given back untried at shutdown", m.released.clone());
         r.register("abandoned", "Jobs left to their visibility timeout", m.abandoned.clone());
         r.register("lease_extensions", "Leases extended", m.lease_extensions.clone());
@@ -99,8 +107,18 @@ impl Metrics {
         r.register("delete_calls", "Delete calls made", m.delete_calls.clone());
         r.register("in_flight", "Places taken, those of polls under way included", m.in_flight.clone());
         r.register("blocked_groups", "Groups whose head waits for a retry", m.blocked.clone());
-        r.register_with_unit("attempt_duration", "Time that an attempt took", Unit::Seconds, m.attempt_seconds.0.clone());
-        r.register_with_unit("age_at_delivery", "Time from a job's send to its delivery", Unit::Seconds, m.age_at_delivery.0.clone());
+        r.register_with_unit(
+            "attempt_duration",
+            "Time that an attempt took",
+            Unit::Seconds,
+            m.attempt_seconds.0.clone(),
+        );
+        r.register_with_unit(
+            "age_at_delivery",
+            "Time from a job's send to its delivery",
+            Unit::Seconds,
+            m.age_at_delivery.0.clone(),
+        );
         metrics.registry = registry;
         metrics
     }

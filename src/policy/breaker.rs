@@ -82,9 +82,8 @@ impl Breaker {
                 return;
             }
         }
-        let state = failing
-            .entry(destination)
-            .or_insert(Failing { since: now, last: now, probe_until: None });
+        let state =
+            failing.entry(destination).or_insert(Failing { since: now, last: now, probe_until: None });
         state.last = now;
         if gate == Gate::Probe {
             state.probe_until = None;

@@ -20,14 +20,13 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeName,
-    QueueAttributeName, SendMessageBatchRequestEntry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use bytes::Bytes;
 
 use super::{
-    AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, ReceiveError, Receipt, Redriven,
+    AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError, Redriven,
 };
 use crate::producer::Enqueue;
 
@@ -126,8 +125,7 @@ impl Connection {
         let count = member("maxReceiveCount");
         Ok(Description {
             visibility,
-            dead_letter_url: member("deadLetterTargetArn")
-                .and_then(|arn| beside(&self.url, arn.as_str()?)),
+            dead_letter_url: member("deadLetterTargetArn").and_then(|arn| beside(&self.url, arn.as_str()?)),
             max_receive_count: count
                 .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
                 .and_then(|n| u32::try_from(n).ok()),
@@ -137,9 +135,8 @@ impl Connection {
     /// The queue, for use.
     #[must_use]
     pub fn queue(&self, usage: Usage) -> Sqs {
-        let settle = RetryConfig::standard()
-            .with_max_attempts(3)
-            .with_initial_backoff(Duration::from_millis(50));
+        let settle =
+            RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
         Sqs {
             receive: self.client(RetryConfig::disabled(), usage.wait + RECEIVE_SLACK),
             settle: self.client(settle, usage.settle_timeout),
@@ -325,11 +322,7 @@ fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Mess
 }
 
 /// Every entry of an answer by its index; what the answer does not mention has failed.
-fn answers(
-    count: usize,
-    done: impl Iterator<Item = String>,
-    failed: &[BatchResultErrorEntry],
-) -> Vec<Entry> {
+fn answers(count: usize, done: impl Iterator<Item = String>, failed: &[BatchResultErrorEntry]) -> Vec<Entry> {
     let mut entries = vec![Entry::Failed; count];
     let mut set = |id: &str, entry| {
         if let Some(place) = id.parse::<usize>().ok().and_then(|n| entries.get_mut(n)) {

@@ -66,7 +66,9 @@ impl Queue for Fake {
             let request = Receive { max, visibility: None, attempt_id: Some(attempt.0.clone()) };
             let now = self.clock.now();
             let refused = matches!(fault, Some(ReceiveError::Throttled(_)));
-            let received = if refused { Vec::new() } else {
+            let received = if refused {
+                Vec::new()
+            } else {
                 self.broker.lock().unwrap().receive(now, JOBS, &request).unwrap()
             };
             if let Some(fault) = &fault {
@@ -74,15 +76,18 @@ impl Queue for Fake {
                 return Err(fault.clone());
             }
             if !received.is_empty() || Instant::now() >= deadline {
-                return Ok(received.into_iter().map(|r| Message {
-                    id: Arc::clone(&r.message_id),
-                    receipt: Receipt::new(r.receipt_handle),
-                    group: Arc::clone(&r.group),
-                    body: r.body,
-                    receive_count: r.receive_count,
-                    age: now - r.sent,
-                    redriven: None,
-                }).collect());
+                return Ok(received
+                    .into_iter()
+                    .map(|r| Message {
+                        id: Arc::clone(&r.message_id),
+                        receipt: Receipt::new(r.receipt_handle),
+                        group: Arc::clone(&r.group),
+                        body: r.body,
+                        receive_count: r.receive_count,
+                        age: now - r.sent,
+                        redriven: None,
+                    })
+                    .collect());
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -97,9 +102,10 @@ impl Queue for Fake {
 
     async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
         self.changes.lock().unwrap().push(changes.iter().map(|(_, timeout)| timeout.as_secs()).collect());
-        Ok(changes.iter().map(|(r, timeout)| {
-            self.settle(|b, now| b.change_visibility(now, JOBS, r.handle(), *timeout))
-        }).collect())
+        Ok(changes
+            .iter()
+            .map(|(r, timeout)| self.settle(|b, now| b.change_visibility(now, JOBS, r.handle(), *timeout)))
+            .collect())
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
@@ -189,7 +195,8 @@ impl World {
     }
 
     fn send(&self, group: &str, n: u64) {
-        let producer = Producer { app_id: "a".into(), app_key: "k".into(), secret: SecretString::from(SECRET) };
+        let producer =
+            Producer { app_id: "a".into(), app_key: "k".into(), secret: SecretString::from(SECRET) };
         let fields = Map::from_iter([("n".to_owned(), json!(n))]);
         self.send_body(group, producer.event(QueueType::ClientEvent, fields, n).body);
     }
@@ -216,8 +223,9 @@ impl World {
             delete_fails_until: until(self.delete_fails_for),
         };
         let hooks: Vec<_> = (0..self.webhooks).map(|n| json!({"url": format!("http://h/{n}")})).collect();
-        let app: App = serde_json::from_value(
-            json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": hooks})).unwrap();
+        let app: App =
+            serde_json::from_value(json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": hooks}))
+                .unwrap();
         let parts = Parts {
             queue,
             transport: Destination {
@@ -251,7 +259,9 @@ impl World {
         let end = Instant::now() + Duration::from_secs(3600);
         loop {
             let left = self.broker.lock().unwrap().attributes(self.clock.now(), JOBS).unwrap();
-            if left["ApproximateNumberOfMessages"] == "0" && left["ApproximateNumberOfMessagesNotVisible"] == "0" {
+            if left["ApproximateNumberOfMessages"] == "0"
+                && left["ApproximateNumberOfMessagesNotVisible"] == "0"
+            {
                 return;
             }
             assert!(Instant::now() < end, "the queue does not drain: {left:?}");
@@ -300,7 +310,9 @@ async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
         world.send("bad", n);
         world.send("good", 100 + n);
     }
-    world.start(|n, _, number, _| (Duration::from_millis(5), if n == 0 && number < 4 { down() } else { ok() }));
+    world.start(|n, _, number, _| {
+        (Duration::from_millis(5), if n == 0 && number < 4 { down() } else { ok() })
+    });
     world.drain().await;
     let delivered = world.delivered();
     assert_eq!(delivered.len(), 20);
@@ -328,7 +340,9 @@ async fn only_the_webhook_that_failed_is_attempted_again() {
     let mut world = World::new();
     world.webhooks = 2;
     world.send("g", 1);
-    world.start(|_, webhook, number, _| (Duration::ZERO, if webhook == 1 && number < 3 { down() } else { ok() }));
+    world.start(|_, webhook, number, _| {
+        (Duration::ZERO, if webhook == 1 && number < 3 { down() } else { ok() })
+    });
     world.drain().await;
     let count = |webhook| world.attempts().iter().filter(|a| a.webhook == webhook).count();
     assert_eq!((count(0), count(1)), (1, 3));
@@ -365,9 +379,13 @@ async fn a_slow_lane_extends_its_lease_and_is_never_redelivered() {
 #[tokio::test(start_paused = true)]
 async fn poison_at_the_head_is_dead_lettered_and_the_jobs_behind_it_are_delivered() {
     let world = World::new();
-    let job = |key: &str, signature: &str| format!(
-        r#"{{"appKey":"{key}","appId":"a","payload":{{"events":[]}},"originalPusherSignature":"{signature}"}}"#);
-    for (group, body) in [("json", "{".to_owned()), ("app", job("nobody", "")), ("signature", job("k", "00"))] {
+    let job = |key: &str, signature: &str| {
+        format!(
+            r#"{{"appKey":"{key}","appId":"a","payload":{{"events":[]}},"originalPusherSignature":"{signature}"}}"#
+        )
+    };
+    for (group, body) in [("json", "{".to_owned()), ("app", job("nobody", "")), ("signature", job("k", "00"))]
+    {
         world.send_body(group, body);
         world.send(group, group.len() as u64);
     }
@@ -406,7 +424,8 @@ async fn a_dead_destinations_backlog_is_given_up_but_for_one_probe_at_a_time() {
     assert_eq!(world.letters.lock().unwrap().len(), 200, "nothing is lost");
     let skipped = world.letters.lock().unwrap().iter().filter(|l| l.reason == "destination_down").count();
     assert!(skipped > 50, "{skipped} given up untried");
-    let probes: Vec<_> = world.attempts().iter().map(|a| a.at).filter(|at| *at > Duration::from_secs(1_000_065)).collect();
+    let probes: Vec<_> =
+        world.attempts().iter().map(|a| a.at).filter(|at| *at > Duration::from_secs(1_000_065)).collect();
     let one_at_a_time = probes.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(4));
     assert!(one_at_a_time, "{probes:?}");
 }
@@ -437,10 +456,9 @@ async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_else_is() {
-    for (fault, again) in [
-        (ReceiveError::NoResponse(String::new()), true),
-        (ReceiveError::Throttled(String::new()), false),
-    ] {
+    for (fault, again) in
+        [(ReceiveError::NoResponse(String::new()), true), (ReceiveError::Throttled(String::new()), false)]
+    {
         let mut world = World::new();
         world.lose = Arc::new(move |call| (call == 1).then(|| fault.clone()));
         world.send("g", 1);

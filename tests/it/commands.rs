@@ -14,7 +14,8 @@ async fn dev_accounts_for_every_job_and_exits_0() {
     let output = command.output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    for said in ["QUEUE_SQS_URL=", "aws sqs send-message", "refused", "after failures", "dead", "all 40 jobs"] {
+    for said in ["QUEUE_SQS_URL=", "aws sqs send-message", "refused", "after failures", "dead", "all 40 jobs"]
+    {
         assert!(text.contains(said), "{said} in {text}");
     }
 }
@@ -28,7 +29,8 @@ async fn enqueue_sends_lines_in_order_and_prints_their_ids() {
     let lines: String = (0..25)
         .map(|n| {
             let job = job("g", n);
-            serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body}).to_string() + "\n"
+            serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body}).to_string()
+                + "\n"
         })
         .collect();
     let mut stdin = child.stdin.take().unwrap();

@@ -24,7 +24,9 @@ async fn all_configuration_errors_are_told_at_once_with_exit_code_78() {
     ])
     .await;
     assert_eq!(code, Some(78), "{errors}");
-    for name in ["QUEUE_SQS_URL", ".fifo", "APPS_FILE", "DEFAULT_APP_WEBHOOKS", "QUEUE_SQS_VISIBILITY_TIMEOUT"] {
+    for name in
+        ["QUEUE_SQS_URL", ".fifo", "APPS_FILE", "DEFAULT_APP_WEBHOOKS", "QUEUE_SQS_VISIBILITY_TIMEOUT"]
+    {
         assert!(errors.contains(name), "{name} in {errors}");
     }
     assert!(!errors.contains("panicked"), "{errors}");

@@ -33,7 +33,8 @@ async fn all_jobs_captured_from_soketi_arrive_byte_for_byte_with_valid_signature
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let text = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap().to_owned();
-    let jobs: Vec<_> = captured.iter().map(|line| Enqueue::new(text(line, "group"), text(line, "body"))).collect();
+    let jobs: Vec<_> =
+        captured.iter().map(|line| Enqueue::new(text(line, "group"), text(line, "body"))).collect();
     for (job, line) in jobs.iter().zip(&captured) {
         assert_eq!(job.deduplication, text(line, "dedup"));
     }
@@ -44,7 +45,8 @@ async fn all_jobs_captured_from_soketi_arrive_byte_for_byte_with_valid_signature
     let arrivals = world.arrivals.lock().unwrap();
     assert_eq!(arrivals.len(), 24);
     assert!(arrivals.iter().all(|arrival| arrival.verified && arrival.key == "app-key"));
-    let mut payloads: Vec<String> = arrivals.iter().map(|a| String::from_utf8(a.body.to_vec()).unwrap()).collect();
+    let mut payloads: Vec<String> =
+        arrivals.iter().map(|a| String::from_utf8(a.body.to_vec()).unwrap()).collect();
     let mut expected: Vec<String> = jobs
         .iter()
         .map(|job| {

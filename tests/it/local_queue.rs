@@ -28,7 +28,10 @@ async fn a_long_poll_wakes_on_a_send_a_delete_a_release_and_a_timeout() {
         assert!(began.elapsed() < WOKEN);
         (message.body.unwrap(), message.receipt_handle.unwrap())
     };
-    let ((body, first), ()) = tokio::join!(poll(), async { sleep(Duration::from_millis(200)).await; send(1).await });
+    let ((body, first), ()) = tokio::join!(poll(), async {
+        sleep(Duration::from_millis(200)).await;
+        send(1).await
+    });
     assert_eq!(body, "1");
     send(2).await;
     let delete = async {
@@ -76,7 +79,8 @@ async fn attributes_and_digests_pass_the_sdk_and_errors_have_awss_own_codes() {
     assert!(missing.into_service_error().is_queue_does_not_exist());
     let invalid = sqs.delete_message().queue_url(&queue).receipt_handle("nonsense").send().await.unwrap_err();
     assert!(invalid.into_service_error().is_receipt_handle_is_invalid());
-    let empty = sqs.delete_message_batch().queue_url(&queue).set_entries(Some(Vec::new())).send().await.unwrap_err();
+    let empty =
+        sqs.delete_message_batch().queue_url(&queue).set_entries(Some(Vec::new())).send().await.unwrap_err();
     assert!(empty.into_service_error().is_empty_batch_request());
     let many = sqs.receive_message().queue_url(&queue).max_number_of_messages(11).send().await.unwrap_err();
     assert_eq!(many.into_service_error().code(), Some("InvalidParameterValue"));

@@ -116,8 +116,7 @@ impl World {
     /// Waits until that many different jobs have been accepted at every path together.
     pub async fn wait_for(&self, count: usize) {
         wait_until(|| {
-            let mut distinct: Vec<_> =
-                self.delivered().into_iter().map(|d| (d.group, d.n, d.path)).collect();
+            let mut distinct: Vec<_> = self.delivered().into_iter().map(|d| (d.group, d.n, d.path)).collect();
             distinct.sort_unstable();
             distinct.dedup();
             distinct.len() >= count
@@ -202,11 +201,8 @@ pub fn job(group: &str, n: u64) -> Enqueue {
 }
 
 pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> Enqueue {
-    let producer = Producer {
-        app_id: "app-id".into(),
-        app_key: key.into(),
-        secret: SecretString::from(secret),
-    };
+    let producer =
+        Producer { app_id: "app-id".into(), app_key: key.into(), secret: SecretString::from(secret) };
     let fields = [("channel", json!("private-x")), ("group", json!(group)), ("n", json!(n))];
     let fields = Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value)));
     let mut job = producer.event(QueueType::ClientEvent, fields, n);

@@ -53,11 +53,20 @@ impl Books {
         let group = format!("{}_{event}_webhooks", arrival.path.trim_start_matches('/'));
         if arrival.status != 200 {
             self.failed.insert(arrival.id.clone());
-            self.print("refused", &group, n, &format!("attempt {}: answered {}, its group waits", arrival.attempt, arrival.status));
+            self.print(
+                "refused",
+                &group,
+                n,
+                &format!("attempt {}: answered {}, its group waits", arrival.attempt, arrival.status),
+            );
             return;
         }
         let retried = self.failed.remove(&arrival.id);
-        let note = if retried { format!("attempt {}, after failures", arrival.attempt) } else { format!("attempt {}", arrival.attempt) };
+        let note = if retried {
+            format!("attempt {}, after failures", arrival.attempt)
+        } else {
+            format!("attempt {}", arrival.attempt)
+        };
         let expected = self.expected.entry(group.clone()).or_default();
         match expected.iter().position(|other| *other == n) {
             Some(0) => {
@@ -97,9 +106,10 @@ impl Books {
     }
 
     pub(super) fn summary(&self, metrics: &Metrics) -> String {
-        let in_flight = metrics.messages.get().saturating_sub(
-            metrics.acknowledged.get() + metrics.released.get() + metrics.abandoned.get(),
-        );
+        let in_flight = metrics
+            .messages
+            .get()
+            .saturating_sub(metrics.acknowledged.get() + metrics.released.get() + metrics.abandoned.get());
         let blocked = u64::try_from(metrics.blocked.get()).unwrap_or_default();
         format!(
             "── {:>6.1} s  sent {}  delivered {}  retried {}  dead-lettered {}  blocked groups {}  in flight {}  duplicates {}  overtaken {}",

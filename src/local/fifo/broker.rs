@@ -82,11 +82,7 @@ impl Broker {
     }
 
     /// All attributes of a queue.
-    pub fn attributes(
-        &mut self,
-        now: Duration,
-        name: &str,
-    ) -> Result<BTreeMap<String, String>, Error> {
+    pub fn attributes(&mut self, now: Duration, name: &str) -> Result<BTreeMap<String, String>, Error> {
         Ok(self.queue(now, name)?.attributes())
     }
 
@@ -114,12 +110,7 @@ impl Broker {
 
     /// Receives what can be received at once. What has been received too often goes to the
     /// dead-letter queue instead.
-    pub fn receive(
-        &mut self,
-        now: Duration,
-        name: &str,
-        request: &Receive,
-    ) -> Result<Vec<Received>, Error> {
+    pub fn receive(&mut self, now: Duration, name: &str, request: &Receive) -> Result<Vec<Received>, Error> {
         if !(1..=MAX_BATCH).contains(&request.max) {
             return Err(Error::InvalidParameterValue(format!(
                 "Value {} for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10.",
@@ -203,7 +194,8 @@ impl Broker {
         let unknown = |arn: &String| !self.queues.values().any(|queue| queue.arn == *arn);
         if settings.redrive.as_ref().is_some_and(|redrive| unknown(&redrive.target_arn)) {
             return Err(Error::InvalidParameterValue(
-                "Value for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.".into(),
+                "Value for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist."
+                    .into(),
             ));
         }
         Ok(settings)

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::settings::Settings;
 use super::{
-    Attributes, DEDUPLICATION_INTERVAL, Error, MAX_IN_FLIGHT, MAX_VISIBILITY, Outgoing, Receive,
-    Received, Sent, size,
+    Attributes, DEDUPLICATION_INTERVAL, Error, MAX_IN_FLIGHT, MAX_VISIBILITY, Outgoing, Receive, Received,
+    Sent, size,
 };
 use crate::job::deduplication_id;
 
@@ -165,20 +165,23 @@ impl Queue {
         self.sent_order.push_back((now, key));
         let delay = self.settings.delay;
         let hidden = Hidden { until: now + delay, in_flight: false, changed: false };
-        self.enqueue(message.group.into(), Message {
-            id,
-            body: message.body,
-            attributes: Arc::new(message.attributes),
-            dedup: dedup.into(),
-            trace_header: message.trace_header.map(Into::into),
-            source: None,
-            sent: now,
-            first_received: None,
-            received: now,
-            count: 0,
-            serial: 0,
-            hidden: (!delay.is_zero()).then_some(hidden),
-        });
+        self.enqueue(
+            message.group.into(),
+            Message {
+                id,
+                body: message.body,
+                attributes: Arc::new(message.attributes),
+                dedup: dedup.into(),
+                trace_header: message.trace_header.map(Into::into),
+                source: None,
+                sent: now,
+                first_received: None,
+                received: now,
+                count: 0,
+                serial: 0,
+                hidden: (!delay.is_zero()).then_some(hidden),
+            },
+        );
         Ok(sent)
     }
 
@@ -196,9 +199,7 @@ impl Queue {
         max_receives: u32,
     ) -> Result<(Vec<Received>, Vec<(Arc<str>, Message)>), Error> {
         let timeout = request.visibility.unwrap_or(self.settings.visibility);
-        if let Some(again) =
-            request.attempt_id.as_ref().and_then(|id| self.replay(now, id, timeout))
-        {
+        if let Some(again) = request.attempt_id.as_ref().and_then(|id| self.replay(now, id, timeout)) {
             return Ok((again, Vec::new()));
         }
         if self.in_flight + request.max > MAX_IN_FLIGHT && self.receivable() {
@@ -352,11 +353,8 @@ impl Queue {
             let hidden = message.hidden.filter(|hidden| !hidden.changed)?;
             (message.serial == serial && hidden.until > now).then(|| Arc::clone(group))
         };
-        let groups: Option<Vec<Arc<str>>> = attempt
-            .messages
-            .iter()
-            .map(|(place, serial)| untouched(self, place, *serial))
-            .collect();
+        let groups: Option<Vec<Arc<str>>> =
+            attempt.messages.iter().map(|(place, serial)| untouched(self, place, *serial)).collect();
         let mut again = Vec::new();
         for (group, (place, _)) in groups?.iter().zip(&attempt.messages) {
             self.hide(group, *place, Hidden { until: now + timeout, in_flight: true, changed: false });
@@ -495,9 +493,7 @@ impl Queue {
 }
 
 fn unavailable(reason: &str) -> Error {
-    Error::InvalidParameterValue(format!(
-        "Value for parameter ReceiptHandle is invalid. Reason: {reason}."
-    ))
+    Error::InvalidParameterValue(format!("Value for parameter ReceiptHandle is invalid. Reason: {reason}."))
 }
 
 fn sequence(place: Place) -> String {

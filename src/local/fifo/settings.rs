@@ -60,7 +60,8 @@ impl Settings {
             "DelaySeconds" => self.delay = seconds(0, 900)?,
             "ReceiveMessageWaitTimeSeconds" => self.wait = seconds(0, 20)?,
             "MaximumMessageSize" => {
-                self.max_size = usize::try_from(number(1024, MAX_MESSAGE_SIZE as u64)?).unwrap_or(MAX_MESSAGE_SIZE);
+                self.max_size =
+                    usize::try_from(number(1024, MAX_MESSAGE_SIZE as u64)?).unwrap_or(MAX_MESSAGE_SIZE);
             }
             "ContentBasedDeduplication" => self.content_based = boolean()?,
             "FifoQueue" if value == "true" => {}
@@ -76,8 +77,12 @@ impl Settings {
             "FifoThroughputLimit" if !matches!(value, "perQueue" | "perMessageGroupId") => {
                 return Err(invalid());
             }
-            "FifoThroughputLimit" | "Policy" | "KmsMasterKeyId" | "KmsDataKeyReusePeriodSeconds"
-            | "SqsManagedSseEnabled" | "RedriveAllowPolicy" => {
+            "FifoThroughputLimit"
+            | "Policy"
+            | "KmsMasterKeyId"
+            | "KmsDataKeyReusePeriodSeconds"
+            | "SqsManagedSseEnabled"
+            | "RedriveAllowPolicy" => {
                 self.others.insert(name.to_owned(), value.to_owned());
             }
             "FifoQueue" => return Err(invalid()),

@@ -198,7 +198,11 @@ fn a_message_received_too_often_goes_to_the_dead_letter_queue_in_order() {
 fn retention_is_honoured_and_unblocks_the_group() {
     let mut b = broker(&[("MessageRetentionPeriod", "60")]);
     send(&mut b, s(0), "g", &["1"]);
-    let _in_flight = b.receive(s(50), Q, &Receive { max: 1, visibility: Some(Duration::from_secs(100)), attempt_id: None });
+    let _in_flight = b.receive(
+        s(50),
+        Q,
+        &Receive { max: 1, visibility: Some(Duration::from_secs(100)), attempt_id: None },
+    );
     send(&mut b, s(55), "g", &["2"]);
     assert!(take(&mut b, s(59), 1).is_empty());
     assert_eq!(bodies(&take(&mut b, s(60), 10)), ["2"]);

@@ -70,10 +70,8 @@ fn shape(object: Map<String, Value>) -> Value {
 }
 
 fn folded(items: Map<String, Value>, fold: Fold) -> Value {
-    let mut numbered: Vec<(u64, Value)> = items
-        .into_iter()
-        .filter_map(|(number, item)| Some((number.parse().ok()?, item)))
-        .collect();
+    let mut numbered: Vec<(u64, Value)> =
+        items.into_iter().filter_map(|(number, item)| Some((number.parse().ok()?, item))).collect();
     numbered.sort_by_key(|(number, _)| *number);
     let items = numbered.into_iter().map(|(_, item)| match item {
         Value::Object(item) => shape(item),

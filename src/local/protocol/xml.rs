@@ -11,11 +11,8 @@ const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 pub fn response(action: &str, result: &Value, request_id: &str) -> String {
     let mut body = String::new();
     members(&mut body, action, result);
-    let result = if body.is_empty() {
-        String::new()
-    } else {
-        format!("<{action}Result>{body}</{action}Result>")
-    };
+    let result =
+        if body.is_empty() { String::new() } else { format!("<{action}Result>{body}</{action}Result>") };
     format!(
         "<?xml version=\"1.0\"?><{action}Response xmlns=\"{NAMESPACE}\">{result}<ResponseMetadata>\
          <RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"

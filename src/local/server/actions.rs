@@ -50,7 +50,8 @@ impl Endpoint {
             }
             "ChangeMessageVisibility" => {
                 let handle = needed(request.receipt_handle, "ReceiptHandle")?;
-                let timeout = seconds("VisibilityTimeout", needed(request.visibility_timeout, "VisibilityTimeout")?)?;
+                let timeout =
+                    seconds("VisibilityTimeout", needed(request.visibility_timeout, "VisibilityTimeout")?)?;
                 self.with(|broker, now| broker.change_visibility(now, &queue, &handle, timeout))?;
             }
             "GetQueueAttributes" => return self.queue_attributes(&queue, &request),
@@ -100,7 +101,9 @@ impl Endpoint {
         });
         let shown = names.iter().take(most);
         let mut answer = json!({"QueueUrls": shown.clone().map(|name| url(host, name)).collect::<Vec<_>>()});
-        if names.len() > most && let Some(last) = shown.last() {
+        if names.len() > most
+            && let Some(last) = shown.last()
+        {
             answer["NextToken"] = json!(last);
         }
         answer
@@ -148,13 +151,19 @@ impl Endpoint {
     fn send_batch(&self, batch: Batch<Send>, path: &str) -> Answer {
         let queue = queue_name(batch.queue_url.as_deref(), path)?;
         check_batch(batch.entries.iter().map(|entry| entry.id.as_str()))?;
-        let entries: Vec<(String, Result<Outgoing, WireError>)> =
-            batch.entries.into_iter().map(|mut entry| (std::mem::take(&mut entry.id), outgoing(entry))).collect();
+        let entries: Vec<(String, Result<Outgoing, WireError>)> = batch
+            .entries
+            .into_iter()
+            .map(|mut entry| (std::mem::take(&mut entry.id), outgoing(entry)))
+            .collect();
         let total: usize = entries.iter().filter_map(|(_, m)| m.as_ref().ok()).map(size).sum();
         if total > MAX_MESSAGE_SIZE {
-            return Err(WireError::new("BatchRequestTooLong", format!(
-                "Batch requests cannot be longer than {MAX_MESSAGE_SIZE} bytes. You have sent {total} bytes."
-            )));
+            return Err(WireError::new(
+                "BatchRequestTooLong",
+                format!(
+                    "Batch requests cannot be longer than {MAX_MESSAGE_SIZE} bytes. You have sent {total} bytes."
+                ),
+            ));
         }
         self.exists(&queue)?;
         Ok(outcomes(entries, |message| self.send(&queue, message?)))
@@ -172,9 +181,10 @@ impl Endpoint {
         let queue = queue_name(batch.queue_url.as_deref(), path)?;
         check_batch(batch.entries.iter().map(|entry| entry.id.as_str()))?;
         self.exists(&queue)?;
-        let entries = batch.entries.into_iter().map(|entry| {
-            (entry.id, (entry.receipt_handle, entry.visibility_timeout.unwrap_or_default()))
-        });
+        let entries = batch
+            .entries
+            .into_iter()
+            .map(|entry| (entry.id, (entry.receipt_handle, entry.visibility_timeout.unwrap_or_default())));
         self.settle_batch(&queue, entries, |broker, now, queue, (handle, timeout)| {
             let timeout = u64::try_from(timeout).map_or(Duration::MAX, Duration::from_secs);
             broker.change_visibility(now, queue, &handle, timeout)
@@ -195,12 +205,16 @@ impl Endpoint {
     ) -> Answer {
         self.with(|broker, now| {
             Ok(outcomes(entries, |entry| {
-                act(broker, now, queue, entry).map(|()| json!({})).map_err(|error| match WireError::from(error) {
-                    // In a batch an expired handle is an invalid one.
-                    WireError { shape: "InvalidParameterValue", message } if message.contains("ReceiptHandle") => {
-                        WireError { shape: "ReceiptHandleIsInvalid", message }
+                act(broker, now, queue, entry).map(|()| json!({})).map_err(|error| {
+                    match WireError::from(error) {
+                        // In a batch an expired handle is an invalid one.
+                        WireError { shape: "InvalidParameterValue", message }
+                            if message.contains("ReceiptHandle") =>
+                        {
+                            WireError { shape: "ReceiptHandleIsInvalid", message }
+                        }
+                        other => other,
                     }
-                    other => other,
                 })
             }))
         })
@@ -217,8 +231,7 @@ impl Endpoint {
                 "Value for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.",
             ));
         }
-        let receive =
-            Receive { max, visibility, attempt_id: request.receive_request_attempt_id.clone() };
+        let receive = Receive { max, visibility, attempt_id: request.receive_request_attempt_id.clone() };
         let received = self.receive(&queue, &receive, wait).await?;
         if received.is_empty() {
             return Ok(json!({}));
@@ -234,9 +247,12 @@ impl Endpoint {
 
 fn outgoing(send: Send) -> Result<Outgoing, WireError> {
     if let Some(delay) = send.delay_seconds.filter(|delay| *delay != 0) {
-        return Err(WireError::new("InvalidParameterValue", format!(
-            "Value {delay} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
-        )));
+        return Err(WireError::new(
+            "InvalidParameterValue",
+            format!(
+                "Value {delay} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
+            ),
+        ));
     }
     let body = needed(send.message_body, "MessageBody")?;
     let trace = attributes(send.message_system_attributes)?.remove("AWSTraceHeader");
@@ -329,12 +345,16 @@ fn named<'a>(attributes: &'a Attributes, names: &[String]) -> Vec<(&'a String, &
 fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), WireError> {
     let ids: Vec<&str> = ids.collect();
     if ids.is_empty() {
-        return Err(WireError::new("EmptyBatchRequest", "There should be at least one entry in the request."));
+        return Err(WireError::new(
+            "EmptyBatchRequest",
+            "There should be at least one entry in the request.",
+        ));
     }
     if ids.len() > MAX_BATCH {
-        return Err(WireError::new("TooManyEntriesInBatchRequest", format!(
-            "Maximum number of entries per request are {MAX_BATCH}. You have sent {}.", ids.len()
-        )));
+        return Err(WireError::new(
+            "TooManyEntriesInBatchRequest",
+            format!("Maximum number of entries per request are {MAX_BATCH}. You have sent {}.", ids.len()),
+        ));
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if ids.iter().any(|id| id.is_empty() || id.len() > 80 || !id.bytes().all(plain)) {
@@ -345,7 +365,10 @@ fn check_batch<'a>(ids: impl Iterator<Item = &'a str>) -> Result<(), WireError> 
     }
     let distinct: HashSet<&&str> = ids.iter().collect();
     if distinct.len() < ids.len() {
-        return Err(WireError::new("BatchEntryIdsNotDistinct", "Two or more batch entries have the same id."));
+        return Err(WireError::new(
+            "BatchEntryIdsNotDistinct",
+            "Two or more batch entries have the same id.",
+        ));
     }
     Ok(())
 }
