@@ -1,5 +1,8 @@
 //! The commands. Here, and in `main` alone, adapters are wired to ports.
 
+// clap shows the options' docs as they stand, back-ticks and all.
+#![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
+
 mod dev;
 mod dlq;
 mod enqueue;

@@ -22,7 +22,7 @@ use super::{Failure, local_queue, log, run, signals};
 use crate::config::Config;
 use crate::job::QueueType;
 use crate::local::fifo::{AttributeValue, Outgoing, Receive};
-use crate::local::receiver::{Arrival, Receiver, serve};
+use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
 use crate::ops::metrics::Metrics;
 use crate::producer::Producer;
@@ -153,7 +153,7 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
     Ok(config)
 }
 
-fn answers(faults: bool) -> Arc<dyn Fn(&Arrival) -> (u16, Duration) + Send + Sync> {
+fn answers(faults: bool) -> Arc<Answer> {
     let began: Mutex<Option<Instant>> = Mutex::new(None);
     Arc::new(move |arrival| {
         let (app, while_) = FAILING;

@@ -119,17 +119,15 @@ fn job(line: &str) -> anyhow::Result<Enqueue> {
         Ok(line) => (line.body, line.group, line.dedup),
         Err(_) => (line.trim().to_owned(), None, None),
     };
-    let group = match group {
-        Some(group) => group,
-        None => {
-            let job = Job::decode(&body.clone().into()).context("neither a job nor {\"group\",\"body\"}")?;
-            let payload: Value = serde_json::from_slice(&job.payload)?;
-            let name = payload.pointer("/events/0/name").and_then(Value::as_str).unwrap_or_default();
-            let kind = QueueType::of_event(name).with_context(|| {
-                format!("no message group is known for the event {name:?}; give a \"group\"")
-            })?;
-            group_id(&job.app_id, kind)
-        }
+    let group = if let Some(group) = group {
+        group
+    } else {
+        let job = Job::decode(&body.clone().into()).context("neither a job nor {\"group\",\"body\"}")?;
+        let payload: Value = serde_json::from_slice(&job.payload)?;
+        let name = payload.pointer("/events/0/name").and_then(Value::as_str).unwrap_or_default();
+        let kind = QueueType::of_event(name)
+            .with_context(|| format!("no message group is known for the event {name:?}; give a \"group\""))?;
+        group_id(&job.app_id, kind)
     };
     let mut job = Enqueue::new(group, body);
     if let Some(dedup) = dedup {

@@ -120,6 +120,7 @@ fn http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+#[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]
 fn queue_url(text: &str) -> Result<Url, String> {
     let url = http_url(text)?;
     if !url.path().ends_with(".fifo") {

@@ -40,7 +40,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 if !self.secure(SETTLE_MARGIN).await {
                     return None;
                 }
-                let disposition = self.decide(&[outcome.clone()], number, self.age(message_age));
+                let disposition = self.decide(std::slice::from_ref(&outcome), number, self.age(message_age));
                 self.log("", None, number, &outcome, &disposition);
                 return Some(disposition);
             }
@@ -65,11 +65,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         // What failed for good earlier still decides how the job ends.
         let earlier = record.settled.iter().filter_map(|settled| settled.failed.clone());
         let mut all = outcomes;
-        let tried = all.len();
+        let attempted = all.len();
         all.extend(earlier.map(Outcome::Permanent));
         let age = self.age(message_age);
         let disposition = self.decide(&all, number, age);
-        for (delivery, outcome) in pending.iter().zip(all.iter().take(tried)) {
+        for (delivery, outcome) in pending.iter().zip(all.iter().take(attempted)) {
             self.log(&planned.app_id, Some(&delivery.target), number, outcome, &disposition);
         }
         if matches!(disposition, Disposition::DeadLetter(_)) {

@@ -60,9 +60,9 @@ pub struct Connection {
 pub struct Description {
     /// Its visibility timeout.
     pub visibility: Duration,
-    /// Its RedrivePolicy's target, as a URL beside its own.
+    /// Its `RedrivePolicy`'s target, as a URL beside its own.
     pub dead_letter_url: Option<String>,
-    /// Its RedrivePolicy's `maxReceiveCount`.
+    /// Its `RedrivePolicy`'s `maxReceiveCount`.
     pub max_receive_count: Option<u32>,
 }
 

@@ -100,10 +100,9 @@ async fn judge(mut response: Response) -> Outcome {
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => read += chunk.len(),
-            Ok(None) => break,
             // A success is one only when its body came through; a failure stays the failure it is.
             Err(error) if status.is_success() => return failed(error),
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
         if read > MAX_RESPONSE_BODY {
             break;
@@ -163,7 +162,11 @@ fn in_chain<E: std::error::Error + 'static>(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(error) = next {
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<E>() || wrapped.is_some_and(|wrapped| wrapped.is::<E>()) {
+        if error.is::<E>()
+            || wrapped.is_some_and(
+                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<E>,
+            )
+        {
             return true;
         }
         next = error.source();

@@ -30,7 +30,7 @@ async fn a_long_poll_wakes_on_a_send_a_delete_a_release_and_a_timeout() {
     };
     let ((body, first), ()) = tokio::join!(poll(), async {
         sleep(Duration::from_millis(200)).await;
-        send(1).await
+        send(1).await;
     });
     assert_eq!(body, "1");
     send(2).await;

@@ -4,6 +4,7 @@
 //! Everything is asserted on what arrived, in which order and how often.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod architecture;
 mod commands;
 mod config;
 mod deliveries;

@@ -206,7 +206,7 @@ pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> Enqueue {
     let fields = [("channel", json!("private-x")), ("group", json!(group)), ("n", json!(n))];
     let fields = Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value)));
     let mut job = producer.event(QueueType::ClientEvent, fields, n);
-    job.group = group.to_owned();
+    group.clone_into(&mut job.group);
     job
 }
 

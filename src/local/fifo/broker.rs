@@ -130,7 +130,9 @@ impl Broker {
             let target = self.queues.values_mut().find(|queue| queue.arn == redrive.target_arn);
             if let Some(target) = target {
                 target.settle(now);
-                dead.into_iter().for_each(|(group, message)| target.take_over(now, group, message));
+                for (group, message) in dead {
+                    target.take_over(now, group, message);
+                }
             }
         }
         Ok(received)

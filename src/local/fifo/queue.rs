@@ -19,6 +19,9 @@ use crate::job::deduplication_id;
 /// A message's place in its queue.
 type Place = u64;
 
+/// A message received too often, with its group.
+pub(super) type Dead = (Arc<str>, Message);
+
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) arn: String,
@@ -166,7 +169,7 @@ impl Queue {
         let delay = self.settings.delay;
         let hidden = Hidden { until: now + delay, in_flight: false, changed: false };
         self.enqueue(
-            message.group.into(),
+            &message.group.into(),
             Message {
                 id,
                 body: message.body,
@@ -189,7 +192,7 @@ impl Queue {
     pub(super) fn take_over(&mut self, now: Duration, group: Arc<str>, mut message: Message) {
         message.sent = now;
         message.hidden = None;
-        self.enqueue(group, message);
+        self.enqueue(&group, message);
     }
 
     pub(super) fn receive(
@@ -197,7 +200,7 @@ impl Queue {
         now: Duration,
         request: &Receive,
         max_receives: u32,
-    ) -> Result<(Vec<Received>, Vec<(Arc<str>, Message)>), Error> {
+    ) -> Result<(Vec<Received>, Vec<Dead>), Error> {
         let timeout = request.visibility.unwrap_or(self.settings.visibility);
         if let Some(again) = request.attempt_id.as_ref().and_then(|id| self.replay(now, id, timeout)) {
             return Ok((again, Vec::new()));
@@ -304,7 +307,7 @@ impl Queue {
         name: &Arc<str>,
         room: usize,
         max_receives: u32,
-        dead: &mut Vec<(Arc<str>, Message)>,
+        dead: &mut Vec<Dead>,
     ) -> Vec<Place> {
         let mut places = Vec::new();
         let mut spent = Vec::new();
@@ -385,19 +388,19 @@ impl Queue {
         })
     }
 
-    fn enqueue(&mut self, name: Arc<str>, message: Message) {
+    fn enqueue(&mut self, name: &Arc<str>, message: Message) {
         let place = self.next;
         self.next += 1;
         let hidden = message.hidden;
-        self.places.insert(place, Arc::clone(&name));
-        let group = self.groups.entry(Arc::clone(&name)).or_default();
+        self.places.insert(place, Arc::clone(name));
+        let group = self.groups.entry(Arc::clone(name)).or_default();
         let first = group.messages.is_empty();
         group.messages.insert(place, message);
         if let Some(hidden) = hidden {
             self.hidden.insert((hidden.until, place));
         }
         if first {
-            self.refresh(&name);
+            self.refresh(name);
         }
     }
 

@@ -168,7 +168,7 @@ fn an_attempt_id_replays_its_messages_until_one_of_them_is_touched() {
     let mut b = broker(&[]);
     send(&mut b, s(0), "g", &["1", "2"]);
     send(&mut b, s(0), "h", &["3"]);
-    let mut again = |b: &mut Broker, at, max| {
+    let again = |b: &mut Broker, at, max| {
         b.receive(at, Q, &Receive { max, visibility: None, attempt_id: Some("try".into()) }).unwrap()
     };
     let first = again(&mut b, s(0), 2);

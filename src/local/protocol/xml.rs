@@ -54,7 +54,9 @@ fn members(out: &mut String, action: &str, value: &Value) {
 }
 
 fn list(out: &mut String, action: &str, name: &str, items: &[Value]) {
-    items.iter().for_each(|item| element(out, action, name, item));
+    for item in items {
+        element(out, action, name, item);
+    }
 }
 
 fn pair(out: &mut String, action: &str, element_name: &str, key: &str, (name, value): (&String, &Value)) {

@@ -99,10 +99,10 @@ impl Endpoint {
             let wanted = broker.queue_names().filter(|name| name.starts_with(prefix) && *name > after);
             wanted.map(str::to_owned).collect()
         });
-        let shown = names.iter().take(most);
+        let mut shown = names.iter().take(most);
         let mut answer = json!({"QueueUrls": shown.clone().map(|name| url(host, name)).collect::<Vec<_>>()});
         if names.len() > most
-            && let Some(last) = shown.last()
+            && let Some(last) = shown.next_back()
         {
             answer["NextToken"] = json!(last);
         }
@@ -275,7 +275,9 @@ fn outcomes<T>(entries: impl IntoIterator<Item = (String, T)>, mut act: impl FnM
     for (id, entry) in entries {
         match act(entry) {
             Ok(mut done) => {
-                done["Id"] = id.into();
+                if let Value::Object(done) = &mut done {
+                    done.insert("Id".into(), id.into());
+                }
                 successful.push(done);
             }
             Err(error) => {
@@ -284,11 +286,10 @@ fn outcomes<T>(entries: impl IntoIterator<Item = (String, T)>, mut act: impl FnM
             }
         }
     }
-    let mut answer = json!({"Successful": successful});
-    if !failed.is_empty() {
-        answer["Failed"] = failed.into();
+    if failed.is_empty() {
+        return json!({"Successful": successful});
     }
-    answer
+    json!({"Successful": successful, "Failed": failed})
 }
 
 fn shown(message: &Received, request: &Request) -> Value {
@@ -322,9 +323,9 @@ fn shown(message: &Received, request: &Request) -> Value {
     if !system.is_empty() {
         shown.insert("Attributes".into(), json!(system));
     }
-    let named = named(&message.attributes, &request.message_attribute_names);
-    if let Some(md5) = md5::of_attributes(named.iter().copied()) {
-        let map: Map<String, Value> = named.iter().map(|(name, a)| ((*name).clone(), show(a))).collect();
+    let asked = named(&message.attributes, &request.message_attribute_names);
+    if let Some(md5) = md5::of_attributes(asked.iter().copied()) {
+        let map: Map<String, Value> = asked.iter().map(|(name, a)| ((*name).clone(), show(a))).collect();
         shown.insert("MD5OfMessageAttributes".into(), md5.into());
         shown.insert("MessageAttributes".into(), map.into());
     }
