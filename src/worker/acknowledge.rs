@@ -2,7 +2,7 @@
 //!
 //! Deletes go out ten at a time where they can. A lane's last delete goes at once, since it unblocks
 //! its message group, and takes along whatever else is waiting; no delete waits longer than
-//! [`LINGER`]. While [`BUSY`] calls are under way, last deletes wait for company too.
+//! `LINGER` (50 ms). While `BUSY` (8) calls are under way, last deletes wait for company too.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -131,7 +131,7 @@ impl Broker {
             if let Some(target) = target {
                 target.settle(now);
                 for (group, message) in dead {
-                    target.take_over(now, group, message);
+                    target.take_over(now, &group, message);
                 }
             }
         }

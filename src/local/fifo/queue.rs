@@ -189,10 +189,10 @@ impl Queue {
     }
 
     /// Takes over a message that another queue dead-letters here.
-    pub(super) fn take_over(&mut self, now: Duration, group: Arc<str>, mut message: Message) {
+    pub(super) fn take_over(&mut self, now: Duration, group: &Arc<str>, mut message: Message) {
         message.sent = now;
         message.hidden = None;
-        self.enqueue(&group, message);
+        self.enqueue(group, message);
     }
 
     pub(super) fn receive(

@@ -95,18 +95,17 @@ impl Endpoint {
         let prefix = request.queue_name_prefix.as_deref().unwrap_or_default();
         let after = request.next_token.as_deref().unwrap_or_default();
         let most = request.max_results.and_then(|n| usize::try_from(n).ok()).unwrap_or(1000);
-        let names: Vec<String> = self.look(|broker, _| {
+        let mut names: Vec<String> = self.look(|broker, _| {
             let wanted = broker.queue_names().filter(|name| name.starts_with(prefix) && *name > after);
             wanted.map(str::to_owned).collect()
         });
-        let mut shown = names.iter().take(most);
-        let mut answer = json!({"QueueUrls": shown.clone().map(|name| url(host, name)).collect::<Vec<_>>()});
-        if names.len() > most
-            && let Some(last) = shown.next_back()
-        {
-            answer["NextToken"] = json!(last);
+        let more = names.len() > most;
+        names.truncate(most);
+        let urls: Vec<String> = names.iter().map(|name| url(host, name)).collect();
+        match names.last().filter(|_| more) {
+            Some(last) => json!({"QueueUrls": urls, "NextToken": last}),
+            None => json!({"QueueUrls": urls}),
         }
-        answer
     }
 
     fn queue_url(&self, request: Request, host: &str) -> Answer {
