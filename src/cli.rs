@@ -16,7 +16,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -109,7 +109,13 @@ fn log(default_level: Option<&str>) {
         Some(format) => format == LogFormat::Human,
         None => std::io::stderr().is_terminal(),
     };
-    let targets: Targets = level.parse().unwrap_or_default();
+    let mut targets: Targets = level.parse().unwrap_or_default();
+    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime"] {
+        // The SDK warns with a dump of its state of what is told here in words.
+        if !level.contains(quiet) {
+            targets = targets.with_target(quiet, LevelFilter::ERROR);
+        }
+    }
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     let started = if human {

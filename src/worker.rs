@@ -30,6 +30,7 @@ use crate::random::Random;
 use crate::transport::Transport;
 use acknowledge::Acknowledgements;
 use permits::{Permits, Reserved};
+pub use poll::DENIED_WAIT;
 use poll::{Poll, Polled, Pollers};
 
 /// At the end of the grace this much is kept back for the last deletes.
@@ -261,7 +262,7 @@ pub fn remedy(error: &ReceiveError) -> &'static str {
         }
         ReceiveError::Throttled(_) => "the queue throttles; polling less",
         ReceiveError::Denied(_) => {
-            "no access to the queue; still trying (the credentials need sqs:ReceiveMessage, \
+            "no access to the queue; still trying (set AWS credentials or a task role; they need sqs:ReceiveMessage, \
              sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it)"
         }
         ReceiveError::Missing(_) => "no such queue; still trying (check QUEUE_SQS_URL and QUEUE_SQS_REGION)",

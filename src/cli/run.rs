@@ -17,11 +17,12 @@ use crate::lane::Rules;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::ops::server;
+use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
 use crate::transport::Destinations;
 use crate::transport::http::Http;
-use crate::worker::{Bounds, Parts, Worker, remedy};
+use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, remedy};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
@@ -151,10 +152,16 @@ async fn reach(
         match answer {
             Ok(description) => return Some(description),
             Err(error) => {
-                error!(%error, retry_in_ms = START_WAIT.as_millis(), "{}", remedy(&error));
+                let wait = match error {
+                    ReceiveError::Denied(_) | ReceiveError::Missing(_) => DENIED_WAIT,
+                    ReceiveError::NoResponse(_) | ReceiveError::Throttled(_) | ReceiveError::Service(_) => {
+                        START_WAIT
+                    }
+                };
+                error!(%error, retry_in_ms = wait.as_millis(), "{}", remedy(&error));
                 health.receive_failed(&error);
+                shutdown.run_until_cancelled(sleep(wait)).await?;
             }
         }
-        shutdown.run_until_cancelled(sleep(START_WAIT)).await?;
     }
 }

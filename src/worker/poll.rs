@@ -15,7 +15,7 @@ const MAX_POLLERS: usize = 32;
 const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The wait where only an operator can help.
-const DENIED_WAIT: Duration = Duration::from_secs(10);
+pub const DENIED_WAIT: Duration = Duration::from_secs(10);
 
 /// One logical receive.
 #[derive(Debug)]

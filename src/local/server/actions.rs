@@ -1,6 +1,6 @@
 //! What each action does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -235,7 +235,13 @@ impl Endpoint {
         if received.is_empty() {
             return Ok(json!({}));
         }
-        let messages: Vec<Value> = received.iter().map(|message| shown(message, &request)).collect();
+        let names: Vec<&str> = request
+            .attribute_names
+            .iter()
+            .chain(&request.message_system_attribute_names)
+            .map(String::as_str)
+            .collect();
+        let messages: Vec<Value> = received.iter().map(|message| shown(message, &names, &request)).collect();
         Ok(json!({"Messages": messages}))
     }
 
@@ -291,36 +297,32 @@ fn outcomes<T>(entries: impl IntoIterator<Item = (String, T)>, mut act: impl FnM
     json!({"Successful": successful, "Failed": failed})
 }
 
-fn shown(message: &Received, request: &Request) -> Value {
-    let names: HashSet<&str> = request
-        .attribute_names
-        .iter()
-        .chain(&request.message_system_attribute_names)
-        .map(String::as_str)
-        .collect();
-    let wanted = |name: &str| names.contains("All") || names.contains(name);
-    let mut system: BTreeMap<&str, String> = BTreeMap::new();
-    let mut put = |name: &'static str, value: Option<String>| {
-        if let Some(value) = value.filter(|_| wanted(name)) {
-            system.insert(name, value);
+fn shown(message: &Received, names: &[&str], request: &Request) -> Value {
+    let all = names.contains(&"All");
+    let mut system = Map::new();
+    let mut put = |name: &str, value: &dyn Fn() -> Option<String>| {
+        if (all || names.contains(&name))
+            && let Some(value) = value()
+        {
+            system.insert(name.to_owned(), value.into());
         }
     };
-    put("ApproximateReceiveCount", Some(message.receive_count.to_string()));
-    put("ApproximateFirstReceiveTimestamp", Some(message.first_received.as_millis().to_string()));
-    put("SentTimestamp", Some(message.sent.as_millis().to_string()));
-    put("MessageGroupId", Some(message.group.to_string()));
-    put("MessageDeduplicationId", Some(message.dedup.to_string()));
-    put("SequenceNumber", Some(message.sequence_number.clone()));
-    put("SenderId", Some(SENDER.to_owned()));
-    put("AWSTraceHeader", message.trace_header.as_deref().map(str::to_owned));
-    put("DeadLetterQueueSourceArn", message.dead_letter_source.as_deref().map(str::to_owned));
+    put("ApproximateReceiveCount", &|| Some(message.receive_count.to_string()));
+    put("ApproximateFirstReceiveTimestamp", &|| Some(message.first_received.as_millis().to_string()));
+    put("SentTimestamp", &|| Some(message.sent.as_millis().to_string()));
+    put("MessageGroupId", &|| Some(message.group.to_string()));
+    put("MessageDeduplicationId", &|| Some(message.dedup.to_string()));
+    put("SequenceNumber", &|| Some(message.sequence_number.clone()));
+    put("SenderId", &|| Some(SENDER.to_owned()));
+    put("AWSTraceHeader", &|| message.trace_header.as_deref().map(str::to_owned));
+    put("DeadLetterQueueSourceArn", &|| message.dead_letter_source.as_deref().map(str::to_owned));
     let mut shown = Map::new();
     shown.insert("MessageId".into(), (*message.message_id).into());
     shown.insert("ReceiptHandle".into(), message.receipt_handle.as_str().into());
     shown.insert("MD5OfBody".into(), md5::of_body(&message.body).into());
     shown.insert("Body".into(), String::from_utf8_lossy(&message.body).into());
     if !system.is_empty() {
-        shown.insert("Attributes".into(), json!(system));
+        shown.insert("Attributes".into(), system.into());
     }
     let asked = named(&message.attributes, &request.message_attribute_names);
     if let Some(md5) = md5::of_attributes(asked.iter().copied()) {

@@ -1,6 +1,6 @@
 //! What the SDK's errors mean to the worker.
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use crate::queue::ReceiveError;
 
@@ -67,8 +67,17 @@ where
     }
 }
 
+/// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.
 fn shown<E: std::error::Error + 'static>(failure: &SdkError<E>) -> String {
-    // The chain of causes without the SDK's dump of its own state.
-    let text = DisplayErrorContext(failure).to_string();
-    text.split(" (").next().unwrap_or_default().to_owned()
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }
