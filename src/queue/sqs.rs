@@ -7,10 +7,10 @@
 //! The SDK sends to the region's endpoint whatever the host of the queue URL; so an endpoint that is
 //! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
 
+mod convert;
 mod error;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::retry::RetryConfig;
@@ -20,15 +20,13 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use bytes::Bytes;
 
-use super::{
-    AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError, Redriven,
-};
+use super::{AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError};
 use crate::producer::Enqueue;
+use convert::{answers, beside, indexes, message, text};
 
 /// What a receive may take beyond its wait.
 const RECEIVE_SLACK: Duration = Duration::from_secs(2);
@@ -291,109 +289,5 @@ impl Queue for Sqs {
             .await
             .map(drop)
             .map_err(|failure| Error::Call(error::classify(&failure).to_string()))
-    }
-}
-
-fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
-    use MessageSystemAttributeName as Name;
-    let system = message.attributes.unwrap_or_default();
-    let number = |name| system.get(&name).and_then(|number| number.parse::<u64>().ok());
-    let sent = Duration::from_millis(number(Name::SentTimestamp)?);
-    let age = now.duration_since(SystemTime::UNIX_EPOCH + sent).unwrap_or_default();
-    let count = number(Name::ApproximateReceiveCount).and_then(|n| u32::try_from(n).ok());
-    let own = message.message_attributes.unwrap_or_default();
-    let attribute = |name| own.get(name).and_then(|value| value.string_value.as_deref());
-    Some(Message {
-        id: Arc::from(message.message_id?),
-        receipt: Receipt::new(message.receipt_handle?),
-        group: Arc::from(system.get(&Name::MessageGroupId)?.as_str()),
-        body: Bytes::from(message.body?),
-        receive_count: count.unwrap_or(1),
-        age,
-        redriven: attribute("source_message_id").map(|source| Redriven {
-            source: Arc::from(source),
-            undelivered: attribute("undelivered")
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(|index| index.trim().parse().ok())
-                .collect(),
-        }),
-    })
-}
-
-/// Every entry of an answer by its index; what the answer does not mention has failed.
-fn answers(count: usize, done: impl Iterator<Item = String>, failed: &[BatchResultErrorEntry]) -> Vec<Entry> {
-    let mut entries = vec![Entry::Failed; count];
-    let mut set = |id: &str, entry| {
-        if let Some(place) = id.parse::<usize>().ok().and_then(|n| entries.get_mut(n)) {
-            *place = entry;
-        }
-    };
-    done.for_each(|id| set(&id, Entry::Settled));
-    for failure in failed.iter().filter(|failure| failure.sender_fault) {
-        set(&failure.id, Entry::Late);
-    }
-    entries
-}
-
-fn text(value: &str) -> MessageAttributeValue {
-    // Only a missing type makes this fail.
-    MessageAttributeValue::builder()
-        .data_type("String")
-        .string_value(value)
-        .build()
-        .unwrap_or_else(|_| unreachable!("the data type is set"))
-}
-
-/// Webhook indexes as an attribute; SQS takes no empty one.
-fn indexes(indexes: &[usize]) -> String {
-    if indexes.is_empty() {
-        return "all".to_owned();
-    }
-    indexes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// The URL of the queue with that ARN, at the same endpoint as `url`.
-fn beside(url: &str, arn: &str) -> Option<String> {
-    let mut parts = arn.rsplit(':');
-    let (name, account) = (parts.next()?, parts.next()?);
-    let mut url = url::Url::parse(url).ok()?;
-    let depth = url.path_segments().map_or(0, Iterator::count);
-    let mut segments = url.path_segments_mut().ok()?;
-    segments.pop();
-    if depth > 1 {
-        segments.pop().push(account);
-    }
-    segments.push(name);
-    drop(segments);
-    Some(url.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dead_letter_queue_lies_beside_its_source() {
-        let arn = "arn:aws:sqs:eu-west-1:222222222222:dead.fifo";
-        assert_eq!(
-            beside("https://sqs.eu-west-1.amazonaws.com/111111111111/jobs.fifo", arn).unwrap(),
-            "https://sqs.eu-west-1.amazonaws.com/222222222222/dead.fifo"
-        );
-        assert_eq!(
-            beside("http://127.0.0.1:9324/queue/000000000000/jobs.fifo", arn).unwrap(),
-            "http://127.0.0.1:9324/queue/222222222222/dead.fifo"
-        );
-    }
-
-    #[test]
-    fn every_entry_of_a_batch_is_answered_for() {
-        let failed = |id: &str, sender_fault| {
-            BatchResultErrorEntry::builder().id(id).code("c").sender_fault(sender_fault).build().unwrap()
-        };
-        assert_eq!(
-            answers(4, ["0".to_owned()].into_iter(), &[failed("1", true), failed("2", false)]),
-            [Entry::Settled, Entry::Late, Entry::Failed, Entry::Failed]
-        );
     }
 }

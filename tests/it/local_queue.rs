@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::error::ProvideErrorMetadata;
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -84,4 +84,41 @@ async fn attributes_and_digests_pass_the_sdk_and_errors_have_awss_own_codes() {
     assert!(empty.into_service_error().is_empty_batch_request());
     let many = sqs.receive_message().queue_url(&queue).max_number_of_messages(11).send().await.unwrap_err();
     assert_eq!(many.into_service_error().code(), Some("InvalidParameterValue"));
+}
+
+#[tokio::test]
+async fn a_batch_fails_in_part_and_as_a_whole_only_where_sqs_refuses_it() {
+    let shutdown = CancellationToken::new();
+    let sqs = client(&local_queue(&shutdown).await);
+    let queue = create(&sqs, &format!("{}.fifo", unique()), &[]).await;
+    let entry = |id: &str, body: &str| {
+        SendMessageBatchRequestEntry::builder()
+            .id(id)
+            .message_body(body)
+            .message_group_id("g")
+            .message_deduplication_id(id)
+            .build()
+            .unwrap()
+    };
+    let send = async |entries: Vec<SendMessageBatchRequestEntry>| {
+        sqs.send_message_batch().queue_url(&queue).set_entries(Some(entries)).send().await
+    };
+    let code = |failed: Result<_, aws_sdk_sqs::error::SdkError<_>>| -> String {
+        let error: aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError = failed
+            .map(|_: aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput| ())
+            .unwrap_err()
+            .into_service_error();
+        error.code().unwrap().to_owned()
+    };
+    let half = send(vec![entry("a", "fine"), entry("b", "\u{1}")]).await.unwrap();
+    assert_eq!((half.successful.len(), half.failed[0].id.as_str()), (1, "b"));
+    assert!(half.failed[0].sender_fault);
+    let eleven = (0..11).map(|n| entry(&n.to_string(), "x")).collect();
+    assert!(code(send(eleven).await).ends_with("TooManyEntriesInBatchRequest"));
+    assert!(code(send(vec![entry("a", "x"), entry("a", "y")]).await).ends_with("BatchEntryIdsNotDistinct"));
+    let half_a_mebibyte = "x".repeat(600_000);
+    let long = vec![entry("c", &half_a_mebibyte), entry("d", &half_a_mebibyte)];
+    assert!(code(send(long).await).ends_with("BatchRequestTooLong"));
+    let twice = send(vec![entry("e", "x"), entry("f", "x")]).await.unwrap();
+    assert_eq!(twice.successful.len(), 2);
 }
