@@ -17,6 +17,7 @@ use secrecy::SecretString;
 
 use crate::app::{App, Target, parse_webhooks};
 use crate::apps::array;
+use crate::job::shape;
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
 use crate::policy::Retry;
 pub use queue::QueueConfig;
@@ -220,7 +221,7 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
     let webhooks = reader.result(
         "DEFAULT_APP_WEBHOOKS",
-        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", shape_only(&error))),
+        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", shape(&error))),
     );
     let default = App {
         id: value(&given.id, "app-id"),
@@ -246,11 +247,6 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
         }
     }
     Some(AppsConfig { default, well_known, more, file })
-}
-
-/// Where JSON is wrong, without quoting it: webhooks hold URLs and headers with secrets in them.
-fn shape_only(error: &serde_json::Error) -> String {
-    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
 }
 
 /// All variables of the process, those that are no Unicode left out.

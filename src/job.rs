@@ -30,8 +30,25 @@ pub struct Job {
 
 /// Why a body is no job.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is not a webhook job: {0}")]
+#[error("the body is not a webhook job: {}", shape(.0))]
 pub struct DecodeError(#[from] serde_json::Error);
+
+/// What is wrong with some JSON, and where, without quoting any of it: it may hold secrets.
+#[must_use]
+pub fn shape(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Syntax => "it is no JSON",
+        Category::Eof => "it ends too early",
+        Category::Data => "a member is missing or of the wrong type",
+        Category::Io => "it cannot be read",
+    };
+    match error.line() {
+        // From a value that was parsed before, no place is known.
+        0 => what.to_owned(),
+        line => format!("{what} (line {line}, column {})", error.column()),
+    }
+}
 
 /// The signature does not match the payload under the app's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -258,6 +275,9 @@ mod tests {
     fn what_is_no_job_is_refused() {
         for body in ["", "nonsense", "[]", "{}", r#"{"appKey":"k","payload":{}}"#] {
             assert!(decode(body).is_err(), "{body}");
+        }
+        for body in [r#""hush""#, r#"{"appKey":["hush"]}"#, "hush"] {
+            assert!(!decode(body).unwrap_err().to_string().contains("hush"), "{body} is not quoted");
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, Target, Webhook};
-use crate::job::{Job, sign};
+use crate::job::{Job, shape, sign};
 
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Delivery {
 
 /// The payload is signed but is no list of events.
 #[derive(Debug, thiserror::Error)]
-#[error("the payload is not a list of events: {0}")]
+#[error("the payload is not a list of events: {}", shape(.0))]
 pub struct Error(#[from] serde_json::Error);
 
 /// What every delivery names itself with.

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::{Apps, Unreachable};
 use crate::app::{App, Target};
+use crate::job::shape;
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -129,12 +130,23 @@ fn parse(text: &str) -> Result<Vec<App>, FileError> {
     apps.into_iter()
         .enumerate()
         .map(|(n, app)| {
-            let app: App = serde_json::from_value(app)
-                .map_err(|error| FileError::App(format!("app {n} of the file: {error}")))?;
+            let fields: Vec<String> =
+                app.as_object().map(|app| app.keys().cloned().collect()).unwrap_or_default();
+            let app: App = serde_json::from_value(app).map_err(|error| {
+                FileError::App(format!("app {n} of the file: {}", lacks(&fields, &error)))
+            })?;
             check(&app).map_err(FileError::App)?;
             Ok(app)
         })
         .collect()
+}
+
+/// What is wrong with an app, without quoting any of it.
+fn lacks(fields: &[String], error: &serde_json::Error) -> String {
+    match ["id", "key", "secret"].iter().find(|name| !fields.iter().any(|field| field == *name)) {
+        Some(name) => format!("it has no `{name}`"),
+        None => shape(error),
+    }
 }
 
 fn by_key(apps: impl IntoIterator<Item = App>) -> HashMap<String, Arc<App>> {
@@ -172,7 +184,8 @@ mod tests {
         for (text, says) in [
             ("[", "line 1"),
             ("{}", "not a JSON array of apps"),
-            (r#"[{"id":"a","key":"k"}]"#, "missing field `secret`"),
+            (r#"[{"id":"a","key":"k"}]"#, "no `secret`"),
+            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{"headers":"x"}]}]"#, "wrong type"),
             (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{}]}]"#, "neither url nor lambda_function"),
             (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{"url":"h"}]}]"#, "no URL"),
         ] {

@@ -23,6 +23,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
     QueueAttributeName, SendMessageBatchRequestEntry,
 };
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::{AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError};
 use crate::producer::Enqueue;
@@ -30,6 +31,9 @@ use convert::{answers, beside, indexes, message, text};
 
 /// What a receive may take beyond its wait.
 const RECEIVE_SLACK: Duration = Duration::from_secs(2);
+/// How long a connect may take; the same for every client, since the shared HTTP client keeps a pool
+/// for each setting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a look at the queue's attributes may take.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -89,7 +93,13 @@ pub struct Sqs {
 impl Connection {
     /// Loads the configuration and, where none is given, the default chain of credentials.
     pub async fn load(address: Address) -> Self {
+        // Given once, or every service client would make a pool of connections of its own. The
+        // identity cache is part of the loaded configuration and so shared as well.
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
             .region(Region::new(address.region))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(endpoint) = address.endpoint {
@@ -144,10 +154,8 @@ impl Connection {
     }
 
     fn client(&self, retry: RetryConfig, timeout: Duration) -> Client {
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(timeout)
-            .connect_timeout(timeout.min(Duration::from_secs(2)))
-            .build();
+        let timeouts =
+            TimeoutConfig::builder().operation_timeout(timeout).connect_timeout(CONNECT_TIMEOUT).build();
         let config = aws_sdk_sqs::config::Builder::from(&self.sdk)
             .retry_config(retry)
             .timeout_config(timeouts)

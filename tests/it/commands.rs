@@ -67,3 +67,20 @@ async fn redriven_dead_letters_are_delivered_in_order_once_their_cause_is_gone()
     let ns: Vec<_> = world.delivered().into_iter().map(|d| d.n).collect();
     assert_eq!(ns, [0, 1, 2]);
 }
+
+#[tokio::test]
+async fn healthcheck_exits_0_while_a_worker_lives_and_1_when_none_does() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let check = async || {
+        let mut command = hookferry("healthcheck");
+        command.env("SOKETI_METRICS_PORT", &port).output().await.unwrap().status.code()
+    };
+    assert_eq!(check().await, Some(1));
+    let _worker = world.worker(&["/"], &[("METRICS_PORT", &port)]);
+    world.send(&[job("g", 0)]).await;
+    world.wait_for(1).await;
+    assert_eq!(check().await, Some(0));
+}

@@ -161,3 +161,18 @@ async fn an_endpoint_that_never_answers_is_cut_off_before_the_visibility_timeout
     let accepted: Vec<_> = arrivals.iter().filter_map(delivered).map(|d| d.n).collect();
     assert_eq!(accepted, [0, 1], "one answered attempt each");
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_for_good_is_asked_once_and_the_group_goes_on() {
+    let world =
+        World::new(|arrival| (if delivered(arrival).is_some_and(|d| d.n == 0) { 410 } else { 200 }, NOW))
+            .await;
+    world.send(&[job("g", 0), job("g", 1), job("g", 2)]).await;
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_for(2).await;
+    world.wait_until_empty().await;
+    assert_eq!(world.arrivals.lock().unwrap().len(), 3, "one attempt each");
+    let dead = world.dead().await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].1, "gone");
+}
