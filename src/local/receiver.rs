@@ -50,7 +50,8 @@ pub struct Receiver {
 }
 
 impl Arrival {
-    /// One JSON object for a line of output.
+    /// One JSON object for a line of output: `body` as JSON to look into, `raw` as the bytes that were
+    /// signed.
     #[must_use]
     pub fn json(&self) -> Value {
         let body = serde_json::from_slice(&self.body)
@@ -63,6 +64,7 @@ impl Arrival {
             "verified": self.verified,
             "status": self.status,
             "body": body,
+            "raw": String::from_utf8_lossy(&self.body),
         })
     }
 }

@@ -455,6 +455,16 @@ async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_lettered_job_whose_delete_failed_is_only_deleted_again() {
+    let mut world = World::new();
+    world.delete_fails_for = Duration::from_secs(12);
+    world.send_body("g", "{".to_owned());
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    assert_eq!(world.letters.lock().unwrap().len(), 1, "one letter");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_else_is() {
     for (fault, again) in
         [(ReceiveError::NoResponse(String::new()), true), (ReceiveError::Throttled(String::new()), false)]
