@@ -258,4 +258,6 @@ pub fn environment() -> HashMap<String, String> {
 }
 
 #[cfg(test)]
+mod bad_values;
+#[cfg(test)]
 mod tests;
