@@ -230,7 +230,7 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> AppsConfig {
     let more = match &file {
         None => Vec::new(),
         Some(path) => {
-            let read = array::read(path).map_err(|error| format!("{path:?} {error}"));
+            let read = array::read(path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
             reader.result("APPS_FILE", read).unwrap_or_default()
         }
     };
