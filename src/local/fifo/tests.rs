@@ -263,3 +263,16 @@ fn queues_are_created_alike_or_not_at_all_and_purged_once_a_minute() {
     b.delete_queue(Q).unwrap();
     assert_eq!(b.delete_queue(Q), Err(Error::QueueDoesNotExist));
 }
+
+#[test]
+fn a_receive_that_hides_nothing_shows_each_message_once() {
+    let mut b = broker(&[]);
+    send(&mut b, s(0), "g", &["1", "2"]);
+    send(&mut b, s(0), "h", &["3"]);
+    let peek = Receive { max: 10, visibility: Some(Duration::ZERO), attempt_id: None };
+    for count in 1..=2 {
+        let seen = b.receive(s(0), Q, &peek).unwrap();
+        assert_eq!(bodies(&seen), ["1", "2", "3"]);
+        assert!(seen.iter().all(|message| message.receive_count == count));
+    }
+}
