@@ -276,3 +276,30 @@ fn a_receive_that_hides_nothing_shows_each_message_once() {
         assert!(seen.iter().all(|message| message.receive_count == count));
     }
 }
+
+#[test]
+fn attributes_are_named_and_hold_what_sqs_takes() {
+    let mut b = broker(&[]);
+    let mut try_with = |name: &str, data_type: &str, value: &str| {
+        let attribute =
+            Attribute { data_type: data_type.to_owned(), value: AttributeValue::Text(value.to_owned()) };
+        let mut message = message("g", "x");
+        message.attributes.insert(name.to_owned(), attribute);
+        b.send(s(0), Q, message).is_ok()
+    };
+    assert!(try_with("source_message.id-1", "String.label", "\tä💩\n"));
+    for (name, data_type, value) in [
+        ("a b", "String", "x"),
+        ("<a>", "String", "x"),
+        (".a", "String", "x"),
+        ("a.", "String", "x"),
+        ("a..b", "String", "x"),
+        ("AWS.a", "String", "x"),
+        ("amazon.a", "String", "x"),
+        ("a", "String.\u{1}", "x"),
+        ("a", "String", "\u{1}"),
+        ("a", "String", "\u{ffff}"),
+    ] {
+        assert!(!try_with(name, data_type, value), "{name:?} {data_type:?} {value:?}");
+    }
+}
