@@ -1,0 +1,31 @@
+use axum::body::to_bytes;
+
+use super::*;
+
+fn endpoint() -> Endpoint {
+    Endpoint::new(Broker::new(1, "us-east-1", ACCOUNT), Clock::Since(Instant::now()))
+}
+
+async fn query(endpoint: &Endpoint, body: &str) -> (StatusCode, String) {
+    let answer = endpoint
+        .answer(&Method::POST, &Uri::from_static("/0/q.fifo"), &HeaderMap::new(), body.as_bytes())
+        .await;
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn call(endpoint: &Endpoint, action: &str, body: &str) -> (StatusCode, serde_json::Value) {
+    let target = HeaderValue::from_str(&format!("AmazonSQS.{action}")).unwrap();
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("x-amz-target"), target)]);
+    let answer = endpoint.answer(&Method::POST, &Uri::from_static("/"), &headers, body.as_bytes()).await;
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_with_a_million_dots_in_its_name_is_passed_over() {
+    let body = format!("Action=ListQueues&{}x=1&{}=1", "a.".repeat(1_000_000), ".".repeat(1_000_000));
+    assert_eq!(query(&endpoint(), &body).await.0, StatusCode::OK);
+}
