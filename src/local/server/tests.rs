@@ -29,3 +29,10 @@ async fn a_parameter_with_a_million_dots_in_its_name_is_passed_over() {
     let body = format!("Action=ListQueues&{}x=1&{}=1", "a.".repeat(1_000_000), ".".repeat(1_000_000));
     assert_eq!(query(&endpoint(), &body).await.0, StatusCode::OK);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_holds_no_character_that_xml_does_not_have() {
+    let (status, text) = query(&endpoint(), "Action=%00%0B%EF%BF%BF%F0%9F%92%A9%0D%3C").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("The action \u{fffd}\u{fffd}\u{fffd}💩&#xD;&lt; is"), "{text:?}");
+}
