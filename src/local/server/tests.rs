@@ -36,3 +36,20 @@ async fn an_answer_holds_no_character_that_xml_does_not_have() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.contains("The action \u{fffd}\u{fffd}\u{fffd}💩&#xD;&lt; is"), "{text:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_not_there_has_no_tags_and_no_permissions() {
+    for (action, body) in [
+        ("TagQueue", r#"{"QueueUrl":"http://h/0/q.fifo","Tags":{"a":"b"}}"#),
+        ("UntagQueue", r#"{"QueueUrl":"http://h/0/q.fifo","TagKeys":["a"]}"#),
+        ("ListQueueTags", r#"{"QueueUrl":"http://h/0/q.fifo"}"#),
+        ("AddPermission", r#"{"QueueUrl":"http://h/0/q.fifo","Label":"l"}"#),
+    ] {
+        let (status, answer) = call(&endpoint(), action, body).await;
+        assert_eq!(
+            (status, &answer["__type"]),
+            (StatusCode::BAD_REQUEST, &serde_json::json!("com.amazonaws.sqs#QueueDoesNotExist")),
+            "{action}"
+        );
+    }
+}
