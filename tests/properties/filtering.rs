@@ -13,7 +13,7 @@ use crate::oracle;
 const SECRET: &str = "app-secret";
 
 /// Numbers that JavaScript prints oddly or that no 64 bits hold: they pass as they stand.
-const NUMBERS: [&str; 13] = [
+pub const NUMBERS: [&str; 13] = [
     "0",
     "-0",
     "1e21",
@@ -29,11 +29,11 @@ const NUMBERS: [&str; 13] = [
     "184467440737095516159999999999999999999999",
 ];
 
-fn app(webhooks: &Value) -> App {
+pub fn app(webhooks: &Value) -> App {
     serde_json::from_value(json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": webhooks})).unwrap()
 }
 
-fn job(payload: &str) -> Job {
+pub fn job(payload: &str) -> Job {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
     let signature = sign(&SecretString::from(SECRET), [payload.as_ref()]);
     Job { app_key: "k".into(), app_id: "a".into(), payload, signature }
@@ -44,7 +44,7 @@ fn signature(delivery: &Delivery) -> &str {
 }
 
 /// Holds a plan against the oracle.
-fn check(payload: &str, webhooks: &Value) -> Result<(), TestCaseError> {
+pub fn check(payload: &str, webhooks: &Value) -> Result<(), TestCaseError> {
     let (job, app) = (job(payload), app(webhooks));
     let Some(read) = oracle::read(payload) else {
         prop_assert!(plan(&job, &app, "m").is_err(), "{payload}");
