@@ -74,7 +74,7 @@ pub async fn balance(endpoint: &Endpoint) {
                     broker.delete(now, &queue, &message.receipt_handle).unwrap();
                 }
                 if received.is_empty() {
-                    broker.next_change(&queue).map(|at| at - now)
+                    broker.next_change(&queue).map(|at| at.saturating_sub(now))
                 } else {
                     Some(Duration::ZERO)
                 }

@@ -46,24 +46,7 @@ async fn run(script: &str) {
         }
         let books = Books::open(&endpoint);
         let began = Instant::now();
-        let (answer, action) = match head.strip_prefix('?') {
-            Some(path) => {
-                let uri: Uri = path.trim().parse().unwrap_or_default();
-                let method = if body.is_empty() { Method::GET } else { Method::POST };
-                let parameters = if body.is_empty() { uri.query().unwrap_or_default() } else { body };
-                let action =
-                    url::form_urlencoded::parse(parameters.as_bytes()).find(|(name, _)| name == "Action");
-                let action = action.map(|(_, action)| action.into_owned()).unwrap_or_default();
-                let answer = endpoint.answer(&method, &uri, &HeaderMap::new(), body.as_bytes()).await;
-                (answer, action)
-            }
-            None => {
-                let Ok(target) = HeaderValue::from_str(&format!("AmazonSQS.{head}")) else { continue };
-                let headers = HeaderMap::from_iter([(HeaderName::from_static("x-amz-target"), target)]);
-                let root = Uri::from_static("/");
-                (endpoint.answer(&Method::POST, &root, &headers, body.as_bytes()).await, head.to_owned())
-            }
-        };
+        let Some((answer, action)) = ask(&endpoint, head, body).await else { continue };
         let messages = if head.starts_with('?') { xml(answer).await } else { json(answer).await };
         assert!(messages.len() <= 10);
         for (n, (id, _)) in messages.iter().enumerate() {
@@ -73,6 +56,25 @@ async fn run(script: &str) {
         books.compare(&endpoint, &action, began.elapsed());
     }
     books::balance(&endpoint).await;
+}
+
+/// Makes one request; gives the answer and the action, unless the request cannot be made.
+async fn ask(endpoint: &Endpoint, head: &str, body: &str) -> Option<(Response, String)> {
+    let Some(path) = head.strip_prefix('?') else {
+        let target = HeaderValue::from_str(&format!("AmazonSQS.{head}")).ok()?;
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-amz-target"), target)]);
+        let root = Uri::from_static("/");
+        let answer = endpoint.answer(&Method::POST, &root, &headers, body.as_bytes()).await;
+        return Some((answer, head.to_owned()));
+    };
+    let uri: Uri = path.trim().parse().unwrap_or_default();
+    let (method, parameters) = match body {
+        "" => (Method::GET, uri.query().unwrap_or_default()),
+        _ => (Method::POST, body),
+    };
+    let action = url::form_urlencoded::parse(parameters.as_bytes()).find(|(name, _)| name == "Action");
+    let action = action.map(|(_, action)| action.into_owned()).unwrap_or_default();
+    Some((endpoint.answer(&method, &uri, &HeaderMap::new(), body.as_bytes()).await, action))
 }
 
 /// Puts the handles in their places.
