@@ -40,8 +40,10 @@ pub const SETTLE_MARGIN: Duration = Duration::from_millis(500);
 /// crash blocks a group for no longer than this.
 const MIN_EXTENSION: Duration = Duration::from_secs(30);
 
-/// A queue that dead-letters by itself after fewer receives than this needs its counts spared.
-const AMPLE_RECEIVES: u32 = 100;
+/// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
+/// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
+/// it a receive.
+pub const AMPLE_RECEIVES: u32 = 100;
 
 /// How time and retries are dealt with; checked when it was configured.
 #[derive(Clone, Copy, Debug)]
@@ -87,26 +89,35 @@ pub struct Held {
     pub(crate) _permit: Permit,
 }
 
+/// When a receive's messages came.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the response arrived.
+    pub arrived: Instant,
+    /// From when on the lease is counted: earlier where the response took longer than it could.
+    pub leased: Instant,
+}
+
 /// The jobs of one group from one receive.
 #[derive(Debug)]
 pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     acknowledgements: Acknowledgements,
     jobs: VecDeque<Held>,
-    received: Instant,
+    times: Times,
     lease: Instant,
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
-    /// A lane of messages that arrived at `received`, all of one group, in order.
+    /// A lane of messages that came at these times, all of one group, in order.
     pub fn new(
         shared: Arc<Shared<Q, T, A>>,
         acknowledgements: Acknowledgements,
         jobs: VecDeque<Held>,
-        received: Instant,
+        times: Times,
     ) -> Self {
-        let lease = received + shared.rules.visibility.saturating_sub(SAFETY_MARGIN);
-        Self { shared, acknowledgements, jobs, received, lease }
+        let lease = times.leased + shared.rules.visibility.saturating_sub(SAFETY_MARGIN);
+        Self { shared, acknowledgements, jobs, times, lease }
     }
 
     /// Works the lane to its end.
@@ -138,7 +149,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         if now + needed <= self.lease {
             return true;
         }
-        let allowed = MAX_VISIBILITY.saturating_sub(now.duration_since(self.received));
+        let allowed = MAX_VISIBILITY.saturating_sub(now.duration_since(self.times.leased));
         let extension = self.shared.rules.visibility.max(MIN_EXTENSION);
         // Whole seconds, rounded down: past 43,200 s from the receive SQS refuses.
         let extension = Duration::from_secs(extension.min(allowed).as_secs());
@@ -227,7 +238,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 
     async fn settle_visibility(self, head: Duration, rest: Duration) {
-        let elapsed = Instant::now().duration_since(self.received);
+        let elapsed = Instant::now().duration_since(self.times.leased);
         let most = Duration::from_secs(MAX_VISIBILITY.saturating_sub(elapsed).as_secs());
         let changes: Vec<_> = self
             .receipts()

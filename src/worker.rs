@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::apps::Apps;
-use crate::lane::{Held, Lane, Rules, Shared};
+use crate::lane::{Held, Lane, Rules, Shared, Times};
 use crate::ledger::Ledger;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
@@ -47,6 +47,8 @@ pub struct Bounds {
     pub batch: usize,
     /// A pause before every poll.
     pub pause: Duration,
+    /// How long the queue lets a receive wait for the first message.
+    pub wait: Duration,
     /// The time from the shutdown signal to the end.
     pub grace: Duration,
 }
@@ -112,12 +114,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             Arc::clone(&self.shared.metrics),
             self.bounds.max_in_flight,
         );
-        let serve = tokio::spawn(serve);
+        // In a set of its own: it ends with this future, should that be dropped.
+        let mut acknowledging = JoinSet::new();
+        acknowledging.spawn(serve);
         self.receive_and_deliver(acknowledgements).await;
         // Every sender is gone with the lanes: what remains is flushed and answered.
-        match timeout(FLUSH, serve).await {
-            Ok(Ok(())) => info!("drained"),
-            Ok(Err(failure)) => error!(%failure, "the acknowledging task failed"),
+        match timeout(FLUSH, acknowledging.join_next()).await {
+            Ok(Some(Err(failure))) => error!(%failure, "the acknowledging task failed"),
+            Ok(Some(Ok(())) | None) => info!("drained"),
             Err(_) => error!("the last deletes were not answered in time; those jobs will come back"),
         }
     }
@@ -136,15 +140,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             } else if polls.is_empty() && lanes.is_empty() {
                 return;
             }
+            // In this order, so that a seed of the simulation repeats itself, and so that what is
+            // done is taken off before there is more.
             tokio::select! {
-                Some(polled) = polls.join_next(), if !polls.is_empty() => {
-                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
-                        && end.is_none()
-                    {
-                        polls.spawn(self.poll(again));
-                    }
-                }
-                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+                biased;
                 () = shutdown.cancelled(), if end.is_none() => {
                     info!(lanes = lanes.len(), "draining");
                     self.health.draining();
@@ -156,6 +155,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     polls.shutdown().await;
                     lanes.shutdown().await;
                     return;
+                }
+                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+                Some(polled) = polls.join_next(), if !polls.is_empty() => {
+                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
+                        && end.is_none()
+                    {
+                        polls.spawn(self.poll(again));
+                    }
                 }
             }
         }
@@ -171,11 +178,11 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
-            Ok(Polled::Received { messages, reserved, at }) => {
+            Ok(Polled::Received { messages, reserved, times }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
                 pollers.received(messages.len(), reserved.count());
-                for lane in self.lanes(messages, reserved, at, acknowledgements) {
+                for lane in self.lanes(messages, reserved, times, acknowledgements) {
                     lanes.spawn(lane.run());
                 }
                 self.measure();
@@ -200,7 +207,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         &self,
         messages: Vec<Message>,
         mut reserved: Reserved,
-        at: Instant,
+        times: Times,
         acknowledgements: &Acknowledgements,
     ) -> Vec<Lane<Q, T, A>> {
         let mut groups: Vec<VecDeque<Held>> = Vec::new();
@@ -227,7 +234,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 None => groups.push(VecDeque::from([held])),
             }
         }
-        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, at);
+        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
         groups.into_iter().map(lane).collect()
     }
 
@@ -248,8 +255,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
-        let (shared, permits, batch) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds.batch);
-        async move { poll.run(&shared, &permits, batch).await }
+        let (shared, permits, bounds) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds);
+        async move { poll.run(&shared, &permits, &bounds).await }
     }
 }
 

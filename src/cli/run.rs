@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::{Failure, configuration, log, signals};
 use crate::apps::array::Array;
 use crate::config::{Config, Errors, QueueConfig, check_visibility};
-use crate::lane::Rules;
+use crate::lane::{AMPLE_RECEIVES, Rules};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::ops::server;
@@ -78,6 +78,11 @@ pub(super) async fn worker(
             "there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)"
         );
     }
+    if let Some(most) = description.max_receive_count.filter(|most| *most < AMPLE_RECEIVES) {
+        warn!(
+            "the queue's RedrivePolicy dead-letters after {most} receives, within the retry window and, behind a job that keeps failing, untried (set its maxReceiveCount to 1000)"
+        );
+    }
     let usage = Usage {
         wait: config.queue.wait,
         visibility: config.queue.visibility,
@@ -93,6 +98,7 @@ pub(super) async fn worker(
         max_receive_count: description.max_receive_count,
     };
     let bounds = Bounds {
+        wait: config.queue.wait,
         max_in_flight: config.queue.max_in_flight,
         max_bytes: config.queue.max_bytes,
         batch: config.queue.batch,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::Bounds;
 use super::permits::{Permits, Reserved};
-use crate::lane::Shared;
+use crate::lane::{SAFETY_MARGIN, Shared, Times};
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 
 /// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
@@ -29,7 +30,7 @@ pub(super) struct Poll {
 #[derive(Debug)]
 pub(super) enum Polled {
     /// Messages, or none.
-    Received { messages: Vec<Message>, reserved: Reserved, at: Instant },
+    Received { messages: Vec<Message>, reserved: Reserved, times: Times },
     /// An error.
     Failed { error: ReceiveError, reserved: Reserved, attempt: AttemptId },
     /// The worker ends before the receive began.
@@ -64,7 +65,7 @@ impl Poll {
         self,
         shared: &Shared<Q, T, A>,
         permits: &Permits,
-        batch: usize,
+        bounds: &Bounds,
     ) -> Polled {
         let begin = async {
             if !self.wait.is_zero() {
@@ -72,7 +73,7 @@ impl Poll {
             }
             match self.reserved {
                 Some(reserved) => reserved,
-                None => permits.reserve(batch).await,
+                None => permits.reserve(bounds.batch).await,
             }
         };
         let reserved = tokio::select! {
@@ -81,8 +82,14 @@ impl Poll {
             reserved = begin => reserved,
         };
         let attempt = self.attempt.unwrap_or_else(|| AttemptId(shared.random.uuid().to_string()));
+        // The queue hands over no later than its wait after the request: a response that arrives
+        // beyond that was under way, or this process stood still, and the lease has been running.
+        let latest = Instant::now() + bounds.wait + SAFETY_MARGIN;
         match shared.queue.receive(reserved.count(), &attempt).await {
-            Ok(messages) => Polled::Received { messages, reserved, at: Instant::now() },
+            Ok(messages) => {
+                let arrived = Instant::now();
+                Polled::Received { messages, reserved, times: Times { arrived, leased: arrived.min(latest) } }
+            }
             Err(error) => Polled::Failed { error, reserved, attempt },
         }
     }

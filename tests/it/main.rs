@@ -10,4 +10,5 @@ mod config;
 mod deliveries;
 mod local_queue;
 mod shutdown;
+mod simulation;
 mod world;
