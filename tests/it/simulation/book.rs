@@ -66,6 +66,8 @@ pub struct Book {
     groups: BTreeMap<String, Vec<usize>>,
     receives: HashMap<String, bool>,
     next_attempt: usize,
+    /// How often everything stood still.
+    pub jumps: usize,
     pub violations: Vec<String>,
     pub trace: Option<Vec<String>>,
     pub counts: BTreeMap<&'static str, u64>,
@@ -80,6 +82,7 @@ impl Book {
             groups: BTreeMap::new(),
             receives: HashMap::new(),
             next_attempt: 0,
+            jumps: 0,
             violations: Vec::new(),
             trace: traced.then(Vec::new),
             counts: BTreeMap::new(),
@@ -200,9 +203,10 @@ impl Book {
     }
 
     /// A process was told that the dead-letter queue has it, or that there is none.
-    pub fn letter_confirmed(&mut self, process: Id, id: &MessageId) {
-        let job = self.ids[id];
-        self.stories[job].lettered.push(process);
+    pub fn letter_confirmed(&mut self, now: Duration, process: Id, id: &MessageId) {
+        let story = &mut self.stories[self.ids[id]];
+        story.first_letter.get_or_insert(now);
+        story.lettered.push(process);
     }
 
     /// SQS itself moved it to the dead-letter queue, having seen too many receives.
@@ -234,6 +238,7 @@ impl Book {
         url: &str,
         id_header: &str,
         number: u32,
+        jumps: usize,
     ) -> usize {
         self.note(now, || format!("job {job} attempt {number} by {process:?} at webhook {webhook} {url}"));
         self.count("attempts");
@@ -244,7 +249,7 @@ impl Book {
         self.check_order(now, process, job);
         let story = &mut self.stories[job];
         let mut wrong = Vec::new();
-        let excused = story.doubtful.contains(&process);
+        let excused = story.doubtful.contains(&process) || self.jumps > jumps;
         for other in story.active.iter().filter(|other| other.webhook == webhook) {
             let lost = other.excused || excused;
             if other.process == process {
@@ -311,6 +316,7 @@ impl Book {
 
     /// Everything stood still: what is under way may have lost its lease.
     pub fn jumped(&mut self) {
+        self.jumps += 1;
         for active in self.stories.iter_mut().flat_map(|story| &mut story.active) {
             active.excused = true;
         }

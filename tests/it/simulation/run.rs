@@ -181,7 +181,8 @@ async fn happen(outside: &Arc<Outside>, running: &[Running], event: Event) {
         Event::Terminate(replica) => process(replica).shutdown.cancel(),
         Event::Freeze(replica, lasts) => {
             outside.book().count("freeze");
-            process(replica).freeze(lasts);
+            // With the faults it ends at the latest.
+            process(replica).freeze(lasts.min(outside.plan.quiet.saturating_sub(outside.now())));
         }
         Event::Jump(lasts) => {
             outside.book().count("clock jump");
