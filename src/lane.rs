@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::apps::Apps;
 use crate::ledger::{Claim, Ledger};
@@ -39,6 +39,9 @@ pub const SETTLE_MARGIN: Duration = Duration::from_millis(500);
 /// The least that a lease is extended to: a lane of ten slow jobs pays for few extensions, and a
 /// crash blocks a group for no longer than this.
 const MIN_EXTENSION: Duration = Duration::from_secs(30);
+
+/// The longest that a release waits for the polls under way to end.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
 /// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
@@ -79,6 +82,8 @@ pub struct Shared<Q, T, A> {
     pub metrics: Arc<Metrics>,
     /// Cancelled once no further job may be started.
     pub shutdown: CancellationToken,
+    /// Cancelled once this process will receive nothing more.
+    pub received_last: CancellationToken,
 }
 
 /// A received message with its place in memory and its record.
@@ -233,6 +238,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// Gives back what has not been started, in one call so that order holds.
     async fn release(self) {
+        // A poll of this process that is still parked would be the first to get it again. When it is
+        // idle a poll can stay parked for as long as another process is waiting for these jobs.
+        let last = self.shared.received_last.cancelled();
+        if timeout(RELEASE_WAIT, last).await.is_err() {
+            debug!("released while a poll is parked");
+        }
         self.shared.metrics.released.inc_by(self.jobs.len() as u64);
         self.settle_visibility(Duration::ZERO, Duration::ZERO).await;
     }

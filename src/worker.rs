@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::apps::Apps;
 use crate::lane::{Held, Lane, Rules, Shared, Times};
@@ -98,6 +98,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             random: parts.random,
             metrics: parts.metrics,
             shutdown,
+            received_last: CancellationToken::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -137,8 +138,11 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 while polls.len() < pollers.target() {
                     polls.spawn(self.poll(Poll::fresh(self.bounds.pause)));
                 }
-            } else if polls.is_empty() && lanes.is_empty() {
-                return;
+            } else if polls.is_empty() {
+                self.shared.received_last.cancel();
+                if lanes.is_empty() {
+                    return;
+                }
             }
             // In this order, so that a seed of the simulation repeats itself, and so that what is
             // done is taken off before there is more.
@@ -182,8 +186,13 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
                 pollers.received(messages.len(), reserved.count());
-                for lane in self.lanes(messages, reserved, times, acknowledgements) {
+                let (started, refused) = self.lanes(messages, reserved, times, acknowledgements);
+                for lane in started {
                     lanes.spawn(lane.run());
+                }
+                // A process that is ending gives them back: it is only in the way.
+                if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
+                    lanes.spawn(give_back(Arc::clone(&self.shared), refused));
                 }
                 self.measure();
                 None
@@ -202,28 +211,27 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    /// Sorts messages into lanes, one a group, in the order in which they came.
+    /// Sorts messages into lanes, one a group, in the order in which they came. What is refused comes
+    /// back when its visibility timeout ends.
     fn lanes(
         &self,
         messages: Vec<Message>,
         mut reserved: Reserved,
         times: Times,
         acknowledgements: &Acknowledgements,
-    ) -> Vec<Lane<Q, T, A>> {
+    ) -> (Vec<Lane<Q, T, A>>, Vec<Message>) {
         let mut groups: Vec<VecDeque<Held>> = Vec::new();
-        let mut refused: Vec<Arc<str>> = Vec::new();
+        let mut refused: Vec<Message> = Vec::new();
         for message in messages {
-            let Some(claim) = self.shared.ledger.claim(&message.id) else {
-                // Another copy is being worked under a lost lease. This one, and what follows it in
-                // its group, is left alone: it comes back when its visibility timeout ends.
+            // Another copy is being worked under a lost lease. This one has to wait, and what follows
+            // it in its group too.
+            let behind = refused.iter().any(|other| other.group == message.group);
+            let claim = if behind { None } else { self.shared.ledger.claim(&message.id) };
+            let Some(claim) = claim else {
                 self.shared.metrics.abandoned.inc();
-                refused.push(message.group);
+                refused.push(message);
                 continue;
             };
-            if refused.contains(&message.group) {
-                self.shared.metrics.abandoned.inc();
-                continue;
-            }
             let permit = self.permits.take(&mut reserved, message.body.len());
             let held = Held { message, claim, _permit: permit };
             let same = |lane: &&mut VecDeque<Held>| {
@@ -235,7 +243,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             }
         }
         let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
-        groups.into_iter().map(lane).collect()
+        (groups.into_iter().map(lane).collect(), refused)
     }
 
     fn lane_ended(&self, ended: Result<(), JoinError>) {
@@ -257,6 +265,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
         let (shared, permits, bounds) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds);
         async move { poll.run(&shared, &permits, &bounds).await }
+    }
+}
+
+/// Makes messages visible at once that were not put into a lane.
+async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<Message>) {
+    let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, Duration::ZERO)).collect();
+    if let Err(error) = shared.queue.change_visibility(&changes).await {
+        debug!(%error, "not released; they come back when their visibility timeout ends");
     }
 }
 

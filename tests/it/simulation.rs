@@ -14,6 +14,7 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use plan::Plan;
 
@@ -119,6 +120,25 @@ fn no_seed_violates_an_invariant() {
         for fault in FAULTS {
             assert!(total.contains_key(fault), "{fault} never happened");
         }
+    }
+}
+
+/// The stated factor: the others take at most twice as long as without the dead destination, and as
+/// much as two more receives.
+#[test]
+fn a_dead_destination_slows_the_others_by_a_factor_of_two_at_the_most() {
+    for seed in 0..200 {
+        let runs = Plan::with_and_without_a_dead_host(seed).map(|plan| run::run(plan, false));
+        for run in &runs {
+            assert_eq!(run.book().violations, [] as [String; 0], "seed {seed}");
+        }
+        let bystanders = runs[0].plan.jobs.iter().enumerate().filter(|(_, job)| job.app > 0);
+        let bystanders: Vec<usize> = bystanders.map(|(n, _)| n).collect();
+        let [without, with] =
+            runs.each_ref().map(|run| bystanders.iter().map(|n| run.book().took(*n)).sum::<Duration>());
+        let count = u32::try_from(bystanders.len()).unwrap();
+        let slack = Duration::from_millis(250) * count;
+        assert!(with <= without * 2 + slack, "seed {seed}: {with:?} against {without:?} for {count} jobs");
     }
 }
 

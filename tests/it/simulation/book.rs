@@ -66,6 +66,7 @@ pub struct Book {
     groups: BTreeMap<String, Vec<usize>>,
     receives: HashMap<String, bool>,
     next_attempt: usize,
+    ended_in_mid_run: bool,
     /// How often everything stood still.
     pub jumps: usize,
     pub violations: Vec<String>,
@@ -82,6 +83,7 @@ impl Book {
             groups: BTreeMap::new(),
             receives: HashMap::new(),
             next_attempt: 0,
+            ended_in_mid_run: false,
             jumps: 0,
             violations: Vec::new(),
             trace: traced.then(Vec::new),
@@ -222,7 +224,7 @@ impl Book {
         // job that keeps failing; 100 receives are ample.
         let ample = self.plan.rules.max_receive_count.is_none_or(|most| most >= 100);
         let clean = self.plan.kind == Kind::Faultless;
-        if !tried && (clean || (ample && self.plan.kind == Kind::Destinations)) {
+        if !tried && ((clean && !self.ended_in_mid_run) || (ample && self.plan.kind == Kind::Destinations)) {
             self.violated(now, format!("job {job}: moved to the dead-letter queue untried"));
         }
     }
@@ -322,6 +324,21 @@ impl Book {
         }
     }
 
+    /// A process ended as it was asked to. Without faults it leaves nothing behind that is hidden.
+    pub fn ended(&mut self, now: Duration, process: Id) {
+        self.note(now, || format!("{process:?} has ended"));
+        self.ended_in_mid_run |= !self.drained();
+        if self.plan.kind != Kind::Faultless {
+            return;
+        }
+        let left = |story: &Story| {
+            story.gone.is_none() && story.lease.is_some_and(|l| l.process == process && l.until > now)
+        };
+        if let Some(job) = self.stories.iter().position(left) {
+            self.violated(now, format!("job {job}: {process:?} ended and did not release it"));
+        }
+    }
+
     /// Whether this process may know the job to be done: every webhook of some version of the app
     /// that was in force has told it so, or the dead-letter queue has it.
     fn is_done(&self, now: Duration, job: usize, process: Id) -> bool {
@@ -371,7 +388,8 @@ impl Book {
             }
             if clean {
                 let once = story.attempts.values().all(|count| *count == 1);
-                if !once || story.receives != 1 {
+                // What a shutdown releases may come back to a poll of the same process that is parked.
+                if !once || (story.receives != 1 && !self.ended_in_mid_run) {
                     wrong.push(format!(
                         "job {job}: {:?} attempts, {} receives",
                         story.attempts, story.receives
@@ -401,8 +419,9 @@ impl Book {
         }
     }
 
-    /// When each job was first delivered whole, if it left the queue: to compare runs.
-    pub fn gone(&self, job: usize) -> Option<Duration> {
-        self.stories[job].gone
+    /// How long each job took from its send until it was out of the queue: to compare runs.
+    pub fn took(&self, job: usize) -> Duration {
+        let story = &self.stories[job];
+        story.gone.unwrap_or(Duration::MAX).saturating_sub(story.sent)
     }
 }

@@ -239,16 +239,37 @@ impl Plan {
             hosts,
             apps,
             jobs,
-            events: if kind == Kind::Everything {
-                events(&mut dice, replicas, visibility, quiet)
-            } else {
-                Vec::new()
-            },
+            events: events(&mut dice, kind, replicas, visibility, quiet),
             rates: if kind == Kind::Everything { rates(&mut dice) } else { Rates::default() },
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
             quiet,
         }
+    }
+
+    /// A world without faults in which app 0 alone posts to host 0, and the same world with that host
+    /// dead.
+    pub fn with_and_without_a_dead_host(seed: u64) -> [Self; 2] {
+        let mut dice = Dice::new(seed);
+        let faultless = (0..).map(|n| Self::draw(seed.wrapping_mul(1000) + n));
+        let mut plan = faultless.into_iter().find(|plan| plan.kind == Kind::Faultless).unwrap();
+        let quick = Host::steady(Behaviour::Accepts(0..40));
+        plan.hosts = vec![quick.clone(), quick];
+        let hook = |host| Hook { host, path: 0, prefix: None };
+        let version =
+            |host| Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] };
+        plan.apps = (0..4).map(|app| vec![version(app.min(1))]).collect();
+        for (n, job) in plan.jobs.iter_mut().enumerate() {
+            job.app = n % 4;
+            job.poison = Poison::None;
+        }
+        plan.bounds.max_in_flight = 2000;
+        plan.bounds.max_bytes = 1 << 26;
+        plan.events.clear();
+        let mut dead = plan.clone();
+        dead.kind = Kind::Destinations;
+        dead.hosts[0] = Host::steady(dice.pick(&[Behaviour::Hangs, Behaviour::Answers(500, None)]));
+        [plan, dead]
     }
 
     /// In how much virtual time after the faults the queue has to be empty: what is hidden comes
@@ -266,7 +287,7 @@ impl Plan {
         self.rules.retry.window + 2 * hidden + each * u32::try_from(2 * longest + 10).unwrap()
     }
 
-    /// The longest that an attempt at a destination takes that accepts.
+    /// The versions of an app that were in force at some time in between.
     pub fn versions_between(
         &self,
         app: usize,
@@ -368,12 +389,20 @@ fn jobs(dice: &mut Dice, apps: usize, quiet: Duration) -> Vec<Planned> {
     jobs
 }
 
-fn events(dice: &mut Dice, replicas: usize, visibility: u64, quiet: Duration) -> Vec<(Duration, Event)> {
+fn events(
+    dice: &mut Dice,
+    kind: Kind,
+    replicas: usize,
+    visibility: u64,
+    quiet: Duration,
+) -> Vec<(Duration, Event)> {
     let longest = visibility * 1000 * 2;
     let mut events: Vec<(Duration, Event)> = (0..dice.number(0..8))
         .map(|_| {
             let replica = dice.index(replicas);
+            // A shutdown is no fault: it may happen in every world.
             let event = match dice.number(0..8) {
+                _ if kind != Kind::Everything => Event::Terminate(replica),
                 0 => Event::Kill(replica),
                 1..4 => Event::KillAtCall(replica, dice.number(0..60)),
                 4 => Event::Terminate(replica),

@@ -135,6 +135,7 @@ async fn end(outside: &Arc<Outside>, process: &Arc<Process>, mut run: tokio::tas
         biased;
         ended = &mut run => {
             ended.unwrap();
+            outside.book().ended(outside.now(), process.id);
             let took = outside.now().saturating_sub(began);
             let jumped = outside.plan.events.iter().any(|(_, event)| matches!(event, Event::Jump(_)));
             if took > outside.plan.bounds.grace && !jumped {
