@@ -8,8 +8,10 @@
 //! `SEED=7 …` runs one seed and prints its trace.
 
 mod book;
+mod destinations;
+mod outside;
 mod plan;
-mod ports;
+mod queue;
 mod run;
 
 use std::collections::BTreeMap;
@@ -89,7 +91,9 @@ fn simulate_all(seeds: u64) -> (BTreeMap<&'static str, u64>, BTreeMap<u64, Vec<S
     for (seed, verdict) in verdicts {
         match verdict {
             Ok(counts) => {
-                counts.into_iter().for_each(|(what, count)| *total.entry(what).or_insert(0) += count)
+                for (what, count) in counts {
+                    *total.entry(what).or_insert(0) += count;
+                }
             }
             Err(violations) => drop(failed.insert(seed, violations)),
         }

@@ -207,7 +207,7 @@ impl Plan {
         let quiet = Duration::from_secs(dice.number(5..90));
         let visibility = dice.pick(&[2, 3, 5, 8, 30]);
         let attempt_timeout = Duration::from_millis(dice.pick(&[400, 1000, 4000]))
-            .min(Duration::from_secs(visibility) - Duration::from_millis(800));
+            .min(Duration::from_millis(visibility * 1000 - 800));
         let cap = Duration::from_secs(dice.pick(&[1, 5, 60]));
         let window = Duration::from_secs(dice.pick(&[10, 60, 300]));
         let clean = kind == Kind::Faultless;

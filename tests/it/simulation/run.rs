@@ -18,8 +18,10 @@ use tokio::time::{Instant, advance, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::book::Id;
+use super::destinations::{SimulatedApps, SimulatedDestinations};
+use super::outside::{JOBS, Outside, Process};
 use super::plan::{Event, Plan, Planned, Poison};
-use super::ports::{JOBS, Outside, Process, SimulatedApps, SimulatedDestinations, SimulatedQueue};
+use super::queue::SimulatedQueue;
 
 /// The running process of a replica, with what it counts.
 type Running = Arc<Mutex<(Arc<Process>, Arc<Metrics>)>>;
