@@ -51,6 +51,8 @@ pub struct Evidence {
     pub dead: Vec<Dead>,
     pub lives: BTreeMap<String, Life>,
     pub notes: Notes,
+    /// From when to when the machine stalled.
+    pub stalls: Vec<(Duration, Duration)>,
 }
 
 /// What is wrong, by the kind of wrong.

@@ -9,7 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+/// Between two looks at whether the machine keeps up.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A look that comes so much too late means that the machine stalled: the worker's margins are of this
+/// size.
+const STALL: Duration = Duration::from_millis(250);
 
 /// A point in the run.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +71,7 @@ pub struct History {
     attempts: Mutex<Vec<Attempt>>,
     arrivals: Mutex<BTreeMap<Delivery, u32>>,
     faults: Mutex<BTreeMap<(&'static str, String), u64>>,
+    stalls: Mutex<Vec<(Duration, Duration)>>,
     wrongs: Mutex<Vec<String>>,
 }
 
@@ -76,6 +84,7 @@ impl Default for History {
             attempts: Mutex::default(),
             arrivals: Mutex::default(),
             faults: Mutex::default(),
+            stalls: Mutex::default(),
             wrongs: Mutex::default(),
         }
     }
@@ -90,6 +99,23 @@ impl History {
     pub fn stamp(&self) -> Stamp {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         Stamp { order: self.next.fetch_add(1, Ordering::SeqCst), at: self.now(), wall_ms: wall.as_millis() }
+    }
+
+    /// Watches for as long as it is polled whether the machine keeps up.
+    pub async fn watch(&self) {
+        loop {
+            let from = self.now();
+            sleep(TICK).await;
+            let to = self.now();
+            if to - from > TICK + STALL {
+                lock(&self.stalls).push((from, to));
+            }
+        }
+    }
+
+    /// From when to when the machine stalled.
+    pub fn stalls(&self) -> Vec<(Duration, Duration)> {
+        lock(&self.stalls).clone()
     }
 
     /// From here on nobody inflicts faults.

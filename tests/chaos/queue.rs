@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
@@ -11,7 +12,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 use crate::books::Dead;
-use crate::timing::SETTLING;
 use crate::workers::program;
 
 const REGION: &str = "us-east-1";
@@ -57,8 +57,13 @@ impl LocalQueue {
             endpoint: Some(format!("http://{}", self.address)),
             credentials: Some(credentials()),
         };
-        let (settle_timeout, wait) = (SETTLING * 4, SETTLING);
-        let usage = Usage { wait, visibility: None, settle_timeout, dead_letter_url: None };
+        // Sending is all that it is used for.
+        let usage = Usage {
+            wait: Duration::ZERO,
+            visibility: None,
+            settle_timeout: Duration::from_secs(10),
+            dead_letter_url: None,
+        };
         Connection::load(address).await.queue(usage)
     }
 

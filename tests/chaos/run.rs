@@ -65,6 +65,8 @@ impl World {
         let producer = Producer::new(queue.sender().await);
         let history = Arc::new(History::default());
         let mut tasks = JoinSet::new();
+        let watched = Arc::clone(&history);
+        tasks.spawn(async move { watched.watch().await });
         let mut receivers = Vec::new();
         for number in 0..RECEIVERS {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -125,6 +127,7 @@ impl World {
             dead: self.queue.take_dead().await,
             lives: self.workers.lives(),
             notes: self.proxy.notes(),
+            stalls: self.history.stalls(),
         }
     }
 }

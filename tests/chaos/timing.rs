@@ -8,10 +8,6 @@ pub const VISIBILITY: Duration = Duration::from_secs(3);
 /// `WEBHOOKS_TIMEOUT_MS`.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a worker may go on trying to delete what was delivered: the time that its configuration
-/// gives a settling call (visibility less attempt timeout), and half a second for a loaded machine.
-pub const SETTLING: Duration = Duration::from_millis(2500);
-
 /// `SHUTDOWN_GRACE_SECONDS`.
 pub const GRACE: Duration = Duration::from_secs(10);
 

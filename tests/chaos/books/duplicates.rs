@@ -5,20 +5,26 @@
 //! retry to the worker ([`Cause::AnswerLost`]). Otherwise every earlier 2xx needs a cause of its own:
 //! something that was done, at that time, to the process that got it, to its call that deletes the
 //! job, or to the lease under which it worked. Within one process the ledger is held to its promise:
-//! there only a stop, or an answer that came at the very deadline, is a cause.
+//! there only a stop, or an answer that came at the very deadline, is a cause. A stall of the machine
+//! counts as a cause only where there is no other, and stalls are counted in the table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Evidence, Violations, shown};
 use crate::history::{Attempt, Delivery};
-use crate::timing::{ATTEMPT_TIMEOUT, SETTLING};
+use crate::timing::ATTEMPT_TIMEOUT;
 
 /// An attempt that took this long may have been given up by the worker just as it was accepted. No
 /// receiver takes so long on purpose over a 2xx that is to count; a loaded machine may.
 const AT_THE_DEADLINE: Duration = Duration::from_millis(800);
 
-/// From the receiver's last byte until the worker has surely read it.
+/// How long after an answer the job may not be deleted yet, if nothing is in the way: the rest of an
+/// attempt at another webhook, and the delete itself with what it waits for company, on a loaded
+/// machine.
+const UNCONFIRMED: Duration = Duration::from_millis(1500);
+
+/// From one side's last byte until the other has surely read it, on a loaded machine.
 const READ: Duration = Duration::from_millis(300);
 
 /// From a worker's SIGCONT until what was on its way when it was stopped has reached the receiver.
@@ -45,10 +51,12 @@ pub enum Cause {
     OtherWebhookFailed,
     /// The answer came at the deadline.
     AtTheDeadline,
+    /// The machine stalled for longer than the worker's margins.
+    Stalled,
 }
 
 impl Cause {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AnswerLost,
         Self::Killed,
         Self::Stopped,
@@ -58,6 +66,7 @@ impl Cause {
         Self::ReceiveSlow,
         Self::OtherWebhookFailed,
         Self::AtTheDeadline,
+        Self::Stalled,
     ];
 
     pub fn text(self) -> &'static str {
@@ -71,6 +80,7 @@ impl Cause {
             Self::ReceiveSlow => "the receive's answer was slow, the lease shorter than known",
             Self::OtherWebhookFailed => "another webhook failed, another worker got the job",
             Self::AtTheDeadline => "the answer came at the deadline",
+            Self::Stalled => "the machine stalled for longer than the worker's margins",
         }
     }
 }
@@ -91,16 +101,21 @@ pub fn count(evidence: &Evidence, violations: &mut Violations) -> BTreeMap<Cause
                 let explained = Question { evidence, attempts: &attempts, accepted, duplicate }.cause();
                 match explained {
                     Some(explained) => cause = explained,
-                    None => violations.add(
-                        "unexplained duplicate",
-                        format!("{}, after {}", shown(duplicate), shown(accepted)),
-                    ),
+                    None => violations.add("unexplained duplicate", story(evidence, accepted, duplicate)),
                 }
             }
             *causes.entry(cause).or_default() += 1;
         }
     }
     causes
+}
+
+fn story(evidence: &Evidence, accepted: &Attempt, duplicate: &Attempt) -> String {
+    let Delivery { group, n, .. } = accepted.delivery;
+    let id = evidence.sent(group, n).map_or("", |sent| sent.id.as_str());
+    let deletes = evidence.notes.deletes(&accepted.worker, id);
+    let life = evidence.lives.get(&accepted.worker).cloned().unwrap_or_default();
+    format!("{}, after {}; its deletes: {deletes}; its worker: {life:?}", shown(duplicate), shown(accepted))
 }
 
 /// Why did `accepted` not end the matter?
@@ -119,7 +134,7 @@ impl Question<'_> {
         let same = by == again;
         // What happens to the first process matters until its delete must be confirmed, and not past
         // the duplicate itself.
-        let until = if same { ended + READ } else { (ended + SETTLING).min(self.duplicate.began.at) };
+        let until = if same { ended + READ } else { (ended + UNCONFIRMED).min(self.duplicate.began.at) };
         let since = began.saturating_sub(ATTEMPT_TIMEOUT);
         let stopped = life.stops.iter().any(|(from, to)| *from <= until && *to >= since);
         if stopped {
@@ -131,7 +146,7 @@ impl Question<'_> {
         if same {
             return None;
         }
-        if life.killed.is_some_and(|at| at >= began && at <= until) {
+        if life.killed.is_some_and(|at| at + READ >= began && at <= until) {
             return Some(Cause::Killed);
         }
         let Delivery { group, n, .. } = self.accepted.delivery;
@@ -149,7 +164,11 @@ impl Question<'_> {
         if self.other_webhook_failed(ended) {
             return Some(Cause::OtherWebhookFailed);
         }
-        self.sent_on_resuming().then_some(Cause::SentOnResuming)
+        if self.sent_on_resuming() {
+            return Some(Cause::SentOnResuming);
+        }
+        let stalled = self.evidence.stalls.iter().any(|(from, to)| *from <= until && *to >= since);
+        stalled.then_some(Cause::Stalled)
     }
 
     /// Whether the first process did not get the job accepted by all its webhooks when it got this one

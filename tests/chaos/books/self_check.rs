@@ -90,6 +90,10 @@ fn what_is_repeated() {
         e.notes.outage = Some((ended, ended * 9));
         again(e, "w0");
     });
+    explained(Cause::Stalled, |e| {
+        e.stalls.push((ended, ended * 2));
+        again(e, "w1");
+    });
     explained(Cause::AnswerLost, |e| {
         e.attempts.swap(0, 2);
         again(e, "w0");

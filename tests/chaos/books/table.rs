@@ -38,6 +38,7 @@ pub fn table(
         row(format!("  {name}"), count(ended));
     }
     row("worker processes".into(), count(evidence.lives.iter()));
+    row("stalls of the machine".into(), count(evidence.stalls.iter()));
     row("duplicates".into(), balance.duplicates.values().sum());
     for cause in Cause::ALL {
         row(format!("  {}", cause.text()), balance.duplicates.get(&cause).copied().unwrap_or_default());

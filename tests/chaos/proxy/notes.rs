@@ -114,6 +114,12 @@ impl Notes {
         deletes.is_some_and(|deletes| before(deletes.faulted) && !before(deletes.took_effect))
     }
 
+    /// What is known of the deletes of the message by that worker, in words.
+    pub fn deletes(&self, worker: &str, message: &str) -> String {
+        let deletes = self.deletes.get(&(worker.to_owned(), Arc::from(message)));
+        deletes.map_or("no delete was seen".to_owned(), |deletes| format!("{deletes:?}"))
+    }
+
     /// Whether that worker got the message so late that its lease may have been shorter than it knew.
     pub fn arrived_late(&self, worker: &str, message: &str) -> bool {
         self.late.contains_key(&(worker.to_owned(), Arc::from(message)))

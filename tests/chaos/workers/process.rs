@@ -56,6 +56,8 @@ impl Setting {
             .env("QUEUE_SQS_ENDPOINT", format!("http://{}", self.endpoint))
             .env("QUEUE_SQS_VISIBILITY_TIMEOUT", VISIBILITY.as_secs().to_string())
             .env("QUEUE_SQS_WAIT_TIME_SECONDS", "2")
+            // A backlog, after the queue was gone, must not starve a machine of two cores.
+            .env("QUEUE_SQS_MAX_IN_FLIGHT", "100")
             .env("WEBHOOKS_TIMEOUT_MS", ATTEMPT_TIMEOUT.as_millis().to_string())
             .env("WEBHOOKS_RETRY_BASE_MS", "500")
             .env("WEBHOOKS_RETRY_MAX_MS", "4000")
