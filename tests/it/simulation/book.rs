@@ -69,6 +69,8 @@ pub struct Book {
     ended_in_mid_run: bool,
     /// How often everything stood still.
     pub jumps: usize,
+    /// For how long in all.
+    pub stood_still: Duration,
     pub violations: Vec<String>,
     pub trace: Option<Vec<String>>,
     pub counts: BTreeMap<&'static str, u64>,
@@ -85,6 +87,7 @@ impl Book {
             next_attempt: 0,
             ended_in_mid_run: false,
             jumps: 0,
+            stood_still: Duration::ZERO,
             violations: Vec::new(),
             trace: traced.then(Vec::new),
             counts: BTreeMap::new(),
@@ -317,8 +320,9 @@ impl Book {
     }
 
     /// Everything stood still: what is under way may have lost its lease.
-    pub fn jumped(&mut self) {
+    pub fn jumped(&mut self, lasts: Duration) {
         self.jumps += 1;
+        self.stood_still += lasts;
         for active in self.stories.iter_mut().flat_map(|story| &mut story.active) {
             active.excused = true;
         }

@@ -144,7 +144,7 @@ impl Queue for SimulatedQueue {
             }
             // A lost connection or a dead process is no reason for the queue not to hand over.
         };
-        let at = outside.now();
+        let (at, stood_still) = (outside.now(), outside.book().stood_still);
         for message in &received {
             let until = at + outside.plan.rules.visibility;
             outside.book().handed_over(at, process.id, &message.message_id, until, message.receive_count);
@@ -156,10 +156,11 @@ impl Queue for SimulatedQueue {
             return Err(ReceiveError::NoResponse(none()));
         }
         process.travel(if slow { 8000 } else { 100 }).await;
-        // The process knows when the queue must have answered; before that it has to take a late
-        // answer for a fresh one.
+        // The process knows when the queue must have answered, and when it stood still; before that it
+        // has to take a late answer for a fresh one.
+        let stood_still = outside.book().stood_still.checked_sub(stood_still).unwrap();
         let latest = began + outside.plan.bounds.wait + SAFETY_MARGIN;
-        if outside.now().min(latest) > at + SAFETY_MARGIN {
+        if outside.now().saturating_sub(stood_still).min(latest) > at + SAFETY_MARGIN {
             for message in &received {
                 outside.book().doubtful(process.id, &message.message_id);
             }

@@ -189,7 +189,7 @@ async fn happen(outside: &Arc<Outside>, running: &[Running], event: Event) {
         }
         Event::Jump(lasts) => {
             outside.book().count("clock jump");
-            outside.book().jumped();
+            outside.book().jumped(lasts);
             advance(lasts).await;
         }
     }
