@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::app::{App, Target, parse_webhooks};
 use crate::apps::array;
@@ -112,19 +113,11 @@ impl Config {
             check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT")
                 .unwrap_or_else(|error| reader.error(error));
         }
-        let config = Self {
-            queue,
-            timeout,
-            retry,
-            metrics: SocketAddr::new(host, port),
-            grace,
-            warnings: std::mem::take(&mut reader.warnings),
-            apps: match apps {
-                Some(apps) if reader.errors.is_empty() => apps,
-                Some(_) | None => return Err(Errors(reader.errors)),
-            },
-        };
-        Ok(config)
+        if !reader.errors.is_empty() {
+            return Err(Errors(reader.errors));
+        }
+        let metrics = SocketAddr::new(host, port);
+        Ok(Self { queue, timeout, retry, apps, metrics, grace, warnings: reader.warnings })
     }
 }
 
@@ -197,16 +190,19 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
         }
     };
     let level = raw.log.level.clone().unwrap_or_else(|| "info".to_owned());
-    if let Err(error) = level.parse::<tracing_subscriber::filter::Targets>() {
+    // A filter takes a word alone for a target and turns everything else off: `warning` would silence
+    // the log.
+    let word = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
+    if level.parse::<Targets>().is_err() || level.split(',').any(word) {
         reader.error(format!(
-            "LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace) or filter: {error}"
+            "LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace, off) and no filter such as hookferry=debug,info"
         ));
         return LogConfig { format, level: "info".to_owned() };
     }
     LogConfig { format, level }
 }
 
-fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
+fn read_apps(raw: &Raw, reader: &mut Reader) -> AppsConfig {
     match raw.app_manager.driver.as_deref() {
         None | Some("array") => {}
         Some(driver @ ("dynamodb" | "postgres" | "mysql")) => reader.error(format!(
@@ -234,8 +230,8 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let more = match &file {
         None => Vec::new(),
         Some(path) => {
-            let read = array::read(path).map_err(|error| format!("{} {error}", path.display()));
-            reader.result("APPS_FILE", read)?
+            let read = array::read(path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
+            reader.result("APPS_FILE", read).unwrap_or_default()
         }
     };
     for app in std::iter::once(&default).chain(&more) {
@@ -246,7 +242,7 @@ fn read_apps(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
             ));
         }
     }
-    Some(AppsConfig { default, well_known, more, file })
+    AppsConfig { default, well_known, more, file }
 }
 
 /// All variables of the process, those that are no Unicode left out.
@@ -257,5 +253,7 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
+#[cfg(test)]
+mod bad_values;
 #[cfg(test)]
 mod tests;

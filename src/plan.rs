@@ -3,12 +3,14 @@
 //! Pure: a job and an app go in, deliveries come out. A body is either the payload's own bytes or
 //! pieces of them; nothing here parses a value only to print it again.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, Target, Webhook};
-use crate::job::{Job, shape, sign};
+use crate::job::{Job, Text, shape, sign};
 
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +56,14 @@ const RESERVED: [&str; 8] = [
 /// SQS message id.
 pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
     let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
-    let views = payload
-        .events
+    let events: Vec<&RawValue> = serde_json::from_str(payload.events.get())?;
+    let views = events
         .iter()
-        .map(|event| serde_json::from_str::<Event>(event.get()))
+        .map(|event| serde_json::from_str::<Event<'_>>(event.get()))
         .collect::<Result<Vec<_>, _>>()?;
     let mut deliveries = Vec::with_capacity(app.webhooks.len());
     for (index, webhook) in app.webhooks.iter().enumerate() {
-        let kept: Vec<&RawValue> = payload
-            .events
+        let kept: Vec<&RawValue> = events
             .iter()
             .zip(&views)
             .filter(|(_, event)| wants(webhook, event))
@@ -88,11 +89,11 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
     Ok(deliveries)
 }
 
-fn wants(webhook: &Webhook, event: &Event) -> bool {
+fn wants(webhook: &Webhook, event: &Event<'_>) -> bool {
     let named = webhook
         .event_types
         .as_ref()
-        .is_none_or(|types| types.iter().any(|name| name.as_bytes() == event.name));
+        .is_none_or(|types| types.iter().any(|name| name.as_bytes() == &*event.name));
     named && passes(&webhook.filter, &event.channel)
 }
 
@@ -141,7 +142,8 @@ fn headers(webhook: &Webhook, key: &str, signature: String, id: String) -> Vec<(
 /// The payload's outline, its parts still raw.
 struct Payload<'a> {
     time_ms: Option<&'a RawValue>,
-    events: Vec<&'a RawValue>,
+    /// Taken apart only when no later one can replace it.
+    events: &'a RawValue,
 }
 
 impl<'de> Deserialize<'de> for Payload<'de> {
@@ -163,8 +165,8 @@ impl<'de> Visitor<'de> for PayloadVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload<'de>, A::Error> {
         let mut time_ms = None;
         let mut events = None;
-        while let Some(Key(key)) = map.next_key()? {
-            match key.as_slice() {
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
                 b"time_ms" => time_ms = Some(map.next_value()?),
                 b"events" => events = Some(map.next_value()?),
                 _ => {
@@ -179,12 +181,12 @@ impl<'de> Visitor<'de> for PayloadVisitor {
 
 /// What filtering looks at. A name or channel that is missing or no string is empty.
 #[derive(Default)]
-struct Event {
-    name: Vec<u8>,
-    channel: Vec<u8>,
+struct Event<'a> {
+    name: Cow<'a, [u8]>,
+    channel: Cow<'a, [u8]>,
 }
 
-impl<'de> Deserialize<'de> for Event {
+impl<'de> Deserialize<'de> for Event<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EventVisitor)
     }
@@ -193,18 +195,18 @@ impl<'de> Deserialize<'de> for Event {
 struct EventVisitor;
 
 impl<'de> Visitor<'de> for EventVisitor {
-    type Value = Event;
+    type Value = Event<'de>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
         let mut event = Event::default();
-        while let Some(Key(key)) = map.next_key()? {
-            match key.as_slice() {
-                b"name" => event.name = string_bytes(map.next_value()?),
-                b"channel" => event.channel = string_bytes(map.next_value()?),
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
+                b"name" => event.name = text(map.next_value()?),
+                b"channel" => event.channel = text(map.next_value()?),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -214,30 +216,8 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 }
 
-fn string_bytes(value: &RawValue) -> Vec<u8> {
-    serde_json::from_str::<Key>(value.get()).map(|Key(bytes)| bytes).unwrap_or_default()
-}
-
-/// A JSON string as bytes. Not as `str`: JavaScript may write a lone surrogate, which no `str` holds.
-struct Key(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Key;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
-                Ok(Key(bytes.to_vec()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-                Ok(Key(text.as_bytes().to_vec()))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
+fn text(value: &RawValue) -> Cow<'_, [u8]> {
+    serde_json::from_str(value.get()).map(|Text(bytes)| bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -338,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_repeated_key_counts_as_in_javascript_the_last_time() {
-        let payload = r#"{"time_ms":1,"events":[{"name":"x","name":"client_event","channel":"a"}]}"#;
+        let payload = r#"{"events":"x","events":[{"name":"x","name":"client_event","channel":"a"}]}"#;
         assert_eq!(
             plan(&job(payload), &app(r#"[{"url":"u","event_types":["client_event"]}]"#), "m").unwrap().len(),
             1

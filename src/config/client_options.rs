@@ -3,6 +3,7 @@
 use aws_sdk_sqs::config::Credentials;
 use serde_json::{Map, Value};
 
+use super::queue::http_url;
 use super::variables::Reader;
 
 /// What of the options has an equivalent here.
@@ -23,6 +24,14 @@ pub(super) fn read(text: Option<&str>, reader: &mut Reader) -> ClientOptions {
         reader.error(format!("{NAME}: is not a JSON object of the JavaScript SDK's options"));
         return ClientOptions::default();
     };
+    let mut nested = match options.remove("credentials").unwrap_or_default() {
+        Value::Object(nested) => nested,
+        Value::Null => Map::new(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            reader.error(format!("{NAME}: credentials is not an object"));
+            Map::new()
+        }
+    };
     let mut text = |options: &mut Map<String, Value>, name: &str| match options.remove(name) {
         Some(Value::String(text)) => Some(text),
         Some(_) => {
@@ -33,10 +42,6 @@ pub(super) fn read(text: Option<&str>, reader: &mut Reader) -> ClientOptions {
     };
     let region = text(&mut options, "region");
     let endpoint = text(&mut options, "endpoint");
-    let mut nested = match options.remove("credentials") {
-        Some(Value::Object(nested)) => nested,
-        _ => Map::new(),
-    };
     let mut part = |name| text(&mut nested, name).or_else(|| text(&mut options, name));
     let parts = (part("accessKeyId"), part("secretAccessKey"), part("sessionToken"));
     let credentials = match parts {
@@ -49,8 +54,8 @@ pub(super) fn read(text: Option<&str>, reader: &mut Reader) -> ClientOptions {
             None
         }
     };
-    if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| url::Url::parse(endpoint).is_err()) {
-        reader.error(format!("{NAME}: endpoint {endpoint:?} is no URL"));
+    if let Some(endpoint) = &endpoint {
+        reader.result(NAME, http_url(endpoint).map_err(|error| format!("endpoint {error}")));
     }
     // apiVersion is fixed: there has been one since 2012.
     options.remove("apiVersion");

@@ -127,9 +127,12 @@ impl Raw {
             if value.trim().is_empty() {
                 continue;
             }
+            // By exact name alone: envy takes `X_y` for `X_Y`, and cannot have both.
+            let known = |name: &str| VARIABLES.iter().any(|(known, _)| *known == name);
             match name.strip_prefix("SOKETI_") {
-                Some(plain) => prefixed.push((plain.to_owned(), value)),
-                None => drop(variables.insert(name, value)),
+                Some(plain) if known(plain) => prefixed.push((plain.to_owned(), value)),
+                None if known(&name) => drop(variables.insert(name, value)),
+                Some(_) | None => {}
             }
         }
         for (name, value) in prefixed {

@@ -204,10 +204,13 @@ fn check(message: &Outgoing) -> Result<(), Error> {
     for (name, attribute) in &message.attributes {
         let kind = attribute.data_type.split('.').next().unwrap_or_default();
         let fits = match &attribute.value {
-            AttributeValue::Text(text) => !text.is_empty() && matches!(kind, "String" | "Number"),
+            AttributeValue::Text(text) => {
+                !text.is_empty() && text.chars().all(is_xml_char) && matches!(kind, "String" | "Number")
+            }
             AttributeValue::Binary(bytes) => !bytes.is_empty() && kind == "Binary",
         };
-        if name.is_empty() || name.len() > 256 || !fits {
+        let label = &attribute.data_type;
+        if !is_attribute_name(name) || label.len() > 256 || !label.chars().all(is_xml_char) || !fits {
             return invalid(format!("The message attribute {name:?} has no valid type or value."));
         }
     }
@@ -231,6 +234,19 @@ fn is_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_xml_char(c: char) -> bool {
+/// SQS' rule for the name of a message attribute.
+fn is_attribute_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    (1..=256).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !lower.starts_with("aws.")
+        && !lower.starts_with("amazon.")
+}
+
+/// Whether XML 1.0, and so SQS, knows the character.
+pub(super) fn is_xml_char(c: char) -> bool {
     !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }

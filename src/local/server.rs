@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fifo::{Broker, Receive, Received};
@@ -44,8 +45,18 @@ pub struct Endpoint {
     shared: Arc<Shared>,
 }
 
+/// What the queues take for the time.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The system's wall clock.
+    Wall,
+    /// Tokio's, from this instant on: a test pauses and advances it.
+    Since(Instant),
+}
+
 #[derive(Debug)]
 struct Shared {
+    clock: Clock,
     broker: Mutex<Broker>,
     tags: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     changed: Notify,
@@ -58,7 +69,7 @@ impl Server {
     /// The system's, if the address cannot be bound.
     pub async fn bind(address: SocketAddr, broker: Broker) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, endpoint: Endpoint::new(broker) })
+        Ok(Self { listener, endpoint: Endpoint::new(broker, Clock::Wall) })
     }
 
     /// Where it listens.
@@ -94,9 +105,40 @@ impl Server {
 }
 
 impl Endpoint {
-    fn new(broker: Broker) -> Self {
-        let shared = Shared { broker: Mutex::new(broker), tags: Mutex::default(), changed: Notify::new() };
-        Self { shared: Arc::new(shared) }
+    /// These queues, without a socket.
+    #[must_use]
+    pub fn new(broker: Broker, clock: Clock) -> Self {
+        let (broker, tags) = (Mutex::new(broker), Mutex::default());
+        Self { shared: Arc::new(Shared { clock, broker, tags, changed: Notify::new() }) }
+    }
+
+    /// Answers one request in the protocol in which it comes.
+    pub async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Response {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let request_id = uuid::Uuid::new_v4().to_string();
+        if let Some(target) = headers.get("x-amz-target") {
+            let action = target.to_str().ok().and_then(|target| target.strip_prefix("AmazonSQS."));
+            let result = match action {
+                Some(action) => self.call(action, Parameters::Json(body), host, uri.path()).await,
+                None => Err(unknown(&String::from_utf8_lossy(target.as_bytes()))),
+            };
+            return json(result, &request_id);
+        }
+        let text = match *method {
+            Method::GET => uri.query().unwrap_or_default().as_bytes(),
+            _ => body,
+        };
+        let pairs: Vec<_> = url::form_urlencoded::parse(text).collect();
+        let Some((_, action)) = pairs.iter().find(|(name, _)| name == "Action") else {
+            if *method == Method::GET && text.is_empty() {
+                return "hookferry's local queue: an SQS endpoint with FIFO queues\n".into_response();
+            }
+            let missing = WireError::new("MissingAction", "The request must contain the parameter Action.");
+            return query_answer("", Err(missing), &request_id);
+        };
+        let folded = query::fold(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        let result = self.call(action, Parameters::Query(folded), host, uri.path()).await;
+        query_answer(action, result, &request_id)
     }
 
     /// Does something with the queues now, and wakes the polls that it may concern.
@@ -114,7 +156,7 @@ impl Endpoint {
         wait: Option<Duration>,
     ) -> Result<Vec<Received>, super::fifo::Error> {
         let wait = wait.unwrap_or_else(|| self.look(|broker, _| broker.default_wait(queue)));
-        let deadline = tokio::time::Instant::now() + wait;
+        let deadline = Instant::now() + wait;
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
@@ -125,7 +167,7 @@ impl Endpoint {
                 (received, next, broker.sources_of(queue).is_ok_and(|sources| !sources.is_empty()))
             });
             let received = received?;
-            let remaining = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let remaining = deadline.saturating_duration_since(Instant::now());
             if !received.is_empty() || remaining.is_zero() {
                 // A receive may have dead-lettered: whoever polls that queue has to look.
                 self.shared.changed.notify_waiters();
@@ -146,7 +188,10 @@ impl Endpoint {
         let mut broker = self.shared.broker.lock().unwrap_or_else(PoisonError::into_inner);
         // The wall clock is read here alone, under the lock: the broker's time never goes back
         // between two calls but by a step of the system's clock.
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = match self.shared.clock {
+            Clock::Wall => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Clock::Since(start) => start.elapsed(),
+        };
         act(&mut broker, now)
     }
 
@@ -162,31 +207,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let request_id = uuid::Uuid::new_v4().to_string();
-    if let Some(target) = headers.get("x-amz-target") {
-        let action = target.to_str().ok().and_then(|target| target.strip_prefix("AmazonSQS."));
-        let result = match action {
-            Some(action) => endpoint.call(action, Parameters::Json(&body), host, uri.path()).await,
-            None => Err(unknown(&String::from_utf8_lossy(target.as_bytes()))),
-        };
-        return json(result, &request_id);
-    }
-    let text = match method {
-        Method::GET => uri.query().unwrap_or_default().as_bytes(),
-        _ => &body,
-    };
-    let pairs: Vec<_> = url::form_urlencoded::parse(text).collect();
-    let Some((_, action)) = pairs.iter().find(|(name, _)| name == "Action") else {
-        if method == Method::GET && text.is_empty() {
-            return "hookferry's local queue: an SQS endpoint with FIFO queues\n".into_response();
-        }
-        let missing = WireError::new("MissingAction", "The request must contain the parameter Action.");
-        return query_answer("", Err(missing), &request_id);
-    };
-    let folded = query::fold(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
-    let result = endpoint.call(action, Parameters::Query(folded), host, uri.path()).await;
-    query_answer(action, result, &request_id)
+    endpoint.answer(&method, &uri, &headers, &body).await
 }
 
 fn json(result: Result<serde_json::Value, WireError>, request_id: &str) -> Response {
@@ -222,3 +243,6 @@ fn unknown(action: &str) -> WireError {
         format!("The action {action} is not valid for this endpoint."),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,8 +213,12 @@ impl Queue {
         let mut received = Vec::new();
         let mut taken = Vec::new();
         let mut dead = Vec::new();
+        // Past the head of the last group taken: a receive that hides nothing leaves it among the ready.
+        let mut after = 0;
         while received.len() < request.max {
-            let Some(group) = self.ready.values().next().map(Arc::clone) else { break };
+            let Some((&head, group)) = self.ready.range(after..).next() else { break };
+            let group = Arc::clone(group);
+            after = head + 1;
             let room = request.max - received.len();
             for place in self.prefix(&group, room, max_receives, &mut dead) {
                 let serial = self.take(&group, place, now, timeout);

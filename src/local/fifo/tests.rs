@@ -263,3 +263,43 @@ fn queues_are_created_alike_or_not_at_all_and_purged_once_a_minute() {
     b.delete_queue(Q).unwrap();
     assert_eq!(b.delete_queue(Q), Err(Error::QueueDoesNotExist));
 }
+
+#[test]
+fn a_receive_that_hides_nothing_shows_each_message_once() {
+    let mut b = broker(&[]);
+    send(&mut b, s(0), "g", &["1", "2"]);
+    send(&mut b, s(0), "h", &["3"]);
+    let peek = Receive { max: 10, visibility: Some(Duration::ZERO), attempt_id: None };
+    for count in 1..=2 {
+        let seen = b.receive(s(0), Q, &peek).unwrap();
+        assert_eq!(bodies(&seen), ["1", "2", "3"]);
+        assert!(seen.iter().all(|message| message.receive_count == count));
+    }
+}
+
+#[test]
+fn attributes_are_named_and_hold_what_sqs_takes() {
+    let mut b = broker(&[]);
+    let mut try_with = |name: &str, data_type: &str, value: &str| {
+        let attribute =
+            Attribute { data_type: data_type.to_owned(), value: AttributeValue::Text(value.to_owned()) };
+        let mut message = message("g", "x");
+        message.attributes.insert(name.to_owned(), attribute);
+        b.send(s(0), Q, message).is_ok()
+    };
+    assert!(try_with("source_message.id-1", "String.label", "\tä💩\n"));
+    for (name, data_type, value) in [
+        ("a b", "String", "x"),
+        ("<a>", "String", "x"),
+        (".a", "String", "x"),
+        ("a.", "String", "x"),
+        ("a..b", "String", "x"),
+        ("AWS.a", "String", "x"),
+        ("amazon.a", "String", "x"),
+        ("a", "String.\u{1}", "x"),
+        ("a", "String", "\u{1}"),
+        ("a", "String", "\u{ffff}"),
+    ] {
+        assert!(!try_with(name, data_type, value), "{name:?} {data_type:?} {value:?}");
+    }
+}

@@ -27,11 +27,16 @@ enum Fold {
     Pairs(&'static str),
 }
 
+/// The most parts that a name of SQS' has is seven: `SendMessageBatchRequestEntry.1.MessageAttribute.1.
+/// Value.StringListValue.1`. One with more is no parameter; folding recurses, a part a level.
+const MAX_PARTS: usize = 8;
+
 /// Folds the parameters of a request into one object.
 #[must_use]
 pub fn fold<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     let mut root = Map::new();
-    for (name, value) in parameters {
+    let known = |(name, _): &(&str, &str)| name.split('.').nth(MAX_PARTS).is_none();
+    for (name, value) in parameters.filter(known) {
         insert(&mut root, name, value);
     }
     shape(root)

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::local::fifo::is_xml_char;
+
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
 /// The answer of an action.
@@ -101,6 +103,8 @@ fn escape(out: &mut String, text: &str) {
             '"' => out.push_str("&quot;"),
             // A parser would turn a bare carriage return into a line feed.
             '\r' => out.push_str("&#xD;"),
+            // An error may quote what XML has no way to write.
+            c if !is_xml_char(c) => out.push(char::REPLACEMENT_CHARACTER),
             c => out.push(c),
         }
     }

@@ -63,18 +63,29 @@ impl Endpoint {
                 let urls: Vec<String> = sources.iter().map(|name| url(host, name)).collect();
                 return Ok(json!({"queueUrls": urls}));
             }
-            "TagQueue" => self.tags().entry(queue).or_default().extend(request.tags),
-            "UntagQueue" => {
-                let mut tags = self.tags();
-                let tags = tags.entry(queue).or_default();
-                request.tag_keys.iter().for_each(|key| drop(tags.remove(key)));
+            "TagQueue" | "UntagQueue" | "ListQueueTags" | "AddPermission" | "RemovePermission" => {
+                self.exists(&queue)?;
+                return Ok(self.tagged(action, queue, request));
             }
-            "ListQueueTags" => return Ok(json!({"Tags": self.tags().get(&queue)})),
-            // There is one account here: what it permits others has no effect.
-            "AddPermission" | "RemovePermission" => {}
             other => return Err(unknown(other)),
         }
         Ok(json!({}))
+    }
+
+    /// The actions on a queue that is there which change nothing of how it works.
+    fn tagged(&self, action: &str, queue: String, request: Request) -> Value {
+        let mut tags = self.tags();
+        match action {
+            "TagQueue" => tags.entry(queue).or_default().extend(request.tags),
+            "UntagQueue" => {
+                let tags = tags.entry(queue).or_default();
+                request.tag_keys.iter().for_each(|key| drop(tags.remove(key)));
+            }
+            "ListQueueTags" => return json!({"Tags": tags.get(&queue).cloned().unwrap_or_default()}),
+            // There is one account here: what it permits others has no effect.
+            _ => {}
+        }
+        json!({})
     }
 
     fn create(&self, request: Request, host: &str) -> Answer {

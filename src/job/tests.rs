@@ -1,0 +1,89 @@
+use super::*;
+
+const BODY: &str = r#"{"appKey":"app-key","appId":"app-id","payload":{"time_ms":1795476014275,"events":[{"name":"member_added","channel":"presence-lobby","user_id":"1"}]},"originalPusherSignature":"dffd2a18e36707e5c10e1043c99ca337cc153ba6bd05c76b88f6f9f67e17e5eb"}"#;
+
+fn decode(text: &str) -> Result<Job, DecodeError> {
+    Job::decode(&Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn secret() -> SecretString {
+    SecretString::from("app-secret")
+}
+
+#[test]
+fn every_job_captured_from_soketi_verifies_and_has_its_group_and_dedup_id() {
+    let lines = include_str!("../../tests/fixtures/soketi-1.6.1-jobs.jsonl");
+    let mut seen = 0;
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let body = line["body"].as_str().unwrap();
+        let job = decode(body).unwrap();
+        job.verify(&secret()).unwrap();
+        assert_eq!(line["dedup"], deduplication_id(body.as_bytes()));
+        assert!(QueueType::ALL.into_iter().any(|kind| line["group"] == group_id(&job.app_id, kind)));
+        assert_eq!(job.encode(), body);
+        seen += 1;
+    }
+    assert_eq!(seen, 24);
+}
+
+#[test]
+fn the_payload_keeps_its_own_bytes() {
+    let payload = r#"{ "events" : [{"b":1.50e+3,"a":"\ud800"}], "time_ms":1 }"#;
+    let job =
+        decode(&format!(r#"{{"payload":{payload},"appKey":"k","x":[1],"originalPusherSignature":""}}"#))
+            .unwrap();
+    assert_eq!(job.payload, payload.as_bytes());
+    assert_eq!(job.app_id, "");
+}
+
+#[test]
+fn a_changed_payload_or_signature_is_refused() {
+    let changed = decode(&BODY.replace("lobby", "hobby")).unwrap();
+    assert_eq!(changed.verify(&secret()), Err(SignatureError));
+    for signature in ["", "zz", "dffd", &"0".repeat(64)] {
+        let mut job = decode(BODY).unwrap();
+        job.signature = signature.to_owned();
+        assert_eq!(job.verify(&secret()), Err(SignatureError));
+    }
+    assert_eq!(decode(BODY).unwrap().verify(&SecretString::from("other")), Err(SignatureError));
+}
+
+#[test]
+fn sockudos_envelope_decodes_and_its_secret_is_not_kept() {
+    let job = decode(
+        r#"{"app_key":"k","app_id":"i","app_secret":"hush","payload":{"time_ms":1,"events":[]},"original_signature":"ab","job_id":"7"}"#,
+    )
+    .unwrap();
+    assert_eq!((job.app_key.as_str(), job.app_id.as_str()), ("k", "i"));
+    assert!(!format!("{job:?}").contains("hush"));
+}
+
+#[test]
+fn members_that_do_not_matter_cannot_spoil_a_job() {
+    for more in [
+        r#""appId":true"#,
+        r#""appId":[{"a":1e999}]"#,
+        r#""appId":"\ud800""#,
+        r#""\ud800":1"#,
+        r#""x":"\udc00""#,
+        r#""appKey":"other","appKey":"app-key""#,
+        r#""payload":1"#,
+        r#""app_secret":null,"job_id":1E400"#,
+    ] {
+        let job = decode(&BODY.replacen('{', &format!("{{{more},"), 1)).unwrap();
+        assert_eq!((job.app_key.as_str(), job.verify(&secret())), ("app-key", Ok(())), "{more}");
+    }
+    let numbered = decode(&BODY.replace(r#""app-id""#, "7")).unwrap();
+    assert_eq!(numbered.app_id, "7");
+}
+
+#[test]
+fn what_is_no_job_is_refused() {
+    for body in ["", "nonsense", "[]", "{}", r#"{"appKey":"k","payload":{}}"#] {
+        assert!(decode(body).is_err(), "{body}");
+    }
+    for body in [r#""hush""#, r#"{"appKey":["hush"]}"#, "hush"] {
+        assert!(!decode(body).unwrap_err().to_string().contains("hush"), "{body} is not quoted");
+    }
+}
