@@ -213,8 +213,11 @@ impl Queue {
         let mut received = Vec::new();
         let mut taken = Vec::new();
         let mut dead = Vec::new();
+        // Each group once: a receive that hides nothing leaves it as ready as before.
+        let mut visited: Vec<Arc<str>> = Vec::new();
         while received.len() < request.max {
-            let Some(group) = self.ready.values().next().map(Arc::clone) else { break };
+            let next = self.ready.values().find(|group| !visited.contains(group));
+            let Some(group) = next.map(Arc::clone) else { break };
             let room = request.max - received.len();
             for place in self.prefix(&group, room, max_receives, &mut dead) {
                 let serial = self.take(&group, place, now, timeout);
@@ -222,6 +225,7 @@ impl Queue {
                 received.extend(self.show(&group, place));
             }
             self.refresh(&group);
+            visited.push(group);
         }
         if let Some(id) = request.attempt_id.clone().filter(|_| !taken.is_empty()) {
             self.attempts_order.push_back((now, id.clone()));
