@@ -65,9 +65,10 @@ pub async fn a_timeout_over_12_hours_is_refused(sqs: impl Sqs) {
     let queue = sqs.queue(&[]).await;
     sqs.put(&queue, "g", &["1"]).await;
     let long = Receive { visibility: Some(43_201), ..now(1) };
-    assert_eq!(code(sqs.receive(&queue, &long).await), "InvalidParameterValue");
+    assert_eq!(code(sqs.receive(&queue, &long).await), "InvalidParameterValue", "a receive");
     let received = sqs.take(&queue, 1).await;
-    assert_eq!(code(sqs.change(&queue, &received[0].handle, 43_201).await), "InvalidParameterValue");
+    let changed = code(sqs.change(&queue, &received[0].handle, 43_201).await);
+    assert_eq!(changed, "InvalidParameterValue", "a change");
     let batch = sqs.change_batch(&queue, &[("a", &received[0].handle, 43_201)]).await.unwrap();
     assert_eq!((batch.successful, batch.failed[0].code.as_str()), (vec![], "InvalidParameterValue"));
     sqs.change(&queue, &received[0].handle, 43_000).await.unwrap();
@@ -82,6 +83,7 @@ pub async fn twelve_hours_count_from_the_receive(sqs: impl Sqs) {
     let witness = Receive { visibility: Some(1), ..now(10) };
     assert_eq!(bodies(&sqs.receive(&queue, &witness).await.unwrap()), ["2"]);
     assert_eq!(bodies(&sqs.wait(&queue, 10).await), ["2"]);
-    assert_eq!(code(sqs.change(&queue, &received[0].handle, 43_200).await), "InvalidParameterValue");
+    let beyond = code(sqs.change(&queue, &received[0].handle, 43_200).await);
+    assert_eq!(beyond, "InvalidParameterValue", "a second more than twelve hours");
     sqs.change(&queue, &received[0].handle, 40_000).await.unwrap();
 }
