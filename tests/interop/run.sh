@@ -35,10 +35,14 @@ wait_for "http://127.0.0.1:$port/"
 "$here/sdk_cli.sh" "$work/venv/bin/aws" "http://127.0.0.1:$port"
 (cd "$work" && node sdk_js.js "http://127.0.0.1:$port")
 
-echo "== the worker against ministack"
+echo "== the conformance suite against ministack"
 port=$(free_port)
 GATEWAY_PORT=$port BIND_HOST=127.0.0.1 "$work/venv/bin/ministack" >"$work/ministack.log" 2>&1 &
 pids+=($!)
 wait_for "http://127.0.0.1:$port/"
+(cd "$root" && HOOKFERRY_TEST_SQS_ENDPOINT=http://127.0.0.1:$port HOOKFERRY_TEST_SQS_PEER=ministack \
+  cargo test --test it -- conformance)
+
+echo "== the worker against ministack"
 (cd "$root" && HOOKFERRY_TEST_SQS_ENDPOINT=http://127.0.0.1:$port \
   cargo test --test it -- deliveries shutdown commands::redriven commands::enqueue)

@@ -67,12 +67,12 @@ impl Service {
             (None, Ok(())) => {}
             (None, Err(panic)) => resume_unwind(panic),
             (Some(known), Ok(())) => {
-                panic!("{name} holds here: the list of differences is out of date ({})", known.it)
+                panic!("{name} holds: the list of differences is out of date, where it says: {known}")
             }
             (Some(known), Err(panic)) => {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
                 let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-                assert!(said.contains(known.shows), "{name} fails, but not as listed ({}): {said}", known.it);
+                assert!(said.contains(known.shows), "{name} fails, and not because {known}: {said}");
             }
         }
     }
@@ -169,10 +169,12 @@ checks! {
         a_redrive_policy_allows_1_to_1000_receives;
     messages:
         bodies_come_back_byte_for_byte
+        carriage_returns_come_back
         characters_that_xml_has_not_are_refused
         an_empty_body_is_refused
         a_message_without_a_group_is_refused
-        ids_have_up_to_128_printable_characters
+        ids_have_128_characters_and_all_punctuation
+        ids_of_other_characters_and_longer_ones_are_refused
         a_message_of_a_mebibyte_is_taken_and_a_byte_more_is_not
         a_queue_may_take_shorter_messages_only
         a_message_of_a_fifo_queue_has_no_delay_of_its_own
@@ -190,10 +192,12 @@ checks! {
     queues:
         a_queue_is_created_twice_alike_and_not_otherwise
         the_name_of_a_fifo_queue_ends_in_fifo
+        the_name_of_a_queue_has_80_letters_digits_hyphens_and_underscores
         a_queue_that_is_not_there_is_told
         queues_are_listed_by_prefix_and_by_the_page
         what_is_set_is_shown
-        values_out_of_bounds_are_refused
+        numbers_out_of_bounds_are_refused
+        unknown_attributes_and_choices_are_refused
         messages_are_counted_as_visible_in_flight_and_delayed
         a_purge_empties_a_queue_with_what_is_in_flight
         a_second_purge_within_a_minute_is_refused
@@ -204,5 +208,6 @@ checks! {
         a_poll_wakes_on_a_release
         a_poll_wakes_on_the_end_of_a_timeout
         a_receive_waits_as_long_as_the_queue_says
-        a_receive_asks_for_1_to_10_messages_and_up_to_20_seconds;
+        a_receive_asks_for_1_to_10_messages
+        a_receive_waits_for_up_to_20_seconds;
 }

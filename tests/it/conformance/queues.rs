@@ -15,10 +15,17 @@ pub async fn a_queue_is_created_twice_alike_and_not_otherwise(sqs: impl Sqs) {
 }
 
 pub async fn the_name_of_a_fifo_queue_ends_in_fifo(sqs: impl Sqs) {
-    let long = format!("{}.fifo", "a".repeat(76));
-    for bad in [unique(), format!("{} .fifo", unique()), format!("{}/x.fifo", unique()), long] {
+    assert_eq!(code(sqs.create_queue(&unique(), &fifo(&[])).await), "InvalidParameterValue");
+}
+
+pub async fn the_name_of_a_queue_has_80_letters_digits_hyphens_and_underscores(sqs: impl Sqs) {
+    let named = |length: usize| format!("{:_<width$}.fifo", unique(), width = length - 5);
+    for bad in [format!("a b {}.fifo", unique()), format!("é{}.fifo", unique()), named(81)] {
         assert_eq!(code(sqs.create_queue(&bad, &fifo(&[])).await), "InvalidParameterValue", "{bad}");
     }
+    let longest = named(80);
+    let url = sqs.create_queue(&longest, &fifo(&[])).await.unwrap();
+    assert!(url.ends_with(&format!("/{longest}")), "{url}");
 }
 
 pub async fn a_queue_that_is_not_there_is_told(sqs: impl Sqs) {
@@ -73,7 +80,7 @@ pub async fn what_is_set_is_shown(sqs: impl Sqs) {
     assert_eq!(some.keys().collect::<Vec<_>>(), ["DelaySeconds", "QueueArn"]);
 }
 
-pub async fn values_out_of_bounds_are_refused(sqs: impl Sqs) {
+pub async fn numbers_out_of_bounds_are_refused(sqs: impl Sqs) {
     let queue = sqs.queue(&[]).await;
     for (name, value) in [
         ("VisibilityTimeout", "43201"),
@@ -85,9 +92,15 @@ pub async fn values_out_of_bounds_are_refused(sqs: impl Sqs) {
         ("MaximumMessageSize", "1023"),
         ("MaximumMessageSize", "1048577"),
         ("DelaySeconds", "901"),
-        ("DeduplicationScope", "both"),
-        ("FifoThroughputLimit", "none"),
     ] {
+        let refused = code(sqs.set_attributes(&queue, &[(name, value)]).await);
+        assert_eq!(refused, "InvalidAttributeValue", "{name} {value}");
+    }
+}
+
+pub async fn unknown_attributes_and_choices_are_refused(sqs: impl Sqs) {
+    let queue = sqs.queue(&[]).await;
+    for (name, value) in [("DeduplicationScope", "both"), ("FifoThroughputLimit", "none")] {
         let refused = code(sqs.set_attributes(&queue, &[(name, value)]).await);
         assert_eq!(refused, "InvalidAttributeValue", "{name} {value}");
     }

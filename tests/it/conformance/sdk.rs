@@ -169,6 +169,7 @@ impl Sqs for Client {
 }
 
 /// What the service said; anything else that goes wrong is no answer.
+#[allow(clippy::needless_pass_by_value, reason = "it is what a result's error is mapped by")]
 fn refused<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error: SdkError<E, R>) -> Refused {
     let code = error.code().unwrap_or_else(|| panic!("an error without a code: {error:?}")).to_owned();
     Refused { code, message: error.message().unwrap_or_default().to_owned() }

@@ -50,7 +50,7 @@ pub async fn a_change_shortens_a_timeout(sqs: impl Sqs) {
 }
 
 pub async fn a_change_extends_a_timeout(sqs: impl Sqs) {
-    let queue = sqs.queue(&[("VisibilityTimeout", "1")]).await;
+    let queue = sqs.queue(&[("VisibilityTimeout", "3")]).await;
     sqs.put(&queue, "extended", &["1"]).await;
     let extended = sqs.take(&queue, 1).await;
     sqs.change(&queue, &extended[0].handle, 3600).await.unwrap();
