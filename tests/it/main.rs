@@ -7,6 +7,7 @@
 mod architecture;
 mod commands;
 mod config;
+mod conformance;
 mod deliveries;
 mod local_queue;
 mod shutdown;

@@ -8,7 +8,8 @@ root=$(cd "$here/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 (cd "$root" && tar -cf - --exclude=./target --exclude=./.git .) | tar -xf - -C "$copy"
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} RUST_BACKTRACE=0
+# A directory of its own: cargo takes the same package at another path for the same.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants RUST_BACKTRACE=0
 
 names=("$@")
 [ ${#names[@]} -gt 0 ] || for patch in "$here"/*.patch; do names+=("$(basename "$patch" .patch)"); done
