@@ -58,24 +58,24 @@ pub struct SignatureError;
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "appKey", alias = "app_key")]
-    app_key: Cow<'a, str>,
+    app_key: Name<'a>,
     #[serde(borrow, default, rename = "appId", alias = "app_id")]
-    app_id: Option<AppId<'a>>,
+    app_id: Option<Name<'a>>,
     #[serde(borrow)]
     payload: &'a RawValue,
     #[serde(borrow, rename = "originalPusherSignature", alias = "original_signature")]
     signature: Cow<'a, str>,
 }
 
-/// An app id: a string, or a number where an operator's database stores one.
+/// An app's id or key: a string, or a number where an operator's database stores one.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum AppId<'a> {
+enum Name<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Number(i64),
 }
 
-impl fmt::Display for AppId<'_> {
+impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
@@ -89,7 +89,7 @@ impl Job {
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
         let envelope: Envelope<'_> = serde_json::from_slice(body)?;
         Ok(Self {
-            app_key: envelope.app_key.into_owned(),
+            app_key: envelope.app_key.to_string(),
             app_id: envelope.app_id.map(|id| id.to_string()).unwrap_or_default(),
             payload: body.slice_ref(envelope.payload.get().as_bytes()),
             signature: envelope.signature.into_owned(),
@@ -269,6 +269,12 @@ mod tests {
         .unwrap();
         assert_eq!((job.app_key.as_str(), job.app_id.as_str()), ("k", "i"));
         assert!(!format!("{job:?}").contains("hush"));
+    }
+
+    #[test]
+    fn an_id_or_key_that_a_database_stores_as_a_number_is_taken_as_text() {
+        let job = decode(r#"{"appKey":4711,"appId":7,"payload":{},"originalPusherSignature":""}"#).unwrap();
+        assert_eq!((job.app_key.as_str(), job.app_id.as_str()), ("4711", "7"));
     }
 
     #[test]
