@@ -1,16 +1,39 @@
 //! The port to the app sources: which app has this key?
 
 pub mod array;
+pub mod cache;
 
 use std::sync::Arc;
 
 use crate::app::App;
 
-/// The source could not be asked. A job whose app cannot be looked up is retried, never given up
-/// for it inside its window.
+/// What could not be told. A job whose app cannot be looked up is retried, and never given up for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreachable(pub String);
+pub struct Unreachable(pub String, pub Extent);
+
+/// How much of a source a failure takes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The source cannot be asked at all.
+    Source,
+    /// One app is there but cannot be read.
+    App,
+}
+
+impl Unreachable {
+    /// The source cannot be asked: why, and what to do about it.
+    #[must_use]
+    pub fn source(why: String) -> Self {
+        Self(why, Extent::Source)
+    }
+
+    /// An app is there but cannot be read: which one, and what is wrong with it.
+    #[must_use]
+    pub fn app(why: String) -> Self {
+        Self(why, Extent::App)
+    }
+}
 
 /// Somewhere apps are kept.
 pub trait Apps: Send + Sync + 'static {
