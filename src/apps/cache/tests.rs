@@ -169,6 +169,7 @@ async fn entries_are_bounded_and_unknown_keys_go_first() {
     cache.find_by_key("first").await.unwrap();
     cache.source().does(Does::HasNot);
     for n in 0..MAX_ENTRIES * 2 {
+        advance(Duration::from_micros(1)).await;
         cache.find_by_key(&format!("unknown{n}")).await.unwrap();
     }
     cache.source().does(ONE);
@@ -181,6 +182,7 @@ async fn entries_are_bounded_and_unknown_keys_go_first() {
         cache.find_by_key("first").await.unwrap();
     }
     assert!(cache.state.lock().entries.len() <= MAX_ENTRIES);
+    assert_eq!(cache.source().asked(), asked + MAX_ENTRIES, "what is in use is not driven out");
     let asked = cache.source().asked();
     for n in [MAX_ENTRIES - 1, MAX_ENTRIES / 2] {
         cache.find_by_key(&format!("app{n}")).await.unwrap();
