@@ -2,6 +2,13 @@
 
 pub mod array;
 pub mod cache;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+mod record;
+pub mod settings;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub mod sql;
 
 use std::sync::Arc;
 

@@ -37,6 +37,9 @@ const STALE: Duration = Duration::from_secs(5);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Different complaints told apart; past it they are not logged.
 const MAX_COMPLAINTS: usize = 100;
+/// No app's key is longer, in bytes; DynamoDB's limit, and eight times soketi's column. A longer one is
+/// not looked up: it could only fill the memory.
+const MAX_KEY: usize = 2048;
 /// Look-ups noted before those that were given up are swept.
 const MANY_FLIGHTS: usize = 1000;
 
@@ -55,6 +58,7 @@ pub enum Keep {
 #[derive(Debug)]
 pub struct Cache<A> {
     source: Arc<A>,
+    name: Arc<str>,
     state: Arc<State>,
     deadline: Duration,
 }
@@ -85,11 +89,12 @@ struct Entry {
 }
 
 impl<A: Apps> Cache<A> {
-    /// Remembers what `source` says; asks it at most `deadline` long.
+    /// Remembers what `source` says; asks it at most `deadline` long. `name` is what it is called when it
+    /// does not answer.
     #[must_use]
-    pub fn new(source: A, keep: Keep, deadline: Duration) -> Self {
+    pub fn new(source: A, name: &str, keep: Keep, deadline: Duration) -> Self {
         let state = State { keep, kept: Mutex::default() };
-        Self { source: Arc::new(source), state: Arc::new(state), deadline }
+        Self { source: Arc::new(source), name: name.into(), state: Arc::new(state), deadline }
     }
 
     /// The source itself.
@@ -120,11 +125,13 @@ impl<A: Apps> Cache<A> {
     }
 
     fn ask(&self, key: String) -> Flight {
-        let (source, state, deadline) = (Arc::clone(&self.source), Arc::clone(&self.state), self.deadline);
+        let (source, state) = (Arc::clone(&self.source), Arc::clone(&self.state));
+        let (name, deadline) = (Arc::clone(&self.name), self.deadline);
         Box::pin(async move {
             let answer = timeout(deadline, source.find_by_key(&key)).await;
-            let late =
-                || Err(Unreachable::source(format!("it did not answer within {} ms", deadline.as_millis())));
+            let late = || {
+                Err(Unreachable::source(format!("{name} did not answer within {} ms", deadline.as_millis())))
+            };
             state.settle(key, answer.unwrap_or_else(|_| late()))
         })
     }
@@ -132,6 +139,9 @@ impl<A: Apps> Cache<A> {
 
 impl<A: Apps> Apps for Cache<A> {
     async fn find_by_key(&self, key: &str) -> Answer {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Ok(None);
+        }
         match self.look(key) {
             Ok(app) => Ok(app),
             Err(flight) => flight.await,

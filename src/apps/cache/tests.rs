@@ -54,7 +54,7 @@ impl Apps for Scripted {
 }
 
 fn cache(keep: Keep, does: Does) -> Cache<Scripted> {
-    Cache::new(Scripted { does: Mutex::new(does), asked: Mutex::new(0) }, keep, DEADLINE)
+    Cache::new(Scripted { does: Mutex::new(does), asked: Mutex::new(0) }, "the script", keep, DEADLINE)
 }
 
 fn id(answer: Answer) -> Option<String> {
@@ -134,7 +134,7 @@ async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
     assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
     assert_eq!(start.elapsed(), DEADLINE);
     let failure = cache.find_by_key("new").await.expect_err("nothing to fall back on");
-    assert!(failure.0.contains("2000 ms"), "{failure}");
+    assert!(failure.0.contains("the script did not answer within 2000 ms"), "{failure}");
     assert_eq!(start.elapsed(), DEADLINE * 2);
 }
 
@@ -191,6 +191,16 @@ async fn entries_are_bounded_and_unknown_keys_go_first() {
     assert_eq!(cache.source().asked(), asked, "what was asked for lately stays");
     cache.find_by_key("app0").await.unwrap();
     assert_eq!(cache.source().asked(), asked + 1, "the oldest has gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_no_app_can_have_is_neither_looked_up_nor_kept() {
+    let cache = cache(Keep::For(TTL), ONE);
+    for key in ["", &"k".repeat(MAX_KEY + 1)] {
+        assert_eq!(id(cache.find_by_key(key).await), None);
+    }
+    assert_eq!((cache.source().asked(), cache.state.lock().entries.len()), (0, 0));
+    cache.find_by_key(&"k".repeat(MAX_KEY)).await.unwrap().expect("an app");
 }
 
 #[tokio::test(start_paused = true)]
