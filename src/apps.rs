@@ -42,6 +42,36 @@ impl Unreachable {
     }
 }
 
+/// The sources that there are, those but the array with a memory.
+#[derive(Clone, Debug)]
+pub enum Sources {
+    /// The environment and a file.
+    Array(array::Array),
+    /// A DynamoDB table.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(cache::Cache<dynamodb::DynamoDb>),
+    /// A table in MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(cache::Cache<sql::MySql>),
+    /// A table in PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(cache::Cache<sql::Postgres>),
+}
+
+impl Apps for Sources {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        match self {
+            Self::Array(array) => array.find_by_key(key).await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.find_by_key(key).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.find_by_key(key).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.find_by_key(key).await,
+        }
+    }
+}
+
 /// Somewhere apps are kept.
 pub trait Apps: Send + Sync + 'static {
     /// Finds the app with this key; `None` if the source says that there is none.

@@ -54,7 +54,7 @@ pub enum Keep {
     Always,
 }
 
-/// A source with a memory.
+/// A source with a memory; a clone shares it.
 #[derive(Debug)]
 pub struct Cache<A> {
     source: Arc<A>,
@@ -86,6 +86,17 @@ struct Entry {
     /// `None` is for ever.
     until: Option<Instant>,
     used: Instant,
+}
+
+impl<A> Clone for Cache<A> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            name: Arc::clone(&self.name),
+            state: Arc::clone(&self.state),
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl<A: Apps> Cache<A> {

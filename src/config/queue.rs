@@ -112,7 +112,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("{text:?} is no http or https URL"));
