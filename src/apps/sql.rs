@@ -55,6 +55,13 @@ impl Place {
                 format!("no connection within {} ms", self.deadline.as_millis()),
                 format!("is it up? check DB_{v}_HOST and DB_{v}_PORT, and DB_POOLING_MAX"),
             ),
+            sqlx::Error::Io(error)
+                if error
+                    .get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                (format!("TLS failed: {error}"), format!("check DB_{v}_TLS and DB_{v}_CA_FILE"))
+            }
             sqlx::Error::Io(error) => (error.to_string(), format!("check DB_{v}_HOST and DB_{v}_PORT")),
             sqlx::Error::Tls(error) => {
                 (format!("TLS failed: {error}"), format!("check DB_{v}_TLS and DB_{v}_CA_FILE"))
