@@ -122,17 +122,20 @@ case \$1 in
 start)
   mkdir -p "$work/ministack"
   cd "$work/ministack"
-  GATEWAY_PORT=$ms_port BIND_HOST=127.0.0.1 "$work/venv/bin/ministack" >>"$work/ministack.log" 2>&1 &
+  PERSIST_STATE=1 STATE_DIR="$work/ministack/state" GATEWAY_PORT=$ms_port BIND_HOST=127.0.0.1 \\
+    "$work/venv/bin/ministack" >>"$work/ministack.log" 2>&1 &
   echo \$! >"$work/ministack.pid"
   for _ in \$(seq 600); do curl -s -o /dev/null "http://127.0.0.1:$ms_port/" && exit 0; sleep 0.1; done
   tail "$work/ministack.log" >&2; exit 1 ;;
 stop)
+  # It writes its state down at its end.
   pid=\$(cat "$work/ministack.pid")
-  kill -KILL "\$pid"
+  kill -TERM "\$pid"
   gone "\$pid" ;;
 esac
 EOF
 
+rm -rf "$work/ministack"
 servers=(postgres mariadb ministack)
 chmod 755 "$work"/{postgres,mariadb,ministack}.sh
 trap 'for server in "${servers[@]}"; do "$work/$server.sh" stop >/dev/null 2>&1 || true; done' EXIT

@@ -3,7 +3,7 @@
 //! runs this; it is no part of `cargo test`. One test at a time: they take servers down.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-//mod dynamodb;
+mod dynamodb;
 mod mysql;
 mod outage;
 mod postgres;
