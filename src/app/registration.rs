@@ -110,7 +110,7 @@ impl From<Registration> for Webhook {
                 Some(Headers::Empty([])) | None => Vec::new(),
             },
             event_types: registration.event_types.map(|types| match types {
-                EventTypes::List(names) => names.into_iter().filter_map(text).collect(),
+                EventTypes::List(list) => list.into_iter().filter_map(text).collect(),
                 EventTypes::Text(text) => QueueType::ALL
                     .into_iter()
                     .map(QueueType::event_name)
@@ -124,6 +124,7 @@ impl From<Registration> for Webhook {
 }
 
 /// A scalar as text: operators write numbers and booleans where soketi took them.
+#[must_use]
 pub fn text(value: Value) -> Option<String> {
     match value {
         Value::Null => None,

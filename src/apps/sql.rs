@@ -1,7 +1,7 @@
 //! Apps in a table of a SQL database, as soketi's `postgres` and `mysql` drivers read them.
 //!
 //! The table is soketi's own: a column `key` that names the app, `id`, `secret` and `webhooks`, in any
-//! of the spellings of [`record`]; every other column is left alone. Nothing is written. A connection is
+//! of the spellings that soketi takes; every other column is left alone. Nothing is written. A connection is
 //! made when it is first needed, so that a database which is down delays nothing but its own answers.
 
 #[cfg(feature = "mysql")]

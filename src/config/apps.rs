@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::variables::{Database, Raw, Reader};
+use super::variables::{Raw, Reader, Server};
 use crate::app::{App, parse_webhooks};
 use crate::apps::array;
 use crate::apps::cache::Keep;
@@ -164,6 +164,7 @@ fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
 }
 
 /// What soketi takes where nothing is set, besides the password `password` and the database `main`.
+#[derive(Clone, Copy)]
 struct Defaults {
     port: u16,
     username: &'static str,
@@ -171,7 +172,7 @@ struct Defaults {
 
 fn read_sql(
     name: &str,
-    given: &Database,
+    given: &Server,
     table: Option<&str>,
     raw: &Raw,
     defaults: Defaults,
@@ -200,7 +201,7 @@ fn read_sql(
     })
 }
 
-fn read_tls(name: &str, given: &Database, reader: &mut Reader) -> Tls {
+fn read_tls(name: &str, given: &Server, reader: &mut Reader) -> Tls {
     let file = given.ca_file.clone().map(PathBuf::from);
     if let Some(file) = &file
         && let Err(error) = std::fs::read(file)

@@ -115,7 +115,7 @@ pub(super) struct AppManager {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Database {
+pub(super) struct Server {
     pub host: Option<String>,
     pub port: Option<String>,
     pub username: Option<String>,
@@ -165,8 +165,8 @@ pub(super) struct Raw {
     pub webhooks: Webhooks,
     pub default_app: DefaultApp,
     pub app_manager: AppManager,
-    pub postgres: Database,
-    pub mysql: Database,
+    pub postgres: Server,
+    pub mysql: Server,
     pub pooling: Pooling,
     pub metrics: Metrics,
     pub log: Log,

@@ -146,7 +146,7 @@ fn source(table: &str) -> Source<'static> {
 async fn a_database_that_goes_down_and_comes_back_costs_no_job() {
     let table = table();
     let put = async |key: &str, hooks: &str| {
-        put(&table, key, &[("Webhooks", AttributeValue::S(hooks.into()))]).await
+        put(&table, key, &[("Webhooks", AttributeValue::S(hooks.into()))]).await;
     };
     goes_down_and_comes_back(source(&table), put).await;
 }
@@ -155,7 +155,7 @@ async fn a_database_that_goes_down_and_comes_back_costs_no_job() {
 async fn a_database_that_is_down_at_start_is_waited_for() {
     let table = table();
     let put = async |key: &str, hooks: &str| {
-        put(&table, key, &[("Webhooks", AttributeValue::S(hooks.into()))]).await
+        put(&table, key, &[("Webhooks", AttributeValue::S(hooks.into()))]).await;
     };
     is_down_at_start(source(&table), put).await;
 }

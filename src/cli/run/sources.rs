@@ -49,7 +49,8 @@ pub(super) async fn open(
     let name = describe(&config);
     // What is left of an attempt's time has to do for serving what is remembered.
     let deadline = (timeout / 2).min(LOOK_UP);
-    let sources = database(config.source, &name, config.keep, deadline).await?;
+    // The SDK's loader is a large future.
+    let sources = Box::pin(database(config.source, &name, config.keep, deadline)).await?;
     let (tried, shutdown) = (sources.clone(), shutdown.clone());
     tasks.spawn(async move {
         shutdown.run_until_cancelled(until_it_answers(tried, name)).await;
