@@ -47,6 +47,7 @@
 
 pub mod app;
 pub mod apps;
+mod aws;
 pub mod cli;
 pub mod config;
 pub mod job;

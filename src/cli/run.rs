@@ -1,5 +1,7 @@
 //! `run`: the worker.
 
+mod sources;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
-use crate::apps::array::Array;
 use crate::config::{Config, Errors, QueueConfig, check_visibility};
 use crate::lane::{AMPLE_RECEIVES, Rules};
 use crate::ops::health::Health;
@@ -105,11 +106,7 @@ pub(super) async fn worker(
         pause: config.queue.pause,
         grace: config.grace,
     };
-    let apps = Array::new(std::iter::once(config.apps.default.clone()).chain(config.apps.more));
-    let reloading = config
-        .apps
-        .file
-        .map(|file| tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone())));
+    let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
     let parts = Parts {
         queue: connection.queue(usage),
         transport: Destinations::new(Http::new().context("HTTP deliveries")?),
@@ -120,9 +117,6 @@ pub(super) async fn worker(
     };
     info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
     Worker::new(parts, rules, bounds, shutdown).run().await;
-    if let Some(reloading) = reloading {
-        reloading.abort();
-    }
     serving.abort();
     Ok(())
 }
@@ -134,7 +128,7 @@ fn announce(config: &Config) {
         region = config.queue.region,
         endpoint = config.queue.endpoint.as_deref().unwrap_or("AWS"),
         metrics = %config.metrics,
-        apps = config.apps.more.len() + 1,
+        apps = sources::describe(&config.apps),
         "starting"
     );
     for warning in &config.warnings {

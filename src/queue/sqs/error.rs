@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
+use crate::aws::words;
 use crate::queue::ReceiveError;
 
 /// Codes that only an operator can do something about.
@@ -55,35 +56,20 @@ where
             }
         }
         // Before anything was sent: the credentials, above all.
-        SdkError::ConstructionFailure(_) => ReceiveError::Denied(shown(failure)),
+        SdkError::ConstructionFailure(_) => ReceiveError::Denied(words(failure)),
         // An error of another kind that has a kind all the same is one of the connection: above all
         // one that was closed when the request was under way.
         SdkError::DispatchFailure(dispatch)
             if dispatch.is_user() || (dispatch.is_other() && dispatch.as_other().is_none()) =>
         {
-            ReceiveError::Denied(shown(failure))
+            ReceiveError::Denied(words(failure))
         }
         // A response that broke off counts as none: messages may have been handed over in it.
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
-            ReceiveError::NoResponse(shown(failure))
+            ReceiveError::NoResponse(words(failure))
         }
-        other => ReceiveError::Service(shown(other)),
+        other => ReceiveError::Service(words(other)),
     }
-}
-
-/// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.
-fn shown<E: std::error::Error + 'static>(failure: &SdkError<E>) -> String {
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl Book {
             }
             "gone" => !tried,
             "destination_down" => age <= window,
-            "app_source" => false,
+            "app_source" => true,
             _ => !tried || age <= window,
         };
         if wrong {

@@ -133,7 +133,7 @@ impl Apps for SimulatedApps {
             if outside.dice().chance(0.2) {
                 std::future::pending::<()>().await;
             }
-            return Err(Unreachable("down".to_owned()));
+            return Err(Unreachable::source("down".to_owned()));
         }
         self.0.travel(5).await;
         let now = outside.now();
