@@ -1,6 +1,6 @@
 # Sourced by the suites here: ports, and services in the background that end with the suite.
 pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait' EXIT
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait' EXIT
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 

@@ -37,7 +37,7 @@ pub fn of(peer: &str, check: &str, protocol: Protocol) -> Option<&'static Differ
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} (otherwise: {} {DOCUMENTATION}{})", self.it, self.right, self.page)
+        write!(f, "{} (who is right: {} {DOCUMENTATION}{})", self.it, self.right, self.page)
     }
 }
 
@@ -132,16 +132,16 @@ const MINISTACK: &[Difference] = &[
         protocol: None,
         it: "the timeout of a change has no bound",
         shows: "failed: a second more than twelve hours\n  left: \"accepted\"",
-        right: "Amazon SQS visibility timeout: 12 hours from the receive, extensions included.",
-        page: "SQSDeveloperGuide/sqs-visibility-timeout.html",
+        right: "ChangeMessageVisibility: 12 hours at most; what goes beyond them in total is refused.",
+        page: "APIReference/API_ChangeMessageVisibility.html",
     },
     Difference {
         check: "a_receive_waits_for_up_to_20_seconds",
         protocol: None,
         it: "a wait has no bounds",
         shows: "failed: -1 s\n  left: \"accepted\"",
-        right: "Amazon SQS short and long polling: at most 20 seconds.",
-        page: "SQSDeveloperGuide/sqs-short-and-long-polling.html",
+        right: "Setting-up long polling in Amazon SQS: at most 20 seconds.",
+        page: "SQSDeveloperGuide/best-practices-setting-up-long-polling.html",
     },
     Difference {
         check: "ids_of_other_characters_and_longer_ones_are_refused",
