@@ -10,6 +10,7 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
+mod lease;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use crate::apps::Apps;
 use crate::ledger::{Claim, Ledger};
 use crate::ops::metrics::Metrics;
 use crate::policy::{Breaker, Disposition, Reason, Retry, whole_seconds};
-use crate::queue::{DeadLetter, Entry, Error, MAX_VISIBILITY, Message, Queue, Receipt};
+use crate::queue::{DeadLetter, Entry, Error, Message, Queue, Receipt};
 use crate::random::Random;
 use crate::transport::Transport;
 use crate::worker::acknowledge::{Acknowledgement, Acknowledgements};
 use crate::worker::permits::Permit;
+use lease::Lease;
 
 /// Taken off the lease for the way of the receive's response: SQS starts counting before the worker
 /// does. Twice what a slow call within a region takes.
@@ -109,8 +111,8 @@ pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     acknowledgements: Acknowledgements,
     jobs: VecDeque<Held>,
-    times: Times,
-    lease: Instant,
+    arrived: Instant,
+    lease: Lease,
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
@@ -121,8 +123,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         jobs: VecDeque<Held>,
         times: Times,
     ) -> Self {
-        let lease = times.leased + shared.rules.visibility.saturating_sub(SAFETY_MARGIN);
-        Self { shared, acknowledgements, jobs, times, lease }
+        let lease = Lease::new(times.leased, shared.rules.visibility);
+        Self { shared, acknowledgements, jobs, arrived: times.arrived, lease }
     }
 
     /// Works the lane to its end.
@@ -151,31 +153,28 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// `false` means that the lane has to be abandoned: SQS redelivers it.
     async fn secure(&mut self, needed: Duration) -> bool {
         let now = Instant::now();
-        if now + needed <= self.lease {
+        if self.lease.fits(now, needed) {
             return true;
         }
-        let allowed = MAX_VISIBILITY.saturating_sub(now.duration_since(self.times.leased));
-        let extension = self.shared.rules.visibility.max(MIN_EXTENSION);
-        // Whole seconds, rounded down: past 43,200 s from the receive SQS refuses.
-        let extension = Duration::from_secs(extension.min(allowed).as_secs());
-        let until = now + extension.saturating_sub(SAFETY_MARGIN);
-        if now >= self.lease || now + needed > until {
+        let extension = self.shared.rules.visibility.max(MIN_EXTENSION).min(self.lease.longest(now));
+        let extended = self.lease.extended(now, extension);
+        if self.lease.is_over(now) || !extended.fits(now, needed) {
             self.abandoned("the lease has run out");
             return false;
         }
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
-        let answer = timeout_at(self.lease, self.shared.queue.change_visibility(&changes)).await;
-        let extended = match answer {
+        let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
+        let granted = match answer {
             Ok(Ok(entries)) => entries.iter().all(|entry| *entry == Entry::Settled),
             Ok(Err(_)) | Err(_) => false,
         };
-        if !extended {
+        if !granted {
             self.abandoned("the lease could not be extended");
             return false;
         }
         self.shared.metrics.lease_extensions.inc();
-        self.lease = until;
-        Instant::now() + needed <= until
+        self.lease = extended;
+        self.lease.fits(Instant::now(), needed)
     }
 
     /// Dead-letters the head. If the dead-letter queue does not confirm it, the job stays.
@@ -249,8 +248,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 
     async fn settle_visibility(self, head: Duration, rest: Duration) {
-        let elapsed = Instant::now().duration_since(self.times.leased);
-        let most = Duration::from_secs(MAX_VISIBILITY.saturating_sub(elapsed).as_secs());
+        let most = self.lease.longest(Instant::now());
         let changes: Vec<_> = self
             .receipts()
             .enumerate()
@@ -292,3 +290,6 @@ fn letter(head: &Held, reason: &Reason) -> DeadLetter {
         undelivered,
     }
 }
+
+#[cfg(test)]
+mod tests;

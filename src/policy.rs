@@ -109,8 +109,9 @@ pub fn backoff(attempts: u32, retry_after: Duration, retry: &Retry, random: f64)
     let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
     let top = retry.base.saturating_mul(doubled).min(retry.cap);
     let jittered = top.mul_f64(random.clamp(0.0, 1.0));
-    let wanted = retry_after.min(retry.cap);
-    whole_seconds(jittered.max(wanted).max(MIN_BACKOFF))
+    // Rounding up must not lead past the cap, however short it is.
+    let most = Duration::from_secs(retry.cap.as_secs()).max(MIN_BACKOFF);
+    whole_seconds(jittered.max(retry_after.min(most))).clamp(MIN_BACKOFF, most)
 }
 
 /// Rounds up to whole seconds, as SQS counts them.
@@ -123,6 +124,7 @@ pub fn whole_seconds(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::MAX_VISIBILITY;
     use proptest::prelude::*;
 
     const RETRY: Retry = Retry {
@@ -185,13 +187,56 @@ mod tests {
         assert_eq!(asks(86_400), RETRY.cap);
     }
 
+    #[test]
+    fn a_cap_of_no_whole_seconds_is_kept_and_one_under_a_second_is_a_second() {
+        for (cap, most) in [(1500, 1), (999, 1), (1, 1), (2000, 2), (59_999, 59)] {
+            let retry = Retry { cap: Duration::from_millis(cap), ..RETRY };
+            assert_eq!(backoff(u32::MAX, Duration::MAX, &retry, 1.0), Duration::from_secs(most), "{cap} ms");
+        }
+    }
+
+    #[test]
+    fn the_backoffs_upper_end_doubles_up_to_the_cap_and_never_overflows() {
+        let top = |attempts| backoff(attempts, Duration::ZERO, &RETRY, 1.0).as_secs();
+        assert_eq!([0, 1, 2, 3, 6, 7, 8, 33, 34, u32::MAX].map(top), [1, 1, 2, 4, 32, 60, 60, 60, 60, 60]);
+        let slow = Retry { base: Duration::from_millis(1), cap: 36_000 * MIN_BACKOFF, ..RETRY };
+        assert_eq!(backoff(u32::MAX, Duration::ZERO, &slow, 1.0), slow.cap);
+        assert_eq!(backoff(1, Duration::ZERO, &slow, 1.0), MIN_BACKOFF);
+    }
+
+    #[test]
+    fn a_window_of_zero_gives_up_after_the_first_failed_attempt() {
+        let retry = Retry { window: Duration::ZERO, ..RETRY };
+        let age = Duration::from_nanos(1);
+        assert_eq!(decide(&[failed()], 1, age, &retry, 0.5), Disposition::DeadLetter(Reason::Status(500)));
+        assert_eq!(decide(&[Outcome::Delivered], 1, age, &retry, 0.5), Disposition::Done);
+        assert!(matches!(decide(&[failed()], 1, Duration::MAX, &RETRY, 0.5), Disposition::DeadLetter(_)));
+    }
+
+    #[test]
+    fn whole_seconds_are_rounded_up() {
+        let second = MIN_BACKOFF;
+        assert_eq!(whole_seconds(Duration::ZERO), Duration::ZERO);
+        assert_eq!(whole_seconds(Duration::from_nanos(1)), second);
+        assert_eq!(whole_seconds(second), second);
+        assert_eq!(whole_seconds(second + Duration::from_nanos(1)), 2 * second);
+        assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(u64::MAX));
+    }
+
     proptest! {
         #[test]
-        fn a_backoff_is_whole_seconds_between_one_and_the_cap(
-            attempts in any::<u32>(), asked in any::<u32>(), random in 0.0..1.0_f64,
+        fn a_backoff_is_whole_seconds_from_one_to_the_cap_and_no_less_than_was_asked_for(
+            attempts in any::<u32>(), asked in any::<Duration>(), random in 0.0..=1.0_f64,
+            base in 1_u64..3_600_000, cap in 1_u64..36_000_000,
         ) {
-            let b = backoff(attempts, Duration::from_secs(asked.into()), &RETRY, random);
-            prop_assert!(b >= MIN_BACKOFF && b <= RETRY.cap && b.subsec_nanos() == 0);
+            let retry = Retry {
+                base: Duration::from_millis(base), cap: Duration::from_millis(cap), ..RETRY
+            };
+            let b = backoff(attempts, asked, &retry, random);
+            prop_assert_eq!(b.subsec_nanos(), 0);
+            prop_assert!(b >= MIN_BACKOFF && b <= retry.cap.max(MIN_BACKOFF));
+            prop_assert!(b >= asked || b + MIN_BACKOFF > retry.cap, "the cap alone makes it shorter");
+            prop_assert!(b < MAX_VISIBILITY, "SQS takes it");
         }
     }
 }

@@ -107,7 +107,8 @@ pub fn check(app: &App) -> Result<(), String> {
     Ok(())
 }
 
-fn parse(text: &str) -> Result<Vec<App>, FileError> {
+/// Takes the text of such a file apart.
+pub fn parse(text: &str) -> Result<Vec<App>, FileError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum File {

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 23] = [
+const BAD: [(&str, &str); 24] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
+    ("QUEUE_SQS_REGION", "eu west\n1"),
     ("QUEUE_SQS_ENDPOINT", "ftp://h"),
     ("QUEUE_SQS_CLIENT_OPTIONS", "[]"),
     ("QUEUE_SQS_BATCH_SIZE", "0"),
@@ -73,6 +74,27 @@ fn an_unreadable_file_hides_no_other_error() {
     .unwrap_err();
     let told: Vec<&str> = lines.iter().map(|line| blamed(line)).collect();
     assert_eq!(told, ["APPS_FILE", "DEFAULT_APP_WEBHOOKS"], "{lines:#?}");
+}
+
+#[test]
+fn a_region_is_checked_wherever_it_is_told() {
+    for (name, value) in [
+        ("QUEUE_SQS_REGION", "h/"),
+        ("QUEUE_SQS_CLIENT_OPTIONS", r#"{"region":"a\nb"}"#),
+        ("AWS_REGION", "Ü"),
+    ] {
+        let url = ("QUEUE_SQS_URL", "http://127.0.0.1/0/q.fifo".to_owned());
+        let Errors(lines) = read(&[url, (name, value.to_owned())]).unwrap_err();
+        assert_eq!(lines.iter().map(|line| blamed(line)).collect::<Vec<_>>(), [name]);
+    }
+}
+
+#[test]
+fn a_warning_is_one_line() {
+    let options = r#"{"a\nb":1,"c\r":2}"#;
+    let config = read(&[("QUEUE_SQS_CLIENT_OPTIONS", options.to_owned())]).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(!config.warnings[0].contains(['\n', '\r']), "{:?}", config.warnings);
 }
 
 #[test]

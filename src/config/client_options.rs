@@ -60,8 +60,8 @@ pub(super) fn read(text: Option<&str>, reader: &mut Reader) -> ClientOptions {
     // apiVersion is fixed: there has been one since 2012.
     options.remove("apiVersion");
     if !options.is_empty() {
-        let names: Vec<&str> = options.keys().map(String::as_str).collect();
-        reader.warn(format!("{NAME}: without an equivalent here and ignored: {}", names.join(", ")));
+        let names: Vec<&String> = options.keys().collect();
+        reader.warn(format!("{NAME}: without an equivalent here and ignored: {names:?}"));
     }
     ClientOptions { region, endpoint, credentials }
 }

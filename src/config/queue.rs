@@ -53,12 +53,11 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     });
     let client = client_options::read(queue.client_options.as_deref(), reader);
     let own_region = url.as_ref().and_then(|url| region_of(url.host_str()?));
-    let region = queue
-        .region
-        .clone()
-        .or_else(|| client.region.clone())
+    let mut given = |name, region: Option<&String>| reader.result(name, named_region(region?));
+    let region = given("QUEUE_SQS_REGION", queue.region.as_ref())
+        .or_else(|| given("QUEUE_SQS_CLIENT_OPTIONS", client.region.as_ref()))
         .or_else(|| own_region.clone())
-        .or_else(|| raw.aws.region.clone())
+        .or_else(|| given("AWS_REGION", raw.aws.region.as_ref()))
         .unwrap_or_else(|| "us-east-1".to_owned());
     if let Some(own) = own_region.filter(|own| *own != region) {
         reader.warn(format!(
@@ -131,6 +130,15 @@ fn queue_url(text: &str) -> Result<Url, String> {
         return Err(format!("{text:?} does not end in .fifo: only a FIFO queue keeps events in order"));
     }
     Ok(url)
+}
+
+/// A region becomes part of a host's name.
+fn named_region(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is no AWS region, such as eu-west-1"))
 }
 
 /// The region in the host of an SQS endpoint of AWS'.

@@ -24,6 +24,7 @@ use aws_sdk_sqs::types::{
     QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use tracing::warn;
 
 use super::{AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError};
 use crate::producer::Enqueue;
@@ -227,7 +228,17 @@ impl Queue for Sqs {
             .map_err(|failure| error::classify(&failure))?;
         // The one place where the wall clock is read: for a job's age.
         let now = SystemTime::now();
-        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(|m| message(m, now)).collect())
+        let all = answer.messages.unwrap_or_default();
+        let count = all.len();
+        // None after one that cannot be worked: it might be of the same group, and overtake it.
+        let messages: Vec<Message> = all.into_iter().map_while(|m| message(m, now)).collect();
+        if messages.len() < count {
+            warn!(
+                left = count - messages.len(),
+                "a message came without id, receipt, group or body; it and what follows it will come back"
+            );
+        }
+        Ok(messages)
     }
 
     async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {

@@ -127,7 +127,7 @@ fn value(text: &str) -> (&str, &str) {
 }
 
 /// A string in UTF-16, lone surrogates and all; `None` if it is none.
-fn string(text: &str) -> Option<Vec<u16>> {
+pub fn string(text: &str) -> Option<Vec<u16>> {
     let mut rest = text.strip_prefix('"')?.strip_suffix('"')?;
     let mut units = Vec::new();
     while let Some(c) = rest.chars().next() {

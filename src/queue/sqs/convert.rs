@@ -12,8 +12,10 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
     use MessageSystemAttributeName as Name;
     let system = message.attributes.unwrap_or_default();
     let number = |name| system.get(&name).and_then(|number| number.parse::<u64>().ok());
-    let sent = Duration::from_millis(number(Name::SentTimestamp)?);
-    let age = now.duration_since(SystemTime::UNIX_EPOCH + sent).unwrap_or_default();
+    // By a clock that went back, or another machine's, a job may be sent in the future: it is new.
+    let sent = number(Name::SentTimestamp)
+        .and_then(|sent| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent)));
+    let age = sent.and_then(|sent| now.duration_since(sent).ok()).unwrap_or_default();
     let count = number(Name::ApproximateReceiveCount).and_then(|n| u32::try_from(n).ok());
     let own = message.message_attributes.unwrap_or_default();
     let attribute = |name| own.get(name).and_then(|value| value.string_value.as_deref());
@@ -102,6 +104,48 @@ mod tests {
             beside("http://127.0.0.1:9324/queue/000000000000/jobs.fifo", arn).unwrap(),
             "http://127.0.0.1:9324/queue/222222222222/dead.fifo"
         );
+    }
+
+    fn received(attributes: &[(MessageSystemAttributeName, &str)]) -> aws_sdk_sqs::types::Message {
+        let message = aws_sdk_sqs::types::Message::builder().message_id("m").receipt_handle("r").body("b");
+        let group = message.attributes(MessageSystemAttributeName::MessageGroupId, "g");
+        attributes
+            .iter()
+            .fold(group, |message, (name, value)| message.attributes(name.clone(), *value))
+            .build()
+    }
+
+    #[test]
+    fn an_age_is_never_negative_whatever_the_clocks_say() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let age = |sent: &str| {
+            message(received(&[(MessageSystemAttributeName::SentTimestamp, sent)]), now).unwrap().age
+        };
+        assert_eq!(age("999999999"), Duration::from_millis(1));
+        assert_eq!(age("1000000000"), Duration::ZERO);
+        assert_eq!(age("0"), Duration::from_secs(1_000_000));
+        for future_or_none in ["1000000001", "18446744073709551615", "18446744073709551616", "-1", "1.5", ""]
+        {
+            assert_eq!(age(future_or_none), Duration::ZERO, "{future_or_none:?}");
+        }
+        assert_eq!(message(received(&[]), now).unwrap().age, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_receive_count_that_cannot_be_read_is_one() {
+        let count = |count: &str| {
+            let attributes = [(MessageSystemAttributeName::ApproximateReceiveCount, count)];
+            message(received(&attributes), SystemTime::UNIX_EPOCH).unwrap().receive_count
+        };
+        assert_eq!((count("7"), count("4294967295")), (7, u32::MAX));
+        assert_eq!((count(""), count("many"), count("4294967296")), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_settled_is_none() {
+        let mut nameless = received(&[]);
+        nameless.receipt_handle = None;
+        assert!(message(nameless, SystemTime::UNIX_EPOCH).is_none());
     }
 
     #[test]

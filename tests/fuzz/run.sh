@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Fuzzes each target for a while: job, plan, config, sqs.   tests/fuzz/run.sh [SECONDS [TARGET...]]
+#
+# Works from a clean checkout. What the fuzzer finds on its way goes to CORPUS_DIR, or to a directory
+# that is thrown away: the committed corpus is read and never written. A crash leaves its input in
+# tests/fuzz/artifacts/TARGET; `cargo fuzz run --fuzz-dir tests/fuzz -s none TARGET FILE` repeats it.
+#
+# Without AddressSanitizer: the crate forbids unsafe code, so there is nothing for it to see that a
+# panic does not show; and without it a stable toolchain does, and a run is several times as fast.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${1:-30}
+targets=("${@:2}")
+[ ${#targets[@]} -gt 0 ] || targets=(job plan config sqs)
+here=tests/fuzz
+
+command -v g++ >/dev/null || { apt-get update -q && apt-get install -qy g++; }
+command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+found=${CORPUS_DIR:-$work/corpus}
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+cargo fuzz build --fuzz-dir "$here" -s none
+for target in "${targets[@]}"; do
+  mkdir -p "$found/$target" "$here/artifacts/$target"
+  "$here/target/$host/release/$target" -max_total_time="$seconds" -timeout=10 \
+    -dict="$here/dictionaries/$target.dict" -artifact_prefix="$here/artifacts/$target/" \
+    "$found/$target" "$here/corpus/$target" >"$work/log" 2>&1 || {
+    grep -v '^#' "$work/log"
+    printf '\n%s: a finding; its input is in %s/artifacts/%s\n' "$target" "$here" "$target" >&2
+    exit 1
+  }
+  printf '%-6s %s\n' "$target" "$(grep '^Done' "$work/log")"
+done

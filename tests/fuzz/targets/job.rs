@@ -1,0 +1,73 @@
+//! Any bytes as a message body: what decodes is what JavaScript would read, its payload is a slice of
+//! the body, its signature holds for those bytes alone; and no error quotes the body.
+#![no_main]
+
+#[path = "../../properties/oracle.rs"]
+#[allow(dead_code, reason = "shared with another target and with the tests")]
+mod oracle;
+mod words;
+
+use bytes::Bytes;
+use hookferry::job::{Job, sign};
+use libfuzzer_sys::fuzz_target;
+use secrecy::SecretString;
+use serde::de::IgnoredAny;
+
+fuzz_target!(|input: &[u8]| {
+    let body = Bytes::copy_from_slice(input);
+    let valid = serde_json::from_slice::<IgnoredAny>(input).is_ok();
+    let text = std::str::from_utf8(input).ok().filter(|_| valid);
+    match Job::decode(&body) {
+        Err(error) => {
+            words::assert_plain(&error.to_string(), "the body is not a webhook job: ");
+            assert!(text.and_then(members).is_none(), "a job to JavaScript");
+        }
+        Ok(job) => {
+            // serde_json lets a raw control character pass in a key; everywhere else it looks for them.
+            assert!(valid || input.iter().any(|byte| *byte < b' '));
+            let place = job.payload.as_ptr() as usize - body.as_ptr() as usize;
+            assert_eq!(body.slice(place..place + job.payload.len()), job.payload, "a slice of the body");
+            if let Some(text) = text {
+                let (key, payload, signature) = members(text).expect("no job to JavaScript");
+                assert_eq!(
+                    (&job.app_key, &*job.payload, &job.signature),
+                    (&key, payload.as_bytes(), &signature)
+                );
+            }
+            verify(&job);
+            assert_eq!(Job::decode(&Bytes::from(job.encode())).unwrap(), job);
+        }
+    }
+});
+
+/// Key, payload and signature as JavaScript reads them, if they are there and Unicode.
+fn members(text: &str) -> Option<(String, &str, String)> {
+    let members = oracle::members(text.trim_matches([' ', '\t', '\n', '\r']))?;
+    let last = |names: [&str; 2]| {
+        let named = |key: &[u16]| names.iter().any(|name| name.encode_utf16().eq(key.iter().copied()));
+        let values = members.iter().filter(|(key, _)| named(key)).map(|(_, value)| *value);
+        values.collect::<Vec<_>>()
+    };
+    // Every one of them has to be Unicode: one that a later one replaces is not passed over.
+    let text = |names| {
+        let read = |value: &&str| String::from_utf16(&oracle::string(value)?).ok();
+        last(names).iter().map(read).collect::<Option<Vec<_>>>()?.pop()
+    };
+    Some((
+        text(["appKey", "app_key"])?,
+        last(["payload", "payload"]).pop()?,
+        text(["originalPusherSignature", "original_signature"])?,
+    ))
+}
+
+fn verify(job: &Job) {
+    let secret = SecretString::from("app-secret");
+    let genuine = sign(&secret, [&*job.payload]);
+    assert_eq!(job.verify(&secret).is_ok(), job.signature.eq_ignore_ascii_case(&genuine));
+    let signed = Job { signature: genuine, ..job.clone() };
+    assert!(signed.verify(&secret).is_ok());
+    assert!(signed.verify(&SecretString::from("app-secreT")).is_err());
+    let mut other = job.payload.to_vec();
+    other[job.signature.len() % job.payload.len()] ^= 1;
+    assert!(Job { payload: other.into(), ..signed }.verify(&secret).is_err());
+}

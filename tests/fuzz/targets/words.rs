@@ -1,0 +1,12 @@
+//! What an error may say.
+
+/// Asserts that an error's text is `prefix` and fixed words with a place at most: it quotes nothing.
+pub fn assert_plain(text: &str, prefix: &str) {
+    let rest = text.strip_prefix(prefix).expect(text);
+    let rest = ["it is no JSON", "it ends too early", "a member is missing or of the wrong type"]
+        .iter()
+        .find_map(|words| rest.strip_prefix(words))
+        .expect(text);
+    let place = rest.replace(|c: char| c.is_ascii_digit(), "");
+    assert!(matches!(&*place, "" | " (line , column )"), "{text}");
+}
