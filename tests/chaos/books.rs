@@ -11,6 +11,7 @@
 //!   the one before, and the queue hands a job out only after the one before was deleted, so even a
 //!   worker that lost its lease in its sleep can only repeat.
 //! - **Duplicates**: see [`duplicates`].
+//! - **Overstayed**: an attempt that its worker did not give up at the attempt timeout.
 //! - **Names**: every attempt carries the message id and the webhook's index; within one process the
 //!   attempts at a delivery are counted upwards from at least 1.
 
@@ -25,10 +26,14 @@ use std::time::Duration;
 use crate::history::{Attempt, Delivery};
 use crate::producer::Sent;
 use crate::proxy::Notes;
+use crate::timing::ATTEMPT_TIMEOUT;
 use crate::workers::Life;
 pub use duplicates::Cause;
 pub use self_check::self_check;
 pub use table::table;
+
+/// A loaded machine may be so late in giving an attempt up, and in noticing that it was.
+const TARDY: Duration = Duration::from_millis(800);
 
 /// A message in the dead-letter queue.
 #[derive(Clone, Debug)]
@@ -71,6 +76,7 @@ pub fn balance(evidence: &Evidence) -> Balance {
     let mut violations = Violations::default();
     names(evidence, &mut violations);
     lost(evidence, &mut violations);
+    overstayed(evidence, &mut violations);
     order::check(evidence, &mut violations);
     let duplicates = duplicates::count(evidence, &mut violations);
     Balance { violations, duplicates }
@@ -150,6 +156,18 @@ fn names(evidence: &Evidence, violations: &mut Violations) {
         }
         if !evidence.lives.contains_key(&attempt.worker) {
             violations.add("unknown worker", shown(attempt));
+        }
+    }
+}
+
+fn overstayed(evidence: &Evidence, violations: &mut Violations) {
+    for attempt in &evidence.attempts {
+        let (from, to) = (attempt.began.at, attempt.ended.map_or(Duration::MAX, |(at, _)| at.at));
+        let meanwhile = |(since, until): &(Duration, Duration)| *since <= to && *until >= from;
+        let stops = evidence.lives.get(&attempt.worker).map_or(&[][..], |life| &life.stops);
+        let excused = stops.iter().chain(&evidence.stalls).any(meanwhile);
+        if to - from > ATTEMPT_TIMEOUT + TARDY && !excused {
+            violations.add("overstayed", shown(attempt));
         }
     }
 }

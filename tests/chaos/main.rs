@@ -72,7 +72,15 @@ fn main() -> ExitCode {
     );
     let directory = tempfile::tempdir().expect("a directory can be made");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-    let (table, wrongs) = runtime.block_on(run::run(&options, seed, directory.path()));
+    // Interrupted, it must not leave workers behind, least of all stopped ones: they die when dropped.
+    let finished = runtime.block_on(async {
+        tokio::select! {
+            finished = run::run(&options, seed, directory.path()) => Some(finished),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    drop(runtime);
+    let Some((table, wrongs)) = finished else { return ExitCode::FAILURE };
     println!("{table}");
     if wrongs.is_empty() {
         println!("\nthe books balance");

@@ -19,6 +19,7 @@ pub fn self_check() {
     what_is_lost();
     what_is_out_of_order();
     what_is_repeated();
+    what_takes_too_long();
     what_is_misnamed();
 }
 
@@ -99,6 +100,11 @@ fn what_is_repeated() {
         again(e, "w0");
         end(&mut e.attempts[0], End::AnswerLost);
     });
+}
+
+fn what_takes_too_long() {
+    found("overstayed", |e| e.attempts[3].ended = Some((stamp(10_000), End::NotTaken)));
+    found("overstayed", |e| e.attempts[3].ended = None);
 }
 
 fn what_is_misnamed() {
