@@ -107,7 +107,7 @@ impl History {
             let from = self.now();
             sleep(TICK).await;
             let to = self.now();
-            if to - from > TICK + STALL {
+            if to.saturating_sub(from) > TICK + STALL {
                 lock(&self.stalls).push((from, to));
             }
         }
