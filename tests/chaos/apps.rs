@@ -64,7 +64,7 @@ pub fn file(worker: &str, receivers: &[SocketAddr]) -> String {
         let webhooks: Vec<Value> = (0..webhooks).map(|index| webhook(app, index)).collect();
         json!({"id": format!("app{app}"), "key": key(app), "secret": secret(app), "webhooks": webhooks})
     });
-    Value::from_iter(apps).to_string()
+    apps.collect::<Value>().to_string()
 }
 
 /// The secret that belongs to a key, if it is one of ours.

@@ -11,6 +11,9 @@
 //!   the one before, and the queue hands a job out only after the one before was deleted, so even a
 //!   worker that lost its lease in its sleep can only repeat.
 //! - **Duplicates**: see [`duplicates`].
+//! - **Overstayed**: an attempt that its worker did not give up at the attempt timeout.
+//! - **Attempt id reused**: a receive repeated by its attempt id after it had been answered, be it by a
+//!   throttling, to a worker that was running and could read the answer.
 //! - **Names**: every attempt carries the message id and the webhook's index; within one process the
 //!   attempts at a delivery are counted upwards from at least 1.
 
@@ -25,10 +28,14 @@ use std::time::Duration;
 use crate::history::{Attempt, Delivery};
 use crate::producer::Sent;
 use crate::proxy::Notes;
+use crate::timing::ATTEMPT_TIMEOUT;
 use crate::workers::Life;
 pub use duplicates::Cause;
 pub use self_check::self_check;
 pub use table::table;
+
+/// A loaded machine may be so late in giving an attempt up, and in noticing that it was.
+const TARDY: Duration = Duration::from_millis(800);
 
 /// A message in the dead-letter queue.
 #[derive(Clone, Debug)]
@@ -71,6 +78,8 @@ pub fn balance(evidence: &Evidence) -> Balance {
     let mut violations = Violations::default();
     names(evidence, &mut violations);
     lost(evidence, &mut violations);
+    overstayed(evidence, &mut violations);
+    reused(evidence, &mut violations);
     order::check(evidence, &mut violations);
     let duplicates = duplicates::count(evidence, &mut violations);
     Balance { violations, duplicates }
@@ -103,6 +112,12 @@ impl Violations {
 impl Evidence {
     pub fn sent(&self, group: usize, n: usize) -> Option<&Sent> {
         self.sent.get(group)?.get(n)
+    }
+
+    /// Whether a worker was stopped, or the machine stalled, at some time between these.
+    fn slept(&self, worker: &str, from: Duration, to: Duration) -> bool {
+        let stops = self.lives.get(worker).map_or(&[][..], |life| &life.stops);
+        stops.iter().chain(&self.stalls).any(|(since, until)| *since <= to && *until >= from)
     }
 
     /// Attempts by delivery, each list in the order in which they began.
@@ -150,6 +165,23 @@ fn names(evidence: &Evidence, violations: &mut Violations) {
         }
         if !evidence.lives.contains_key(&attempt.worker) {
             violations.add("unknown worker", shown(attempt));
+        }
+    }
+}
+
+fn overstayed(evidence: &Evidence, violations: &mut Violations) {
+    for attempt in &evidence.attempts {
+        let (from, to) = (attempt.began.at, attempt.ended.map_or(Duration::MAX, |(at, _)| at.at));
+        if to.saturating_sub(from) > ATTEMPT_TIMEOUT + TARDY && !evidence.slept(&attempt.worker, from, to) {
+            violations.add("overstayed", shown(attempt));
+        }
+    }
+}
+
+fn reused(evidence: &Evidence, violations: &mut Violations) {
+    for reused in &evidence.notes.reused {
+        if !evidence.slept(&reused.worker, reused.answered, reused.again) {
+            violations.add("attempt id reused", format!("{reused:?}"));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! before the last bytes of its answer are written: the worker cannot have read the answer, and begun
 //! the next job, earlier than that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -107,7 +107,7 @@ impl History {
             let from = self.now();
             sleep(TICK).await;
             let to = self.now();
-            if to - from > TICK + STALL {
+            if to.saturating_sub(from) > TICK + STALL {
                 lock(&self.stalls).push((from, to));
             }
         }
@@ -148,6 +148,13 @@ impl History {
 
     pub fn attempts(&self) -> Vec<Attempt> {
         lock(&self.attempts).clone()
+    }
+
+    /// The workers whose deliveries were accepted since then.
+    pub fn at_work_since(&self, since: Duration) -> BTreeSet<String> {
+        let attempts = lock(&self.attempts);
+        let accepted = attempts.iter().filter(|attempt| attempt.accepted().is_some_and(|at| at.at > since));
+        accepted.map(|attempt| attempt.worker.clone()).collect()
     }
 
     /// Counts a fault that somebody inflicted.

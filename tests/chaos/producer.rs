@@ -20,7 +20,7 @@ const BURST: usize = 25;
 
 /// Out of 1,000 jobs, those that are not sound.
 const KINDS: [(Kind, u32); 4] =
-    [(Kind::Forged, 3), (Kind::Malformed, 3), (Kind::UnknownApp, 3), (Kind::Gone, 3)];
+    [(Kind::Forged, 8), (Kind::Malformed, 8), (Kind::UnknownApp, 8), (Kind::Gone, 8)];
 
 /// One job that the queue has confirmed.
 #[derive(Clone, Debug)]

@@ -21,7 +21,8 @@ use crate::history::{History, lock};
 use crate::http1::{Message, Wire};
 use crate::timing::OUTAGE;
 pub use fault::Fault;
-pub use notes::{Call, Notes};
+use notes::Call;
+pub use notes::{Notes, Reused};
 
 /// The proxy.
 #[derive(Debug)]
@@ -34,9 +35,11 @@ pub struct Proxy {
     notes: std::sync::Mutex<Notes>,
 }
 
-/// Whether the connection to the worker goes on.
+/// What came of a call.
 enum Then {
+    /// A whole answer was written, and the connection goes on.
     On(Wire),
+    /// None was.
     End,
 }
 
@@ -98,6 +101,8 @@ impl Proxy {
         let mut queue = Wire::new(TcpStream::connect(self.queue).await?)?;
         while let Some(request) = client.request().await? {
             let call = Call::of(&request);
+            let asked = self.history.now();
+            lock(&self.notes).asked(&call, asked);
             let (fault, pause) = self.draw(&call);
             if let Some(fault) = fault {
                 self.history.fault(call.action, fault);
@@ -107,6 +112,7 @@ impl Proxy {
                 Then::On(client) => client,
                 Then::End => return Ok(()),
             };
+            lock(&self.notes).told(&call, asked, self.history.now());
         }
         Ok(())
     }
@@ -160,7 +166,7 @@ impl Proxy {
             _ => {}
         }
         client.write(&answer.raw).await?;
-        lock(&self.notes).passed(call, &answer, self.history.now() - answered);
+        lock(&self.notes).passed(call, &answer, self.history.now().saturating_sub(answered));
         Ok(Then::On(client))
     }
 }

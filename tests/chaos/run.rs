@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::apps::{self, GROUPS};
 use crate::books::{self, Evidence};
 use crate::chance::Chance;
-use crate::history::{End, History};
+use crate::history::History;
 use crate::producer::Producer;
 use crate::proxy::{Fault, Proxy};
 use crate::queue::LocalQueue;
@@ -92,17 +92,13 @@ impl World {
     async fn drain(&self, chance: Chance, living: &[Worker]) {
         let since = self.history.now();
         let end = since + DRAIN;
-        let mut silent: BTreeSet<&str> = living.iter().map(|worker| worker.name.as_str()).collect();
+        let mut silent: BTreeSet<String> = living.iter().map(|worker| worker.name.clone()).collect();
         let mut wave = 0_u32;
         while !silent.is_empty() && self.history.now() < end {
             self.producer.wave(chance.of(("wave", wave))).await;
             wave += 1;
             sleep(Duration::from_millis(500)).await;
-            for attempt in self.history.attempts() {
-                if attempt.began.at > since && attempt.end() == Some(End::Accepted) {
-                    silent.remove(attempt.worker.as_str());
-                }
-            }
+            silent = &silent - &self.history.at_work_since(since);
         }
         for name in silent {
             self.history.wrong(format!("{name} delivered nothing after the faults had stopped"));

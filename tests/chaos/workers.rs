@@ -2,7 +2,8 @@
 //!
 //! There is a fixed number of places. What runs in a place is killed, terminated or stopped at drawn
 //! times, and another process with another name takes its place; two places at the most are being
-//! dealt with at once, so that the others go on.
+//! dealt with at once, so that the others go on. The worker in the first place is only ever stopped and
+//! resumed: it lives through everything, and must still be at work in the end.
 
 mod process;
 
@@ -87,7 +88,7 @@ impl Workers {
                 continue;
             }
             let (place, count, worker) = free.swap_remove(rng.random_range(0..free.len()));
-            let deed = next(&mut deck, &mut rng);
+            let deed = if place == 0 { Deed::Stop } else { next(&mut deck, &mut rng) };
             self.history.fault("worker", deed);
             let rng = chance.of((place, count)).rng();
             busy.spawn(Arc::clone(self).deal(deed, place, count, worker, rng));

@@ -181,7 +181,9 @@ impl Question<'_> {
                 let in_time = |at: Duration| at <= ended + ATTEMPT_TIMEOUT;
                 attempt.worker == self.accepted.worker
                     && attempt.accepted().is_some_and(|at| in_time(at.at))
-                    && attempt.ended.is_some_and(|(at, _)| at.at - attempt.began.at < AT_THE_DEADLINE)
+                    && attempt
+                        .ended
+                        .is_some_and(|(at, _)| at.at.saturating_sub(attempt.began.at) < AT_THE_DEADLINE)
             })
         };
         (0..self.evidence.webhooks[group]).any(|other| other != webhook && !accepted_by_it(other))

@@ -8,6 +8,7 @@ use super::{Balance, Cause, Dead, Evidence, balance};
 use crate::apps::Kind;
 use crate::history::{Attempt, Delivery, End, Stamp};
 use crate::producer::Sent;
+use crate::proxy::Reused;
 use crate::workers::Life;
 
 /// # Panics
@@ -19,6 +20,7 @@ pub fn self_check() {
     what_is_lost();
     what_is_out_of_order();
     what_is_repeated();
+    what_breaks_other_rules();
     what_is_misnamed();
 }
 
@@ -27,7 +29,7 @@ fn what_is_lost() {
     found("lost", |e| end(&mut e.attempts[3], End::AnswerLost));
     found("lost", |e| drop(e.dead.pop()));
     found("lost", |e| e.dead.push(e.dead[0].clone()));
-    found("lost", |e| e.dead[0].reason = "gone".to_owned());
+    found("lost", |e| "gone".clone_into(&mut e.dead[0].reason));
     found("lost", |e| {
         let sound = Dead { source: "m0-2".into(), ..e.dead[0].clone() };
         e.dead.push(sound);
@@ -60,7 +62,7 @@ fn what_is_out_of_order() {
 fn what_is_repeated() {
     let again = |e: &mut Evidence, worker: &str| {
         let mut copy = e.attempts[0].clone();
-        copy.worker = worker.to_owned();
+        worker.clone_into(&mut copy.worker);
         copy.number = 2;
         copy.began = stamp(100);
         copy.ended = Some((stamp(101), End::Accepted));
@@ -98,6 +100,15 @@ fn what_is_repeated() {
         e.attempts.swap(0, 2);
         again(e, "w0");
         end(&mut e.attempts[0], End::AnswerLost);
+    });
+}
+
+fn what_breaks_other_rules() {
+    found("overstayed", |e| e.attempts[3].ended = Some((stamp(10_000), End::NotTaken)));
+    found("overstayed", |e| e.attempts[3].ended = None);
+    found("attempt id reused", |e| {
+        let (answered, again) = (Duration::from_secs(1), Duration::from_secs(2));
+        e.notes.reused.push(Reused { worker: "w0".into(), answered, again });
     });
 }
 

@@ -43,7 +43,7 @@ pub fn table(
     for cause in Cause::ALL {
         row(format!("  {}", cause.text()), balance.duplicates.get(&cause).copied().unwrap_or_default());
     }
-    for kind in ["lost", "reordered", "overtaken", "unexplained duplicate"] {
+    for kind in ["lost", "reordered", "overtaken", "overstayed", "unexplained duplicate"] {
         row(kind.into(), balance.violations.count(kind) as u64);
     }
     lines.push(String::new());

@@ -13,6 +13,10 @@ use crate::http1::Message;
 /// off its lease for the way back (250 ms).
 const LATE: Duration = Duration::from_millis(150);
 
+/// An answer that takes longer than this may find that the worker no longer waits for it: it waits for
+/// 2 s more than its long poll of 2 s.
+const PATIENCE: Duration = Duration::from_millis(3500);
+
 /// One call of a worker.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -21,6 +25,8 @@ pub struct Call {
     /// The worker's access key id.
     worker: String,
     receipts: Vec<String>,
+    /// The `ReceiveRequestAttemptId` of a receive.
+    attempt_id: Option<String>,
 }
 
 /// A message as one worker process had it.
@@ -35,11 +41,23 @@ struct Deletes {
     took_effect: Option<Duration>,
 }
 
+/// A receive that had been answered, and was asked for again by its attempt id.
+#[derive(Clone, Debug)]
+pub struct Reused {
+    pub worker: String,
+    pub answered: Duration,
+    pub again: Duration,
+}
+
 /// Everything that was noted.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     /// From when to when the queue was gone.
     pub outage: Option<(Duration, Duration)>,
+    /// Attempt ids that were used again after an answer had come.
+    pub reused: Vec<Reused>,
+    /// When the receive with that attempt id was answered.
+    answered: HashMap<String, Duration>,
     messages: HashMap<String, Arc<str>>,
     deletes: HashMap<Held, Deletes>,
     late: HashMap<Held, Duration>,
@@ -61,11 +79,26 @@ impl Call {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let entries = body["Entries"].as_array().into_iter().flatten();
         let receipts = entries.map(|entry| text(&entry["ReceiptHandle"])).collect();
-        Self { action, worker, receipts }
+        let attempt_id = body["ReceiveRequestAttemptId"].as_str().map(str::to_owned);
+        Self { action, worker, receipts, attempt_id }
     }
 }
 
 impl Notes {
+    /// A call begins.
+    pub(super) fn asked(&mut self, call: &Call, now: Duration) {
+        let answered = call.attempt_id.as_ref().and_then(|id| self.answered.get(id));
+        if let Some(answered) = answered {
+            self.reused.push(Reused { worker: call.worker.clone(), answered: *answered, again: now });
+        }
+    }
+
+    /// A whole answer was written, whatever it said, to a call that began at `asked`.
+    pub(super) fn told(&mut self, call: &Call, asked: Duration, now: Duration) {
+        let id = call.attempt_id.clone().filter(|_| now.saturating_sub(asked) < PATIENCE);
+        self.answered.extend(id.map(|id| (id, now)));
+    }
+
     /// A call meets a fault.
     pub(super) fn faulted(&mut self, call: &Call, now: Duration) {
         if call.action == "delete" {
