@@ -1,26 +1,30 @@
 //! An app and the webhooks it registered, as soketi's app drivers describe them.
 
-use std::collections::BTreeMap;
+mod registration;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use registration::Registration;
+pub use registration::{parse_webhooks, text, webhooks};
+
 /// One app: who signs the jobs, and where its events go.
 #[derive(Clone, Debug, Deserialize)]
 pub struct App {
     /// Its id, the first half of its message group ids.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "id")]
     pub id: String,
     /// Its public key, by which jobs name it.
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "id")]
     pub key: String,
     /// The secret under which its payloads are signed.
     #[serde(deserialize_with = "secret")]
     pub secret: SecretString,
     /// Where its events go, in the order it registered them.
-    #[serde(default, deserialize_with = "webhooks")]
+    #[serde(default, deserialize_with = "listed")]
     pub webhooks: Vec<Webhook>,
 }
 
@@ -83,105 +87,17 @@ pub struct Filter {
     pub channel_name_ends_with: Option<String>,
 }
 
-/// Webhooks as they are stored: a list, the list as JSON text, or nothing.
-///
-/// # Errors
-/// The JSON error where the text is not a list of webhooks.
-pub fn parse_webhooks(text: &str) -> Result<Vec<Webhook>, serde_json::Error> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(serde_json::from_str::<Option<Vec<Webhook>>>(text)?.unwrap_or_default())
-}
-
-#[derive(Deserialize)]
-struct Registration {
-    #[serde(default)]
-    url: Option<String>,
-    #[serde(default)]
-    lambda_function: Option<String>,
-    #[serde(default)]
-    lambda: Option<LambdaOptions>,
-    #[serde(default)]
-    headers: Option<BTreeMap<String, Value>>,
-    #[serde(default)]
-    event_types: Option<Vec<String>>,
-    #[serde(default)]
-    filter: Option<Filter>,
-}
-
-#[derive(Default, Deserialize)]
-struct LambdaOptions {
-    #[serde(default, rename = "async")]
-    asynchronous: bool,
-    #[serde(default)]
-    region: Option<String>,
-    #[serde(default)]
-    client_options: Option<Value>,
-}
-
-impl From<Registration> for Webhook {
-    fn from(registration: Registration) -> Self {
-        let named = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-        let options = registration.lambda.unwrap_or_default();
-        // soketi looks at `url` first.
-        let target = match (named(registration.url), named(registration.lambda_function)) {
-            (Some(url), _) => Target::Http(url),
-            (None, Some(function)) => Target::Lambda(Lambda {
-                function,
-                asynchronous: options.asynchronous,
-                region: named(options.region),
-                client_options: options.client_options.map(|options| options.to_string()),
-            }),
-            (None, None) => Target::Missing,
-        };
-        Self {
-            target,
-            headers: registration
-                .headers
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, plain(value)?)))
-                .collect(),
-            event_types: registration.event_types,
-            filter: registration.filter.unwrap_or_default(),
-        }
-    }
-}
-
-/// A scalar as text: operators write numbers and booleans where soketi took them.
-fn plain(value: Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(value.to_string()),
-    }
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    plain(Value::deserialize(deserializer)?)
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| serde::de::Error::custom("must not be empty"))
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = text(Value::deserialize(deserializer)?).filter(|text| !text.is_empty());
+    text.ok_or_else(|| serde::de::Error::custom("must not be empty"))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    text(deserializer).map(SecretString::from)
+    id(deserializer).map(SecretString::from)
 }
 
-fn webhooks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Webhook>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Stored {
-        Text(String),
-        List(Vec<Value>),
-        Nothing(()),
-    }
-    let list = |value| serde_json::from_value(value).map_err(serde::de::Error::custom);
-    match Stored::deserialize(deserializer)? {
-        Stored::Text(text) => parse_webhooks(&text).map_err(serde::de::Error::custom),
-        Stored::List(values) => values.into_iter().map(list).collect(),
-        Stored::Nothing(()) => Ok(Vec::new()),
-    }
+fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Webhook>, D::Error> {
+    webhooks(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

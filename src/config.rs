@@ -4,42 +4,26 @@
 //! Every variable is also read with a `SOKETI_` prefix, so that one block of environment serves
 //! soketi's container and this one; the plain name wins. An empty value counts as none.
 
+mod apps;
 mod client_options;
 mod queue;
 mod variables;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::app::{App, Target, parse_webhooks};
-use crate::apps::array;
-use crate::job::shape;
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
 use crate::policy::Retry;
+pub use apps::{AppsConfig, Source, left_out_of_this_build};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
 use variables::{Raw, Reader};
 
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 pub const EXIT_CODE: u8 = 78;
-
-/// The apps of a configuration: those of the environment, and a file of more.
-#[derive(Clone, Debug)]
-pub struct AppsConfig {
-    /// The app of `DEFAULT_APP_*`.
-    pub default: App,
-    /// Whether that app still has one of soketi's well-known defaults.
-    pub well_known: bool,
-    /// The apps of the file.
-    pub more: Vec<App>,
-    /// The file.
-    pub file: Option<PathBuf>,
-}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +76,7 @@ impl Config {
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
         let retry = read_retry(&raw, &mut reader);
-        let apps = read_apps(&raw, &mut reader);
+        let apps = apps::read(&raw, &mut reader);
         let host: IpAddr = reader.parsed(
             "METRICS_HOST",
             raw.metrics.host.as_ref(),
@@ -113,9 +97,9 @@ impl Config {
             check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT")
                 .unwrap_or_else(|error| reader.error(error));
         }
-        if !reader.errors.is_empty() {
+        let (Some(apps), true) = (apps, reader.errors.is_empty()) else {
             return Err(Errors(reader.errors));
-        }
+        };
         let metrics = SocketAddr::new(host, port);
         Ok(Self { queue, timeout, retry, apps, metrics, grace, warnings: reader.warnings })
     }
@@ -200,49 +184,6 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
         return LogConfig { format, level: "info".to_owned() };
     }
     LogConfig { format, level }
-}
-
-fn read_apps(raw: &Raw, reader: &mut Reader) -> AppsConfig {
-    match raw.app_manager.driver.as_deref() {
-        None | Some("array") => {}
-        Some(driver @ ("dynamodb" | "postgres" | "mysql")) => reader.error(format!(
-            "APP_MANAGER_DRIVER: {driver} is not supported by this version yet; array is, with APPS_FILE for many apps"
-        )),
-        Some(other) => reader.error(format!("APP_MANAGER_DRIVER: {other:?} is unknown; this version has array")),
-    }
-    let given = &raw.default_app;
-    let value = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.to_owned());
-    let secret = value(&given.secret, "app-secret");
-    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
-    let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
-    let webhooks = reader.result(
-        "DEFAULT_APP_WEBHOOKS",
-        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", shape(&error))),
-    );
-    let default = App {
-        id: value(&given.id, "app-id"),
-        key: value(&given.key, "app-key"),
-        secret: SecretString::from(secret),
-        webhooks: webhooks.unwrap_or_default(),
-    };
-    reader.result("DEFAULT_APP_WEBHOOKS", array::check(&default));
-    let file = raw.plain.apps_file.clone().map(PathBuf::from);
-    let more = match &file {
-        None => Vec::new(),
-        Some(path) => {
-            let read = array::read(path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
-            reader.result("APPS_FILE", read).unwrap_or_default()
-        }
-    };
-    for app in std::iter::once(&default).chain(&more) {
-        if app.webhooks.iter().any(|webhook| matches!(webhook.target, Target::Lambda(_))) {
-            reader.error(format!(
-                "DEFAULT_APP_WEBHOOKS or APPS_FILE: app {:?} has a lambda_function, which this version cannot invoke yet",
-                app.id
-            ));
-        }
-    }
-    AppsConfig { default, well_known, more, file }
 }
 
 /// All variables of the process, those that are no Unicode left out.

@@ -84,7 +84,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
         let (mut app_key, mut app_id, mut payload, mut signature) = (None, None, None, None);
         while let Some(Text(key)) = map.next_key()? {
             match &*key {
-                b"appKey" | b"app_key" => app_key = Some(map.next_value()?),
+                b"appKey" | b"app_key" => app_key = Some(key_of(map.next_value()?)?),
                 b"appId" | b"app_id" => app_id = Some(map.next_value()?),
                 b"payload" => payload = Some(map.next_value()?),
                 b"originalPusherSignature" | b"original_signature" => signature = Some(map.next_value()?),
@@ -100,6 +100,15 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             signature: signature.ok_or_else(|| Error::missing_field("originalPusherSignature"))?,
         })
     }
+}
+
+/// An app key: a string, or a number where an operator's database stores one.
+fn key_of<E: Error>(key: &RawValue) -> Result<String, E> {
+    let text = key.get();
+    if matches!(text.bytes().next(), Some(b'-' | b'0'..=b'9')) {
+        return Ok(text.to_owned());
+    }
+    serde_json::from_str(text).map_err(|_| E::custom("appKey is no string"))
 }
 
 /// An app id: a string, or a number where an operator's database stores one. It is for logs only, so

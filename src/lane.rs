@@ -16,9 +16,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::apps::Apps;
 use crate::ledger::{Claim, Ledger};
@@ -42,8 +42,13 @@ pub const SETTLE_MARGIN: Duration = Duration::from_millis(500);
 /// crash blocks a group for no longer than this.
 const MIN_EXTENSION: Duration = Duration::from_secs(30);
 
-/// A queue that dead-letters by itself after fewer receives than this needs its counts spared.
-const AMPLE_RECEIVES: u32 = 100;
+/// The longest that a release waits for the polls under way to end.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
+
+/// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
+/// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
+/// it a receive.
+pub const AMPLE_RECEIVES: u32 = 100;
 
 /// How time and retries are dealt with; checked when it was configured.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +84,8 @@ pub struct Shared<Q, T, A> {
     pub metrics: Arc<Metrics>,
     /// Cancelled once no further job may be started.
     pub shutdown: CancellationToken,
+    /// Cancelled once this process will receive nothing more.
+    pub received_last: CancellationToken,
 }
 
 /// A received message with its place in memory and its record.
@@ -89,26 +96,35 @@ pub struct Held {
     pub(crate) _permit: Permit,
 }
 
+/// When a receive's messages came.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the response arrived.
+    pub arrived: Instant,
+    /// From when on the lease is counted: earlier where the response took longer than it could.
+    pub leased: Instant,
+}
+
 /// The jobs of one group from one receive.
 #[derive(Debug)]
 pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     acknowledgements: Acknowledgements,
     jobs: VecDeque<Held>,
-    received: Instant,
+    arrived: Instant,
     lease: Lease,
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
-    /// A lane of messages that arrived at `received`, all of one group, in order.
+    /// A lane of messages that came at these times, all of one group, in order.
     pub fn new(
         shared: Arc<Shared<Q, T, A>>,
         acknowledgements: Acknowledgements,
         jobs: VecDeque<Held>,
-        received: Instant,
+        times: Times,
     ) -> Self {
-        let lease = Lease::new(received, shared.rules.visibility);
-        Self { shared, acknowledgements, jobs, received, lease }
+        let lease = Lease::new(times.leased, shared.rules.visibility);
+        Self { shared, acknowledgements, jobs, arrived: times.arrived, lease }
     }
 
     /// Works the lane to its end.
@@ -221,6 +237,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// Gives back what has not been started, in one call so that order holds.
     async fn release(self) {
+        // A poll of this process that is still parked would be the first to get it again. When it is
+        // idle a poll can stay parked for as long as another process is waiting for these jobs.
+        let last = self.shared.received_last.cancelled();
+        if timeout(RELEASE_WAIT, last).await.is_err() {
+            debug!("released while a poll is parked");
+        }
         self.shared.metrics.released.inc_by(self.jobs.len() as u64);
         self.settle_visibility(Duration::ZERO, Duration::ZERO).await;
     }

@@ -32,9 +32,10 @@
 //! # The lease
 //!
 //! It ends at (arrival of the receive's response + visibility timeout − [`lane::SAFETY_MARGIN`]). SQS
-//! begins to count before the response arrives; the margin is for that. With the defaults (timeout 4 s,
-//! visibility 5 s) an attempt that would start more than 250 ms after the arrival needs an extension
-//! first: one call for the whole rest of the lane, to 30 s.
+//! begins to count before the response arrives; the margin is for that. A response that waited for a
+//! process which did not run (stopped, suspended) counts as arrived before that. With the defaults
+//! (timeout 4 s, visibility 5 s) an attempt that would start more than 250 ms after the arrival needs
+//! an extension first: one call for the whole rest of the lane, to 30 s.
 //!
 //! # How it is tested
 //!
@@ -46,6 +47,7 @@
 
 pub mod app;
 pub mod apps;
+mod aws;
 pub mod cli;
 pub mod config;
 pub mod job;

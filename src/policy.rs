@@ -1,5 +1,8 @@
 //! What follows from an attempt: outcome → disposition, in one pure function, and the backoff.
 //!
+//! A job past its window is given up after a failed attempt, unless the failure is one that
+//! [`Reason::gives_up`] excepts.
+//!
 //! No clock, no randomness and no I/O of its own: the age of the job and a random number are
 //! arguments. The [`Breaker`] beside it remembers which destinations have been failing.
 
@@ -72,6 +75,7 @@ pub struct Retry {
 pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry, random: f64) -> Disposition {
     let mut failed: Option<&Reason> = None;
     let mut transient: Option<&Reason> = None;
+    let mut patient: Option<&Reason> = None;
     let mut wanted = Duration::ZERO;
     for outcome in outcomes {
         match outcome {
@@ -79,17 +83,22 @@ pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry,
             Outcome::Transient { reason, retry_after } => {
                 failed = failed.or(Some(reason));
                 transient = transient.or(Some(reason));
+                patient = patient.or(Some(reason).filter(|reason| !reason.gives_up()));
                 wanted = wanted.max(retry_after.unwrap_or_default());
             }
             Outcome::Permanent(reason) => failed = failed.or(Some(reason)),
         }
     }
-    match (failed, transient) {
-        (None, _) => Disposition::Done,
-        (Some(_), Some(reason)) if age <= retry.window => {
+    match (failed, transient, patient) {
+        (None, _, _) => Disposition::Done,
+        (Some(_), Some(reason), _) if age <= retry.window => {
             Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason: reason.clone() }
         }
-        (Some(reason), _) => Disposition::DeadLetter(reason.clone()),
+        // It may last for hours: however often this process has tried, jitter over the whole cap.
+        (Some(_), _, Some(reason)) => {
+            Disposition::Retry { backoff: backoff(u32::MAX, wanted, retry, random), reason: reason.clone() }
+        }
+        (Some(reason), _, None) => Disposition::DeadLetter(reason.clone()),
     }
 }
 
@@ -141,6 +150,20 @@ mod tests {
         let outcomes = [Outcome::Delivered, failed()];
         assert!(matches!(decide(&outcomes, 3, YOUNG, &RETRY, 0.5), Disposition::Retry { .. }));
         assert_eq!(decide(&outcomes, 1, OLD, &RETRY, 0.5), Disposition::DeadLetter(Reason::Status(500)));
+    }
+
+    #[test]
+    fn nothing_is_given_up_because_the_app_source_is_down() {
+        let down = Outcome::transient(Reason::Apps("refused".into()));
+        assert_eq!(
+            decide(std::slice::from_ref(&down), 1, OLD, &RETRY, 1.0),
+            Disposition::Retry { backoff: RETRY.cap, reason: Reason::Apps("refused".into()) },
+            "at the cap, although it is the first attempt that is known of"
+        );
+        assert!(matches!(
+            decide(&[Outcome::Permanent(Reason::Gone), failed(), down], 9, Duration::MAX, &RETRY, 0.5),
+            Disposition::Retry { reason: Reason::Apps(_), .. }
+        ));
     }
 
     #[test]

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::apps::Apps;
-use crate::lane::{Held, Lane, Rules, Shared};
+use crate::lane::{Held, Lane, Rules, Shared, Times};
 use crate::ledger::Ledger;
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
@@ -47,6 +47,8 @@ pub struct Bounds {
     pub batch: usize,
     /// A pause before every poll.
     pub pause: Duration,
+    /// How long the queue lets a receive wait for the first message.
+    pub wait: Duration,
     /// The time from the shutdown signal to the end.
     pub grace: Duration,
 }
@@ -96,6 +98,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             random: parts.random,
             metrics: parts.metrics,
             shutdown,
+            received_last: CancellationToken::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -112,12 +115,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             Arc::clone(&self.shared.metrics),
             self.bounds.max_in_flight,
         );
-        let serve = tokio::spawn(serve);
+        // In a set of its own: it ends with this future, should that be dropped.
+        let mut acknowledging = JoinSet::new();
+        acknowledging.spawn(serve);
         self.receive_and_deliver(acknowledgements).await;
         // Every sender is gone with the lanes: what remains is flushed and answered.
-        match timeout(FLUSH, serve).await {
-            Ok(Ok(())) => info!("drained"),
-            Ok(Err(failure)) => error!(%failure, "the acknowledging task failed"),
+        match timeout(FLUSH, acknowledging.join_next()).await {
+            Ok(Some(Err(failure))) => error!(%failure, "the acknowledging task failed"),
+            Ok(Some(Ok(())) | None) => info!("drained"),
             Err(_) => error!("the last deletes were not answered in time; those jobs will come back"),
         }
     }
@@ -133,18 +138,16 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 while polls.len() < pollers.target() {
                     polls.spawn(self.poll(Poll::fresh(self.bounds.pause)));
                 }
-            } else if polls.is_empty() && lanes.is_empty() {
-                return;
-            }
-            tokio::select! {
-                Some(polled) = polls.join_next(), if !polls.is_empty() => {
-                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
-                        && end.is_none()
-                    {
-                        polls.spawn(self.poll(again));
-                    }
+            } else if polls.is_empty() {
+                self.shared.received_last.cancel();
+                if lanes.is_empty() {
+                    return;
                 }
-                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+            }
+            // In this order, so that a seed of the simulation repeats itself, and so that what is
+            // done is taken off before there is more.
+            tokio::select! {
+                biased;
                 () = shutdown.cancelled(), if end.is_none() => {
                     info!(lanes = lanes.len(), "draining");
                     self.health.draining();
@@ -156,6 +159,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     polls.shutdown().await;
                     lanes.shutdown().await;
                     return;
+                }
+                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+                Some(polled) = polls.join_next(), if !polls.is_empty() => {
+                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
+                        && end.is_none()
+                    {
+                        polls.spawn(self.poll(again));
+                    }
                 }
             }
         }
@@ -171,12 +182,17 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
-            Ok(Polled::Received { messages, reserved, at }) => {
+            Ok(Polled::Received { messages, reserved, times }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
                 pollers.received(messages.len(), reserved.count());
-                for lane in self.lanes(messages, reserved, at, acknowledgements) {
+                let (started, refused) = self.lanes(messages, reserved, times, acknowledgements);
+                for lane in started {
                     lanes.spawn(lane.run());
+                }
+                // A process that is ending gives them back: it is only in the way.
+                if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
+                    lanes.spawn(give_back(Arc::clone(&self.shared), refused));
                 }
                 self.measure();
                 None
@@ -195,28 +211,27 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    /// Sorts messages into lanes, one a group, in the order in which they came.
+    /// Sorts messages into lanes, one a group, in the order in which they came. What is refused comes
+    /// back when its visibility timeout ends.
     fn lanes(
         &self,
         messages: Vec<Message>,
         mut reserved: Reserved,
-        at: Instant,
+        times: Times,
         acknowledgements: &Acknowledgements,
-    ) -> Vec<Lane<Q, T, A>> {
+    ) -> (Vec<Lane<Q, T, A>>, Vec<Message>) {
         let mut groups: Vec<VecDeque<Held>> = Vec::new();
-        let mut refused: Vec<Arc<str>> = Vec::new();
+        let mut refused: Vec<Message> = Vec::new();
         for message in messages {
-            let Some(claim) = self.shared.ledger.claim(&message.id) else {
-                // Another copy is being worked under a lost lease. This one, and what follows it in
-                // its group, is left alone: it comes back when its visibility timeout ends.
+            // Another copy is being worked under a lost lease. This one has to wait, and what follows
+            // it in its group too.
+            let behind = refused.iter().any(|other| other.group == message.group);
+            let claim = if behind { None } else { self.shared.ledger.claim(&message.id) };
+            let Some(claim) = claim else {
                 self.shared.metrics.abandoned.inc();
-                refused.push(message.group);
+                refused.push(message);
                 continue;
             };
-            if refused.contains(&message.group) {
-                self.shared.metrics.abandoned.inc();
-                continue;
-            }
             let permit = self.permits.take(&mut reserved, message.body.len());
             let held = Held { message, claim, _permit: permit };
             let same = |lane: &&mut VecDeque<Held>| {
@@ -227,8 +242,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 None => groups.push(VecDeque::from([held])),
             }
         }
-        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, at);
-        groups.into_iter().map(lane).collect()
+        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
+        (groups.into_iter().map(lane).collect(), refused)
     }
 
     fn lane_ended(&self, ended: Result<(), JoinError>) {
@@ -248,8 +263,16 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
-        let (shared, permits, batch) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds.batch);
-        async move { poll.run(&shared, &permits, batch).await }
+        let (shared, permits, bounds) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds);
+        async move { poll.run(&shared, &permits, &bounds).await }
+    }
+}
+
+/// Makes messages visible at once that were not put into a lane.
+async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<Message>) {
+    let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, Duration::ZERO)).collect();
+    if let Err(error) = shared.queue.change_visibility(&changes).await {
+        debug!(%error, "not released; they come back when their visibility timeout ends");
     }
 }
 

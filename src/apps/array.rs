@@ -44,25 +44,33 @@ impl Array {
         Self { apps: Arc::new(ArcSwap::from_pointee(by_key(apps))) }
     }
 
-    /// Looks at `file` until `shutdown` and takes it over when it changes. A broken file keeps the
-    /// last good apps.
+    /// Looks at `file` at once and then until `shutdown`, and takes it over when it has changed. A
+    /// broken file keeps the last good apps.
     pub async fn watch(self, file: PathBuf, always: Vec<App>, shutdown: CancellationToken) {
-        let mut seen = stamp(&file).await;
-        while shutdown.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_some() {
+        // Not what it is now: it may have changed since it was read, while the queue was awaited.
+        let mut seen = None;
+        loop {
             let now = stamp(&file).await;
-            if now == seen {
-                continue;
+            if seen != Some(now) {
+                self.reload(&file, &always).await;
+                seen = Some(now);
             }
-            seen = now;
-            let read = tokio::fs::read_to_string(&file).await.map_err(FileError::from);
-            match read.and_then(|text| parse(&text)) {
-                Ok(apps) => {
-                    info!(file = %file.display(), apps = apps.len(), "apps reloaded");
-                    self.apps.store(Arc::new(by_key(always.iter().cloned().chain(apps))));
-                }
-                Err(error) => {
-                    error!(file = %file.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
-                }
+            if shutdown.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// All of the file or nothing of it.
+    async fn reload(&self, file: &Path, always: &[App]) {
+        let read = tokio::fs::read_to_string(file).await.map_err(FileError::from);
+        match read.and_then(|text| parse(&text)) {
+            Ok(apps) => {
+                info!(file = %file.display(), apps = apps.len(), "apps loaded");
+                self.apps.store(Arc::new(by_key(always.iter().cloned().chain(apps))));
+            }
+            Err(error) => {
+                error!(file = %file.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
             }
         }
     }
@@ -196,14 +204,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_changed_before_it_was_watched_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        let array = Array::new([]);
+        let shutdown = CancellationToken::new();
+        let watch = tokio::spawn(array.clone().watch(file, Vec::new(), shutdown.clone()));
+        while array.find_by_key("k").await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+        watch.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_changed_file_is_taken_over_and_a_broken_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, "[]").unwrap();
         tokio::time::pause();
-        let array = Array::new([]);
+        let always: App = serde_json::from_str(r#"{"id":"d","key":"default","secret":"s"}"#).unwrap();
+        let array = Array::new([always.clone()]);
         let shutdown = CancellationToken::new();
-        let watch = tokio::spawn(array.clone().watch(file.clone(), Vec::new(), shutdown.clone()));
+        let watch = tokio::spawn(array.clone().watch(file.clone(), vec![always], shutdown.clone()));
         let settle = async || {
             tokio::time::sleep(RELOAD_EVERY * 2).await;
             // File access runs on threads that the paused clock does not wait for.
@@ -219,6 +243,16 @@ mod tests {
             settle().await;
         }
         assert!(array.find_by_key("k").await.unwrap().is_some());
+        std::fs::remove_file(&file).unwrap();
+        for _ in 0..10 {
+            settle().await;
+        }
+        assert!(array.find_by_key("k").await.unwrap().is_some(), "a file that is gone is a broken one");
+        std::fs::write(&file, "[ ]").unwrap();
+        while array.find_by_key("k").await.unwrap().is_some() {
+            settle().await;
+        }
+        assert!(array.find_by_key("default").await.unwrap().is_some(), "the environment's app stays");
         shutdown.cancel();
         watch.await.unwrap();
     }

@@ -1,5 +1,7 @@
 //! `run`: the worker.
 
+mod sources;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
-use crate::apps::array::Array;
 use crate::config::{Config, Errors, QueueConfig, check_visibility};
-use crate::lane::Rules;
+use crate::lane::{AMPLE_RECEIVES, Rules};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
 use crate::ops::server;
@@ -78,6 +79,11 @@ pub(super) async fn worker(
             "there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)"
         );
     }
+    if let Some(most) = description.max_receive_count.filter(|most| *most < AMPLE_RECEIVES) {
+        warn!(
+            "the queue's RedrivePolicy dead-letters after {most} receives, within the retry window and, behind a job that keeps failing, untried (set its maxReceiveCount to 1000)"
+        );
+    }
     let usage = Usage {
         wait: config.queue.wait,
         visibility: config.queue.visibility,
@@ -93,17 +99,14 @@ pub(super) async fn worker(
         max_receive_count: description.max_receive_count,
     };
     let bounds = Bounds {
+        wait: config.queue.wait,
         max_in_flight: config.queue.max_in_flight,
         max_bytes: config.queue.max_bytes,
         batch: config.queue.batch,
         pause: config.queue.pause,
         grace: config.grace,
     };
-    let apps = Array::new(std::iter::once(config.apps.default.clone()).chain(config.apps.more));
-    let reloading = config
-        .apps
-        .file
-        .map(|file| tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone())));
+    let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
     let parts = Parts {
         queue: connection.queue(usage),
         transport: Destinations::new(Http::new().context("HTTP deliveries")?),
@@ -114,9 +117,6 @@ pub(super) async fn worker(
     };
     info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
     Worker::new(parts, rules, bounds, shutdown).run().await;
-    if let Some(reloading) = reloading {
-        reloading.abort();
-    }
     serving.abort();
     Ok(())
 }
@@ -128,7 +128,7 @@ fn announce(config: &Config) {
         region = config.queue.region,
         endpoint = config.queue.endpoint.as_deref().unwrap_or("AWS"),
         metrics = %config.metrics,
-        apps = config.apps.more.len() + 1,
+        apps = sources::describe(&config.apps),
         "starting"
     );
     for warning in &config.warnings {

@@ -1,4 +1,8 @@
+use secrecy::ExposeSecret;
+
 use super::*;
+use crate::apps::cache::Keep;
+use crate::apps::settings::Tls;
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, Errors> {
     let base = [("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs.fifo")];
@@ -18,18 +22,26 @@ fn the_defaults_are_those_of_the_example_file() {
     for line in example.lines().filter(|line| !line.trim().is_empty()) {
         let line = line.strip_prefix('#').unwrap_or(line);
         if let Some((name, value)) = line.split_once('=')
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         {
             shown.push((name, value));
         }
     }
     assert_eq!(shown, VARIABLES);
-    let explicit: Vec<_> = shown.into_iter().filter(|(name, _)| *name != "QUEUE_SQS_URL").collect();
-    let (by_default, by_example) = (read(&[]).unwrap(), read(&explicit).unwrap());
-    assert_eq!(
-        format!("{by_default:?}").replace("well_known: true", ""),
-        format!("{by_example:?}").replace("well_known: true", "")
-    );
+    let given = |driver| {
+        let but = ["QUEUE_SQS_URL", "APP_MANAGER_DRIVER", "DEFAULT_APP_WEBHOOKS"];
+        let shown = shown.iter().filter(move |(name, _)| !but.contains(name));
+        shown.copied().chain([("APP_MANAGER_DRIVER", driver)]).collect::<Vec<_>>()
+    };
+    for driver in ["array", "dynamodb", "postgres", "mysql"] {
+        if !crate::config::apps::LEFT_OUT.contains(&driver) {
+            let (by_default, by_example) = (read(&[("APP_MANAGER_DRIVER", driver)]), read(&given(driver)));
+            assert_eq!(
+                format!("{:?}", by_default.unwrap()).replace("well_known: true", ""),
+                format!("{:?}", by_example.unwrap()).replace("well_known: true", "")
+            );
+        }
+    }
 }
 
 #[test]
@@ -104,4 +116,117 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     );
     assert!(options.warnings.iter().any(|warning| warning.contains("maxRetries")));
     assert!(!format!("{options:?}").contains("hush"));
+}
+
+fn sql(variables: &[(&str, &str)]) -> crate::apps::settings::Sql {
+    match read(variables).unwrap().apps.source {
+        Source::Postgres(settings) | Source::MySql(settings) => settings,
+        Source::Array | Source::DynamoDb(_) => panic!("no SQL"),
+    }
+}
+
+#[test]
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+fn soketis_database_variables_are_read_with_its_defaults() {
+    for (driver, port, username) in [("postgres", 5432, "postgres"), ("mysql", 3306, "root")] {
+        let settings = sql(&[("SOKETI_APP_MANAGER_DRIVER", driver)]);
+        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", port));
+        assert_eq!((settings.username.as_str(), settings.database.as_str()), (username, "main"));
+        assert_eq!(settings.password.expose_secret(), "password");
+        assert_eq!((settings.table.quoted('"').as_str(), settings.connections), ("\"apps\"", (0, 10)));
+        assert_eq!(settings.tls, Tls::Prefer);
+    }
+    let settings = sql(&[
+        ("APP_MANAGER_DRIVER", "mysql"),
+        ("DB_MYSQL_HOST", "db"),
+        ("DB_MYSQL_PORT", "1"),
+        ("DB_MYSQL_USERNAME", "u"),
+        ("DB_MYSQL_PASSWORD", "hush"),
+        ("DB_MYSQL_DATABASE", "d"),
+        ("APP_MANAGER_MYSQL_TABLE", "s.t"),
+        ("APP_MANAGER_MYSQL_VERSION", "5.7"),
+        ("DB_POOLING_ENABLED", "1"),
+        ("DB_POOLING_MIN", "2"),
+        ("DB_POOLING_MAX", "3"),
+        ("DB_MYSQL_TLS", "off"),
+    ]);
+    assert_eq!((settings.host.as_str(), settings.port), ("db", 1));
+    assert_eq!((settings.username.as_str(), settings.database.as_str()), ("u", "d"));
+    assert_eq!((settings.table.quoted('`').as_str(), settings.connections), ("`s`.`t`", (2, 3)));
+    assert_eq!(settings.tls, Tls::Off);
+    assert!(!format!("{settings:?}").contains("hush"));
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let verified = sql(&[("APP_MANAGER_DRIVER", "postgres"), ("DB_POSTGRES_CA_FILE", authority)]);
+    assert_eq!(verified.tls, Tls::Verify(authority.into()));
+}
+
+#[test]
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+fn wrong_database_variables_are_named() {
+    let text = errors(&[
+        ("APP_MANAGER_DRIVER", "postgres"),
+        ("DB_POSTGRES_PORT", "0"),
+        ("DB_POSTGRES_TLS", "maybe"),
+        ("DB_POSTGRES_CA_FILE", "/nonexistent.pem"),
+        ("APP_MANAGER_POSTGRES_TABLE", "a..b"),
+        ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
+        ("DB_POOLING_ENABLED", "true"),
+        ("DB_POOLING_MIN", "8"),
+    ]);
+    for name in [
+        "DB_POSTGRES_PORT",
+        "DB_POSTGRES_TLS",
+        "DB_POSTGRES_CA_FILE",
+        "APP_MANAGER_POSTGRES_TABLE",
+        "APP_MANAGER_CACHE_ENABLED",
+        "DB_POOLING_MIN: 8 is not a whole number from 0 to 7",
+    ] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    assert!(errors(&[("APP_MANAGER_DRIVER", "redis")]).contains("APP_MANAGER_DRIVER: \"redis\""));
+}
+
+#[test]
+#[cfg(feature = "dynamodb")]
+fn the_array_is_not_read_for_another_driver() {
+    let config = read(&[
+        ("APP_MANAGER_DRIVER", "dynamodb"),
+        ("APP_MANAGER_DYNAMODB_TABLE", "t"),
+        ("APP_MANAGER_DYNAMODB_ENDPOINT", "http://127.0.0.1:8000"),
+        ("DEFAULT_APP_WEBHOOKS", "nonsense"),
+        ("APPS_FILE", "/nonexistent.json"),
+    ])
+    .unwrap();
+    assert!(!config.apps.well_known);
+    assert!(config.warnings.iter().any(|warning| warning.contains("APPS_FILE")));
+    let Source::DynamoDb(settings) = config.apps.source else { panic!("DynamoDB") };
+    assert_eq!((settings.table.as_str(), settings.region.as_str()), ("t", "us-east-1"));
+    assert_eq!(settings.endpoint.as_deref(), Some("http://127.0.0.1:8000"));
+    let wrong = [("APP_MANAGER_DRIVER", "dynamodb"), ("APP_MANAGER_DYNAMODB_ENDPOINT", "nonsense")];
+    assert!(errors(&wrong).contains("APP_MANAGER_DYNAMODB_ENDPOINT"));
+}
+
+#[test]
+#[cfg(not(feature = "postgres"))]
+fn a_driver_that_was_left_out_is_refused() {
+    assert!(errors(&[("APP_MANAGER_DRIVER", "postgres")]).contains("the cargo feature postgres"));
+}
+
+#[test]
+fn how_long_apps_are_kept_is_as_soketi_means_it_where_it_is_told_and_a_minute_where_not() {
+    let minute = Keep::For(Duration::from_secs(60));
+    for (enabled, ttl, keep) in [
+        ("", "", minute),
+        ("", "-1", minute),
+        ("", "0", minute),
+        ("", "5", Keep::For(Duration::from_secs(5))),
+        ("true", "", minute),
+        ("1", "-1", Keep::Always),
+        ("true", "0", Keep::Always),
+        ("TRUE", "5", Keep::For(Duration::from_secs(5))),
+        ("false", "5", Keep::Nothing),
+    ] {
+        let given = [("APP_MANAGER_CACHE_ENABLED", enabled), ("APP_MANAGER_CACHE_TTL", ttl)];
+        assert_eq!(read(&given).unwrap().apps.keep, keep, "{enabled:?} {ttl:?}");
+    }
 }

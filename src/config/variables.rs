@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 31] = [
+pub const VARIABLES: [(&str, &str); 58] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -28,11 +28,38 @@ pub const VARIABLES: [(&str, &str); 31] = [
     ("WEBHOOKS_RETRY_BASE_MS", "1000"),
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
     ("APP_MANAGER_DRIVER", "array"),
+    ("APP_MANAGER_CACHE_ENABLED", "true"),
+    ("APP_MANAGER_CACHE_TTL", "60"),
     ("DEFAULT_APP_ID", "app-id"),
     ("DEFAULT_APP_KEY", "app-key"),
     ("DEFAULT_APP_SECRET", "app-secret"),
     ("DEFAULT_APP_WEBHOOKS", "[]"),
     ("APPS_FILE", ""),
+    ("APP_MANAGER_DYNAMODB_TABLE", "apps"),
+    ("APP_MANAGER_DYNAMODB_REGION", "us-east-1"),
+    ("APP_MANAGER_DYNAMODB_ENDPOINT", ""),
+    ("APP_MANAGER_POSTGRES_TABLE", "apps"),
+    ("APP_MANAGER_POSTGRES_VERSION", ""),
+    ("DB_POSTGRES_HOST", "127.0.0.1"),
+    ("DB_POSTGRES_PORT", "5432"),
+    ("DB_POSTGRES_USERNAME", "postgres"),
+    ("DB_POSTGRES_PASSWORD", "password"),
+    ("DB_POSTGRES_DATABASE", "main"),
+    ("DB_POSTGRES_TLS", "prefer"),
+    ("DB_POSTGRES_CA_FILE", ""),
+    ("APP_MANAGER_MYSQL_TABLE", "apps"),
+    ("APP_MANAGER_MYSQL_VERSION", ""),
+    ("APP_MANAGER_MYSQL_USE_V2", ""),
+    ("DB_MYSQL_HOST", "127.0.0.1"),
+    ("DB_MYSQL_PORT", "3306"),
+    ("DB_MYSQL_USERNAME", "root"),
+    ("DB_MYSQL_PASSWORD", "password"),
+    ("DB_MYSQL_DATABASE", "main"),
+    ("DB_MYSQL_TLS", "prefer"),
+    ("DB_MYSQL_CA_FILE", ""),
+    ("DB_POOLING_ENABLED", "false"),
+    ("DB_POOLING_MIN", "0"),
+    ("DB_POOLING_MAX", "7"),
     ("METRICS_HOST", "127.0.0.1"),
     ("METRICS_PORT", "9602"),
     ("LOG_FORMAT", ""),
@@ -78,6 +105,31 @@ pub(super) struct DefaultApp {
 #[derive(Debug, Deserialize)]
 pub(super) struct AppManager {
     pub driver: Option<String>,
+    pub cache_enabled: Option<String>,
+    pub cache_ttl: Option<String>,
+    pub dynamodb_table: Option<String>,
+    pub dynamodb_region: Option<String>,
+    pub dynamodb_endpoint: Option<String>,
+    pub postgres_table: Option<String>,
+    pub mysql_table: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Server {
+    pub host: Option<String>,
+    pub port: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub database: Option<String>,
+    pub tls: Option<String>,
+    pub ca_file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Pooling {
+    pub enabled: Option<String>,
+    pub min: Option<String>,
+    pub max: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,6 +165,9 @@ pub(super) struct Raw {
     pub webhooks: Webhooks,
     pub default_app: DefaultApp,
     pub app_manager: AppManager,
+    pub postgres: Server,
+    pub mysql: Server,
+    pub pooling: Pooling,
     pub metrics: Metrics,
     pub log: Log,
     pub aws: Aws,
@@ -143,6 +198,9 @@ impl Raw {
             webhooks: section("WEBHOOKS_", &variables),
             default_app: section("DEFAULT_APP_", &variables),
             app_manager: section("APP_MANAGER_", &variables),
+            postgres: section("DB_POSTGRES_", &variables),
+            mysql: section("DB_MYSQL_", &variables),
+            pooling: section("DB_POOLING_", &variables),
             metrics: section("METRICS_", &variables),
             log: section("LOG_", &variables),
             aws: section("AWS_", &variables),
@@ -192,6 +250,18 @@ impl Reader {
             self.error(format!("{name}: {text:?} is not {expected}"));
             default
         })
+    }
+
+    /// A truth value, if one is given.
+    pub(super) fn truth(&mut self, name: &str, given: Option<&String>) -> Option<bool> {
+        match given?.to_ascii_lowercase().as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => {
+                self.error(format!("{name}: {:?} is neither true nor false", given?));
+                None
+            }
+        }
     }
 
     pub(super) fn number<T>(&mut self, name: &str, given: Option<&String>, default: T, least: T, most: T) -> T

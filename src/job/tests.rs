@@ -79,6 +79,12 @@ fn members_that_do_not_matter_cannot_spoil_a_job() {
 }
 
 #[test]
+fn an_id_or_key_that_a_database_stores_as_a_number_is_taken_as_text() {
+    let job = decode(r#"{"appKey":4711,"appId":7,"payload":{},"originalPusherSignature":""}"#).unwrap();
+    assert_eq!((job.app_key.as_str(), job.app_id.as_str()), ("4711", "7"));
+}
+
+#[test]
 fn what_is_no_job_is_refused() {
     for body in ["", "nonsense", "[]", "{}", r#"{"appKey":"k","payload":{}}"#] {
         assert!(decode(body).is_err(), "{body}");

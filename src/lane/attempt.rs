@@ -123,7 +123,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// How long ago a job was sent that was `at_receive` old when it arrived.
     fn age(&self, at_receive: Duration) -> Duration {
-        at_receive + Instant::now().duration_since(self.received)
+        at_receive + Instant::now().duration_since(self.arrived)
     }
 }
 

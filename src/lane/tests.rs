@@ -171,6 +171,7 @@ impl World {
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
             shutdown: CancellationToken::new(),
+            received_last: CancellationToken::new(),
         });
         let now = self.start.elapsed();
         let request = Receive { max: 10, visibility: None, attempt_id: None };
@@ -197,7 +198,8 @@ impl World {
         let (acknowledgements, serve) =
             acknowledge::start::<Remote, _>(Arc::clone(&shared), Arc::clone(&self.metrics), 10);
         let serve = tokio::spawn(serve);
-        let lane = Lane::new(shared, acknowledgements, jobs, Instant::now());
+        let now = Instant::now();
+        let lane = Lane::new(shared, acknowledgements, jobs, Times { arrived: now, leased: now });
         advance(stands_still).await;
         lane.run().await;
         serve.await.unwrap();

@@ -64,6 +64,13 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether a job may be given up for it once it is past its window. Not for what is the operator's
+    /// own to mend and would take every app's jobs with it: an app source that is down.
+    #[must_use]
+    pub fn gives_up(&self) -> bool {
+        !matches!(self, Self::Apps(_))
+    }
+
     /// A short, stable word for metrics and dead letters.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -1,11 +1,13 @@
 //! One poll, and how many there should be.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::Bounds;
 use super::permits::{Permits, Reserved};
-use crate::lane::Shared;
+use crate::lane::{SAFETY_MARGIN, Shared, Times};
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 
 /// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
@@ -16,6 +18,9 @@ const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::
 
 /// The wait where only an operator can help.
 pub const DENIED_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a poll under way makes sure that time passes as it should.
+const TICK: Duration = Duration::from_millis(250);
 
 /// One logical receive.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ pub(super) struct Poll {
 #[derive(Debug)]
 pub(super) enum Polled {
     /// Messages, or none.
-    Received { messages: Vec<Message>, reserved: Reserved, at: Instant },
+    Received { messages: Vec<Message>, reserved: Reserved, times: Times },
     /// An error.
     Failed { error: ReceiveError, reserved: Reserved, attempt: AttemptId },
     /// The worker ends before the receive began.
@@ -64,7 +69,7 @@ impl Poll {
         self,
         shared: &Shared<Q, T, A>,
         permits: &Permits,
-        batch: usize,
+        bounds: &Bounds,
     ) -> Polled {
         let begin = async {
             if !self.wait.is_zero() {
@@ -72,7 +77,7 @@ impl Poll {
             }
             match self.reserved {
                 Some(reserved) => reserved,
-                None => permits.reserve(batch).await,
+                None => permits.reserve(bounds.batch).await,
             }
         };
         let reserved = tokio::select! {
@@ -81,9 +86,38 @@ impl Poll {
             reserved = begin => reserved,
         };
         let attempt = self.attempt.unwrap_or_else(|| AttemptId(shared.random.uuid().to_string()));
-        match shared.queue.receive(reserved.count(), &attempt).await {
-            Ok(messages) => Polled::Received { messages, reserved, at: Instant::now() },
-            Err(error) => Polled::Failed { error, reserved, attempt },
+        // The queue hands over no later than its wait after the request: a response that arrives
+        // beyond that was under way for long, and its messages' visibility has been running.
+        let latest = Instant::now() + bounds.wait + SAFETY_MARGIN;
+        match attended(shared.queue.receive(reserved.count(), &attempt)).await {
+            (Ok(messages), there) => {
+                let times = Times { arrived: Instant::now(), leased: there.min(latest) };
+                Polled::Received { messages, reserved, times }
+            }
+            (Err(error), _) => Polled::Failed { error, reserved, attempt },
+        }
+    }
+}
+
+/// Awaits an answer, and gives the moment from which it may have been there: now, or, if the process
+/// did not run for a while (stopped, suspended, starved), the last moment at which it did. While it
+/// does not run, an answer waits in the socket and the visibility timeout of its messages runs out.
+async fn attended<T>(answer: impl Future<Output = T>) -> (T, Instant) {
+    let mut answer = pin!(answer);
+    let mut awake = Instant::now();
+    let mut asleep_since = None;
+    loop {
+        let ticked = timeout(TICK, &mut answer).await;
+        let now = Instant::now();
+        let slept = now.duration_since(awake) > TICK * 2;
+        match ticked {
+            Ok(answer) if slept => return (answer, awake),
+            // On waking the tick may come first, and the answer that was waiting right behind it.
+            Ok(answer) => return (answer, asleep_since.unwrap_or(now)),
+            Err(_) => {
+                asleep_since = slept.then_some(awake);
+                awake = now;
+            }
         }
     }
 }
@@ -151,6 +185,31 @@ mod tests {
             pollers.received(0, 10);
         }
         assert_eq!(pollers.target(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_waited_while_the_process_did_not_run_counts_from_before_that() {
+        let start = Instant::now();
+        let (send, answer) = tokio::sync::oneshot::channel();
+        let arrival = tokio::spawn(attended(answer));
+        tokio::time::sleep(TICK * 4 + TICK / 2).await;
+        send.send(()).unwrap();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(arrival.await.unwrap().1, start + TICK * 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_right_after_waking_counts_from_before_the_sleep_and_a_later_one_from_now() {
+        for (after, expected) in [(TICK / 2, TICK), (TICK * 3 / 2, Duration::from_secs(10) + TICK * 3)] {
+            let start = Instant::now();
+            let (send, answer) = tokio::sync::oneshot::channel();
+            let arrival = tokio::spawn(attended(answer));
+            tokio::time::sleep(TICK + TICK / 2).await;
+            tokio::time::advance(Duration::from_secs(10)).await;
+            tokio::time::sleep(after).await;
+            send.send(()).unwrap();
+            assert_eq!(arrival.await.unwrap().1, start + expected, "{after:?}");
+        }
     }
 
     #[test]

@@ -248,6 +248,7 @@ impl World {
             max_bytes: 1 << 26,
             batch: 10,
             pause: Duration::ZERO,
+            wait: Duration::from_secs(10),
             grace: Duration::from_secs(25),
         };
         tokio::spawn(Worker::new(parts, rules, bounds, self.shutdown.clone()).run())

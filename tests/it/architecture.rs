@@ -41,8 +41,19 @@ fn assert_without(sources: &[(String, String)], forbidden: &[&str]) {
     }
 }
 
-const ADAPTERS: [&str; 6] =
-    ["crate::queue::sqs", "crate::transport::http", "crate::apps::array", "aws_", "reqwest", "axum"];
+const ADAPTERS: [&str; 11] = [
+    "crate::queue::sqs",
+    "crate::transport::http",
+    "crate::transport::lambda",
+    "crate::apps::array",
+    "crate::apps::dynamodb",
+    "crate::apps::sql",
+    "crate::aws",
+    "aws_",
+    "reqwest",
+    "axum",
+    "sqlx",
+];
 
 #[test]
 fn what_decides_is_pure() {
@@ -62,6 +73,15 @@ fn no_module_but_an_adapter_names_aws_or_http_crates() {
         &of(&["queue"]).into_iter().filter(|(name, _)| name == "queue.rs").collect::<Vec<_>>(),
         &["aws_"],
     );
-    assert_without(&of(&["transport", "apps", "local"]), &["aws_sdk", "aws_config"]);
+    let but = |mut sources: Vec<(String, String)>, adapter: &str| {
+        sources.retain(|(name, _)| !name.trim_end_matches(".rs").starts_with(adapter));
+        sources
+    };
+    let aws = ["aws_sdk", "aws_config", "aws_smithy", "crate::aws"];
+    assert_without(&but(of(&["transport"]), "transport/lambda"), &aws);
+    assert_without(&but(of(&["apps"]), "apps/dynamodb"), &aws);
+    assert_without(&but(of(&["apps"]), "apps/sql"), &["sqlx"]);
+    assert_without(&of(&["local"]), &aws);
     assert_without(&of(&["ops", "queue", "apps"]), &["reqwest"]);
+    assert_without(&of(&["ops", "queue", "transport", "local"]), &["sqlx"]);
 }

@@ -7,7 +7,9 @@
 mod architecture;
 mod commands;
 mod config;
+mod conformance;
 mod deliveries;
 mod local_queue;
 mod shutdown;
+mod simulation;
 mod world;

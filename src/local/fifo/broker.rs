@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use super::settings::Settings;
-use super::{Error, MAX_BATCH, MAX_VISIBILITY, Outgoing, Receive, Received, Sent, check};
+use super::{Error, MAX_BATCH, MAX_VISIBILITY, Outgoing, Receive, Received, Sent, check, is_id};
 
 /// All queues of one endpoint. Times are since the Unix epoch and never go back.
 #[derive(Debug)]
@@ -119,6 +119,13 @@ impl Broker {
         }
         if let Some(timeout) = request.visibility {
             check_visibility(timeout)?;
+        }
+        if request.attempt_id.as_ref().is_some_and(|id| !is_id(id)) {
+            return Err(Error::InvalidParameterValue(
+                "Value for parameter ReceiveRequestAttemptId is invalid. Reason: it can only include \
+                 alphanumeric and punctuation characters. 1 to 128 in length."
+                    .to_owned(),
+            ));
         }
         let targets: Vec<String> = self.queues.values().map(|queue| queue.arn.clone()).collect();
         let queue = self.queue(now, name)?;

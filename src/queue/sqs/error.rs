@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
+use crate::aws::words;
 use crate::queue::ReceiveError;
 
 /// Codes that only an operator can do something about.
@@ -55,29 +56,76 @@ where
             }
         }
         // Before anything was sent: the credentials, above all.
-        SdkError::ConstructionFailure(_) => ReceiveError::Denied(shown(failure)),
-        SdkError::DispatchFailure(dispatch) if dispatch.is_other() || dispatch.is_user() => {
-            ReceiveError::Denied(shown(failure))
+        SdkError::ConstructionFailure(_) => ReceiveError::Denied(words(failure)),
+        // An error of another kind that has a kind all the same is one of the connection: above all
+        // one that was closed when the request was under way.
+        SdkError::DispatchFailure(dispatch)
+            if dispatch.is_user() || (dispatch.is_other() && dispatch.as_other().is_none()) =>
+        {
+            ReceiveError::Denied(words(failure))
         }
         // A response that broke off counts as none: messages may have been handed over in it.
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
-            ReceiveError::NoResponse(shown(failure))
+            ReceiveError::NoResponse(words(failure))
         }
-        other => ReceiveError::Service(shown(other)),
+        other => ReceiveError::Service(words(other)),
     }
 }
 
-/// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.
-fn shown<E: std::error::Error + 'static>(failure: &SdkError<E>) -> String {
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_sqs::config::Credentials;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::queue::sqs::{Address, Connection, Usage};
+    use crate::queue::{AttemptId, Queue, ReceiveError};
+
+    /// What a receive comes to whose request is read and whose answer is this, and no more.
+    async fn received(answer: &'static [u8]) -> Result<usize, ReceiveError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The request's body is small: it comes with the head or right behind it.
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(answer).await.unwrap();
+        });
+        let connection = Connection::load(Address {
+            url: format!("{endpoint}/1/q.fifo"),
+            region: "us-east-1".into(),
+            endpoint: Some(endpoint),
+            credentials: Some(Credentials::new("local", "local", None, None, "test")),
+        });
+        let usage = Usage {
+            wait: Duration::ZERO,
+            visibility: None,
+            settle_timeout: Duration::from_secs(1),
+            dead_letter_url: None,
+        };
+        let received = connection.await.queue(usage).receive(1, &AttemptId("a".into())).await;
+        serving.await.unwrap();
+        received.map(|messages| messages.len())
     }
-    text
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_or_breaks_off_is_no_response() {
+        for answer in [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"Mes"] {
+            let error = received(answer).await.unwrap_err();
+            assert!(matches!(error, ReceiveError::NoResponse(_)), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_is_one_whatever_it_says() {
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        let error = received(answer).await.unwrap_err();
+        assert!(matches!(error, ReceiveError::Service(_)), "{error}");
+        assert_eq!(received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await, Ok(0));
+    }
 }

@@ -1,0 +1,257 @@
+//! What a source said, remembered: hits without I/O, one look-up for many that wait, and the last
+//! good answer while the source is down.
+//!
+//! Invariants:
+//! - a hit awaits nothing; the lock is never held across an await;
+//! - of one key there is at most one look-up under way. It lives as long as anyone waits for it: a
+//!   caller that gives up takes nothing from the others, and the last one ends it;
+//! - every look-up ends within a deadline of its own, shorter than an attempt's, so that a source
+//!   which hangs still leaves time to serve what is remembered;
+//! - that an app does not exist is remembered briefly, and never served once that is over: a job is
+//!   given up for it;
+//! - the number of entries is bounded; apps that exist outlive keys that do not.
+//!
+//! A small map and not one of the cache libraries: none of them serves stale entries on error, and
+//! their clocks cannot be paused in a test.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info};
+
+use super::{Apps, Extent, Unreachable};
+use crate::app::App;
+
+/// Entries kept; some 10 MB of ordinary apps.
+const MAX_ENTRIES: usize = 10_000;
+/// How long it is remembered that an app does not exist: long enough for a burst of jobs, short enough
+/// for an app that is being set up.
+const NEGATIVE: Duration = Duration::from_secs(5);
+/// How long a stale entry is served before the source is asked again.
+const STALE: Duration = Duration::from_secs(5);
+/// How often the same complaint is logged.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Different complaints told apart; past it they are not logged.
+const MAX_COMPLAINTS: usize = 100;
+/// No app's key is longer, in bytes; DynamoDB's limit, and eight times soketi's column. A longer one is
+/// not looked up: it could only fill the memory.
+const MAX_KEY: usize = 2048;
+/// Look-ups noted before those that were given up are swept.
+const MANY_FLIGHTS: usize = 1000;
+
+/// How long answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Not at all: every look-up asks the source, except while another one waits for the same answer.
+    Nothing,
+    /// For so long.
+    For(Duration),
+    /// For ever, as soketi understands a TTL of −1.
+    Always,
+}
+
+/// A source with a memory; a clone shares it.
+#[derive(Debug)]
+pub struct Cache<A> {
+    source: Arc<A>,
+    name: Arc<str>,
+    state: Arc<State>,
+    deadline: Duration,
+}
+
+type Answer = Result<Option<Arc<App>>, Unreachable>;
+type Flight = BoxFuture<'static, Answer>;
+
+#[derive(Debug)]
+struct State {
+    keep: Keep,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: HashMap<String, Entry>,
+    flights: HashMap<String, WeakShared<Flight>>,
+    complaints: HashMap<String, Instant>,
+    down: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    app: Option<Arc<App>>,
+    /// `None` is for ever.
+    until: Option<Instant>,
+    used: Instant,
+}
+
+impl<A> Clone for Cache<A> {
+    fn clone(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            name: Arc::clone(&self.name),
+            state: Arc::clone(&self.state),
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl<A: Apps> Cache<A> {
+    /// Remembers what `source` says; asks it at most `deadline` long. `name` is what it is called when it
+    /// does not answer.
+    #[must_use]
+    pub fn new(source: A, name: &str, keep: Keep, deadline: Duration) -> Self {
+        let state = State { keep, kept: Mutex::default() };
+        Self { source: Arc::new(source), name: name.into(), state: Arc::new(state), deadline }
+    }
+
+    /// The source itself.
+    #[must_use]
+    pub fn source(&self) -> &Arc<A> {
+        &self.source
+    }
+
+    /// What is remembered, or the look-up to wait for.
+    fn look(&self, key: &str) -> Result<Option<Arc<App>>, Shared<Flight>> {
+        let now = Instant::now();
+        let mut kept = self.state.lock();
+        if let Some(entry) = kept.entries.get_mut(key)
+            && entry.until.is_none_or(|until| now < until)
+        {
+            entry.used = now;
+            return Ok(entry.app.clone());
+        }
+        if let Some(flight) = kept.flights.get(key).and_then(WeakShared::upgrade) {
+            return Err(flight);
+        }
+        if kept.flights.len() >= MANY_FLIGHTS {
+            kept.flights.retain(|_, flight| flight.upgrade().is_some());
+        }
+        let flight = self.ask(key.to_owned()).shared();
+        kept.flights.extend(flight.downgrade().map(|weak| (key.to_owned(), weak)));
+        Err(flight)
+    }
+
+    fn ask(&self, key: String) -> Flight {
+        let (source, state) = (Arc::clone(&self.source), Arc::clone(&self.state));
+        let (name, deadline) = (Arc::clone(&self.name), self.deadline);
+        Box::pin(async move {
+            let answer = timeout(deadline, source.find_by_key(&key)).await;
+            let late = || {
+                Err(Unreachable::source(format!("{name} did not answer within {} ms", deadline.as_millis())))
+            };
+            state.settle(key, answer.unwrap_or_else(|_| late()))
+        })
+    }
+}
+
+impl<A: Apps> Apps for Cache<A> {
+    async fn find_by_key(&self, key: &str) -> Answer {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Ok(None);
+        }
+        match self.look(key) {
+            Ok(app) => Ok(app),
+            Err(flight) => flight.await,
+        }
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what the source said, or falls back on what it said before.
+    fn settle(&self, key: String, answer: Answer) -> Answer {
+        let now = Instant::now();
+        let mut kept = self.lock();
+        kept.flights.remove(&key);
+        match answer {
+            Ok(app) => {
+                let recovered = std::mem::take(&mut kept.down);
+                if let Some(until) = self.until(app.is_some(), now) {
+                    kept.insert(key, Entry { app: app.clone(), until, used: now });
+                }
+                drop(kept);
+                if recovered {
+                    info!("the app source answers again");
+                }
+                Ok(app)
+            }
+            Err(failure) => {
+                kept.down |= failure.1 == Extent::Source;
+                let complain = kept.complains(&failure, now);
+                let stale = kept.entries.get_mut(&key).and_then(|entry| {
+                    entry.until = Some(now + STALE);
+                    entry.app.clone()
+                });
+                if stale.is_none() {
+                    kept.entries.remove(&key);
+                }
+                drop(kept);
+                if complain {
+                    error!(
+                        serving = if stale.is_some() { "the last good answer" } else { "nothing" },
+                        "apps cannot be looked up: {failure}"
+                    );
+                }
+                stale.map_or(Err(failure), |app| Ok(Some(app)))
+            }
+        }
+    }
+
+    /// Until when an answer is kept, `Some(None)` being for ever; `None` if it is not kept.
+    #[allow(clippy::option_option, reason = "not kept, kept for ever and kept until are three things")]
+    fn until(&self, exists: bool, now: Instant) -> Option<Option<Instant>> {
+        match (self.keep, exists) {
+            (Keep::Nothing, _) => None,
+            (Keep::For(ttl), true) => Some(Some(now + ttl)),
+            (Keep::Always, true) => Some(None),
+            (Keep::For(ttl), false) => Some(Some(now + ttl.min(NEGATIVE))),
+            (Keep::Always, false) => Some(Some(now + NEGATIVE)),
+        }
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, key: String, entry: Entry) {
+        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
+            self.make_room();
+        }
+        self.entries.insert(key, entry);
+    }
+
+    /// Drops what is known not to exist, else the tenth that was not asked for the longest.
+    fn make_room(&mut self) {
+        self.entries.retain(|_, entry| entry.app.is_some());
+        if self.entries.len() < MAX_ENTRIES {
+            return;
+        }
+        let mut used: Vec<Instant> = self.entries.values().map(|entry| entry.used).collect();
+        let (_, oldest, _) = used.select_nth_unstable(MAX_ENTRIES / 10);
+        let mut left = MAX_ENTRIES / 10;
+        self.entries.retain(|_, entry| {
+            // Many may have been asked for at the same time as the last to go.
+            let goes = entry.used <= *oldest && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// Whether this has not been said lately.
+    fn complains(&mut self, failure: &Unreachable, now: Instant) -> bool {
+        self.complaints.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
+        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(&failure.0) {
+            return false;
+        }
+        self.complaints.insert(failure.0.clone(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+use futures_util::future::{join_all, pending};
+use secrecy::SecretString;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+const TTL: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// What the scripted source does when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    /// Answers after so long with an app whose id is this.
+    Has(&'static str, Duration),
+    /// Says that there is no such app.
+    HasNot,
+    Fails,
+    Hangs,
+}
+
+/// A source that does what it was told last.
+#[derive(Debug)]
+struct Scripted {
+    does: Mutex<Does>,
+    asked: Mutex<usize>,
+}
+
+impl Scripted {
+    fn does(&self, does: Does) {
+        *self.does.lock().unwrap() = does;
+    }
+
+    fn asked(&self) -> usize {
+        *self.asked.lock().unwrap()
+    }
+}
+
+impl Apps for Scripted {
+    async fn find_by_key(&self, key: &str) -> Answer {
+        *self.asked.lock().unwrap() += 1;
+        let does = *self.does.lock().unwrap();
+        match does {
+            Does::Has(id, after) => {
+                sleep(after).await;
+                let secret = SecretString::from("s");
+                Ok(Some(Arc::new(App { id: id.into(), key: key.into(), secret, webhooks: Vec::new() })))
+            }
+            Does::HasNot => Ok(None),
+            Does::Fails => Err(Unreachable::source("refused".into())),
+            Does::Hangs => pending().await,
+        }
+    }
+}
+
+fn cache(keep: Keep, does: Does) -> Cache<Scripted> {
+    Cache::new(Scripted { does: Mutex::new(does), asked: Mutex::new(0) }, "the script", keep, DEADLINE)
+}
+
+fn id(answer: Answer) -> Option<String> {
+    answer.unwrap().map(|app| app.id.clone())
+}
+
+const ONE: Does = Does::Has("one", Duration::ZERO);
+const TWO: Does = Does::Has("two", Duration::ZERO);
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_asks_nobody_and_awaits_nothing() {
+    let cache = cache(Keep::For(TTL), ONE);
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    cache.source().does(Does::Hangs);
+    advance(TTL.checked_sub(MOMENT).unwrap()).await;
+    let hit = cache.find_by_key("k").now_or_never().expect("at once");
+    assert_eq!(id(hit).as_deref(), Some("one"));
+    assert_eq!(cache.source().asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_looked_up_anew_when_its_time_is_over() {
+    let cache = cache(Keep::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(TWO);
+    advance(TTL).await;
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"));
+    assert_eq!(cache.source().asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_misses_of_a_key_are_one_look_up() {
+    let cache = cache(Keep::For(TTL), Does::Has("one", Duration::from_secs(1)));
+    let answers = join_all((0..100).map(|_| cache.find_by_key("k"))).await;
+    assert!(answers.into_iter().all(|answer| id(answer).as_deref() == Some("one")));
+    assert_eq!(cache.source().asked(), 1);
+    cache.find_by_key("other").await.unwrap();
+    assert_eq!(cache.source().asked(), 2, "another key is another look-up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_app_does_not_exist_is_remembered_briefly_and_never_served_stale() {
+    let cache = cache(Keep::For(TTL), Does::HasNot);
+    assert_eq!(id(cache.find_by_key("k").await), None);
+    assert_eq!(id(cache.find_by_key("k").await), None);
+    assert_eq!(cache.source().asked(), 1);
+    cache.source().does(Does::Fails);
+    advance(NEGATIVE).await;
+    cache.find_by_key("k").await.expect_err("it may have been created since");
+    cache.source().does(ONE);
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_entry_is_served_while_the_source_is_down() {
+    let cache = cache(Keep::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Fails);
+    advance(TTL * 100).await;
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    assert_eq!(cache.source().asked(), 2, "not asked again at once");
+    cache.find_by_key("new").await.expect_err("nothing to fall back on");
+    cache.source().does(TWO);
+    advance(STALE).await;
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"));
+    assert_eq!(id(cache.find_by_key("new").await).as_deref(), Some("two"), "a failure is not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
+    let cache = cache(Keep::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Hangs);
+    advance(TTL).await;
+    let start = Instant::now();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    assert_eq!(start.elapsed(), DEADLINE);
+    let failure = cache.find_by_key("new").await.expect_err("nothing to fall back on");
+    assert!(failure.0.contains("the script did not answer within 2000 ms"), "{failure}");
+    assert_eq!(start.elapsed(), DEADLINE * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_takes_nothing_from_the_others() {
+    let cache = cache(Keep::For(TTL), Does::Has("one", Duration::from_secs(1)));
+    let hasty = timeout(Duration::from_millis(100), cache.find_by_key("k"));
+    let patient = async {
+        sleep(Duration::from_millis(50)).await;
+        cache.find_by_key("k").await
+    };
+    let (hasty, patient) = tokio::join!(hasty, patient);
+    hasty.expect_err("cut off at its own deadline");
+    assert_eq!(id(patient).as_deref(), Some("one"));
+    assert_eq!(cache.source().asked(), 1, "the look-up that the hasty one began");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_all_callers_gave_up_is_begun_anew() {
+    let cache = cache(Keep::For(TTL), Does::Hangs);
+    timeout(MOMENT, cache.find_by_key("k")).await.expect_err("cut off");
+    cache.source().does(ONE);
+    let start = Instant::now();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    assert_eq!((cache.source().asked(), start.elapsed()), (2, Duration::ZERO));
+    assert!(cache.state.lock().flights.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_are_bounded_and_unknown_keys_go_first() {
+    let cache = cache(Keep::For(TTL), ONE);
+    cache.find_by_key("first").await.unwrap();
+    cache.source().does(Does::HasNot);
+    for n in 0..MAX_ENTRIES * 2 {
+        advance(Duration::from_micros(1)).await;
+        cache.find_by_key(&format!("unknown{n}")).await.unwrap();
+    }
+    cache.source().does(ONE);
+    let asked = cache.source().asked();
+    cache.find_by_key("first").await.unwrap();
+    assert_eq!(cache.source().asked(), asked, "a flood of unknown keys drives out no app");
+    for n in 0..MAX_ENTRIES {
+        advance(Duration::from_micros(1)).await;
+        cache.find_by_key(&format!("app{n}")).await.unwrap();
+        cache.find_by_key("first").await.unwrap();
+    }
+    assert!(cache.state.lock().entries.len() <= MAX_ENTRIES);
+    assert_eq!(cache.source().asked(), asked + MAX_ENTRIES, "what is in use is not driven out");
+    let asked = cache.source().asked();
+    for n in [MAX_ENTRIES - 1, MAX_ENTRIES / 2] {
+        cache.find_by_key(&format!("app{n}")).await.unwrap();
+    }
+    cache.find_by_key("first").await.unwrap();
+    assert_eq!(cache.source().asked(), asked, "what was asked for lately stays");
+    cache.find_by_key("app0").await.unwrap();
+    assert_eq!(cache.source().asked(), asked + 1, "the oldest has gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_no_app_can_have_is_neither_looked_up_nor_kept() {
+    let cache = cache(Keep::For(TTL), ONE);
+    for key in ["", &"k".repeat(MAX_KEY + 1)] {
+        assert_eq!(id(cache.find_by_key(key).await), None);
+    }
+    assert_eq!((cache.source().asked(), cache.state.lock().entries.len()), (0, 0));
+    cache.find_by_key(&"k".repeat(MAX_KEY)).await.unwrap().expect("an app");
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_that_were_given_up_do_not_pile_up() {
+    let cache = cache(Keep::For(TTL), Does::Hangs);
+    for n in 0..MANY_FLIGHTS * 3 {
+        assert!(cache.find_by_key(&format!("k{n}")).now_or_never().is_none());
+    }
+    assert!(cache.state.lock().flights.len() <= MANY_FLIGHTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_memory_every_look_up_asks_but_concurrent_ones_still_share() {
+    let cache = cache(Keep::Nothing, ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.find_by_key("k").await.unwrap();
+    assert_eq!(cache.source().asked(), 2);
+    cache.source().does(Does::Has("one", MOMENT));
+    join_all((0..10).map(|_| cache.find_by_key("k"))).await;
+    assert_eq!(cache.source().asked(), 3);
+    cache.source().does(Does::Fails);
+    cache.find_by_key("k").await.expect_err("nothing stale is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_for_ever_is_asked_once() {
+    let cache = cache(Keep::Always, ONE);
+    cache.find_by_key("k").await.unwrap();
+    advance(TTL * 100_000).await;
+    cache.find_by_key("k").await.unwrap();
+    assert_eq!(cache.source().asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_complaint_is_made_once_a_minute() {
+    let mut kept = Kept::default();
+    let (one, other) = (Unreachable::app("one".into()), Unreachable::app("other".into()));
+    let now = Instant::now();
+    assert!(kept.complains(&one, now) && kept.complains(&other, now));
+    assert!(!kept.complains(&one, now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
+    assert!(kept.complains(&one, now + COMPLAIN_EVERY));
+    for n in 0..MAX_COMPLAINTS * 2 {
+        kept.complains(&Unreachable::app(n.to_string()), now);
+    }
+    assert!(kept.complaints.len() <= MAX_COMPLAINTS);
+}

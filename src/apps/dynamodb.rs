@@ -1,0 +1,166 @@
+//! Apps in DynamoDB, as soketi's `dynamodb` driver reads them: by the index `AppKeyIndex` on `AppKey`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Number, Value};
+
+use super::settings::DynamoDb as Settings;
+use super::{Apps, Unreachable, record};
+use crate::app::App;
+use crate::aws;
+
+/// soketi's name of the index.
+const INDEX: &str = "AppKeyIndex";
+/// The longest key of an index, in bytes; to ask for a longer one is an error.
+const MAX_KEY: usize = 2048;
+/// As much of the service's own words is shown.
+const MAX_WORDS: usize = 150;
+
+/// Apps in a DynamoDB table.
+#[derive(Debug)]
+pub struct DynamoDb {
+    client: Client,
+    settings: Settings,
+}
+
+impl DynamoDb {
+    /// Loads the default chain of credentials; a look-up takes no longer than `deadline`.
+    pub async fn load(settings: Settings, deadline: Duration) -> Self {
+        let sdk = aws::load(settings.region.clone(), settings.endpoint.clone(), deadline).await;
+        // Once more for a connection that was closed while idle; a job's own retry costs it a second.
+        let retry =
+            RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
+        let config = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_config(retry).build();
+        Self { client: Client::from_conf(config), settings }
+    }
+
+    fn unreachable(&self, failure: &SdkError<QueryError>) -> Unreachable {
+        let (words, remedy) = match failure {
+            SdkError::ServiceError(context) => {
+                let error = context.err();
+                let code = error.code().unwrap_or("unknown");
+                let remedy = match code {
+                    "AccessDeniedException" => {
+                        "allow dynamodb:Query on the table's index to the worker's role"
+                    }
+                    "ResourceNotFoundException" | "ValidationException" => {
+                        "check APP_MANAGER_DYNAMODB_TABLE and _REGION; the table needs the index AppKeyIndex on AppKey"
+                    }
+                    "ProvisionedThroughputExceededException" | "ThrottlingException" => {
+                        "raise the table's capacity or APP_MANAGER_CACHE_TTL"
+                    }
+                    _ => "check the worker's credentials and APP_MANAGER_DYNAMODB_*",
+                };
+                (format!("{code}: {}", error.message().unwrap_or("no message")), remedy)
+            }
+            other => (
+                aws::words(other),
+                "check the worker's credentials, APP_MANAGER_DYNAMODB_REGION and _ENDPOINT",
+            ),
+        };
+        let words: String = words.chars().take(MAX_WORDS).collect();
+        let Settings { table, region, .. } = &self.settings;
+        Unreachable::source(format!("DynamoDB table {table:?} in {region}: {words} ({remedy})"))
+    }
+}
+
+impl Apps for DynamoDb {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Ok(None);
+        }
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.settings.table)
+            .index_name(INDEX)
+            .scan_index_forward(false)
+            .limit(1)
+            .key_condition_expression("AppKey = :app_key")
+            .expression_attribute_values(":app_key", AttributeValue::S(key.to_owned()))
+            .send()
+            .await
+            .map_err(|failure| self.unreachable(&failure))?;
+        let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
+        let unreadable = |what| {
+            let key: String = key.chars().take(64).collect();
+            Unreachable::app(format!(
+                "DynamoDB: the app with the key {key:?} cannot be read: {what} (the index has to project all attributes)"
+            ))
+        };
+        record::app(object(item)).map(|app| Some(Arc::new(app))).map_err(unreadable)
+    }
+}
+
+fn object(item: HashMap<String, AttributeValue>) -> Map<String, Value> {
+    item.into_iter().map(|(name, attribute)| (name, value(attribute))).collect()
+}
+
+fn value(attribute: AttributeValue) -> Value {
+    match attribute {
+        AttributeValue::S(text) => text.into(),
+        // DynamoDB's numbers are texts; what JSON has no number for stays one.
+        AttributeValue::N(text) => match text.parse::<Number>() {
+            Ok(number) => number.into(),
+            Err(_) => text.into(),
+        },
+        AttributeValue::Bool(value) => value.into(),
+        AttributeValue::M(item) => object(item).into(),
+        AttributeValue::L(list) => list.into_iter().map(value).collect::<Vec<_>>().into(),
+        AttributeValue::Ss(texts) => texts.into(),
+        AttributeValue::B(bytes) => String::from_utf8(bytes.into_inner()).map_or(Value::Null, Value::from),
+        // Null, sets that no column of soketi's is, and what the service may add.
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::primitives::Blob;
+
+    use super::*;
+    use crate::app::Target;
+
+    fn read(attributes: Vec<(&str, AttributeValue)>) -> Result<App, String> {
+        let item = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        record::app(object(item))
+    }
+
+    #[test]
+    fn every_type_of_attribute_that_soketi_takes_is_read() {
+        let text = |text: &str| AttributeValue::S(text.into());
+        let map = |members: Vec<(&str, AttributeValue)>| {
+            AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        };
+        let hook = map(vec![
+            ("lambda_function", text("f")),
+            ("lambda", map(vec![("async", AttributeValue::N("1".into()))])),
+            ("event_types", AttributeValue::Ss(vec!["client_event".into()])),
+            (
+                "headers",
+                map(vec![("X-N", AttributeValue::N("1.50".into())), ("X-B", AttributeValue::Bool(true))]),
+            ),
+            ("filter", AttributeValue::Null(true)),
+        ]);
+        let app = read(vec![
+            ("AppId", AttributeValue::N("7".into())),
+            ("AppKey", text("k")),
+            ("AppSecret", AttributeValue::B(Blob::new("s"))),
+            ("MaxConnections", AttributeValue::N("-1".into())),
+            ("Webhooks", AttributeValue::L(vec![hook])),
+        ])
+        .unwrap();
+        assert_eq!((app.id.as_str(), app.key.as_str()), ("7", "k"));
+        let webhook = &app.webhooks[0];
+        assert!(matches!(&webhook.target, Target::Lambda(lambda) if lambda.asynchronous));
+        assert_eq!(webhook.event_types.as_deref().unwrap(), ["client_event"]);
+        assert_eq!(webhook.headers, [("X-B".into(), "true".into()), ("X-N".into(), "1.5".into())]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Apps in a table of a SQL database, as soketi's `postgres` and `mysql` drivers read them.
+//!
+//! The table is soketi's own: a column `key` that names the app, `id`, `secret` and `webhooks`, in any
+//! of the spellings that soketi takes; every other column is left alone. Nothing is written. A connection is
+//! made when it is first needed, so that a database which is down delays nothing but its own answers.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::pool::PoolOptions;
+
+use super::Unreachable;
+use super::record;
+use super::settings::Sql;
+use crate::app::App;
+#[cfg(feature = "mysql")]
+pub use mysql::MySql;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
+
+/// A connection that nobody needed for so long is closed.
+const IDLE: Duration = Duration::from_secs(300);
+/// As much of a database's own words is shown.
+const MAX_WORDS: usize = 150;
+
+/// Where the apps are, in words and in names of variables.
+#[derive(Debug)]
+struct Place {
+    database: &'static str,
+    /// What the names of its variables have in common.
+    variables: &'static str,
+    address: String,
+    deadline: Duration,
+}
+
+impl Place {
+    fn new(database: &'static str, variables: &'static str, settings: &Sql, deadline: Duration) -> Self {
+        let address = format!("{}:{}", settings.host, settings.port);
+        Self { database, variables, address, deadline }
+    }
+
+    /// What failed, and which variable may mend it. The database's own words name users and tables,
+    /// never a password.
+    fn unreachable(&self, error: &sqlx::Error) -> Unreachable {
+        let v = self.variables;
+        let (words, remedy) = match error {
+            sqlx::Error::PoolTimedOut => (
+                format!("no connection within {} ms", self.deadline.as_millis()),
+                format!("is it up? check DB_{v}_HOST and DB_{v}_PORT, and DB_POOLING_MAX"),
+            ),
+            sqlx::Error::Io(error)
+                if error
+                    .get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                (format!("TLS failed: {error}"), format!("check DB_{v}_TLS and DB_{v}_CA_FILE"))
+            }
+            sqlx::Error::Io(error) => (error.to_string(), format!("check DB_{v}_HOST and DB_{v}_PORT")),
+            sqlx::Error::Tls(error) => {
+                (format!("TLS failed: {error}"), format!("check DB_{v}_TLS and DB_{v}_CA_FILE"))
+            }
+            sqlx::Error::Database(error) => {
+                (error.message().to_owned(), self.remedy(error.code().as_deref().unwrap_or_default()))
+            }
+            other => (other.to_string(), format!("check the variables DB_{v}_*")),
+        };
+        let words: String = words.chars().take(MAX_WORDS).collect();
+        Unreachable::source(format!("{} at {}: {words} ({remedy})", self.database, self.address))
+    }
+
+    /// What to check, by the SQLSTATE of either database.
+    fn remedy(&self, state: &str) -> String {
+        let v = self.variables;
+        match state {
+            "28P01" | "28000" => format!("check DB_{v}_USERNAME and DB_{v}_PASSWORD"),
+            "3D000" => format!("check DB_{v}_DATABASE"),
+            "42P01" | "42S02" | "3F000" => format!("check APP_MANAGER_{v}_TABLE and DB_{v}_DATABASE"),
+            "42703" | "42S22" => format!("is APP_MANAGER_{v}_TABLE soketi's table of apps?"),
+            "42501" => format!("grant SELECT on the table to DB_{v}_USERNAME"),
+            "53300" | "08004" => "lower DB_POOLING_MAX".to_owned(),
+            _ => format!("check DB_{v}_DATABASE, DB_{v}_USERNAME and APP_MANAGER_{v}_TABLE"),
+        }
+    }
+
+    /// An app from its row.
+    fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, Unreachable> {
+        let unreadable = |what| {
+            let key: String = key.chars().take(64).collect();
+            Unreachable::app(format!(
+                "{}: the app with the key {key:?} cannot be read: {what}",
+                self.database
+            ))
+        };
+        record::app(row).map(Arc::new).map_err(unreadable)
+    }
+}
+
+fn pool<DB: sqlx::Database>(settings: &Sql, deadline: Duration) -> PoolOptions<DB> {
+    let (least, most) = settings.connections;
+    PoolOptions::new()
+        .min_connections(least)
+        .max_connections(most)
+        .acquire_timeout(deadline)
+        // Told here in words when it fails; not by the pool before.
+        .acquire_slow_threshold(deadline * 2)
+        .idle_timeout(IDLE)
+}
+
+/// The ways to compare a table's key, and which of them was the last that worked.
+#[derive(Debug)]
+struct Conditions {
+    sql: &'static [&'static str],
+    last: AtomicUsize,
+}
+
+impl Conditions {
+    fn new(sql: &'static [&'static str]) -> Self {
+        Self { sql, last: AtomicUsize::new(0) }
+    }
+
+    /// All of them, beginning with the one that worked last.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &'static str)> {
+        let all = self.sql.iter().copied().enumerate();
+        all.cycle().skip(self.last.load(Ordering::Relaxed)).take(self.sql.len())
+    }
+
+    fn worked(&self, which: usize) {
+        self.last.store(which, Ordering::Relaxed);
+    }
+}
+
+/// Whether another way to compare the key may do: the column is not there, or of another type.
+fn another_may_do(error: &sqlx::Error) -> bool {
+    let state = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    state.is_some_and(|state| matches!(state.as_ref(), "42703" | "42883" | "42S22"))
+}

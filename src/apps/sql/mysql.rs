@@ -1,0 +1,111 @@
+//! MySQL and MariaDB.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, ValueRef};
+
+use super::{Conditions, Place, another_may_do, pool};
+use crate::app::App;
+use crate::apps::record::wanted;
+use crate::apps::settings::{Sql, Tls};
+use crate::apps::{Apps, Unreachable};
+
+/// `key` is the column's name with soketi, and a reserved word here. Names of columns are the same in
+/// upper and lower case, and numbers are compared with texts.
+const CONDITIONS: [&str; 3] = ["`key` = ?", "`AppKey` = ?", "`app_key` = ?"];
+
+/// Apps in a MySQL or MariaDB table.
+#[derive(Debug)]
+pub struct MySql {
+    pool: MySqlPool,
+    table: String,
+    conditions: Conditions,
+    place: Place,
+}
+
+impl MySql {
+    /// Connects when it is first asked; a connection that takes longer than `deadline` is given up.
+    #[must_use]
+    pub fn new(settings: &Sql, deadline: Duration) -> Self {
+        Self {
+            pool: pool(settings, deadline).connect_lazy_with(options(settings)),
+            table: settings.table.quoted('`'),
+            conditions: Conditions::new(&CONDITIONS),
+            place: Place::new("MySQL", "MYSQL", settings, deadline),
+        }
+    }
+
+    async fn row(&self, condition: &str, key: &str) -> Result<Option<Map<String, Value>>, sqlx::Error> {
+        let sql = format!("SELECT * FROM {} WHERE {condition} LIMIT 1", self.table);
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(key).fetch_optional(&self.pool).await?;
+        row.map(|row| object(&row)).transpose()
+    }
+}
+
+impl Apps for MySql {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        let mut failed = None;
+        for (n, condition) in self.conditions.in_turn() {
+            match self.row(condition, key).await {
+                Ok(row) => {
+                    self.conditions.worked(n);
+                    return row.map(|row| self.place.app(key, row)).transpose();
+                }
+                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(self.place.unreachable(&error)),
+            }
+        }
+        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+    }
+}
+
+/// The columns that are looked at, whatever their types.
+fn object(row: &MySqlRow) -> Result<Map<String, Value>, sqlx::Error> {
+    let columns = row.columns().iter().filter(|column| wanted(column.name()));
+    columns.map(|column| Ok((column.name().to_owned(), value(row, column.ordinal())?))).collect()
+}
+
+fn value(row: &MySqlRow, column: usize) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let name = raw.type_info().name().to_owned();
+    Ok(match name.as_str() {
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
+            row.try_get_unchecked::<i64, _>(column)?.into()
+        }
+        "FLOAT" => row.try_get_unchecked::<f32, _>(column)?.into(),
+        "DOUBLE" => row.try_get_unchecked::<f64, _>(column)?.into(),
+        unsigned if unsigned.ends_with("UNSIGNED") => row.try_get_unchecked::<u64, _>(column)?.into(),
+        // Texts, JSON and decimals are sent as text; a binary column may hold one.
+        _ => match String::from_utf8(row.try_get_unchecked::<Vec<u8>, _>(column)?) {
+            Ok(text) => text.into(),
+            Err(_) => Value::Null,
+        },
+    })
+}
+
+fn options(settings: &Sql) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new()
+        .host(&settings.host)
+        .port(settings.port)
+        .username(&settings.username)
+        .password(settings.password.expose_secret())
+        .database(&settings.database)
+        // Nothing of the session matters to one SELECT, and some proxies take no such settings.
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .disable_statement_logging();
+    match &settings.tls {
+        Tls::Prefer => options.ssl_mode(MySqlSslMode::Preferred),
+        Tls::Require => options.ssl_mode(MySqlSslMode::Required),
+        Tls::Verify(file) => options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca(file),
+        Tls::Off => options.ssl_mode(MySqlSslMode::Disabled),
+    }
+}

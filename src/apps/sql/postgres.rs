@@ -1,0 +1,110 @@
+//! PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
+
+use super::{Conditions, Place, another_may_do, pool};
+use crate::app::App;
+use crate::apps::settings::{Sql, Tls};
+use crate::apps::{Apps, Unreachable};
+
+/// `key` is the column's name with soketi. As text where it is a number or a UUID: only then is there
+/// no operator for it, and an index on it is of no use.
+const CONDITIONS: [&str; 8] = [
+    "\"key\" = $1",
+    "\"key\"::text = $1",
+    "\"AppKey\" = $1",
+    "\"AppKey\"::text = $1",
+    "\"app_key\" = $1",
+    "\"app_key\"::text = $1",
+    "\"appKey\" = $1",
+    "\"appKey\"::text = $1",
+];
+
+/// Apps in a PostgreSQL table.
+#[derive(Debug)]
+pub struct Postgres {
+    pool: PgPool,
+    table: String,
+    conditions: Conditions,
+    place: Place,
+}
+
+impl Postgres {
+    /// Connects when it is first asked; a connection that takes longer than `deadline` is given up.
+    #[must_use]
+    pub fn new(settings: &Sql, deadline: Duration) -> Self {
+        Self {
+            pool: pool(settings, deadline).connect_lazy_with(options(settings)),
+            table: settings.table.quoted('"'),
+            conditions: Conditions::new(&CONDITIONS),
+            place: Place::new("PostgreSQL", "POSTGRES", settings, deadline),
+        }
+    }
+
+    /// The row as JSON: so the database itself writes numbers, UUIDs and JSON columns in one form.
+    async fn row(&self, condition: &str, key: &str) -> Result<Option<String>, sqlx::Error> {
+        let table = &self.table;
+        let sql = format!(
+            "SELECT row_to_json(hookferry)::text FROM {table} AS hookferry WHERE {condition} LIMIT 1"
+        );
+        // In a transaction and by an unnamed statement, which a pooler such as PgBouncer keeps on one
+        // connection of its own.
+        let mut transaction = self.pool.begin().await?;
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(key).persistent(false);
+        let row = query.fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(row)
+    }
+}
+
+impl Apps for Postgres {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        // No text of PostgreSQL's has one; to ask for it is an error.
+        if key.contains('\0') {
+            return Ok(None);
+        }
+        let mut failed = None;
+        for (n, condition) in self.conditions.in_turn() {
+            match self.row(condition, key).await {
+                Ok(row) => {
+                    self.conditions.worked(n);
+                    let row = row.map(|row| serde_json::from_str(&row)).transpose();
+                    let row = row.map_err(|error| {
+                        Unreachable::app(format!(
+                            "PostgreSQL: a row is no JSON object: {}",
+                            crate::job::shape(&error)
+                        ))
+                    })?;
+                    return row.map(|row| self.place.app(key, row)).transpose();
+                }
+                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(self.place.unreachable(&error)),
+            }
+        }
+        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+    }
+}
+
+fn options(settings: &Sql) -> PgConnectOptions {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&settings.host)
+        .port(settings.port)
+        .username(&settings.username)
+        .password(settings.password.expose_secret())
+        .database(&settings.database)
+        .application_name("hookferry")
+        // Poolers refuse start-up parameters that they do not know; no float is read here.
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    match &settings.tls {
+        Tls::Prefer => options.ssl_mode(PgSslMode::Prefer),
+        Tls::Require => options.ssl_mode(PgSslMode::Require),
+        Tls::Verify(file) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(file),
+        Tls::Off => options.ssl_mode(PgSslMode::Disable),
+    }
+}

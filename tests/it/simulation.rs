@@ -1,0 +1,154 @@
+//! The worker in a simulated world: many seeds, each with its own faults, under virtual time.
+//!
+//! The worker, its lanes and the local queue's state machine are the real ones; the network, the
+//! destinations, the app source and the clock are drawn from the seed. What happened is written into
+//! a book from outside the worker, and the book holds it to the invariants.
+//!
+//! `SEEDS=1000000 cargo test --release --test it simulation -- --nocapture` runs for longer;
+//! `SEED=7 …` runs one seed and prints its trace.
+
+mod book;
+mod destinations;
+mod outside;
+mod plan;
+mod queue;
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use plan::Plan;
+
+/// How many seeds a plain `cargo test` runs.
+const SEEDS: u64 = 3000;
+
+/// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
+const FAULTS: [&str; 24] = [
+    "attempts",
+    "app changed",
+    "app source down",
+    "clock jump",
+    "dead-letter queue down",
+    "destination: error status",
+    "destination: hangs",
+    "destination: resets",
+    "destination: trickles",
+    "freeze",
+    "kill",
+    "kill at a call",
+    "moved by SQS",
+    "receive: answer lost",
+    "receive: answered late",
+    "receive: denied",
+    "receive: error of the service",
+    "receive: lost on the way there",
+    "receive: throttled",
+    "settle: an entry failed",
+    "settle: lost on the way back",
+    "settle: lost on the way there",
+    "settle: no answer for 3 s",
+    "shutdown",
+];
+
+/// What happened in one seed, or what it violates.
+type Verdict = Result<BTreeMap<&'static str, u64>, Vec<String>>;
+
+fn simulate(seed: u64) -> Verdict {
+    let outside = run::run(Plan::draw(seed), false);
+    let book = outside.book();
+    if book.violations.is_empty() { Ok(book.counts.clone()) } else { Err(book.violations.clone()) }
+}
+
+/// The same seed again, told in full.
+fn trace(seed: u64) -> String {
+    let outside = run::run(Plan::draw(seed), true);
+    let lines = outside.book().trace.take().unwrap_or_default();
+    let plan = &outside.plan;
+    let world = (&plan.rules, &plan.bounds, plan.replicas, &plan.hosts, &plan.apps, &plan.rates);
+    format!("{world:#?}\n{}", lines.join("\n"))
+}
+
+/// Runs seeds on all cores; what happened in all, and which failed.
+fn simulate_all(seeds: u64) -> (BTreeMap<&'static str, u64>, BTreeMap<u64, Vec<String>>) {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return done;
+            }
+            done.push((seed, simulate(seed)));
+        }
+    };
+    let verdicts: Vec<(u64, Verdict)> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    });
+    let (mut total, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    for (seed, verdict) in verdicts {
+        match verdict {
+            Ok(counts) => {
+                for (what, count) in counts {
+                    *total.entry(what).or_insert(0) += count;
+                }
+            }
+            Err(violations) => drop(failed.insert(seed, violations)),
+        }
+    }
+    (total, failed)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable}={value}")))
+}
+
+#[test]
+fn no_seed_violates_an_invariant() {
+    if let Some(seed) = number("SEED") {
+        println!("{}", trace(seed));
+        simulate(seed).unwrap();
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let (total, failed) = simulate_all(seeds);
+    println!("{seeds} seeds: {total:#?}");
+    if let Some((seed, _)) = failed.first_key_value() {
+        let list: Vec<String> =
+            failed.iter().take(20).map(|(seed, v)| format!("seed {seed}: {}", v[0])).collect();
+        panic!("{}\n{} of {seeds} seeds failed:\n{}", trace(*seed), failed.len(), list.join("\n"));
+    }
+    if seeds >= SEEDS {
+        for fault in FAULTS {
+            assert!(total.contains_key(fault), "{fault} never happened");
+        }
+    }
+}
+
+/// The stated factor: the others take at most twice as long as without the dead destination, and as
+/// much as two more receives.
+#[test]
+fn a_dead_destination_slows_the_others_by_a_factor_of_two_at_the_most() {
+    for seed in 0..200 {
+        let runs = Plan::with_and_without_a_dead_host(seed).map(|plan| run::run(plan, false));
+        for run in &runs {
+            assert_eq!(run.book().violations, [] as [String; 0], "seed {seed}");
+        }
+        let bystanders = runs[0].plan.jobs.iter().enumerate().filter(|(_, job)| job.app > 0);
+        let bystanders: Vec<usize> = bystanders.map(|(n, _)| n).collect();
+        let [without, with] =
+            runs.each_ref().map(|run| bystanders.iter().map(|n| run.book().took(*n)).sum::<Duration>());
+        let count = u32::try_from(bystanders.len()).unwrap();
+        let slack = Duration::from_millis(250) * count;
+        assert!(with <= without * 2 + slack, "seed {seed}: {with:?} against {without:?} for {count} jobs");
+    }
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    for seed in 0..20 {
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+}

@@ -1,0 +1,431 @@
+//! The book: all that happened to each job, and what must never happen.
+//!
+//! It is written by the ports, from outside the worker, and knows the truth: what the queue holds,
+//! whose lease it is, what each destination accepted and what each process was told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookferry::queue::{DeadLetter, MessageId};
+
+use super::plan::{Kind, Plan, Poison};
+
+/// A process: the replica and how often it has been started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id {
+    pub replica: usize,
+    pub start: usize,
+}
+
+/// Who may work a message, by the queue's own clock.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    process: Id,
+    until: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Active {
+    number: usize,
+    process: Id,
+    webhook: usize,
+    /// All stood still during it, or its lease is in doubt: it may outlive it.
+    excused: bool,
+}
+
+/// One job's story.
+#[derive(Debug, Default)]
+struct Story {
+    sent: Duration,
+    group: String,
+    lease: Option<Lease>,
+    /// Processes that cannot know when their lease began: the response took longer than the safety
+    /// margin.
+    doubtful: Vec<Id>,
+    receives: u32,
+    active: Vec<Active>,
+    /// When each webhook's first attempt arrived, by place and URL.
+    attempts: BTreeMap<(usize, String), u32>,
+    first_attempt: Option<Duration>,
+    accepted: Vec<(usize, String)>,
+    told: Vec<(Id, usize, String)>,
+    numbers: Vec<(Id, u32)>,
+    lettered: Vec<Id>,
+    first_letter: Option<Duration>,
+    letters: u32,
+    gone: Option<Duration>,
+}
+
+/// What is known, and what was violated.
+#[derive(Debug)]
+pub struct Book {
+    plan: Arc<Plan>,
+    stories: Vec<Story>,
+    ids: HashMap<MessageId, usize>,
+    groups: BTreeMap<String, Vec<usize>>,
+    receives: HashMap<String, bool>,
+    next_attempt: usize,
+    ended_in_mid_run: bool,
+    /// How often everything stood still.
+    pub jumps: usize,
+    /// For how long in all.
+    pub stood_still: Duration,
+    pub violations: Vec<String>,
+    pub trace: Option<Vec<String>>,
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl Book {
+    pub fn new(plan: Arc<Plan>, traced: bool) -> Self {
+        Self {
+            plan,
+            stories: Vec::new(),
+            ids: HashMap::new(),
+            groups: BTreeMap::new(),
+            receives: HashMap::new(),
+            next_attempt: 0,
+            ended_in_mid_run: false,
+            jumps: 0,
+            stood_still: Duration::ZERO,
+            violations: Vec::new(),
+            trace: traced.then(Vec::new),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Writes a line into the trace, if there is one.
+    pub fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>9.3} {}", now.as_secs_f64(), line()));
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub fn violated(&mut self, now: Duration, what: String) {
+        self.note(now, || format!("VIOLATED {what}"));
+        self.violations.push(what);
+    }
+
+    pub fn sent(&mut self, now: Duration, job: usize, id: &MessageId, group: &str) {
+        assert_eq!(self.stories.len(), job);
+        self.note(now, || format!("job {job} sent to {group}"));
+        self.ids.insert(Arc::clone(id), job);
+        self.groups.entry(group.to_owned()).or_default().push(job);
+        self.stories.push(Story { sent: now, group: group.to_owned(), ..Story::default() });
+    }
+
+    /// A receive begins: an attempt id may be used again only if nothing came back.
+    pub fn receive_begins(&mut self, now: Duration, process: Id, attempt: &str) {
+        if self.receives.insert(attempt.to_owned(), false) == Some(true) {
+            self.violated(now, format!("{process:?} used an attempt id again that had been answered"));
+        }
+    }
+
+    pub fn receive_answered(&mut self, attempt: &str) {
+        self.receives.insert(attempt.to_owned(), true);
+    }
+
+    /// The queue handed messages over.
+    pub fn handed_over(&mut self, now: Duration, process: Id, id: &MessageId, until: Duration, count: u32) {
+        let job = self.ids[id];
+        self.note(now, || {
+            format!("job {job} handed to {process:?} until {:.3}, receive {count}", until.as_secs_f64())
+        });
+        let story = &mut self.stories[job];
+        story.lease = Some(Lease { process, until });
+        story.doubtful.retain(|doubtful| *doubtful != process);
+        story.receives = count;
+    }
+
+    /// The response took so long that the process misjudges its lease.
+    pub fn doubtful(&mut self, process: Id, id: &MessageId) {
+        self.stories[self.ids[id]].doubtful.push(process);
+    }
+
+    pub fn visibility_changed(&mut self, now: Duration, process: Id, id: &MessageId, timeout: Duration) {
+        let job = self.ids[id];
+        self.note(now, || format!("job {job} hidden by {process:?} for {} s", timeout.as_secs()));
+        if let Some(lease) = &mut self.stories[job].lease {
+            lease.until = now + timeout;
+        }
+    }
+
+    /// A delete is sent: the job has to be done, as far as this process can know.
+    pub fn delete_sent(&mut self, now: Duration, process: Id, id: &MessageId) {
+        let job = self.ids[id];
+        if !self.is_done(now, job, process) {
+            self.violated(
+                now,
+                format!("job {job}: {process:?} deletes it, and it is neither delivered nor dead-lettered"),
+            );
+        }
+    }
+
+    pub fn deleted(&mut self, now: Duration, process: Id, id: &MessageId) {
+        let job = self.ids[id];
+        self.note(now, || format!("job {job} deleted by {process:?}"));
+        self.stories[job].gone.get_or_insert(now);
+    }
+
+    /// The dead-letter queue has it.
+    pub fn lettered(&mut self, now: Duration, process: Id, letter: &DeadLetter) {
+        let job = self.ids[&letter.id];
+        let reason = letter.reason;
+        self.note(now, || {
+            format!("job {job} dead-lettered by {process:?}: {reason}, attempts {}", letter.attempts)
+        });
+        self.count(reason);
+        let (seed, kind) = (self.plan.jobs[job].poison, self.plan.kind);
+        let story = &mut self.stories[job];
+        story.letters += 1;
+        story.first_letter.get_or_insert(now);
+        let age = now.saturating_sub(story.sent);
+        let window = self.plan.rules.retry.window;
+        // The slack is what passes between the decision and the letter: calls, freezes, jumps.
+        let tried = story.first_attempt.is_some();
+        let wrong = match reason {
+            "malformed" => seed != Poison::Malformed,
+            "signature" | "unknown_app" => {
+                seed == Poison::None && self.plan.apps[self.plan.jobs[job].app].len() == 1
+            }
+            "gone" => !tried,
+            "destination_down" => age <= window,
+            "app_source" => true,
+            _ => !tried || age <= window,
+        };
+        if wrong {
+            self.violated(
+                now,
+                format!("job {job}: dead-lettered for {reason} at {age:?}, attempted before: {tried}"),
+            );
+        } else if kind == Kind::Faultless && seed == Poison::None {
+            self.violated(now, format!("job {job}: dead-lettered without a fault"));
+        }
+    }
+
+    /// A process was told that the dead-letter queue has it, or that there is none.
+    pub fn letter_confirmed(&mut self, now: Duration, process: Id, id: &MessageId) {
+        let story = &mut self.stories[self.ids[id]];
+        story.first_letter.get_or_insert(now);
+        story.lettered.push(process);
+    }
+
+    /// SQS itself moved it to the dead-letter queue, having seen too many receives.
+    pub fn moved(&mut self, now: Duration, id: &MessageId) {
+        let job = self.ids[id];
+        self.note(now, || format!("job {job} moved to the dead-letter queue by SQS"));
+        self.count("moved by SQS");
+        let story = &mut self.stories[job];
+        story.gone.get_or_insert(now);
+        story.letters += 1;
+        let tried = story.first_attempt.is_some();
+        // A queue that dead-letters after a few receives gives up on its own what waits behind a
+        // job that keeps failing; 100 receives are ample.
+        let ample = self.plan.rules.max_receive_count.is_none_or(|most| most >= 100);
+        let clean = self.plan.kind == Kind::Faultless;
+        if !tried && ((clean && !self.ended_in_mid_run) || (ample && self.plan.kind == Kind::Destinations)) {
+            self.violated(now, format!("job {job}: moved to the dead-letter queue untried"));
+        }
+    }
+
+    /// An attempt arrives at its destination.
+    #[allow(clippy::too_many_arguments, reason = "all of it is what arrived")]
+    pub fn attempt_begins(
+        &mut self,
+        now: Duration,
+        process: Id,
+        job: usize,
+        webhook: usize,
+        url: &str,
+        id_header: &str,
+        number: u32,
+        jumps: usize,
+    ) -> usize {
+        self.note(now, || format!("job {job} attempt {number} by {process:?} at webhook {webhook} {url}"));
+        self.count("attempts");
+        let Some((id, place)) = id_header.rsplit_once('.') else { panic!("{id_header}") };
+        if self.ids.get(id) != Some(&job) || place != webhook.to_string() {
+            self.violated(now, format!("job {job}: attempted under the id {id_header}"));
+        }
+        self.check_order(now, process, job);
+        let story = &mut self.stories[job];
+        let mut wrong = Vec::new();
+        let excused = story.doubtful.contains(&process) || self.jumps > jumps;
+        for other in story.active.iter().filter(|other| other.webhook == webhook) {
+            let lost = other.excused || excused;
+            if other.process == process {
+                wrong.push(format!("job {job}: two attempts at once by {process:?}"));
+            } else if !lost {
+                wrong.push(format!(
+                    "job {job}: attempted by {process:?} while {:?} attempts it",
+                    other.process
+                ));
+            }
+        }
+        if !excused && story.told.contains(&(process, webhook, url.to_owned())) {
+            wrong.push(format!("job {job}: {process:?} repeats webhook {webhook}, which took it"));
+        }
+        let counted_back = story.numbers.iter().any(|(by, n)| *by == process && *n > number);
+        if (counted_back && !excused) || number == 0 {
+            wrong.push(format!("job {job}: attempt number {number} after a higher one"));
+        }
+        story.numbers.push((process, number));
+        story.first_attempt.get_or_insert(now);
+        *story.attempts.entry((webhook, url.to_owned())).or_default() += 1;
+        self.next_attempt += 1;
+        story.active.push(Active { number: self.next_attempt, process, webhook, excused });
+        for violation in wrong {
+            self.violated(now, violation);
+        }
+        self.next_attempt
+    }
+
+    /// All earlier jobs of the group have to be out of the queue, or done by this process.
+    fn check_order(&mut self, now: Duration, process: Id, job: usize) {
+        let group = self.stories[job].group.clone();
+        let earlier: Vec<usize> =
+            self.groups[&group].iter().copied().take_while(|other| *other != job).collect();
+        for other in earlier.into_iter().rev().take(12) {
+            if self.stories[other].gone.is_none() && !self.is_done(now, other, process) {
+                self.violated(
+                    now,
+                    format!("job {job}: attempted by {process:?} before job {other} of {group} is settled"),
+                );
+            }
+        }
+    }
+
+    pub fn attempt_ends(&mut self, now: Duration, process: Id, job: usize, attempt: usize, dead: bool) {
+        let story = &mut self.stories[job];
+        let Some(at) = story.active.iter().position(|active| active.number == attempt) else { return };
+        let ended = story.active.swap_remove(at);
+        let Some(lease) = story.lease else { return };
+        let held = lease.process == process && now <= lease.until;
+        if !held && !dead && !ended.excused {
+            self.violated(now, format!("job {job}: an attempt by {process:?} outlived its lease"));
+        }
+    }
+
+    pub fn accepted(&mut self, now: Duration, job: usize, webhook: usize, url: &str) {
+        self.note(now, || format!("job {job} accepted by webhook {webhook}"));
+        self.stories[job].accepted.push((webhook, url.to_owned()));
+    }
+
+    pub fn told_delivered(&mut self, process: Id, job: usize, webhook: usize, url: &str) {
+        self.stories[job].told.push((process, webhook, url.to_owned()));
+    }
+
+    /// Everything stood still: what is under way may have lost its lease.
+    pub fn jumped(&mut self, lasts: Duration) {
+        self.jumps += 1;
+        self.stood_still += lasts;
+        for active in self.stories.iter_mut().flat_map(|story| &mut story.active) {
+            active.excused = true;
+        }
+    }
+
+    /// A process ended as it was asked to. Without faults it leaves nothing behind that is hidden.
+    pub fn ended(&mut self, now: Duration, process: Id) {
+        self.note(now, || format!("{process:?} has ended"));
+        self.ended_in_mid_run |= !self.drained();
+        if self.plan.kind != Kind::Faultless {
+            return;
+        }
+        let left = |story: &Story| {
+            story.gone.is_none() && story.lease.is_some_and(|l| l.process == process && l.until > now)
+        };
+        if let Some(job) = self.stories.iter().position(left) {
+            self.violated(now, format!("job {job}: {process:?} ended and did not release it"));
+        }
+    }
+
+    /// Whether this process may know the job to be done: every webhook of some version of the app
+    /// that was in force has told it so, or the dead-letter queue has it.
+    fn is_done(&self, now: Duration, job: usize, process: Id) -> bool {
+        let story = &self.stories[job];
+        if story.lettered.contains(&process) {
+            return true;
+        }
+        let told = |webhook: &usize, url: &String| {
+            story.told.iter().any(|(by, w, u)| *by == process && w == webhook && u == url)
+        };
+        self.some_version(now, job, told)
+    }
+
+    fn some_version(&self, now: Duration, job: usize, has: impl Fn(&usize, &String) -> bool) -> bool {
+        let planned = &self.plan.jobs[job];
+        if planned.poison != Poison::None {
+            return false;
+        }
+        self.plan.versions_between(planned.app, self.stories[job].sent, now).any(|version| {
+            version.there && version.wants(planned.channel).iter().all(|(webhook, url)| has(webhook, url))
+        })
+    }
+
+    /// Every job is out of the queue.
+    pub fn drained(&self) -> bool {
+        self.stories.len() == self.plan.jobs.len() && self.stories.iter().all(|story| story.gone.is_some())
+    }
+
+    /// Who is still in the queue.
+    pub fn left(&self) -> Vec<usize> {
+        (0..self.stories.len()).filter(|job| self.stories[*job].gone.is_none()).collect()
+    }
+
+    /// What can only be said at the end.
+    pub fn close(&mut self, now: Duration) {
+        let clean = self.plan.kind == Kind::Faultless;
+        let mut wrong = Vec::new();
+        for (job, story) in self.stories.iter().enumerate() {
+            let gone = story.gone.unwrap_or(now);
+            let has = |webhook: &usize, url: &String| story.accepted.contains(&(*webhook, url.clone()));
+            let given_up = story.letters > 0 || (!self.plan.dead_letters && !story.lettered.is_empty());
+            if !given_up && !self.some_version(gone, job, has) {
+                wrong.push(format!("job {job} is lost"));
+            }
+            if story.letters > 1 && self.plan.kind != Kind::Everything {
+                wrong.push(format!("job {job} was dead-lettered {} times", story.letters));
+            }
+            if clean {
+                let once = story.attempts.values().all(|count| *count == 1);
+                // What a shutdown releases may come back to a poll of the same process that is parked.
+                if !once || (story.receives != 1 && !self.ended_in_mid_run) {
+                    wrong.push(format!(
+                        "job {job}: {:?} attempts, {} receives",
+                        story.attempts, story.receives
+                    ));
+                }
+            }
+            if !story.active.is_empty() {
+                wrong.push(format!("job {job}: an attempt never ended"));
+            }
+        }
+        for group in self.groups.values() {
+            let first = |story: &Story| {
+                // What was given up untried, and came back because its delete failed, is no first.
+                let given_up = |at: &Duration| story.first_letter.is_some_and(|letter| letter < *at);
+                story.first_attempt.filter(|at| !given_up(at))
+            };
+            let firsts: Vec<Duration> = group.iter().filter_map(|job| first(&self.stories[*job])).collect();
+            // A change of the app can turn a job that had nowhere to go into one that has.
+            let unchanged =
+                group.first().is_none_or(|job| self.plan.apps[self.plan.jobs[*job].app].len() == 1);
+            if unchanged && !firsts.is_sorted() {
+                wrong.push(format!("first attempts out of order: {group:?}"));
+            }
+        }
+        for violation in wrong {
+            self.violated(now, violation);
+        }
+    }
+
+    /// How long each job took from its send until it was out of the queue: to compare runs.
+    pub fn took(&self, job: usize) -> Duration {
+        let story = &self.stories[job];
+        story.gone.unwrap_or(Duration::MAX).saturating_sub(story.sent)
+    }
+}

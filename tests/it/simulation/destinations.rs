@@ -1,0 +1,148 @@
+//! The ports to the destinations and to the app source, which behave as the plan says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookferry::app::{App, Target};
+use hookferry::apps::{Apps, Unreachable};
+use hookferry::plan::{Delivery, ID_HEADER};
+use hookferry::policy::{Outcome, Reason};
+use hookferry::transport::Transport;
+use tokio::time::sleep;
+
+use super::outside::Process;
+use super::plan::Behaviour;
+
+/// The port to the destinations.
+#[derive(Clone, Debug)]
+pub struct SimulatedDestinations(pub Arc<Process>);
+
+/// An attempt that has arrived; dropped when it ends, however it ends.
+struct Arrived<'a> {
+    process: &'a Process,
+    job: usize,
+    attempt: usize,
+}
+
+impl Drop for Arrived<'_> {
+    fn drop(&mut self) {
+        let (outside, dead) = (&self.process.outside, self.process.killed.is_cancelled());
+        outside.book().attempt_ends(outside.now(), self.process.id, self.job, self.attempt, dead);
+    }
+}
+
+impl Transport for SimulatedDestinations {
+    async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
+        let (process, outside) = (&*self.0, &self.0.outside);
+        let Target::Http(url) = &delivery.target else { panic!("{:?}", delivery.target) };
+        let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
+        let job = usize::try_from(body["events"][0]["n"].as_u64().unwrap()).unwrap();
+        let id =
+            delivery.headers.iter().find(|(name, _)| name == ID_HEADER).map(|(_, id)| id.clone()).unwrap();
+        let jumps = outside.book().jumps;
+        process.travel(10).await;
+        let attempt = outside.book().attempt_begins(
+            outside.now(),
+            process.id,
+            job,
+            delivery.webhook,
+            url,
+            &id,
+            number,
+            jumps,
+        );
+        let _arrived = Arrived { process, job, attempt };
+        let host = url.strip_prefix("http://h").and_then(|rest| rest.split('/').next()).unwrap();
+        let behaviour = outside.plan.hosts[host.parse::<usize>().unwrap()].at(outside.now()).clone();
+        let outcome = self.answer(job, delivery.webhook, url, behaviour).await;
+        process.step().await;
+        if outcome == Outcome::Delivered {
+            outside.book().told_delivered(process.id, job, delivery.webhook, url);
+        }
+        outcome
+    }
+}
+
+impl SimulatedDestinations {
+    async fn answer(&self, job: usize, webhook: usize, url: &str, behaviour: Behaviour) -> Outcome {
+        let outside = &self.0.outside;
+        let draw = |most| outside.dice().millis(0..most);
+        let accept = || outside.book().accepted(outside.now(), job, webhook, url);
+        let broken = || Outcome::transient(Reason::Broken("reset".to_owned()));
+        match behaviour {
+            Behaviour::Accepts(takes) => {
+                let takes = outside.dice().millis(takes);
+                sleep(takes).await;
+                accept();
+                Outcome::Delivered
+            }
+            Behaviour::Answers(status, after) => {
+                let takes = draw(30);
+                sleep(takes).await;
+                outside.book().count("destination: error status");
+                let retry_after = after.map(Duration::from_secs);
+                match status {
+                    410 => Outcome::Permanent(Reason::Gone),
+                    _ => Outcome::Transient { reason: Reason::Status(status), retry_after },
+                }
+            }
+            Behaviour::Flaky(fails) => {
+                let takes = draw(100);
+                sleep(takes).await;
+                if outside.dice().chance(fails) {
+                    return Outcome::transient(Reason::Status(503));
+                }
+                accept();
+                Outcome::Delivered
+            }
+            Behaviour::Hangs => {
+                outside.book().count("destination: hangs");
+                std::future::pending().await
+            }
+            Behaviour::Trickles(body) => {
+                let takes = draw(50);
+                sleep(takes).await;
+                accept();
+                outside.book().count("destination: trickles");
+                let takes = outside.dice().millis(body);
+                sleep(takes).await;
+                Outcome::Delivered
+            }
+            Behaviour::Resets => {
+                let takes = draw(50);
+                sleep(takes).await;
+                outside.book().count("destination: resets");
+                if outside.dice().chance(0.5) {
+                    accept();
+                }
+                broken()
+            }
+        }
+    }
+}
+
+/// The port to the app source.
+#[derive(Clone, Debug)]
+pub struct SimulatedApps(pub Arc<Process>);
+
+impl Apps for SimulatedApps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+        let outside = &self.0.outside;
+        if outside.plan.apps_down.contains(&outside.now()) {
+            outside.book().count("app source down");
+            if outside.dice().chance(0.2) {
+                std::future::pending::<()>().await;
+            }
+            return Err(Unreachable::source("down".to_owned()));
+        }
+        self.0.travel(5).await;
+        let now = outside.now();
+        let Some(app) = key.strip_prefix('k').and_then(|n| n.parse::<usize>().ok()) else { return Ok(None) };
+        let versions = &outside.plan.apps[app];
+        let current = versions.iter().rposition(|version| version.from <= now).unwrap_or_default();
+        if current > 0 {
+            outside.book().count("app changed");
+        }
+        Ok(outside.apps[app][current].clone())
+    }
+}

@@ -1,0 +1,438 @@
+//! What one seed draws: the world, its faults and when they happen.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use hookferry::job::QueueType;
+use hookferry::lane::Rules;
+use hookferry::policy::Retry;
+use hookferry::worker::Bounds;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+/// A seeded source of everything that is drawn.
+#[derive(Debug)]
+pub struct Dice(SmallRng);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(SmallRng::seed_from_u64(seed))
+    }
+
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.0.random::<f64>() < probability
+    }
+
+    pub fn number(&mut self, range: Range<u64>) -> u64 {
+        self.0.random_range(range)
+    }
+
+    pub fn millis(&mut self, range: Range<u64>) -> Duration {
+        Duration::from_millis(self.number(range))
+    }
+
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())].clone()
+    }
+
+    pub fn index(&mut self, count: usize) -> usize {
+        self.0.random_range(0..count)
+    }
+}
+
+/// How bad the world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing goes wrong: everything has to happen exactly once.
+    Faultless,
+    /// Destinations and app sources fail; the queue and the processes do not.
+    Destinations,
+    /// Anything may happen.
+    Everything,
+}
+
+/// How a destination behaves for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Behaviour {
+    /// Accepts, after so many milliseconds.
+    Accepts(Range<u64>),
+    /// Answers with that status, and perhaps asks to be left alone for so many seconds.
+    Answers(u16, Option<u64>),
+    /// Accepts or answers 503 with this probability of failing.
+    Flaky(f64),
+    /// Never answers.
+    Hangs,
+    /// Accepts, then trickles the body for so many milliseconds.
+    Trickles(Range<u64>),
+    /// Breaks the connection, sometimes after having accepted.
+    Resets,
+}
+
+/// A destination: each behaviour until its time since the start, the last one for good.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub until: Vec<(Duration, Behaviour)>,
+    pub at_last: Behaviour,
+}
+
+impl Host {
+    pub fn at(&self, time: Duration) -> &Behaviour {
+        self.until.iter().find(|(until, _)| time < *until).map_or(&self.at_last, |(_, behaviour)| behaviour)
+    }
+
+    fn steady(behaviour: Behaviour) -> Self {
+        Self { until: Vec::new(), at_last: behaviour }
+    }
+}
+
+/// A webhook of an app.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    pub host: usize,
+    pub path: u64,
+    pub prefix: Option<&'static str>,
+}
+
+impl Hook {
+    pub fn url(&self) -> String {
+        format!("http://h{}/{}", self.host, self.path)
+    }
+}
+
+/// An app as it is from some time on; without hooks and secret where it is not there.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub from: Duration,
+    pub there: bool,
+    pub secret: &'static str,
+    pub hooks: Vec<Hook>,
+}
+
+impl Version {
+    pub fn json(&self, app: usize) -> Value {
+        let hook =
+            |hook: &Hook| json!({"url": hook.url(), "filter": {"channel_name_starts_with": hook.prefix}});
+        let hooks: Vec<Value> = self.hooks.iter().map(hook).collect();
+        json!({"id": app.to_string(), "key": format!("k{app}"), "secret": self.secret, "webhooks": hooks})
+    }
+
+    /// What a job on that channel comes to: the webhooks' places and URLs.
+    pub fn wants(&self, channel: &str) -> Vec<(usize, String)> {
+        let wanted = |hook: &Hook| hook.prefix.is_none_or(|prefix| channel.starts_with(prefix));
+        self.hooks.iter().enumerate().filter(|(_, h)| wanted(h)).map(|(n, h)| (n, h.url())).collect()
+    }
+}
+
+/// What is wrong with a job, if anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poison {
+    None,
+    Malformed,
+    Signature,
+    UnknownApp,
+}
+
+/// A job to be sent.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub at: Duration,
+    pub app: usize,
+    pub kind: QueueType,
+    pub channel: &'static str,
+    pub poison: Poison,
+}
+
+/// Something that happens to a process, or to all.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// SIGKILL, wherever it is.
+    Kill(usize),
+    /// SIGKILL as its call number so many from now begins, takes effect or returns.
+    KillAtCall(usize, u64),
+    /// SIGTERM, then a new process.
+    Terminate(usize),
+    /// The process is cut off from everything for so long.
+    Freeze(usize, Duration),
+    /// Everything stands still while the clock goes on.
+    Jump(Duration),
+}
+
+/// How the queue's calls fail while faults last: each a probability for one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    pub lost_before: f64,
+    pub lost_after: f64,
+    pub throttled: f64,
+    pub refused: f64,
+    pub denied: f64,
+    pub slow: f64,
+    pub partial: f64,
+}
+
+/// Everything that a seed decides before the start.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub kind: Kind,
+    pub replicas: usize,
+    pub rules: Rules,
+    pub bounds: Bounds,
+    pub dead_letters: bool,
+    pub hosts: Vec<Host>,
+    pub apps: Vec<Vec<Version>>,
+    pub jobs: Vec<Planned>,
+    pub events: Vec<(Duration, Event)>,
+    pub rates: Rates,
+    /// The dead-letter queue is down in between.
+    pub letters_down: Range<Duration>,
+    /// The app source is down in between.
+    pub apps_down: Range<Duration>,
+    /// From here on nothing fails but destinations that are dead for good.
+    pub quiet: Duration,
+}
+
+const CHANNELS: [&str; 3] = ["private-a", "presence-b", "public"];
+const KINDS: [QueueType; 3] = [QueueType::ClientEvent, QueueType::MemberAdded, QueueType::ChannelVacated];
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Plan {
+    pub fn draw(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let kind = match dice.number(0..8) {
+            0 => Kind::Faultless,
+            1 | 2 => Kind::Destinations,
+            _ => Kind::Everything,
+        };
+        let quiet = Duration::from_secs(dice.number(5..90));
+        let visibility = dice.pick(&[2, 3, 5, 8, 30]);
+        let attempt_timeout = Duration::from_millis(dice.pick(&[400, 1000, 4000]))
+            .min(Duration::from_millis(visibility * 1000 - 800));
+        let cap = Duration::from_secs(dice.pick(&[1, 5, 60]));
+        let window = Duration::from_secs(dice.pick(&[10, 60, 300]));
+        let clean = kind == Kind::Faultless;
+        let hosts: Vec<Host> = (0..dice.number(1..6)).map(|_| host(&mut dice, kind, quiet)).collect();
+        let apps: Vec<Vec<Version>> =
+            (0..dice.number(1..5)).map(|_| versions(&mut dice, clean, hosts.len(), quiet)).collect();
+        let jobs = jobs(&mut dice, apps.len(), quiet);
+        let replicas = usize::try_from(dice.number(1..6)).unwrap();
+        let batch = usize::try_from(dice.pick(&[1, 3, 10, 10, 10])).unwrap();
+        Self {
+            seed,
+            kind,
+            replicas,
+            rules: Rules {
+                visibility: Duration::from_secs(visibility),
+                attempt_timeout,
+                retry: Retry { window, base: SECOND, cap },
+                max_receive_count: dice.pick(&[None, None, Some(4), Some(12), Some(1000)]),
+            },
+            bounds: Bounds {
+                max_in_flight: dice.pick(&[3, 20, 2000]),
+                max_bytes: dice.pick(&[500, 1 << 26]),
+                batch,
+                pause: Duration::from_millis(dice.pick(&[0, 0, 0, 300])),
+                wait: Duration::from_millis(dice.pick(&[100, 1000, 3000])),
+                grace: Duration::from_secs(dice.pick(&[8, 25])),
+            },
+            dead_letters: clean || dice.chance(0.85),
+            hosts,
+            apps,
+            jobs,
+            events: events(&mut dice, kind, replicas, visibility, quiet),
+            rates: if kind == Kind::Everything { rates(&mut dice) } else { Rates::default() },
+            letters_down: span(&mut dice, kind == Kind::Everything, quiet),
+            apps_down: span(&mut dice, !clean, quiet),
+            quiet,
+        }
+    }
+
+    /// A world without faults in which app 0 alone posts to host 0, and the same world with that host
+    /// dead.
+    pub fn with_and_without_a_dead_host(seed: u64) -> [Self; 2] {
+        let mut dice = Dice::new(seed);
+        let faultless = (0..).map(|n| Self::draw(seed.wrapping_mul(1000) + n));
+        let mut plan = faultless.into_iter().find(|plan| plan.kind == Kind::Faultless).unwrap();
+        let quick = Host::steady(Behaviour::Accepts(0..40));
+        plan.hosts = vec![quick.clone(), quick];
+        let hook = |host| Hook { host, path: 0, prefix: None };
+        let version =
+            |host| Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] };
+        plan.apps = (0..4).map(|app| vec![version(app.min(1))]).collect();
+        for (n, job) in plan.jobs.iter_mut().enumerate() {
+            job.app = n % 4;
+            job.poison = Poison::None;
+        }
+        plan.bounds.max_in_flight = 2000;
+        plan.bounds.max_bytes = 1 << 26;
+        plan.events.clear();
+        let mut dead = plan.clone();
+        dead.kind = Kind::Destinations;
+        dead.hosts[0] = Host::steady(dice.pick(&[Behaviour::Hangs, Behaviour::Answers(500, None)]));
+        [plan, dead]
+    }
+
+    /// In how much virtual time after the faults the queue has to be empty: what is hidden comes
+    /// back, what cannot be delivered falls out of its window, and then every job of the longest
+    /// group may cost an attempt and a receive.
+    pub fn drained_within(&self) -> Duration {
+        let longest = (0..self.apps.len())
+            .flat_map(|app| {
+                KINDS.map(|kind| self.jobs.iter().filter(|j| j.app == app && j.kind == kind).count())
+            })
+            .max()
+            .unwrap_or_default();
+        let each = self.rules.attempt_timeout + self.bounds.wait.max(SECOND) + SECOND;
+        let hidden = self.rules.retry.cap + self.rules.visibility.max(30 * SECOND);
+        self.rules.retry.window + 2 * hidden + each * u32::try_from(2 * longest + 10).unwrap()
+    }
+
+    /// The versions of an app that were in force at some time in between.
+    pub fn versions_between(
+        &self,
+        app: usize,
+        from: Duration,
+        to: Duration,
+    ) -> impl Iterator<Item = &Version> {
+        let versions = &self.apps[app];
+        versions.iter().enumerate().filter_map(move |(n, version)| {
+            let until = versions.get(n + 1).map_or(Duration::MAX, |next| next.from);
+            (version.from <= to && until >= from).then_some(version)
+        })
+    }
+}
+
+fn host(dice: &mut Dice, kind: Kind, quiet: Duration) -> Host {
+    let quick = Behaviour::Accepts(0..dice.pick(&[2, 40, 150]));
+    if kind == Kind::Faultless {
+        return Host::steady(quick);
+    }
+    if dice.chance(0.1) {
+        let dead = [
+            Behaviour::Hangs,
+            Behaviour::Answers(500, None),
+            Behaviour::Resets,
+            Behaviour::Answers(410, None),
+        ];
+        return Host::steady(dice.pick(&dead));
+    }
+    let mut at = Duration::ZERO;
+    let mut until = Vec::new();
+    for _ in 0..dice.number(0..5) {
+        at += dice.millis(100..u64::try_from(quiet.as_millis()).unwrap().max(200) / 2);
+        let behaviours = [
+            quick.clone(),
+            Behaviour::Answers(500, None),
+            Behaviour::Answers(302, None),
+            Behaviour::Answers(429, Some(dice.number(0..20))),
+            Behaviour::Flaky(0.5),
+            Behaviour::Flaky(0.1),
+            Behaviour::Hangs,
+            Behaviour::Accepts(100..6000),
+            Behaviour::Trickles(10..9000),
+            Behaviour::Resets,
+        ];
+        until.push((at.min(quiet), dice.pick(&behaviours)));
+    }
+    Host { until, at_last: quick }
+}
+
+fn versions(dice: &mut Dice, clean: bool, hosts: usize, quiet: Duration) -> Vec<Version> {
+    let hook = |dice: &mut Dice| Hook {
+        host: dice.index(hosts),
+        path: dice.number(0..1_000_000),
+        prefix: dice.pick(&[None, None, Some("private-"), Some("pre")]),
+    };
+    let hooks = (0..dice.pick(&[1, 1, 1, 2, 3, 0])).map(|_| hook(dice)).collect();
+    let mut all = vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks }];
+    if clean || dice.chance(0.5) {
+        return all;
+    }
+    for _ in 0..dice.number(1..4) {
+        let Some(mut next) = all.last().cloned() else { break };
+        next.from += dice.millis(10..u64::try_from(quiet.as_millis()).unwrap());
+        match dice.number(0..8) {
+            0 => next.there = !next.there,
+            1 => next.secret = dice.pick(&["secret", "other"]),
+            2 => drop(next.hooks.pop()),
+            3 | 4 => next.hooks.insert(0, hook(dice)),
+            5 => next.hooks.reverse(),
+            _ => next.hooks = next.hooks.iter().map(|_| hook(dice)).collect(),
+        }
+        all.push(next);
+    }
+    all
+}
+
+fn jobs(dice: &mut Dice, apps: usize, quiet: Duration) -> Vec<Planned> {
+    let kinds = dice.index(KINDS.len()) + 1;
+    let backlog = dice.chance(0.5);
+    let mut jobs: Vec<Planned> = (0..dice.number(1..60))
+        .map(|_| Planned {
+            at: if backlog {
+                Duration::ZERO
+            } else {
+                dice.millis(0..u64::try_from(quiet.as_millis()).unwrap())
+            },
+            app: dice.index(apps),
+            kind: KINDS[dice.index(kinds)],
+            channel: dice.pick(&CHANNELS),
+            poison: match dice.number(0..60) {
+                0 => Poison::Malformed,
+                1 => Poison::Signature,
+                2 => Poison::UnknownApp,
+                _ => Poison::None,
+            },
+        })
+        .collect();
+    jobs.sort_by_key(|job| job.at);
+    jobs
+}
+
+fn events(
+    dice: &mut Dice,
+    kind: Kind,
+    replicas: usize,
+    visibility: u64,
+    quiet: Duration,
+) -> Vec<(Duration, Event)> {
+    let longest = visibility * 1000 * 2;
+    let mut events: Vec<(Duration, Event)> = (0..dice.number(0..8))
+        .map(|_| {
+            let replica = dice.index(replicas);
+            // A shutdown is no fault: it may happen in every world.
+            let event = match dice.number(0..8) {
+                _ if kind != Kind::Everything => Event::Terminate(replica),
+                0 => Event::Kill(replica),
+                1..4 => Event::KillAtCall(replica, dice.number(0..60)),
+                4 => Event::Terminate(replica),
+                5 | 6 => Event::Freeze(replica, dice.millis(50..longest)),
+                _ => Event::Jump(dice.millis(50..longest)),
+            };
+            (dice.millis(0..u64::try_from(quiet.as_millis()).unwrap()), event)
+        })
+        .collect();
+    events.sort_by_key(|(at, _)| *at);
+    events
+}
+
+fn rates(dice: &mut Dice) -> Rates {
+    let mut rate = || dice.pick(&[0.0, 0.0, 0.02, 0.1, 0.3]);
+    Rates {
+        lost_before: rate(),
+        lost_after: rate(),
+        throttled: rate(),
+        refused: rate(),
+        denied: rate() / 10.0,
+        slow: rate() / 2.0,
+        partial: rate(),
+    }
+}
+
+fn span(dice: &mut Dice, some: bool, quiet: Duration) -> Range<Duration> {
+    if !some || dice.chance(0.6) {
+        return Duration::ZERO..Duration::ZERO;
+    }
+    let from = dice.millis(0..u64::try_from(quiet.as_millis()).unwrap());
+    from..(from + dice.millis(100..40_000)).min(quiet)
+}

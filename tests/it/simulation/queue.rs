@@ -1,0 +1,256 @@
+//! The port to the queue: the local queue's state machine behind a network that loses, delays and
+//! refuses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookferry::lane::SAFETY_MARGIN;
+use hookferry::local::fifo::{self, Broker, Outgoing, Received};
+use hookferry::queue::{
+    AttemptId, DeadLetter, Entry, Error, Message, MessageId, Queue, Receipt, ReceiveError,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::outside::{JOBS, LETTERS, Process};
+
+/// A body that counts itself while a process holds it.
+struct Body(Bytes, Arc<AtomicUsize>);
+
+impl Body {
+    fn held(body: Bytes, bodies: &Arc<AtomicUsize>) -> Bytes {
+        bodies.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Self(body, Arc::clone(bodies)))
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The port to the queue.
+#[derive(Clone, Debug)]
+pub struct SimulatedQueue(pub Arc<Process>);
+
+/// Notices a receive that is given up before its answer.
+struct Receiving<'a>(&'a Process, bool);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        let process = self.0;
+        if !self.1 && !process.killed.is_cancelled() && !process.shutdown.is_cancelled() {
+            let now = process.outside.now();
+            process.outside.book().violated(now, format!("{:?} gave up a receive", process.id));
+        }
+    }
+}
+
+impl SimulatedQueue {
+    fn message(&self, received: Received, now: Duration) -> Message {
+        Message {
+            id: received.message_id,
+            receipt: Receipt::new(received.receipt_handle),
+            group: received.group,
+            body: Body::held(received.body, &self.0.outside.bodies),
+            receive_count: received.receive_count,
+            age: now.saturating_sub(received.sent),
+            redriven: None,
+        }
+    }
+
+    /// Whether a settling call fails, and whether it takes effect all the same.
+    async fn settling(&self) -> Option<(bool, Error)> {
+        let outside = &self.0.outside;
+        let rates = outside.plan.rates;
+        self.0.travel(20).await;
+        let error = |why: &str| Error::Call(why.to_owned());
+        if outside.strikes(rates.slow, "settle: no answer for 3 s") {
+            sleep(Duration::from_secs(3)).await;
+            return Some((outside.dice().chance(0.5), error("timed out")));
+        }
+        if outside.strikes(rates.lost_before, "settle: lost on the way there") {
+            return Some((false, error("reset")));
+        }
+        if outside.strikes(rates.lost_after, "settle: lost on the way back") {
+            return Some((true, error("reset")));
+        }
+        outside.strikes(rates.throttled, "settle: throttled").then(|| (false, error("throttled")))
+    }
+
+    /// One entry of a batch; half failed batches fail entry by entry.
+    fn entry(&self, act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>) -> Entry {
+        let outside = &self.0.outside;
+        if outside.strikes(outside.plan.rates.partial, "settle: an entry failed") {
+            return Entry::Failed;
+        }
+        let done = act(&mut outside.broker.lock().unwrap(), outside.now());
+        if done.is_ok() { Entry::Settled } else { Entry::Late }
+    }
+}
+
+/// The simulated handle is the queue's own, with the message's id before it.
+fn parts(receipt: &Receipt) -> (MessageId, &str) {
+    let (id, handle) = receipt.handle().split_once(' ').unwrap();
+    (id.into(), handle)
+}
+
+impl Queue for SimulatedQueue {
+    async fn receive(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+        let (process, outside) = (&self.0, &self.0.outside);
+        let mut receiving = Receiving(process, false);
+        let began = outside.now();
+        let rates = outside.plan.rates;
+        outside.book().receive_begins(outside.now(), process.id, &attempt.0);
+        process.travel(20).await;
+        let none = String::new;
+        if outside.strikes(rates.lost_before, "receive: lost on the way there") {
+            process.travel(3000).await;
+            receiving.1 = true;
+            return Err(ReceiveError::NoResponse(none()));
+        }
+        for (rate, error, what) in [
+            (rates.throttled, ReceiveError::Throttled(none()), "receive: throttled"),
+            (rates.refused, ReceiveError::Service(none()), "receive: error of the service"),
+            (rates.denied, ReceiveError::Denied(none()), "receive: denied"),
+        ] {
+            if outside.strikes(rate, what) {
+                process.travel(100).await;
+                outside.book().receive_answered(&attempt.0);
+                receiving.1 = true;
+                return Err(error);
+            }
+        }
+        let deadline = Instant::now() + outside.plan.bounds.wait;
+        let received = loop {
+            let changed = outside.changed.notified();
+            let received = outside.receive(max, attempt);
+            if !received.is_empty() || Instant::now() >= deadline {
+                break received;
+            }
+            let next = outside.next_change().map_or(deadline, |at| outside.start + at);
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = sleep_until(next.min(deadline)) => {}
+            }
+            // A lost connection or a dead process is no reason for the queue not to hand over.
+        };
+        let (at, stood_still) = (outside.now(), outside.book().stood_still);
+        for message in &received {
+            let until = at + outside.plan.rules.visibility;
+            outside.book().handed_over(at, process.id, &message.message_id, until, message.receive_count);
+        }
+        let slow = outside.strikes(rates.slow, "receive: answered late");
+        if outside.strikes(rates.lost_after, "receive: answer lost") {
+            process.travel(3000).await;
+            receiving.1 = true;
+            return Err(ReceiveError::NoResponse(none()));
+        }
+        process.travel(if slow { 8000 } else { 100 }).await;
+        // The process knows when the queue must have answered, and when it stood still; before that it
+        // has to take a late answer for a fresh one.
+        let stood_still = outside.book().stood_still.checked_sub(stood_still).unwrap();
+        let latest = began + outside.plan.bounds.wait + SAFETY_MARGIN;
+        if outside.now().saturating_sub(stood_still).min(latest) > at + SAFETY_MARGIN {
+            for message in &received {
+                outside.book().doubtful(process.id, &message.message_id);
+            }
+        }
+        outside.book().receive_answered(&attempt.0);
+        receiving.1 = true;
+        Ok(received
+            .into_iter()
+            .map(|mut message| {
+                message.receipt_handle = format!("{} {}", message.message_id, message.receipt_handle);
+                self.message(message, at)
+            })
+            .collect())
+    }
+
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+        let (process, outside) = (&self.0, &self.0.outside);
+        assert!((1..=10).contains(&receipts.len()));
+        for (id, _) in receipts.iter().map(|receipt| parts(receipt)) {
+            outside.book().delete_sent(outside.now(), process.id, &id);
+        }
+        let fault = self.settling().await;
+        if let Some((false, error)) = fault {
+            return Err(error);
+        }
+        let entries = receipts.iter().map(|receipt| {
+            let (id, handle) = parts(receipt);
+            let entry = self.entry(|broker, now| broker.delete(now, JOBS, handle));
+            if entry == Entry::Settled {
+                outside.book().deleted(outside.now(), process.id, &id);
+            }
+            entry
+        });
+        let entries = entries.collect();
+        outside.changed.notify_waiters();
+        process.travel(20).await;
+        fault.map_or(Ok(entries), |(_, error)| Err(error))
+    }
+
+    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+        let (process, outside) = (&self.0, &self.0.outside);
+        assert!((1..=10).contains(&changes.len()));
+        assert!(changes.iter().all(|(_, timeout)| timeout.subsec_nanos() == 0), "{changes:?}");
+        let fault = self.settling().await;
+        if let Some((false, error)) = fault {
+            return Err(error);
+        }
+        let entries = changes.iter().map(|(receipt, timeout)| {
+            let (id, handle) = parts(receipt);
+            let entry = self.entry(|broker, now| broker.change_visibility(now, JOBS, handle, *timeout));
+            if entry == Entry::Settled {
+                outside.book().visibility_changed(outside.now(), process.id, &id, *timeout);
+            }
+            entry
+        });
+        let entries = entries.collect();
+        outside.changed.notify_waiters();
+        process.travel(20).await;
+        fault.map_or(Ok(entries), |(_, error)| Err(error))
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
+        let (process, outside) = (&self.0, &self.0.outside);
+        if !outside.plan.dead_letters {
+            outside.book().letter_confirmed(outside.now(), process.id, &letter.id);
+            return Err(Error::NoDeadLetterQueue);
+        }
+        let fault = self.settling().await;
+        if outside.plan.letters_down.contains(&outside.now()) {
+            outside.book().count("dead-letter queue down");
+            return Err(Error::Call("down".to_owned()));
+        }
+        if let Some((false, error)) = fault {
+            return Err(error);
+        }
+        outside.send(
+            LETTERS,
+            Outgoing {
+                group: letter.group.to_string(),
+                dedup: Some(letter.id.to_string()),
+                body: letter.body.to_vec().into(),
+                ..Outgoing::default()
+            },
+        );
+        outside.book().lettered(outside.now(), process.id, letter);
+        process.travel(20).await;
+        if let Some((_, error)) = fault {
+            return Err(error);
+        }
+        outside.book().letter_confirmed(outside.now(), process.id, &letter.id);
+        Ok(())
+    }
+}

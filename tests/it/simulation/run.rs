@@ -1,0 +1,225 @@
+//! One seed from beginning to end.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hookferry::job::{QueueType, deduplication_id, group_id};
+use hookferry::local::fifo::Outgoing;
+use hookferry::ops::health::Health;
+use hookferry::ops::metrics::Metrics;
+use hookferry::producer::Producer;
+use hookferry::random::Random;
+use hookferry::worker::{Parts, Worker};
+use secrecy::SecretString;
+use serde_json::{Map, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::book::Id;
+use super::destinations::{SimulatedApps, SimulatedDestinations};
+use super::outside::{JOBS, Outside, Process};
+use super::plan::{Event, Plan, Planned, Poison};
+use super::queue::SimulatedQueue;
+
+/// The running process of a replica, with what it counts.
+type Running = Arc<Mutex<(Arc<Process>, Arc<Metrics>)>>;
+
+/// Runs a plan to its end, in virtual time, and gives back the world with its book.
+pub fn run(plan: Plan, traced: bool) -> Arc<Outside> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let outside = Arc::new(Outside::new(Arc::new(plan), traced));
+        live(&outside).await;
+        outside
+    })
+}
+
+async fn live(outside: &Arc<Outside>) {
+    let plan = Arc::clone(&outside.plan);
+    let over = CancellationToken::new();
+    let mut replicas = JoinSet::new();
+    let running: Vec<Running> = (0..plan.replicas)
+        .map(|replica| {
+            let first = Arc::new(Process::new(Id { replica, start: 0 }, outside));
+            let running: Running = Arc::new(Mutex::new((first, Arc::default())));
+            replicas.spawn(keep_running(Arc::clone(outside), Arc::clone(&running), over.clone()));
+            running
+        })
+        .collect();
+    let producer = tokio::spawn(produce(Arc::clone(outside)));
+    let start = Instant::now();
+    for (at, event) in &plan.events {
+        sleep_until(start + *at).await;
+        happen(outside, &running, *event).await;
+    }
+    producer.await.unwrap();
+    sleep_until(start + plan.quiet).await;
+    drain(outside).await;
+    // Every empty receive takes one of at most 32 pollers away, until one is left.
+    sleep(33 * plan.bounds.wait + Duration::from_secs(10)).await;
+    for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
+        let (taken, most) = (metrics.in_flight.get(), i64::try_from(plan.bounds.batch).unwrap());
+        if taken > most {
+            outside.book().violated(outside.now(), format!("{:?} holds {taken} permits at rest", process.id));
+        }
+    }
+    let bodies = outside.bodies.load(Ordering::Relaxed);
+    if bodies > 0 {
+        outside.book().violated(outside.now(), format!("{bodies} bodies are in memory at rest"));
+    }
+    over.cancel();
+    while let Some(ended) = replicas.join_next().await {
+        ended.unwrap();
+    }
+    outside.book().close(outside.now());
+}
+
+/// Waits until the queue is empty, for as long as it may take.
+async fn drain(outside: &Arc<Outside>) {
+    let end = Instant::now() + outside.plan.drained_within();
+    while !outside.book().drained() {
+        if Instant::now() >= end {
+            let left = outside.book().left();
+            outside.book().violated(outside.now(), format!("the queue does not drain: {left:?}"));
+            return;
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Starts a replica's process again and again until all is over.
+async fn keep_running(outside: Arc<Outside>, running: Running, over: CancellationToken) {
+    for start in 0.. {
+        let (process, metrics) = {
+            let mut running = running.lock().unwrap();
+            let id = Id { start, ..running.0.id };
+            *running = (Arc::new(Process::new(id, &outside)), Arc::default());
+            running.clone()
+        };
+        outside.book().note(outside.now(), || format!("{:?} starts", process.id));
+        let worker = worker(&process, metrics);
+        let mut run = tokio::spawn(worker.run());
+        tokio::select! {
+            biased;
+            ended = &mut run => {
+                ended.unwrap();
+                let now = outside.now();
+                outside.book().violated(now, format!("{:?} ended unasked", process.id));
+                return;
+            }
+            () = process.killed.cancelled() => {
+                run.abort();
+                assert!(run.await.unwrap_err().is_cancelled());
+                outside.book().note(outside.now(), || format!("{:?} is dead", process.id));
+            }
+            () = process.shutdown.cancelled() => end(&outside, &process, run).await,
+            () = over.cancelled() => {
+                process.shutdown.cancel();
+                return end(&outside, &process, run).await;
+            }
+        }
+        let away = outside.dice().millis(0..10_000);
+        sleep(away).await;
+        if over.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// A shutdown: it has to be over within the grace, unless the process dies of something else.
+async fn end(outside: &Arc<Outside>, process: &Arc<Process>, mut run: tokio::task::JoinHandle<()>) {
+    let began = outside.now();
+    outside.book().count("shutdown");
+    tokio::select! {
+        biased;
+        ended = &mut run => {
+            ended.unwrap();
+            outside.book().ended(outside.now(), process.id);
+            let took = outside.now().saturating_sub(began);
+            let jumped = outside.plan.events.iter().any(|(_, event)| matches!(event, Event::Jump(_)));
+            if took > outside.plan.bounds.grace && !jumped {
+                outside.book().violated(outside.now(), format!("{:?} took {took:?} to end", process.id));
+            }
+        }
+        () = process.killed.cancelled() => {
+            run.abort();
+            assert!(run.await.unwrap_err().is_cancelled());
+        }
+    }
+}
+
+fn worker(
+    process: &Arc<Process>,
+    metrics: Arc<Metrics>,
+) -> Worker<SimulatedQueue, SimulatedDestinations, SimulatedApps> {
+    let plan = &process.outside.plan;
+    let Id { replica, start } = process.id;
+    let seed = plan.seed ^ u64::try_from(replica * 1000 + start).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let parts = Parts {
+        queue: SimulatedQueue(Arc::clone(process)),
+        transport: SimulatedDestinations(Arc::clone(process)),
+        apps: SimulatedApps(Arc::clone(process)),
+        random: Random::from_seed(seed),
+        metrics,
+        health: Arc::new(Health::new(Duration::from_secs(34))),
+    };
+    Worker::new(parts, plan.rules, plan.bounds, process.shutdown.clone())
+}
+
+async fn happen(outside: &Arc<Outside>, running: &[Running], event: Event) {
+    outside.book().note(outside.now(), || format!("{event:?}"));
+    let process = |replica: usize| Arc::clone(&running[replica].lock().unwrap().0);
+    match event {
+        Event::Kill(replica) => {
+            outside.book().count("kill");
+            process(replica).killed.cancel();
+        }
+        Event::KillAtCall(replica, calls) => {
+            outside.book().count("kill at a call");
+            process(replica).kill_at_call(calls);
+        }
+        Event::Terminate(replica) => process(replica).shutdown.cancel(),
+        Event::Freeze(replica, lasts) => {
+            outside.book().count("freeze");
+            // With the faults it ends at the latest.
+            process(replica).freeze(lasts.min(outside.plan.quiet.saturating_sub(outside.now())));
+        }
+        Event::Jump(lasts) => {
+            outside.book().count("clock jump");
+            outside.book().jumped(lasts);
+            advance(lasts).await;
+        }
+    }
+}
+
+async fn produce(outside: Arc<Outside>) {
+    let start = Instant::now();
+    for (n, job) in outside.plan.jobs.iter().enumerate() {
+        sleep_until(start + job.at).await;
+        let (group, body) = message(&outside.plan, n, job);
+        let dedup = Some(deduplication_id(body.as_bytes()));
+        let mut book = outside.book();
+        // The book has to know it before anyone receives it.
+        let message = Outgoing { group: group.clone(), dedup, body: body.into(), ..Outgoing::default() };
+        let id = outside.send(JOBS, message);
+        book.sent(outside.now(), n, &id, &group);
+    }
+}
+
+fn message(plan: &Plan, n: usize, job: &Planned) -> (String, String) {
+    let app = job.app.to_string();
+    let group = group_id(&app, job.kind);
+    if job.poison == Poison::Malformed {
+        return (group, format!("{{\"n\":{n}"));
+    }
+    let version = plan.versions_between(job.app, job.at, job.at).last().unwrap();
+    let secret = if job.poison == Poison::Signature { "wrong" } else { version.secret };
+    let key = if job.poison == Poison::UnknownApp { "nobody".to_owned() } else { format!("k{app}") };
+    let producer = Producer { app_id: app, app_key: key, secret: SecretString::from(secret) };
+    let fields = Map::from_iter([("n".to_owned(), json!(n)), ("channel".to_owned(), json!(job.channel))]);
+    let kind: QueueType = job.kind;
+    (group, producer.event(kind, fields, 0).body)
+}
