@@ -362,14 +362,14 @@ async fn clients_are_made_once_and_bounded() {
         }
     }
     assert_eq!(lambda.clients.len(), 1, "one for all functions of a region");
+    let of = |region: &str| Options { region: region.into(), endpoint: None, credentials: None };
     for n in 0..MAX_CLIENTS * 2 {
         let json = format!(r#"{{"lambda_function":"f","lambda":{{"region":"eu-west-{n}"}}}}"#);
         assert_eq!(attempt(&lambda, &json).await, Outcome::Delivered);
+        assert!(lambda.clients.keeps(&of(REGION)), "what is in use stays");
         attempt(&lambda, r#"{"lambda_function":"f"}"#).await;
     }
     assert_eq!(lambda.clients.len(), MAX_CLIENTS);
-    let of = |region: &str| Options { region: region.into(), endpoint: None, credentials: None };
-    assert!(lambda.clients.keeps(&of(REGION)), "what is in use stays");
     assert!(!lambda.clients.keeps(&of("eu-west-0")), "the oldest goes");
     let last = server.seen().pop().unwrap();
     assert!(last.authorization.contains("/us-east-1/"), "and each is the right one");
