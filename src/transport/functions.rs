@@ -88,13 +88,16 @@ impl Function {
         }
     }
 
-    /// Its name for the call, without version or alias.
+    /// Its name for a call of a client of this region, without version or alias: the bare name, or the ARN
+    /// where an account is named.
     #[must_use]
-    pub fn reference(&self) -> String {
+    pub fn reference(&self, region: &str) -> String {
         let name = &self.name;
         match &self.place {
             Place::Own => name.clone(),
-            Place::Account(account) => format!("{account}:function:{name}"),
+            Place::Account(account) => {
+                format!("arn:{}:lambda:{region}:{account}:function:{name}", partition_of(region))
+            }
             Place::Arn { partition, region, account } => {
                 format!("arn:{partition}:lambda:{region}:{account}:function:{name}")
             }
@@ -192,11 +195,17 @@ pub fn is_region(text: &str) -> bool {
 }
 
 fn partition_of(region: &str) -> &'static str {
-    match region {
-        china if china.starts_with("cn-") => "aws-cn",
-        gov if gov.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    }
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    let found = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("aws", |(_, partition)| partition)
 }
 
 fn is_partition(text: &str) -> bool {
@@ -236,8 +245,8 @@ mod tests {
             ("orders:live", "orders", Some("live")),
             ("orders:7", "orders", Some("7")),
             ("orders:$LATEST", "orders", Some("$LATEST")),
-            ("123456789012:function:orders", "123456789012:function:orders", None),
-            ("123456789012:function:orders:live", "123456789012:function:orders", Some("live")),
+            ("123456789012:function:orders", ARN, None),
+            ("123456789012:function:orders:live", ARN, Some("live")),
             (ARN, ARN, None),
             (&format!("{ARN}:live"), ARN, Some("live")),
             (
@@ -247,9 +256,11 @@ mod tests {
             ),
         ] {
             let function = function(text);
-            assert_eq!(function.reference(), reference, "{text}");
+            assert_eq!(function.reference("eu-west-1"), reference, "{text}");
             assert_eq!(function.qualifier.as_deref(), qualifier, "{text}");
         }
+        let china = function("123456789012:function:f").reference("cn-north-1");
+        assert_eq!(china, "arn:aws-cn:lambda:cn-north-1:123456789012:function:f");
         assert_eq!(function(ARN).region(), Some("eu-west-1"));
         assert_eq!(function("123456789012:function:f").region(), None);
     }

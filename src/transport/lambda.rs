@@ -61,15 +61,16 @@ impl Lambda {
             Ok(options) => options,
             Err(error) => return Outcome::Permanent(Reason::FunctionOptions(error.to_string())),
         };
+        let reference = function.reference(&options.region);
         if !self.allowed.allows(&function, &options.region) {
-            return Outcome::Permanent(Reason::FunctionRefused(function.reference()));
+            return Outcome::Permanent(Reason::FunctionRefused(reference));
         }
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
         let invocation = self
             .clients
             .of(&options)
             .invoke()
-            .function_name(function.reference())
+            .function_name(reference)
             .set_qualifier(function.qualifier)
             .invocation_type(kind)
             .payload(Blob::new(payload(delivery, number)));
