@@ -8,6 +8,7 @@ mod access {
     use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
     use aws_config::timeout::TimeoutConfig;
     use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_sdk_sqs::config::SharedHttpClient;
     use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
     /// How long a connect may take; the same for every client, since the HTTP client keeps a pool for
@@ -18,15 +19,12 @@ mod access {
     /// and `timeout` for a whole operation. An absent endpoint is the region's own, unless the SDK's
     /// variables name another.
     pub async fn load(region: String, endpoint: Option<String>, timeout: Duration) -> SdkConfig {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
         let timeouts = TimeoutConfig::builder()
             .operation_timeout(timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http_client())
             .region(Region::new(region))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
@@ -36,8 +34,16 @@ mod access {
         }
         loader.load().await
     }
+
+    /// An HTTP client with a pool of connections of its own. Given once to all clients that are to share it,
+    /// or every one would make its own.
+    pub fn http_client() -> SharedHttpClient {
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
+    }
 }
 
+#[cfg(all(test, feature = "lambda"))]
+pub use access::http_client;
 #[cfg(any(feature = "dynamodb", feature = "lambda"))]
 pub use access::load;
 

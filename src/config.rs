@@ -17,6 +17,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
 use crate::policy::Retry;
+use crate::transport::functions::{Allowed, PatternError};
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
@@ -24,6 +25,15 @@ use variables::{Raw, Reader};
 
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 pub const EXIT_CODE: u8 = 78;
+
+/// How functions are invoked.
+#[derive(Clone, Debug)]
+pub struct LambdaConfig {
+    /// Another endpoint than AWS' own.
+    pub endpoint: Option<String>,
+    /// The functions that apps may name.
+    pub allowed: Allowed,
+}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +55,8 @@ pub struct Config {
     pub retry: Retry,
     /// The apps.
     pub apps: AppsConfig,
+    /// Lambda.
+    pub lambda: LambdaConfig,
     /// Where health and metrics are served.
     pub metrics: SocketAddr,
     /// From the first signal to the end.
@@ -77,6 +89,7 @@ impl Config {
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
         let retry = read_retry(&raw, &mut reader);
         let apps = apps::read(&raw, &mut reader);
+        let lambda = read_lambda(&raw, &mut reader);
         let host: IpAddr = reader.parsed(
             "METRICS_HOST",
             raw.metrics.host.as_ref(),
@@ -97,11 +110,11 @@ impl Config {
             check_visibility(timeout, visibility, "QUEUE_SQS_VISIBILITY_TIMEOUT")
                 .unwrap_or_else(|error| reader.error(error));
         }
-        let (Some(apps), true) = (apps, reader.errors.is_empty()) else {
+        let (Some(apps), Some(lambda), true) = (apps, lambda, reader.errors.is_empty()) else {
             return Err(Errors(reader.errors));
         };
         let metrics = SocketAddr::new(host, port);
-        Ok(Self { queue, timeout, retry, apps, metrics, grace, warnings: reader.warnings })
+        Ok(Self { queue, timeout, retry, apps, lambda, metrics, grace, warnings: reader.warnings })
     }
 }
 
@@ -161,6 +174,16 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
         reader.error("WEBHOOKS_RETRY_BASE_MS: must not be above WEBHOOKS_RETRY_MAX_MS".to_owned());
     }
     retry
+}
+
+fn read_lambda(raw: &Raw, reader: &mut Reader) -> Option<LambdaConfig> {
+    let endpoint = raw.plain.lambda_endpoint.clone();
+    if let Some(endpoint) = &endpoint {
+        reader.result("LAMBDA_ENDPOINT", queue::http_url(endpoint));
+    }
+    let allowed = raw.webhooks.allowed_functions.as_deref().unwrap_or("*").parse();
+    let allowed = allowed.map_err(|error: PatternError| error.to_string());
+    Some(LambdaConfig { endpoint, allowed: reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed)? })
 }
 
 fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {

@@ -4,7 +4,13 @@
 //! once the destination may have seen the request. The caller drops the future at the attempt's
 //! deadline; dropping it has to end the attempt.
 
+pub mod functions;
 pub mod http;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+#[cfg(not(feature = "lambda"))]
+#[path = "transport/without_lambda.rs"]
+pub mod lambda;
 
 use crate::app::Target;
 use crate::plan::Delivery;
@@ -20,13 +26,14 @@ pub trait Transport: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Destinations {
     http: http::Http,
+    lambda: lambda::Lambda,
 }
 
 impl Destinations {
     /// All destinations, by these transports.
     #[must_use]
-    pub fn new(http: http::Http) -> Self {
-        Self { http }
+    pub fn new(http: http::Http, lambda: lambda::Lambda) -> Self {
+        Self { http, lambda }
     }
 }
 
@@ -34,8 +41,7 @@ impl Transport for Destinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         match &delivery.target {
             Target::Http(url) => self.http.attempt(url, delivery, number).await,
-            // Not permanent: a later version will deliver what is still inside its window.
-            Target::Lambda(_) => Outcome::transient(Reason::Unsupported("Lambda")),
+            Target::Lambda(webhook) => self.lambda.attempt(webhook, delivery, number).await,
             Target::Missing => Outcome::Permanent(Reason::NoTarget),
         }
     }

@@ -94,6 +94,15 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
             reader.result("APPS_FILE", read).unwrap_or_default()
         }
     };
+    #[cfg(not(feature = "lambda"))]
+    for app in std::iter::once(&default).chain(&more) {
+        if app.webhooks.iter().any(|webhook| matches!(webhook.target, crate::app::Target::Lambda(_))) {
+            reader.error(format!(
+                "DEFAULT_APP_WEBHOOKS or APPS_FILE: app {:?} has a lambda_function; build with the cargo feature lambda",
+                app.id
+            ));
+        }
+    }
     Some(AppsConfig { source: source?, keep, default, well_known, more, file })
 }
 

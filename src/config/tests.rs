@@ -1,8 +1,5 @@
-use secrecy::ExposeSecret;
-
 use super::*;
 use crate::apps::cache::Keep;
-use crate::apps::settings::Tls;
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, Errors> {
     let base = [("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs.fifo")];
@@ -118,72 +115,78 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     assert!(!format!("{options:?}").contains("hush"));
 }
 
-fn sql(variables: &[(&str, &str)]) -> crate::apps::settings::Sql {
-    match read(variables).unwrap().apps.source {
-        Source::Postgres(settings) | Source::MySql(settings) => settings,
-        Source::Array | Source::DynamoDb(_) => panic!("no SQL"),
-    }
-}
-
-#[test]
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-fn soketis_database_variables_are_read_with_its_defaults() {
-    for (driver, port, username) in [("postgres", 5432, "postgres"), ("mysql", 3306, "root")] {
-        let settings = sql(&[("SOKETI_APP_MANAGER_DRIVER", driver)]);
-        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", port));
-        assert_eq!((settings.username.as_str(), settings.database.as_str()), (username, "main"));
-        assert_eq!(settings.password.expose_secret(), "password");
-        assert_eq!((settings.table.quoted('"').as_str(), settings.connections), ("\"apps\"", (0, 10)));
-        assert_eq!(settings.tls, Tls::Prefer);
-    }
-    let settings = sql(&[
-        ("APP_MANAGER_DRIVER", "mysql"),
-        ("DB_MYSQL_HOST", "db"),
-        ("DB_MYSQL_PORT", "1"),
-        ("DB_MYSQL_USERNAME", "u"),
-        ("DB_MYSQL_PASSWORD", "hush"),
-        ("DB_MYSQL_DATABASE", "d"),
-        ("APP_MANAGER_MYSQL_TABLE", "s.t"),
-        ("APP_MANAGER_MYSQL_VERSION", "5.7"),
-        ("DB_POOLING_ENABLED", "1"),
-        ("DB_POOLING_MIN", "2"),
-        ("DB_POOLING_MAX", "3"),
-        ("DB_MYSQL_TLS", "off"),
-    ]);
-    assert_eq!((settings.host.as_str(), settings.port), ("db", 1));
-    assert_eq!((settings.username.as_str(), settings.database.as_str()), ("u", "d"));
-    assert_eq!((settings.table.quoted('`').as_str(), settings.connections), ("`s`.`t`", (2, 3)));
-    assert_eq!(settings.tls, Tls::Off);
-    assert!(!format!("{settings:?}").contains("hush"));
-    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let verified = sql(&[("APP_MANAGER_DRIVER", "postgres"), ("DB_POSTGRES_CA_FILE", authority)]);
-    assert_eq!(verified.tls, Tls::Verify(authority.into()));
-}
+mod databases {
+    use secrecy::ExposeSecret;
 
-#[test]
-#[cfg(all(feature = "mysql", feature = "postgres"))]
-fn wrong_database_variables_are_named() {
-    let text = errors(&[
-        ("APP_MANAGER_DRIVER", "postgres"),
-        ("DB_POSTGRES_PORT", "0"),
-        ("DB_POSTGRES_TLS", "maybe"),
-        ("DB_POSTGRES_CA_FILE", "/nonexistent.pem"),
-        ("APP_MANAGER_POSTGRES_TABLE", "a..b"),
-        ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
-        ("DB_POOLING_ENABLED", "true"),
-        ("DB_POOLING_MIN", "8"),
-    ]);
-    for name in [
-        "DB_POSTGRES_PORT",
-        "DB_POSTGRES_TLS",
-        "DB_POSTGRES_CA_FILE",
-        "APP_MANAGER_POSTGRES_TABLE",
-        "APP_MANAGER_CACHE_ENABLED",
-        "DB_POOLING_MIN: 8 is not a whole number from 0 to 7",
-    ] {
-        assert!(text.contains(name), "{name} in {text}");
+    use super::{Source, errors, read};
+    use crate::apps::settings::{Sql, Tls};
+
+    fn sql(variables: &[(&str, &str)]) -> Sql {
+        match read(variables).unwrap().apps.source {
+            Source::Postgres(settings) | Source::MySql(settings) => settings,
+            Source::Array | Source::DynamoDb(_) => panic!("no SQL"),
+        }
     }
-    assert!(errors(&[("APP_MANAGER_DRIVER", "redis")]).contains("APP_MANAGER_DRIVER: \"redis\""));
+
+    #[test]
+    fn soketis_database_variables_are_read_with_its_defaults() {
+        for (driver, port, username) in [("postgres", 5432, "postgres"), ("mysql", 3306, "root")] {
+            let settings = sql(&[("SOKETI_APP_MANAGER_DRIVER", driver)]);
+            assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", port));
+            assert_eq!((settings.username.as_str(), settings.database.as_str()), (username, "main"));
+            assert_eq!(settings.password.expose_secret(), "password");
+            assert_eq!((settings.table.quoted('"').as_str(), settings.connections), ("\"apps\"", (0, 10)));
+            assert_eq!(settings.tls, Tls::Prefer);
+        }
+        let settings = sql(&[
+            ("APP_MANAGER_DRIVER", "mysql"),
+            ("DB_MYSQL_HOST", "db"),
+            ("DB_MYSQL_PORT", "1"),
+            ("DB_MYSQL_USERNAME", "u"),
+            ("DB_MYSQL_PASSWORD", "hush"),
+            ("DB_MYSQL_DATABASE", "d"),
+            ("APP_MANAGER_MYSQL_TABLE", "s.t"),
+            ("APP_MANAGER_MYSQL_VERSION", "5.7"),
+            ("DB_POOLING_ENABLED", "1"),
+            ("DB_POOLING_MIN", "2"),
+            ("DB_POOLING_MAX", "3"),
+            ("DB_MYSQL_TLS", "off"),
+        ]);
+        assert_eq!((settings.host.as_str(), settings.port), ("db", 1));
+        assert_eq!((settings.username.as_str(), settings.database.as_str()), ("u", "d"));
+        assert_eq!((settings.table.quoted('`').as_str(), settings.connections), ("`s`.`t`", (2, 3)));
+        assert_eq!(settings.tls, Tls::Off);
+        assert!(!format!("{settings:?}").contains("hush"));
+        let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let verified = sql(&[("APP_MANAGER_DRIVER", "postgres"), ("DB_POSTGRES_CA_FILE", authority)]);
+        assert_eq!(verified.tls, Tls::Verify(authority.into()));
+    }
+
+    #[test]
+    fn wrong_database_variables_are_named() {
+        let text = errors(&[
+            ("APP_MANAGER_DRIVER", "postgres"),
+            ("DB_POSTGRES_PORT", "0"),
+            ("DB_POSTGRES_TLS", "maybe"),
+            ("DB_POSTGRES_CA_FILE", "/nonexistent.pem"),
+            ("APP_MANAGER_POSTGRES_TABLE", "a..b"),
+            ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
+            ("DB_POOLING_ENABLED", "true"),
+            ("DB_POOLING_MIN", "8"),
+        ]);
+        for name in [
+            "DB_POSTGRES_PORT",
+            "DB_POSTGRES_TLS",
+            "DB_POSTGRES_CA_FILE",
+            "APP_MANAGER_POSTGRES_TABLE",
+            "APP_MANAGER_CACHE_ENABLED",
+            "DB_POOLING_MIN: 8 is not a whole number from 0 to 7",
+        ] {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+        assert!(errors(&[("APP_MANAGER_DRIVER", "redis")]).contains("APP_MANAGER_DRIVER: \"redis\""));
+    }
 }
 
 #[test]
@@ -229,4 +232,15 @@ fn how_long_apps_are_kept_is_as_soketi_means_it_where_it_is_told_and_a_minute_wh
         let given = [("APP_MANAGER_CACHE_ENABLED", enabled), ("APP_MANAGER_CACHE_TTL", ttl)];
         assert_eq!(read(&given).unwrap().apps.keep, keep, "{enabled:?} {ttl:?}");
     }
+}
+
+#[test]
+fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
+    let config =
+        read(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders-*"), ("LAMBDA_ENDPOINT", "http://h:1")]).unwrap();
+    assert_eq!(config.lambda.endpoint.as_deref(), Some("http://h:1"));
+    let allows = |name: &str| config.lambda.allowed.allows(&name.parse().unwrap(), "us-east-1");
+    assert!(allows("orders-new") && !allows("others"));
+    let text = errors(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"), ("LAMBDA_ENDPOINT", "nonsense")]);
+    assert!(text.contains("WEBHOOKS_ALLOWED_FUNCTIONS: ") && text.contains("LAMBDA_ENDPOINT: "), "{text}");
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 58] = [
+pub const VARIABLES: [(&str, &str); 60] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -27,6 +27,8 @@ pub const VARIABLES: [(&str, &str); 58] = [
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "300"),
     ("WEBHOOKS_RETRY_BASE_MS", "1000"),
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
+    ("WEBHOOKS_ALLOWED_FUNCTIONS", "*"),
+    ("LAMBDA_ENDPOINT", ""),
     ("APP_MANAGER_DRIVER", "array"),
     ("APP_MANAGER_CACHE_ENABLED", "true"),
     ("APP_MANAGER_CACHE_TTL", "60"),
@@ -92,6 +94,7 @@ pub(super) struct Webhooks {
     pub retry_window_seconds: Option<String>,
     pub retry_base_ms: Option<String>,
     pub retry_max_ms: Option<String>,
+    pub allowed_functions: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +159,7 @@ pub(super) struct Aws {
 pub(super) struct Plain {
     pub queue_driver: Option<String>,
     pub apps_file: Option<String>,
+    pub lambda_endpoint: Option<String>,
     pub shutdown_grace_seconds: Option<String>,
 }
 

@@ -52,9 +52,33 @@ pub enum Reason {
     /// The app's webhooks could not be looked up.
     #[error("the app source is unreachable: {0}")]
     Apps(String),
-    /// This build cannot deliver to that kind of destination.
-    #[error("{0} destinations are not supported by this version")]
-    Unsupported(&'static str),
+    /// What the webhook names is no Lambda function.
+    #[error("the webhook's lambda_function cannot be invoked: {0}")]
+    FunctionName(String),
+    /// How the webhook wants its function invoked cannot be done.
+    #[error("the webhook's lambda options cannot be used: {0}")]
+    FunctionOptions(String),
+    /// Apps may not name the function.
+    #[error("function {0:?} refused: WEBHOOKS_ALLOWED_FUNCTIONS does not let apps name it")]
+    FunctionRefused(String),
+    /// The function ran and failed.
+    #[error("the function failed: {0}")]
+    FunctionFailed(String),
+    /// Lambda takes no more invocations of it for now.
+    #[error("Lambda throttles, raise the function's or the account's concurrency: {0}")]
+    FunctionThrottled(String),
+    /// There is no such function.
+    #[error("Lambda has no such function, version or alias, check lambda_function and lambda.region: {0}")]
+    FunctionMissing(String),
+    /// The function may not be invoked.
+    #[error("Lambda denies access, allow lambda:InvokeFunction on it to the worker's role: {0}")]
+    FunctionDenied(String),
+    /// The function's environment cannot be decrypted.
+    #[error("Lambda cannot use the function's KMS key, check the key and its grants: {0}")]
+    FunctionKey(String),
+    /// Lambda failed in any other way.
+    #[error("Lambda could not invoke the function: {0}")]
+    FunctionService(String),
     /// The job is past its window and its destination has been down for longer: not attempted.
     #[error("not attempted: the destination has been failing for longer than the retry window")]
     DestinationDown,
@@ -90,7 +114,15 @@ impl Reason {
             Self::Tls(_) => "tls",
             Self::Broken(_) => "broken",
             Self::Apps(_) => "app_source",
-            Self::Unsupported(_) => "unsupported",
+            Self::FunctionName(_) => "function_name",
+            Self::FunctionOptions(_) => "function_options",
+            Self::FunctionRefused(_) => "function_refused",
+            Self::FunctionFailed(_) => "function_error",
+            Self::FunctionThrottled(_) => "function_throttled",
+            Self::FunctionMissing(_) => "function_missing",
+            Self::FunctionDenied(_) => "function_denied",
+            Self::FunctionKey(_) => "function_key",
+            Self::FunctionService(_) => "function_service",
             Self::DestinationDown => "destination_down",
             Self::DeadLetterQueue(_) => "dead_letter_queue",
         }

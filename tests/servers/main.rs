@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod dynamodb;
+mod lambda;
 mod mysql;
 mod outage;
 mod postgres;

@@ -1,0 +1,28 @@
+//! The Lambda transport of a build without the feature `lambda`: none.
+
+use std::time::Duration;
+
+use super::functions::Allowed;
+use crate::app::Lambda as Webhook;
+use crate::plan::Delivery;
+use crate::policy::{Outcome, Reason};
+
+/// Invokes nothing.
+#[derive(Debug)]
+pub struct Lambda;
+
+impl Lambda {
+    /// As with the feature.
+    #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
+    pub async fn load(_endpoint: Option<String>, _allowed: Allowed, _timeout: Duration) -> Self {
+        Self
+    }
+
+    /// Fails: another build may deliver what is still inside its window.
+    #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
+    pub async fn attempt(&self, _webhook: &Webhook, _delivery: &Delivery, _number: u32) -> Outcome {
+        Outcome::transient(Reason::FunctionService(
+            "Lambda was left out of this build; build with the cargo feature lambda".to_owned(),
+        ))
+    }
+}
