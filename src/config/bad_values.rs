@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 26] = [
+const BAD: [(&str, &str); 28] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -24,6 +24,8 @@ const BAD: [(&str, &str); 26] = [
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "1e3"),
     ("WEBHOOKS_RETRY_BASE_MS", "0"),
     ("WEBHOOKS_RETRY_MAX_MS", "999"),
+    ("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"),
+    ("LAMBDA_ENDPOINT", "nonsense"),
     ("APP_MANAGER_DRIVER", "mongodb"),
     ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
     ("APP_MANAGER_CACHE_TTL", "-2"),
@@ -188,6 +190,7 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("DB_POSTGRES_PASSWORD"), word),
         (Just("DB_MYSQL_PASSWORD"), word),
         (Just("APP_MANAGER_DYNAMODB_ENDPOINT"), url),
+        (Just("LAMBDA_ENDPOINT"), url),
         (Just("APP_MANAGER_DRIVER"), "array|dynamodb|postgres|mysql"),
         (Just("DEFAULT_APP_WEBHOOKS"), word),
         (Just("DEFAULT_APP_WEBHOOKS"), matching(&webhooks)),

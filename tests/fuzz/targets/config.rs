@@ -57,9 +57,11 @@ fn shown(name: &str, value: &str) -> bool {
         "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" => false,
         "DEFAULT_APP_WEBHOOKS" | "QUEUE_SQS_CLIENT_OPTIONS" => shows(value),
         // User-info or a query makes a URL a secret.
-        "QUEUE_SQS_URL" | "QUEUE_SQS_ENDPOINT" | "QUEUE_SQS_DLQ_URL" | "APP_MANAGER_DYNAMODB_ENDPOINT" => {
-            value.contains(MARK) && !value.contains(['@', '?', '#'])
-        }
+        "LAMBDA_ENDPOINT"
+        | "QUEUE_SQS_URL"
+        | "QUEUE_SQS_ENDPOINT"
+        | "QUEUE_SQS_DLQ_URL"
+        | "APP_MANAGER_DYNAMODB_ENDPOINT" => value.contains(MARK) && !value.contains(['@', '?', '#']),
         _ => name.contains(MARK) || value.contains(MARK),
     }
 }
