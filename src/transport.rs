@@ -4,6 +4,7 @@
 //! once the destination may have seen the request. The caller drops the future at the attempt's
 //! deadline; dropping it has to end the attempt.
 
+pub mod guard;
 pub mod http;
 
 use crate::app::Target;
