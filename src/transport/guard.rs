@@ -161,8 +161,7 @@ impl Inner {
         match address.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0 | 1] => none,
             // Mapped, compatible, translated, and the well-known prefix of NAT64.
-            [0, 0, 0, 0, 0, 0xffff, a, b]
-            | [0, 0, 0, 0, 0, 0, a, b]
+            [0, 0, 0, 0, 0, 0 | 0xffff, a, b]
             | [0, 0, 0, 0, 0xffff, 0, a, b]
             | [0x64, 0xff9b, 0, 0, 0, 0, a, b]
             // 6to4.
@@ -185,14 +184,12 @@ impl Inner {
 /// The IPv4 addresses that RFC 6052's layouts for prefixes of 48, 56, 64 and 96 bits find in an
 /// address. Which of them the gateway uses cannot be seen from here, so each that fits counts.
 fn nat64(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
-    let [_, _, _, _, _, _, a, b, _, c, d, e, f, g, h, i] = address.octets();
-    let find = |fits: bool, octets: [u8; 4]| fits.then(|| Ipv4Addr::from(octets));
-    [
-        find([e, f, g, h, i] == [0; 5], [a, b, c, d]),
-        find([f, g, h, i] == [0; 4], [b, c, d, e]),
-        find([g, h, i] == [0; 3], [c, d, e, f]),
-        find([f, g, h, i] != [0; 4], [f, g, h, i]),
-    ]
+    let bits = address.to_bits();
+    // What is below the 48 bits of the prefix, without the octet at bit 64, which no layout uses.
+    let joined = (bits >> 64 & 0xffff) << 56 | bits & ((1 << 56) - 1);
+    let ends_before = |rest: u32| u32::try_from(joined >> rest & 0xffff_ffff).ok().map(Ipv4Addr::from_bits);
+    let fits = |rest: u32| ends_before(rest).filter(|_| joined & ((1 << rest) - 1) == 0);
+    [fits(40), fits(32), fits(24), ends_before(0).filter(|last| !last.is_unspecified())]
 }
 
 /// A network of IPv4-mapped addresses as the IPv4 network that it is.
