@@ -7,6 +7,7 @@
 mod client_options;
 mod queue;
 mod variables;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,7 @@ use crate::apps::array;
 use crate::job::shape;
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
 use crate::policy::Retry;
+use crate::transport::http;
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
 use variables::{Raw, Reader};
@@ -56,6 +58,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// The longest an attempt may take.
     pub timeout: Duration,
+    /// How deliveries go out.
+    pub http: http::Settings,
     /// Backoff and window.
     pub retry: Retry,
     /// The apps.
@@ -90,6 +94,7 @@ impl Config {
         let queue = queue::read(&raw, &mut reader);
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+        let http = webhooks::read(&raw.webhooks, timeout, &mut reader);
         let retry = read_retry(&raw, &mut reader);
         let apps = read_apps(&raw, &mut reader);
         let host: IpAddr = reader.parsed(
@@ -115,6 +120,7 @@ impl Config {
         let config = Self {
             queue,
             timeout,
+            http,
             retry,
             metrics: SocketAddr::new(host, port),
             grace,

@@ -106,7 +106,7 @@ pub(super) async fn worker(
         .map(|file| tokio::spawn(apps.clone().watch(file, vec![config.apps.default], shutdown.clone())));
     let parts = Parts {
         queue: connection.queue(usage),
-        transport: Destinations::new(Http::new().context("HTTP deliveries")?),
+        transport: Destinations::new(Http::new(config.http).context("HTTP deliveries")?),
         apps,
         random: Random::from_system(),
         metrics,

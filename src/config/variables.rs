@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 31] = [
+pub const VARIABLES: [(&str, &str); 35] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -27,6 +27,10 @@ pub const VARIABLES: [(&str, &str); 31] = [
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "300"),
     ("WEBHOOKS_RETRY_BASE_MS", "1000"),
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
+    ("WEBHOOKS_ALLOWED_NETWORKS", ""),
+    ("WEBHOOKS_PROXY_URL", ""),
+    ("WEBHOOKS_CA_FILE", ""),
+    ("WEBHOOKS_MAX_PER_HOST", "1000"),
     ("APP_MANAGER_DRIVER", "array"),
     ("DEFAULT_APP_ID", "app-id"),
     ("DEFAULT_APP_KEY", "app-key"),
@@ -59,12 +63,16 @@ pub(super) struct Queue {
     pub max_in_flight_bytes: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Webhooks {
     pub timeout_ms: Option<String>,
     pub retry_window_seconds: Option<String>,
     pub retry_base_ms: Option<String>,
     pub retry_max_ms: Option<String>,
+    pub allowed_networks: Option<String>,
+    pub proxy_url: Option<String>,
+    pub ca_file: Option<String>,
+    pub max_per_host: Option<String>,
 }
 
 #[derive(Deserialize)]

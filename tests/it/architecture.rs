@@ -41,8 +41,8 @@ fn assert_without(sources: &[(String, String)], forbidden: &[&str]) {
     }
 }
 
-const ADAPTERS: [&str; 6] =
-    ["crate::queue::sqs", "crate::transport::http", "crate::apps::array", "aws_", "reqwest", "axum"];
+const ADAPTERS: [&str; 7] =
+    ["crate::queue::sqs", "crate::transport::http", "crate::apps::array", "aws_", "hyper", "rustls", "axum"];
 
 #[test]
 fn what_decides_is_pure() {
@@ -63,5 +63,5 @@ fn no_module_but_an_adapter_names_aws_or_http_crates() {
         &["aws_"],
     );
     assert_without(&of(&["transport", "apps", "local"]), &["aws_sdk", "aws_config"]);
-    assert_without(&of(&["ops", "queue", "apps"]), &["reqwest"]);
+    assert_without(&of(&["ops", "queue", "apps"]), &["hyper"]);
 }

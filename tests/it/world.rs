@@ -99,6 +99,7 @@ impl World {
             .env("QUEUE_SQS_WAIT_TIME_SECONDS", "2")
             .env("DEFAULT_APP_WEBHOOKS", json!(webhooks).to_string())
             .env("WEBHOOKS_RETRY_MAX_MS", "1000")
+            .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
             .env("METRICS_PORT", "0")
             .env("LOG_LEVEL", "error");
         for (name, value) in more {
