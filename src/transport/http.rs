@@ -35,7 +35,7 @@ use super::guard::Guard;
 use crate::plan::Delivery;
 use crate::policy::{Outcome, Reason};
 pub use proxy::Proxy;
-pub use resolve::{Resolve, SystemResolver, Unresolved};
+pub use resolve::{Lookup, Resolve, SystemResolver, Unresolved};
 pub use tls::Authorities;
 
 /// As much of a response body is read, so that the connection can be used again; past it the

@@ -151,7 +151,13 @@ impl World {
 
     /// The bodies in the dead-letter queue with their `reason`.
     pub async fn dead(&self) -> Vec<(String, String)> {
-        let mut dead = Vec::new();
+        let letters = self.letters().await.into_iter();
+        letters.map(|mut letter| (letter.remove("body").unwrap(), letter.remove("reason").unwrap())).collect()
+    }
+
+    /// The attributes of everything in the dead-letter queue, and the `body` among them.
+    pub async fn letters(&self) -> Vec<HashMap<String, String>> {
+        let mut letters = Vec::new();
         loop {
             let request = self.client.receive_message().queue_url(&self.dead_letters);
             let answer = request
@@ -163,12 +169,14 @@ impl World {
                 .unwrap();
             let messages = answer.messages.unwrap_or_default();
             if messages.is_empty() {
-                return dead;
+                return letters;
             }
             for message in messages {
-                let attributes = message.message_attributes.unwrap_or_default();
-                let reason = attributes["reason"].string_value.clone().unwrap();
-                dead.push((message.body.unwrap(), reason));
+                let attributes = message.message_attributes.unwrap_or_default().into_iter();
+                let mut letter: HashMap<_, _> =
+                    attributes.map(|(name, value)| (name, value.string_value.unwrap())).collect();
+                letter.insert("body".to_owned(), message.body.unwrap());
+                letters.push(letter);
             }
         }
     }

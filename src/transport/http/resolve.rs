@@ -85,3 +85,90 @@ impl Resolve for SystemResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::config::{ConnectionConfig, ProtocolConfig};
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+    use tokio::net::UdpSocket;
+
+    /// A name server of IPv4 addresses, by which every name that it was asked for is kept.
+    async fn name_server(names: &'static [(&'static str, [u8; 4])]) -> (u16, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&asked);
+        let names: HashMap<_, _> = names.iter().copied().collect();
+        tokio::spawn(async move {
+            let mut query = [0; 512];
+            loop {
+                let (_, from) = socket.recv_from(&mut query).await.unwrap();
+                let (mut name, mut at) = (String::new(), 12);
+                while query[at] != 0 {
+                    let end = at + 1 + usize::from(query[at]);
+                    name.push_str(std::str::from_utf8(&query[at + 1..end]).unwrap());
+                    name.push('.');
+                    at = end;
+                }
+                let is_a = query[at + 2] == 1;
+                let found = names.get(name.to_lowercase().as_str()).filter(|_| is_a);
+                kept.lock().unwrap().push(name.to_lowercase());
+                let mut answer = query[..at + 5].to_vec();
+                let code = if names.contains_key(name.to_lowercase().as_str()) { 0 } else { 3 };
+                answer[2..4].copy_from_slice(&[0x81, 0x80 | code]);
+                answer[6..12].copy_from_slice(&[0, u8::from(found.is_some()), 0, 0, 0, 0]);
+                if let Some(address) = found {
+                    // The name of the question, A, IN, no time to live, four bytes.
+                    answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+                    answer.extend_from_slice(address);
+                }
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        (port, asked)
+    }
+
+    fn resolver(port: u16) -> SystemResolver {
+        let mut udp = ConnectionConfig::new(ProtocolConfig::Udp);
+        udp.port = port;
+        let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![udp]);
+        let search = vec![Name::from_ascii("corp.test.").unwrap()];
+        let config = ResolverConfig::from_parts(search.first().cloned(), search, vec![server]);
+        let mut options = ResolverOpts::default();
+        options.ndots = 5;
+        SystemResolver::with(config, options).unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_search_domain_is_appended_to_a_name() {
+        let (port, asked) =
+            name_server(&[("intranet.corp.test.", [10, 0, 0, 1]), ("receiver.test.", [1, 2, 3, 4])]).await;
+        let resolver = resolver(port);
+        assert_eq!(resolver.resolve("intranet").await, Err(Unresolved));
+        assert_eq!(resolver.resolve("receiver.test").await, Ok(vec![[1, 2, 3, 4].into()]));
+        assert_eq!(resolver.resolve("intranet.corp.test").await, Ok(vec![[10, 0, 0, 1].into()]));
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort_unstable();
+        asked.dedup();
+        assert_eq!(asked, ["intranet.", "intranet.corp.test.", "receiver.test."]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_time_to_live_is_not_used_again() {
+        let (port, asked) = name_server(&[("receiver.test.", [1, 2, 3, 4])]).await;
+        let resolver = resolver(port);
+        for _ in 0..3 {
+            resolver.resolve("receiver.test").await.unwrap();
+        }
+        assert!(asked.lock().unwrap().len() >= 3, "asked each time");
+    }
+
+    #[tokio::test]
+    async fn the_systems_own_configuration_finds_localhost() {
+        let resolver = SystemResolver::new().unwrap();
+        assert!(resolver.resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+        assert_eq!(resolver.resolve("a name that is none").await, Err(Unresolved));
+    }
+}
