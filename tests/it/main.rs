@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod architecture;
+mod certificates;
 mod commands;
 mod config;
 mod deliveries;
 mod edge;
 mod guard;
+mod http2;
 mod local_queue;
 mod peer;
+mod proxy;
 mod reuse;
 mod shutdown;
+mod tls;
 mod world;

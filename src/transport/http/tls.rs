@@ -115,9 +115,8 @@ impl ServerCertVerifier for Verifier {
                 .map(|()| ServerCertVerified::assertion())
                 .map_err(|_| Error::InvalidCertificate(CertificateError::NotValidForName));
         }
-        if (is_authority || matches!(reason, CertificateError::UnknownIssuer))
-            && parsed.issuer() == parsed.subject()
-        {
+        let is_unknown = matches!(reason, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+        if (is_authority || is_unknown) && parsed.issuer() == parsed.subject() {
             let reason = CertificateError::Other(OtherError(Arc::new(SelfSigned)));
             return Err(Error::InvalidCertificate(reason));
         }
@@ -189,6 +188,11 @@ fn certificate(reason: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             "the certificate comes from an unknown authority: if it is a private one add it with WEBHOOKS_CA_FILE, \
              else the receiver has to send its intermediate certificates too"
+                .to_owned()
+        }
+        CertificateError::BadSignature => {
+            "the certificate names a trusted authority but was signed with another key: if the authority was made anew, \
+             add its new certificate with WEBHOOKS_CA_FILE"
                 .to_owned()
         }
         CertificateError::Other(other) if other.0.is::<SelfSigned>() => {

@@ -20,7 +20,7 @@ use tokio_util::either::Either;
 
 /// What a peer may send without an attempt beginning, being answered or ending: endless headers, 1xx
 /// responses and frames stop here. Far more than all responses that may be under way together.
-const MAX_UNASKED: usize = 4 << 20;
+const MAX_UNASKED: usize = 2 << 20;
 
 /// An idle connection is kept as long as common load balancers keep theirs (60 s), less a margin.
 const IDLE: Duration = Duration::from_secs(50);
