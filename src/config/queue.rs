@@ -113,9 +113,15 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
+    if text.contains('@') {
+        return Err("must hold no user name or password: credentials are the AWS SDK's to find".to_owned());
+    }
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("{text:?} is no http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path".to_owned());
     }
     Ok(url)
 }

@@ -16,6 +16,7 @@ mod local_queue;
 mod peer;
 mod proxy;
 mod reuse;
+mod secrets;
 mod shutdown;
 mod tls;
 mod world;

@@ -89,6 +89,11 @@ impl World {
 
     /// A worker that delivers to `paths` of the receiver.
     pub fn worker(&self, paths: &[&str], more: &[(&str, &str)]) -> Child {
+        self.command(paths, more).spawn().unwrap()
+    }
+
+    /// The command of such a worker.
+    pub fn command(&self, paths: &[&str], more: &[(&str, &str)]) -> Command {
         let webhooks: Vec<_> =
             paths.iter().map(|path| json!({"url": format!("{}{path}", self.receiver)})).collect();
         let mut command = hookferry("run");
@@ -105,7 +110,7 @@ impl World {
         for (name, value) in more {
             command.env(name, value);
         }
-        command.spawn().unwrap()
+        command
     }
 
     /// Accepted deliveries, in order of arrival.

@@ -126,7 +126,7 @@ fn parse(url: &str) -> Result<Url, Reason> {
     let url = Url::parse(url.trim()).map_err(|error| Reason::Url(error.to_string()))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        scheme => Err(Reason::Url(format!("its scheme is {scheme:?}, not http or https"))),
+        _ => Err(Reason::Url("its scheme is neither http nor https".to_owned())),
     }
 }
 
