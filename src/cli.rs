@@ -65,7 +65,7 @@ enum Failure {
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
     let ended = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::main().await,
+        Command::Run => Box::pin(run::main()).await,
         Command::Dev(options) => dev::main(options).await,
         Command::LocalQueue(options) => local_queue::main(options).await,
         Command::Receive(options) => receive::main(options).await,

@@ -48,7 +48,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
         url: queue.url.clone(),
         region: queue.region.clone(),
         endpoint: queue.endpoint.clone(),
-        credentials: queue.client.credentials.clone(),
+        options: queue.client.sdk.clone(),
     }
 }
 

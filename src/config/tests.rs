@@ -97,11 +97,11 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     assert_eq!(local.queue.region, "us-east-1");
     assert_eq!(local.queue.endpoint.as_deref(), Some("http://127.0.0.1:9324"));
     let options = read(&[("QUEUE_SQS_CLIENT_OPTIONS",
-        r#"{"region":"eu-west-3","endpoint":"http://h:1","credentials":{"accessKeyId":"a","secretAccessKey":"hush"},"maxRetries":3}"#)]).unwrap();
+        r#"{"region":"eu-west-3","endpoint":"http://h:1","credentials":{"accessKeyId":"a","secretAccessKey":"hush"},"systemClockOffset":3}"#)]).unwrap();
     assert_eq!(
         (options.queue.region.as_str(), options.queue.endpoint.as_deref()),
         ("eu-west-3", Some("http://h:1"))
     );
-    assert!(options.warnings.iter().any(|warning| warning.contains("maxRetries")));
+    assert!(options.warnings.iter().any(|warning| warning.contains("systemClockOffset")));
     assert!(!format!("{options:?}").contains("hush"));
 }
