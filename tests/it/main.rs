@@ -6,6 +6,7 @@
 
 mod architecture;
 mod certificates;
+mod client_options;
 mod commands;
 mod config;
 mod deliveries;
