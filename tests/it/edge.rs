@@ -110,6 +110,16 @@ async fn a_few_informational_responses_are_passed_over() {
 }
 
 #[tokio::test]
+async fn a_change_of_protocol_is_no_success() {
+    let peer = Peer::answering("HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n").await;
+    let http = http(loopback());
+    for _ in 0..2 {
+        assert_eq!(attempt(&http, &peer.url()).await, Outcome::transient(Reason::Status(101)));
+    }
+    assert_eq!((peer.connected(), peer.seen()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_success_counts_only_with_its_whole_body() {
     for cut in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",

@@ -147,25 +147,13 @@ impl Pool {
         let mut kept = self.kept();
         let connections = kept.origins.get_mut(origin)?;
         let before = connections.len();
-        let mut found = None;
-        let mut not_ready = None;
-        while let Some(connection) = connections.pop() {
-            if connection.is_closed() {
-                continue;
-            }
-            if let Some(shared) = connection.share() {
-                connections.push(connection);
-                found = Some(shared);
-                break;
-            }
-            if connection.is_ready() {
-                found = Some(connection);
-                break;
-            }
-            // It was given back an instant ago and is about to be ready.
-            not_ready = not_ready.or(Some(connection));
-        }
-        connections.extend(not_ready);
+        while connections.pop_if(|last| last.is_closed()).is_some() {}
+        // One that was given back an instant ago may not be ready yet.
+        let at = connections.iter().rposition(|connection| !connection.is_closed() && connection.is_ready());
+        let found = at.map(|at| {
+            let shared = connections.get(at).and_then(Connection::share);
+            shared.unwrap_or_else(|| connections.remove(at))
+        });
         let taken = before - connections.len();
         kept.count -= taken;
         found
