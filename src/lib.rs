@@ -27,6 +27,7 @@
 //! - A receive in progress is not cancelled; a lost response is asked for again by its attempt id.
 //! - Everything that grows has a bound: messages and bytes in memory, the ledger, the breaker,
 //!   response bodies.
+//! - No address is dialled that was not judged, and nothing is resolved between the two.
 //! - Nothing secret is printed: URLs, headers, bodies, receipt handles and secrets are in no error.
 //!
 //! # The lease

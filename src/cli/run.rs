@@ -50,7 +50,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
         url: queue.url.clone(),
         region: queue.region.clone(),
         endpoint: queue.endpoint.clone(),
-        credentials: queue.client.credentials.clone(),
+        options: queue.client.sdk.clone(),
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn worker(
     let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, config.timeout).await;
     let parts = Parts {
         queue: connection.queue(usage),
-        transport: Destinations::new(Http::new().context("HTTP deliveries")?, lambda),
+        transport: Destinations::new(Http::new(config.http).context("HTTP deliveries")?, lambda),
         apps,
         random: Random::from_system(),
         metrics,

@@ -123,7 +123,7 @@ async fn attempt(lambda: &Lambda, json: &str) -> Outcome {
 
 fn reason(outcome: Outcome) -> Reason {
     match outcome {
-        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => reason,
+        Outcome::Transient { reason, .. } | Outcome::Deferred(reason) | Outcome::Permanent(reason) => reason,
         Outcome::Delivered => panic!("delivered"),
     }
 }
