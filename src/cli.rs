@@ -111,8 +111,8 @@ fn log(default_level: Option<&str>) {
         None => std::io::stderr().is_terminal(),
     };
     let mut targets: Targets = level.parse().unwrap_or_default();
-    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime"] {
-        // The SDK warns with a dump of its state of what is told here in words.
+    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime", "sqlx"] {
+        // They warn, with a dump of their state, of what is told here in words.
         if !level.contains(quiet) {
             targets = targets.with_target(quiet, LevelFilter::ERROR);
         }

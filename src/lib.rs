@@ -25,8 +25,9 @@
 //! - No attempt outlives its message's visibility: it starts only if it fits into the lease, and ends
 //!   at its deadline.
 //! - A receive in progress is not cancelled; a lost response is asked for again by its attempt id.
+//! - No job is given up because its app could not be looked up, however long that lasts.
 //! - Everything that grows has a bound: messages and bytes in memory, the ledger, the breaker,
-//!   response bodies.
+//!   remembered apps, Lambda clients, response bodies.
 //! - No address is dialled that was not judged, and nothing is resolved between the two.
 //! - Nothing secret is printed: URLs, headers, bodies, receipt handles and secrets are in no error.
 //!
@@ -44,7 +45,8 @@
 //! scripted destinations and faults (`src/worker/tests.rs`). `tests/it` runs it as a process over real
 //! HTTP; with `HOOKFERRY_TEST_SQS_ENDPOINT` set the same tests run against any SQS endpoint, and
 //! `tests/interop/run.sh` does so with ministack, an emulator that was not written here, and checks the
-//! local queue with AWS' own SDKs.
+//! local queue with AWS' own SDKs. `tests/servers` needs real databases, DynamoDB and Lambda;
+//! `tests/interop/servers.sh` starts them and runs it.
 
 pub mod app;
 pub mod apps;

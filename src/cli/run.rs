@@ -23,7 +23,7 @@ use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
 use crate::transport::Destinations;
 use crate::transport::http::Http;
-use crate::transport::lambda::Lambda;
+use crate::transport::lambda::{Judge, Lambda};
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, remedy};
 
 /// The wait between attempts to reach the queue at start.
@@ -108,7 +108,9 @@ pub(super) async fn worker(
         grace: config.grace,
     };
     let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
-    let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, config.timeout).await;
+    // As with HTTP webhooks, any address will do as yet.
+    let judge: Judge = Arc::new(|_| Ok(()));
+    let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, judge, config.timeout).await;
     let parts = Parts {
         queue: connection.queue(usage),
         transport: Destinations::new(Http::new(config.http).context("HTTP deliveries")?, lambda),
