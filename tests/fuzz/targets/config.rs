@@ -70,8 +70,8 @@ fn shows(text: &str) -> bool {
         match value {
             Value::Object(members) => members.iter().any(|(name, member)| {
                 let open = match name.as_str() {
-                    "id" => member.to_string().contains(MARK),
-                    "region" | "endpoint" => {
+                    "id" | "region" => member.to_string().contains(MARK),
+                    "endpoint" => {
                         let member = member.to_string();
                         member.contains(MARK) && !member.contains(['@', '?', '#'])
                     }
