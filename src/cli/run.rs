@@ -108,8 +108,8 @@ pub(super) async fn worker(
         grace: config.grace,
     };
     let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
-    // As with HTTP webhooks, any address will do as yet.
-    let judge: Judge = Arc::new(|_| Ok(()));
+    let guard = config.http.guard.clone();
+    let judge: Judge = Arc::new(move |address| guard.judge(address).map_err(|refused| refused.to_string()));
     let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, judge, config.timeout).await;
     let parts = Parts {
         queue: connection.queue(usage),
