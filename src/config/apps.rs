@@ -165,9 +165,11 @@ fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
         reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::queue::http_url(endpoint))?;
         Some(endpoint.to_owned())
     });
+    let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
+    let region = reader.result("APP_MANAGER_DYNAMODB_REGION", super::queue::named_region(region));
     DynamoDb {
         table: given.dynamodb_table.clone().unwrap_or_else(|| "apps".to_owned()),
-        region: given.dynamodb_region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        region: region.unwrap_or_default(),
         endpoint,
     }
 }
@@ -215,7 +217,7 @@ fn read_tls(name: &str, given: &Server, reader: &mut Reader) -> Tls {
     if let Some(file) = &file
         && let Err(error) = std::fs::read(file)
     {
-        reader.error(format!("DB_{name}_CA_FILE: {} cannot be read: {error}", file.display()));
+        reader.error(format!("DB_{name}_CA_FILE: {:?} cannot be read: {error}", file.to_string_lossy()));
     }
     match (given.tls.as_deref(), file) {
         (None | Some("prefer"), None) => Tls::Prefer,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 24] = [
+const BAD: [(&str, &str); 26] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -25,6 +25,8 @@ const BAD: [(&str, &str); 24] = [
     ("WEBHOOKS_RETRY_BASE_MS", "0"),
     ("WEBHOOKS_RETRY_MAX_MS", "999"),
     ("APP_MANAGER_DRIVER", "mongodb"),
+    ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
+    ("APP_MANAGER_CACHE_TTL", "-2"),
     ("DEFAULT_APP_WEBHOOKS", "{}"),
     ("APPS_FILE", "/nonexistent\n/apps.json"),
     ("METRICS_HOST", "localhost"),
@@ -38,6 +40,22 @@ fn read(variables: &[(&str, String)]) -> Result<Config, Errors> {
     let base = [("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs.fifo".to_owned())];
     Config::from_env(base.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), value.clone())))
 }
+
+/// The same of the variables that a driver alone looks at.
+#[cfg(all(feature = "dynamodb", feature = "postgres", feature = "mysql"))]
+const BAD_FOR: [(&str, &str, &str); 11] = [
+    ("dynamodb", "APP_MANAGER_DYNAMODB_REGION", "eu_west\n"),
+    ("dynamodb", "APP_MANAGER_DYNAMODB_ENDPOINT", "u:hush@h"),
+    ("postgres", "APP_MANAGER_POSTGRES_TABLE", "a..b"),
+    ("postgres", "DB_POSTGRES_PORT", "0"),
+    ("postgres", "DB_POSTGRES_TLS", "maybe"),
+    ("postgres", "DB_POSTGRES_CA_FILE", "/nonexistent\n.pem"),
+    ("postgres", "DB_POOLING_ENABLED", "2"),
+    ("mysql", "APP_MANAGER_MYSQL_TABLE", "a.b.c.d"),
+    ("mysql", "DB_MYSQL_PORT", "3306.0"),
+    ("mysql", "DB_MYSQL_TLS", "on\noff"),
+    ("mysql", "DB_MYSQL_CA_FILE", "/nonexistent.pem"),
+];
 
 /// The variable that a line of the errors begins with.
 fn blamed(line: &str) -> &str {
@@ -58,6 +76,17 @@ fn each_bad_value_is_told_alone_with_its_variable() {
 }
 
 #[test]
+#[cfg(all(feature = "dynamodb", feature = "postgres", feature = "mysql"))]
+fn each_bad_value_of_a_driver_is_told_with_its_variable() {
+    for (driver, name, value) in BAD_FOR {
+        let Errors(lines) =
+            read(&[("APP_MANAGER_DRIVER", driver.to_owned()), (name, value.to_owned())]).unwrap_err();
+        assert_eq!(lines.iter().map(|line| blamed(line)).collect::<Vec<_>>(), [name]);
+        assert!(!lines[0].contains('\n'), "{:?}", lines[0]);
+    }
+}
+
+#[test]
 fn all_bad_values_are_told_at_once() {
     let all: Vec<_> = BAD.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let Errors(lines) = read(&all).unwrap_err();
@@ -69,11 +98,12 @@ fn all_bad_values_are_told_at_once() {
 fn an_unreadable_file_hides_no_other_error() {
     let Errors(lines) = read(&[
         ("APPS_FILE", "/nonexistent/apps.json".to_owned()),
-        ("DEFAULT_APP_WEBHOOKS", r#"[{"lambda_function":"f"}]"#.to_owned()),
+        ("DEFAULT_APP_WEBHOOKS", "[{}]".to_owned()),
+        ("METRICS_PORT", "no".to_owned()),
     ])
     .unwrap_err();
-    let told: Vec<&str> = lines.iter().map(|line| blamed(line)).collect();
-    assert_eq!(told, ["APPS_FILE", "DEFAULT_APP_WEBHOOKS"], "{lines:#?}");
+    let told: BTreeSet<&str> = lines.iter().map(|line| blamed(line)).collect();
+    assert_eq!(told, BTreeSet::from(["APPS_FILE", "DEFAULT_APP_WEBHOOKS", "METRICS_PORT"]), "{lines:#?}");
 }
 
 #[test]
@@ -155,6 +185,10 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("QUEUE_SQS_DLQ_URL"), url),
         (Just("QUEUE_SQS_ENDPOINT"), url),
         (Just("DEFAULT_APP_SECRET"), word),
+        (Just("DB_POSTGRES_PASSWORD"), word),
+        (Just("DB_MYSQL_PASSWORD"), word),
+        (Just("APP_MANAGER_DYNAMODB_ENDPOINT"), url),
+        (Just("APP_MANAGER_DRIVER"), "array|dynamodb|postgres|mysql"),
         (Just("DEFAULT_APP_WEBHOOKS"), word),
         (Just("DEFAULT_APP_WEBHOOKS"), matching(&webhooks)),
         (Just("QUEUE_SQS_CLIENT_OPTIONS"), word),
@@ -162,7 +196,9 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("APPS_FILE"), Just(String::new())),
         (prop::sample::select(&VARIABLES[..]).prop_map(|(name, _)| name), "[0-9a-z.:/\\[{}\"]{0,8}"),
     ]
-    .prop_filter("no file of this machine is read", |(name, value)| *name != "APPS_FILE" || value.is_empty())
+    .prop_filter("no file of this machine is read", |(name, value)| {
+        !name.ends_with("_FILE") || value.is_empty()
+    })
 }
 
 proptest! {

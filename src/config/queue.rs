@@ -159,7 +159,7 @@ fn queue_url(text: &str) -> Result<Url, String> {
 }
 
 /// A region becomes part of a host's name.
-fn named_region(text: &str) -> Result<String, String> {
+pub(super) fn named_region(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if text.bytes().all(plain) {
         return Ok(text.to_owned());

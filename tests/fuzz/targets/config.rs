@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         .lines()
         .filter_map(|line| line.split_once('='))
         // No file of this machine is read.
-        .filter(|(name, _)| !name.ends_with("APPS_FILE"))
+        .filter(|(name, _)| !name.ends_with("_FILE"))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     assert!(!LogConfig::from_env(environment.clone()).level.is_empty());
@@ -54,10 +54,10 @@ fuzz_target!(|input: &[u8]| {
 /// Whether the mark stands where the value may be shown.
 fn shown(name: &str, value: &str) -> bool {
     match name.strip_prefix("SOKETI_").unwrap_or(name) {
-        "DEFAULT_APP_SECRET" => false,
+        "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" => false,
         "DEFAULT_APP_WEBHOOKS" | "QUEUE_SQS_CLIENT_OPTIONS" => shows(value),
         // User-info or a query makes a URL a secret.
-        "QUEUE_SQS_URL" | "QUEUE_SQS_ENDPOINT" | "QUEUE_SQS_DLQ_URL" => {
+        "QUEUE_SQS_URL" | "QUEUE_SQS_ENDPOINT" | "QUEUE_SQS_DLQ_URL" | "APP_MANAGER_DYNAMODB_ENDPOINT" => {
             value.contains(MARK) && !value.contains(['@', '?', '#'])
         }
         _ => name.contains(MARK) || value.contains(MARK),

@@ -48,15 +48,18 @@ fn members(text: &str) -> Option<(String, &str, String)> {
         let values = members.iter().filter(|(key, _)| named(key)).map(|(_, value)| *value);
         values.collect::<Vec<_>>()
     };
+    let text = |value: &str| String::from_utf16(&oracle::string(value)?).ok();
+    // A key may be a number, and is what stands there.
+    let number = |value: &str| value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let key = |value: &str| if number(value) { Some(value.to_owned()) } else { text(value) };
     // Every one of them has to be Unicode: one that a later one replaces is not passed over.
-    let text = |names| {
-        let read = |value: &&str| String::from_utf16(&oracle::string(value)?).ok();
-        last(names).iter().map(read).collect::<Option<Vec<_>>>()?.pop()
+    let read = |names, how: &dyn Fn(&str) -> Option<String>| {
+        last(names).into_iter().map(how).collect::<Option<Vec<_>>>()?.pop()
     };
     Some((
-        text(["appKey", "app_key"])?,
+        read(["appKey", "app_key"], &key)?,
         last(["payload", "payload"]).pop()?,
-        text(["originalPusherSignature", "original_signature"])?,
+        read(["originalPusherSignature", "original_signature"], &text)?,
     ))
 }
 
