@@ -16,7 +16,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -64,7 +65,7 @@ enum Failure {
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
     let ended = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::main().await,
+        Command::Run => Box::pin(run::main()).await,
         Command::Dev(options) => dev::main(options).await,
         Command::LocalQueue(options) => local_queue::main(options).await,
         Command::Receive(options) => receive::main(options).await,
@@ -110,14 +111,19 @@ fn log(default_level: Option<&str>) {
         None => std::io::stderr().is_terminal(),
     };
     let mut targets: Targets = level.parse().unwrap_or_default();
-    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime"] {
-        // The SDK warns with a dump of its state of what is told here in words.
+    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime", "sqlx"] {
+        // They warn, with a dump of their state, of what is told here in words.
         if !level.contains(quiet) {
             targets = targets.with_target(quiet, LevelFilter::ERROR);
         }
     }
+    // What libraries tell below a warning holds headers and bodies, and with them secrets.
+    let own = filter_fn(|line| {
+        let of_hookferry = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+        of_hookferry || *line.level() <= Level::WARN
+    });
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let registry = tracing_subscriber::registry().with(targets);
+    let registry = tracing_subscriber::registry().with(targets).with(own);
     let started = if human {
         registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()
     } else {

@@ -8,6 +8,7 @@ mod apps;
 mod client_options;
 mod queue;
 mod variables;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
 use crate::policy::Retry;
 use crate::transport::functions::{Allowed, PatternError};
+use crate::transport::http;
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
@@ -51,6 +53,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// The longest an attempt may take.
     pub timeout: Duration,
+    /// How deliveries go out.
+    pub http: http::Settings,
     /// Backoff and window.
     pub retry: Retry,
     /// The apps.
@@ -87,6 +91,7 @@ impl Config {
         let queue = queue::read(&raw, &mut reader);
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+        let http = webhooks::read(&raw.webhooks, timeout, &mut reader);
         let retry = read_retry(&raw, &mut reader);
         let apps = apps::read(&raw, &mut reader);
         let lambda = read_lambda(&raw, &mut reader);
@@ -114,7 +119,8 @@ impl Config {
             return Err(Errors(reader.errors));
         };
         let metrics = SocketAddr::new(host, port);
-        Ok(Self { queue, timeout, retry, apps, lambda, metrics, grace, warnings: reader.warnings })
+        let warnings = reader.warnings;
+        Ok(Self { queue, timeout, http, retry, apps, lambda, metrics, grace, warnings })
     }
 }
 

@@ -1,5 +1,5 @@
-//! hookferry takes webhook jobs off an Amazon SQS FIFO queue and delivers each by HTTP: in order per
-//! message group, at least once, losing none.
+//! hookferry takes webhook jobs off an Amazon SQS FIFO queue and delivers each by HTTP or AWS Lambda: in
+//! order per message group, at least once, losing none.
 //!
 //! # The map
 //!
@@ -25,8 +25,10 @@
 //! - No attempt outlives its message's visibility: it starts only if it fits into the lease, and ends
 //!   at its deadline.
 //! - A receive in progress is not cancelled; a lost response is asked for again by its attempt id.
+//! - No job is given up because its app could not be looked up, however long that lasts.
 //! - Everything that grows has a bound: messages and bytes in memory, the ledger, the breaker,
-//!   response bodies.
+//!   remembered apps, Lambda clients, response bodies.
+//! - No address is dialled that was not judged, and nothing is resolved between the two.
 //! - Nothing secret is printed: URLs, headers, bodies, receipt handles and secrets are in no error.
 //!
 //! # The lease
@@ -39,11 +41,38 @@
 //!
 //! # How it is tested
 //!
-//! The worker runs in unit tests under paused time over the local queue's own state machine, with
-//! scripted destinations and faults (`src/worker/tests.rs`). `tests/it` runs it as a process over real
-//! HTTP; with `HOOKFERRY_TEST_SQS_ENDPOINT` set the same tests run against any SQS endpoint, and
-//! `tests/interop/run.sh` does so with ministack, an emulator that was not written here, and checks the
-//! local queue with AWS' own SDKs.
+//! - **Simulation** (`tests/it/simulation`): the worker and its lanes over the local queue's state
+//!   machine, under virtual time and one seed a world: groups, jobs, 1 to 5 processes, latencies, hangs,
+//!   bodies that trickle, calls that fail before or after they took effect, batches half failed, clock
+//!   jumps, frozen, killed and restarted processes, shutdowns, changes of apps, poison, a dead-letter
+//!   queue and an app source that are down. A book written from outside the worker holds every world to
+//!   the invariants above. Thousands of seeds in `cargo test`; `SEEDS=1000000 cargo test --release --test
+//!   it no_seed` for more, `SEED=7` for one world's trace.
+//! - **Units and properties**: beside the code, and `tests/properties` with oracles of their own.
+//! - **Processes**: `tests/it` runs the worker over real HTTP, with hand-written receivers, proxies and
+//!   TLS servers; `tests/chaos` several workers at once, killed, stopped and cut off, whose books are
+//!   balanced at the end.
+//! - **What was not written here**: `tests/interop/run.sh` (AWS' SDKs against the local queue; one
+//!   conformance suite and the worker against ministack), `tests/interop/soketi/run.sh` (a real soketi in
+//!   front, judged by Pusher's own library), `tests/interop/servers.sh` (PostgreSQL, MariaDB, DynamoDB and
+//!   Lambda).
+//! - **Fuzzing**: `tests/fuzz/run.sh` (jobs, plans, configuration, both of SQS' protocols).
+//!
+//! ## Mutations that the simulation is known to catch
+//!
+//! Each is a patch in `tests/mutants`; `tests/mutants/run.sh` applies them one at a time and fails if one
+//! survives:
+//!
+//! - a job is deleted whether it was delivered or not, or before the dead-letter queue confirmed it, or
+//!   when one of its webhooks has it, or is given up inside its window;
+//! - a lane goes on after a failure, or works behind a copy that it was refused;
+//! - the lease is counted from the request, from a response that was long under way, from after a
+//!   standstill, or without a margin; an attempt starts beyond it, or has no deadline;
+//! - a receive's attempt id is used again after throttling; a receive is given up under way;
+//! - the ledger is ignored, or that a job is done, or that a delete was refused; two copies of a message
+//!   are worked at once;
+//! - what was not started is not released at a shutdown; a permit is never given back; a poller does not
+//!   come back after an error.
 
 pub mod app;
 pub mod apps;

@@ -14,6 +14,10 @@ use std::time::Duration;
 pub use breaker::{Breaker, Gate};
 pub use reason::Reason;
 
+/// The backoff of what was not tried grows no further than after so many attempts: it waits for its
+/// turn, and no outage for its end.
+const DEFERRED_ATTEMPTS: u32 = 4;
+
 /// No backoff is shorter: SQS counts visibility in whole seconds, and 0 would be "at once".
 pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -29,6 +33,8 @@ pub enum Outcome {
         /// How long the destination asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// It was not tried, and is worth trying soon.
+    Deferred(Reason),
     /// It will never work.
     Permanent(Reason),
 }
@@ -76,6 +82,7 @@ pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry,
     let mut failed: Option<&Reason> = None;
     let mut transient: Option<&Reason> = None;
     let mut patient: Option<&Reason> = None;
+    let mut deferred: Option<&Reason> = None;
     let mut wanted = Duration::ZERO;
     for outcome in outcomes {
         match outcome {
@@ -86,8 +93,15 @@ pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry,
                 patient = patient.or(Some(reason).filter(|reason| !reason.gives_up()));
                 wanted = wanted.max(retry_after.unwrap_or_default());
             }
+            Outcome::Deferred(reason) => deferred = deferred.or(Some(reason)),
             Outcome::Permanent(reason) => failed = failed.or(Some(reason)),
         }
+    }
+    // However old it is: every job gets at least one attempt.
+    if let Some(reason) = deferred {
+        let attempts = if transient.is_some() { attempts } else { attempts.min(DEFERRED_ATTEMPTS) };
+        let reason = transient.unwrap_or(reason).clone();
+        return Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason };
     }
     match (failed, transient, patient) {
         (None, _, _) => Disposition::Done,
@@ -177,6 +191,19 @@ mod tests {
             decide(&[gone, failed()], 1, YOUNG, &RETRY, 0.5),
             Disposition::Retry { reason: Reason::Status(500), .. }
         ));
+    }
+
+    #[test]
+    fn what_was_not_tried_is_retried_however_old_it_is_and_its_backoff_stays_short() {
+        let busy = || Outcome::Deferred(Reason::Busy(1));
+        let backoff = |outcomes: &[Outcome], attempts| match decide(outcomes, attempts, OLD, &RETRY, 1.0) {
+            Disposition::Retry { backoff, .. } => backoff,
+            Disposition::Done | Disposition::DeadLetter(_) => panic!("it is retried"),
+        };
+        assert_eq!(backoff(&[busy()], 1), Duration::from_secs(1));
+        assert_eq!(backoff(&[Outcome::Delivered, busy()], 1000), Duration::from_secs(8));
+        assert_eq!(backoff(&[busy(), failed()], 1000), RETRY.cap, "the failed one backs off as ever");
+        assert_eq!(backoff(&[Outcome::Permanent(Reason::Gone), busy()], 1), Duration::from_secs(1));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! deadline; dropping it has to end the attempt.
 
 pub mod functions;
+pub mod guard;
 pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;

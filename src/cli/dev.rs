@@ -137,6 +137,7 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
                 "QUEUE_SQS_CLIENT_OPTIONS",
                 json!({"accessKeyId": "local", "secretAccessKey": "local"}).to_string(),
             ),
+            ("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
             ("DEFAULT_APP_ID", APPS[0].to_owned()),
             ("DEFAULT_APP_KEY", format!("{}-key", APPS[0])),
             ("DEFAULT_APP_SECRET", SECRET.to_owned()),

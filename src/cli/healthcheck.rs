@@ -4,10 +4,22 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::time::timeout;
 
 use super::Failure;
 use crate::config;
+
+/// A worker's answer is a line.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// Less than the five seconds that ECS gives a health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -26,21 +38,40 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
         Ok(IpAddr::V4(_)) | Err(_) => host,
     };
-    let url = format!("http://{host}:{}/healthz", variable("METRICS_PORT", "9602"));
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .build()
-        .context("the HTTP client could not be set up")?;
-    let answer = match client.get(&url).send().await {
-        Ok(answer) => answer,
-        Err(error) => {
-            eprintln!("no worker answers at {url} ({error}): check METRICS_HOST and METRICS_PORT");
+    let address = format!("{host}:{}", variable("METRICS_PORT", "9602"));
+    let answer = match timeout(TIMEOUT, ask(&address)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            eprintln!("no worker answers at {address} ({error:#}): check METRICS_HOST and METRICS_PORT");
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(_) => {
+            eprintln!("the worker at {address} does not answer within {} s", TIMEOUT.as_secs());
             return Ok(ExitCode::FAILURE);
         }
     };
-    let healthy = answer.status().is_success();
-    let said = answer.text().await.unwrap_or_default();
+    let (status, said) = answer;
     println!("{}", said.trim());
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn ask(address: &str) -> anyhow::Result<(StatusCode, String)> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/healthz").header(HOST, address).body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let said = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let said = said.map_err(|error| anyhow!(error))?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&said).into_owned()))
+    };
+    tokio::pin!(exchange);
+    select! {
+        answer = &mut exchange => answer,
+        ended = connection => {
+            ended?;
+            exchange.await
+        }
+    }
 }

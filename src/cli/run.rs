@@ -23,7 +23,7 @@ use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
 use crate::transport::Destinations;
 use crate::transport::http::Http;
-use crate::transport::lambda::Lambda;
+use crate::transport::lambda::{Judge, Lambda};
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, remedy};
 
 /// The wait between attempts to reach the queue at start.
@@ -50,7 +50,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
         url: queue.url.clone(),
         region: queue.region.clone(),
         endpoint: queue.endpoint.clone(),
-        credentials: queue.client.credentials.clone(),
+        options: queue.client.sdk.clone(),
     }
 }
 
@@ -108,10 +108,12 @@ pub(super) async fn worker(
         grace: config.grace,
     };
     let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
-    let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, config.timeout).await;
+    let guard = config.http.guard.clone();
+    let judge: Judge = Arc::new(move |address| guard.judge(address).map_err(|refused| refused.to_string()));
+    let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, judge, config.timeout).await;
     let parts = Parts {
         queue: connection.queue(usage),
-        transport: Destinations::new(Http::new().context("HTTP deliveries")?, lambda),
+        transport: Destinations::new(Http::new(config.http).context("HTTP deliveries")?, lambda),
         apps,
         random: Random::from_system(),
         metrics,

@@ -1,67 +1,197 @@
 //! `QUEUE_SQS_CLIENT_OPTIONS`: the JavaScript SDK's options, as soketi passes them.
+//!
+//! soketi spreads them over its own settings, so a region or endpoint in them wins over
+//! `QUEUE_SQS_REGION` and `QUEUE_SQS_ENDPOINT`.
+
+use std::time::Duration;
 
 use aws_sdk_sqs::config::Credentials;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use serde_json::{Map, Value};
 
 use super::queue::http_url;
 use super::variables::Reader;
+use crate::queue::sqs::Options;
+
+const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
+
+/// More retries than this would outlast every lease.
+const MOST_RETRIES: u64 = 100;
 
 /// What of the options has an equivalent here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// `region`.
     pub region: Option<String>,
-    /// `endpoint`.
+    /// `endpoint`, without a scheme if it was given none.
     pub endpoint: Option<String>,
-    /// `credentials`, or `accessKeyId` and its companions. Printed redacted.
-    pub credentials: Option<Credentials>,
+    /// `sslEnabled`; true where it is not set.
+    pub ssl: bool,
+    /// All others.
+    pub sdk: Options,
 }
 
-pub(super) fn read(text: Option<&str>, reader: &mut Reader) -> ClientOptions {
-    const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { region: None, endpoint: None, ssl: true, sdk: Options::default() }
+    }
+}
+
+pub(super) fn read(text: Option<&str>, wait: Duration, reader: &mut Reader) -> ClientOptions {
     let Some(text) = text else { return ClientOptions::default() };
-    let Ok(mut options) = serde_json::from_str::<Map<String, Value>>(text) else {
+    let Ok(all) = serde_json::from_str::<Map<String, Value>>(text) else {
         reader.error(format!("{NAME}: is not a JSON object of the JavaScript SDK's options"));
         return ClientOptions::default();
     };
-    let mut nested = match options.remove("credentials").unwrap_or_default() {
-        Value::Object(nested) => nested,
-        Value::Null => Map::new(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            reader.error(format!("{NAME}: credentials is not an object"));
-            Map::new()
-        }
+    let mut taken = Taken { names: Vec::new(), reader };
+    let mut all = Object { path: String::new(), members: all };
+    let mut http = taken.object(&mut all, "httpOptions");
+    let mut delay = taken.object(&mut all, "retryDelayOptions");
+    let credentials = taken.credentials(&mut all);
+    let endpoint = taken.text(&mut all, "endpoint");
+    let options = ClientOptions {
+        region: taken.text(&mut all, "region"),
+        endpoint: endpoint.and_then(|endpoint| taken.endpoint(endpoint)),
+        ssl: taken.truth(&mut all, "sslEnabled").unwrap_or(true),
+        sdk: Options {
+            credentials,
+            retries: taken
+                .number(&mut all, "maxRetries")
+                .map(|n| u32::try_from(n.min(MOST_RETRIES)).unwrap_or_default()),
+            retry_base: taken.milliseconds(&mut delay, "base"),
+            timeout: taken.milliseconds(&mut http, "timeout").filter(|timeout| !timeout.is_zero()),
+            connect_timeout: taken.milliseconds(&mut http, "connectTimeout").filter(|t| !t.is_zero()),
+            proxy: taken.text(&mut http, "proxy").and_then(|proxy| taken.proxy(&proxy)),
+            dual_stack: taken.truth(&mut all, "useDualstackEndpoint").unwrap_or_default(),
+            fips: taken.truth(&mut all, "useFipsEndpoint").unwrap_or_default(),
+            user_agent: taken.text(&mut all, "customUserAgent").and_then(|agent| taken.user_agent(agent)),
+        },
     };
-    let mut text = |options: &mut Map<String, Value>, name: &str| match options.remove(name) {
-        Some(Value::String(text)) => Some(text),
-        Some(_) => {
-            reader.error(format!("{NAME}: {name} is not a string"));
-            None
-        }
-        None => None,
-    };
-    let region = text(&mut options, "region");
-    let endpoint = text(&mut options, "endpoint");
-    let mut part = |name| text(&mut nested, name).or_else(|| text(&mut options, name));
-    let parts = (part("accessKeyId"), part("secretAccessKey"), part("sessionToken"));
-    let credentials = match parts {
-        (Some(id), Some(secret), token) => {
-            Some(Credentials::new(id, secret, token, None, "QUEUE_SQS_CLIENT_OPTIONS"))
-        }
-        (None, None, _) => None,
-        (Some(_), None, _) | (None, Some(_), _) => {
-            reader.error(format!("{NAME}: accessKeyId and secretAccessKey go together"));
-            None
-        }
-    };
-    if let Some(endpoint) = &endpoint {
-        reader.result(NAME, http_url(endpoint).map_err(|error| format!("endpoint {error}")));
+    // There has been one version since 2012.
+    all.members.remove("apiVersion");
+    for object in [all, http, delay] {
+        taken.rest(&object);
     }
-    // apiVersion is fixed: there has been one since 2012.
-    options.remove("apiVersion");
-    if !options.is_empty() {
-        let names: Vec<&String> = options.keys().collect();
-        reader.warn(format!("{NAME}: without an equivalent here and ignored: {names:?}"));
+    let Taken { names, reader } = taken;
+    if !names.is_empty() {
+        reader.warn(format!("{NAME}: without an equivalent here and ignored: {}", names.join(", ")));
     }
-    ClientOptions { region, endpoint, credentials }
+    if options.sdk.timeout.is_some_and(|timeout| timeout <= wait) {
+        reader.warn(format!(
+            "{NAME}: httpOptions.timeout is not longer than QUEUE_SQS_WAIT_TIME_SECONDS; receives may take that and 2 s more all the same"
+        ));
+    }
+    options
+}
+
+/// An object of options, and where it lies.
+struct Object {
+    path: String,
+    members: Map<String, Value>,
+}
+
+/// Takes options out of objects and remembers what is left.
+struct Taken<'a> {
+    names: Vec<String>,
+    reader: &'a mut Reader,
+}
+
+impl Taken<'_> {
+    fn wrong(&mut self, object: &Object, name: &str, expected: &str) {
+        self.reader.error(format!("{NAME}: {}{name} is not {expected}", object.path));
+    }
+
+    fn object(&mut self, from: &mut Object, name: &str) -> Object {
+        let members = match from.members.remove(name) {
+            Some(Value::Object(members)) => members,
+            None | Some(Value::Null) => Map::new(),
+            Some(_) => {
+                self.wrong(from, name, "an object");
+                Map::new()
+            }
+        };
+        Object { path: format!("{}{name}.", from.path), members }
+    }
+
+    fn text(&mut self, from: &mut Object, name: &str) -> Option<String> {
+        match from.members.remove(name)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text),
+            Value::String(_) | Value::Null => None,
+            _ => {
+                self.wrong(from, name, "a string");
+                None
+            }
+        }
+    }
+
+    fn truth(&mut self, from: &mut Object, name: &str) -> Option<bool> {
+        match from.members.remove(name)? {
+            Value::Bool(truth) => Some(truth),
+            Value::Null => None,
+            _ => {
+                self.wrong(from, name, "true or false");
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, from: &mut Object, name: &str) -> Option<u64> {
+        let value = from.members.remove(name)?;
+        let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        if number.is_none() && !value.is_null() {
+            self.wrong(from, name, "a whole number");
+        }
+        number
+    }
+
+    fn milliseconds(&mut self, from: &mut Object, name: &str) -> Option<Duration> {
+        self.number(from, name).map(Duration::from_millis)
+    }
+
+    /// Out of `credentials`, or side by side with everything else.
+    fn credentials(&mut self, all: &mut Object) -> Option<Credentials> {
+        let mut nested = self.object(all, "credentials");
+        let mut part = |name| self.text(&mut nested, name).or_else(|| self.text(all, name));
+        let parts = (part("accessKeyId"), part("secretAccessKey"), part("sessionToken"));
+        self.rest(&nested);
+        match parts {
+            (Some(id), Some(secret), token) => Some(Credentials::new(id, secret, token, None, NAME)),
+            (None, None, _) => None,
+            (Some(_), None, _) | (None, Some(_), _) => {
+                self.reader.error(format!("{NAME}: accessKeyId and secretAccessKey go together"));
+                None
+            }
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: String) -> Option<String> {
+        let whole = if endpoint.contains("://") { endpoint.clone() } else { format!("https://{endpoint}") };
+        let checked = http_url(&whole).map_err(|error| format!("endpoint {error}"));
+        self.reader.result(NAME, checked).map(|_| endpoint)
+    }
+
+    fn proxy(&mut self, proxy: &str) -> Option<ProxyConfig> {
+        let whole = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+        let is_http = url::Url::parse(&whole).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let config = ProxyConfig::all(whole).ok().filter(|_| is_http);
+        if config.is_none() {
+            self.reader.error(format!(
+                "{NAME}: httpOptions.proxy is not of the form http://[user:password@]host:port"
+            ));
+        }
+        config
+    }
+
+    fn user_agent(&mut self, agent: String) -> Option<String> {
+        if agent.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Some(agent);
+        }
+        self.reader.error(format!("{NAME}: customUserAgent holds more than printable ASCII"));
+        None
+    }
+
+    /// What nobody took. Names alone: the values may be secrets.
+    fn rest(&mut self, object: &Object) {
+        self.names.extend(object.members.keys().map(|name| format!("{}{name}", object.path)));
+    }
 }

@@ -51,11 +51,12 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     let endpoint = queue.endpoint.as_deref().and_then(|endpoint| {
         reader.result("QUEUE_SQS_ENDPOINT", http_url(endpoint)).map(|_| endpoint.to_owned())
     });
-    let client = client_options::read(queue.client_options.as_deref(), reader);
+    let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
+    let mut client = client_options::read(queue.client_options.as_deref(), wait, reader);
     let own_region = url.as_ref().and_then(|url| region_of(url.host_str()?));
     let mut given = |name, region: Option<&String>| reader.result(name, named_region(region?));
-    let region = given("QUEUE_SQS_REGION", queue.region.as_ref())
-        .or_else(|| given("QUEUE_SQS_CLIENT_OPTIONS", client.region.as_ref()))
+    let region = given("QUEUE_SQS_CLIENT_OPTIONS", client.region.as_ref())
+        .or_else(|| given("QUEUE_SQS_REGION", queue.region.as_ref()))
         .or_else(|| own_region.clone())
         .or_else(|| given("AWS_REGION", raw.aws.region.as_ref()))
         .unwrap_or_else(|| "us-east-1".to_owned());
@@ -65,12 +66,15 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         ));
     }
     let elsewhere = raw.aws.endpoint_url.is_some() || raw.aws.endpoint_url_sqs.is_some();
-    let endpoint = endpoint.or_else(|| client.endpoint.clone()).or_else(|| {
-        // soketi's SDK talks to the queue URL's own host; this SDK would talk to AWS.
-        let url = url.as_ref().filter(|_| !elsewhere)?;
-        let foreign = url.host_str().is_some_and(|host| region_of(host).is_none() && !is_aws(host));
-        foreign.then(|| url.origin().ascii_serialization())
-    });
+    let given = client.endpoint.clone().or(endpoint);
+    let endpoint = reached_at(given, url.as_ref().filter(|_| !elsewhere), &region, client.ssl);
+    if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
+        reader.warn(
+            "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint, or sslEnabled false"
+                .to_owned(),
+        );
+        (client.sdk.dual_stack, client.sdk.fips) = (false, false);
+    }
     if queue.process_batch.is_some() {
         reader.warn(
             "QUEUE_SQS_PROCESS_BATCH has no effect: groups are worked side by side, each in order".to_owned(),
@@ -89,7 +93,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             0,
             60_000,
         ),
-        wait: reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20),
+        wait,
         visibility: queue.visibility_timeout.as_ref().map(|_| {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
@@ -111,6 +115,25 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
 }
 
+/// The endpoint, where it is not for the SDK to find: `given`, or that of the queue's URL if it is not
+/// AWS' own. `ssl` is `sslEnabled`.
+fn reached_at(given: Option<String>, url: Option<&Url>, region: &str, ssl: bool) -> Option<String> {
+    // soketi's SDK talks to the queue URL's own host; this SDK would talk to AWS.
+    let foreign = |url: &&Url| url.host_str().is_some_and(|host| region_of(host).is_none() && !is_aws(host));
+    let endpoint = given.or_else(|| url.filter(foreign).map(|url| url.origin().ascii_serialization()));
+    if ssl {
+        let with_scheme = |endpoint: String| {
+            if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") }
+        };
+        return endpoint.map(with_scheme);
+    }
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    let own = || url.map(|_| format!("sqs.{region}.amazonaws.com{suffix}"));
+    let endpoint = endpoint.or_else(own)?;
+    let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
+    Some(format!("http://{host}"))
+}
+
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     if text.contains(['@', '?', '#']) {
         // Not quoted, here or in any log: a password or a token may stand there.
@@ -119,6 +142,9 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("{text:?} is no http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path".to_owned());
     }
     Ok(url)
 }

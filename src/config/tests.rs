@@ -106,12 +106,12 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     assert_eq!(local.queue.region, "us-east-1");
     assert_eq!(local.queue.endpoint.as_deref(), Some("http://127.0.0.1:9324"));
     let options = read(&[("QUEUE_SQS_CLIENT_OPTIONS",
-        r#"{"region":"eu-west-3","endpoint":"http://h:1","credentials":{"accessKeyId":"a","secretAccessKey":"hush"},"maxRetries":3}"#)]).unwrap();
+        r#"{"region":"eu-west-3","endpoint":"http://h:1","credentials":{"accessKeyId":"a","secretAccessKey":"hush"},"systemClockOffset":3}"#)]).unwrap();
     assert_eq!(
         (options.queue.region.as_str(), options.queue.endpoint.as_deref()),
         ("eu-west-3", Some("http://h:1"))
     );
-    assert!(options.warnings.iter().any(|warning| warning.contains("maxRetries")));
+    assert!(options.warnings.iter().any(|warning| warning.contains("systemClockOffset")));
     assert!(!format!("{options:?}").contains("hush"));
 }
 
@@ -243,4 +243,70 @@ fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
     assert!(allows("orders-new") && !allows("others"));
     let text = errors(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"), ("LAMBDA_ENDPOINT", "nonsense")]);
     assert!(text.contains("WEBHOOKS_ALLOWED_FUNCTIONS: ") && text.contains("LAMBDA_ENDPOINT: "), "{text}");
+}
+
+#[test]
+fn endpoints_of_the_client_options_win_and_ssl_and_variants_of_aws_follow_them() {
+    let queue = |options: &str, more: &[(&str, &str)]| {
+        let mut variables = vec![("QUEUE_SQS_CLIENT_OPTIONS", options)];
+        variables.extend(more);
+        read(&variables).unwrap()
+    };
+    let both = queue(
+        r#"{"region":"eu-west-3","endpoint":"h:1"}"#,
+        &[("QUEUE_SQS_REGION", "us-west-2"), ("QUEUE_SQS_ENDPOINT", "http://other:1")],
+    );
+    assert_eq!(
+        (both.queue.region.as_str(), both.queue.endpoint.as_deref()),
+        ("eu-west-3", Some("https://h:1"))
+    );
+    let plain = queue(r#"{"sslEnabled":false}"#, &[("QUEUE_SQS_ENDPOINT", "https://h:1")]);
+    assert_eq!(plain.queue.endpoint.as_deref(), Some("http://h:1"));
+    let aws = queue(r#"{"sslEnabled":false}"#, &[]);
+    assert_eq!(aws.queue.endpoint.as_deref(), Some("http://sqs.eu-west-1.amazonaws.com"));
+    let sdks = queue(r#"{"sslEnabled":false}"#, &[("AWS_ENDPOINT_URL", "https://h:1")]);
+    assert_eq!(sdks.queue.endpoint, None, "the SDK's own variables have their say");
+    let fips = queue(r#"{"useFipsEndpoint":true,"useDualstackEndpoint":true}"#, &[]);
+    assert!(fips.queue.client.sdk.fips && fips.queue.client.sdk.dual_stack && fips.warnings.is_empty());
+    let beside = queue(r#"{"useFipsEndpoint":true,"endpoint":"http://h:1"}"#, &[]);
+    assert!(
+        !beside.queue.client.sdk.fips
+            && beside.warnings.iter().any(|w| w.contains("have no effect beside an endpoint"))
+    );
+}
+
+#[test]
+fn how_deliveries_go_out_is_checked() {
+    let http = read(&[]).unwrap().http;
+    assert_eq!((http.max_per_host, http.patience), (Some(1000), Duration::from_millis(500)));
+    assert_eq!(read(&[("WEBHOOKS_MAX_PER_HOST", "0")]).unwrap().http.max_per_host, None);
+    let networks =
+        read(&[("WEBHOOKS_ALLOWED_NETWORKS", " 10.0.0.0/8, fd12::1\n127.0.0.1 ,")]).unwrap().http.guard;
+    for (address, allowed) in
+        [("10.9.9.9", true), ("fd12::1", true), ("127.0.0.1", true), ("127.0.0.2", false)]
+    {
+        assert_eq!(networks.judge(address.parse().unwrap()).is_ok(), allowed, "{address}");
+    }
+    let text = errors(&[
+        ("WEBHOOKS_ALLOWED_NETWORKS", "10.0.0.0/8,inside"),
+        ("WEBHOOKS_PROXY_URL", "proxy:3128"),
+        ("WEBHOOKS_CA_FILE", "/nonexistent/ca.pem"),
+        ("WEBHOOKS_MAX_PER_HOST", "-1"),
+    ]);
+    for part in [
+        "WEBHOOKS_ALLOWED_NETWORKS: \"inside\" is no network",
+        "WEBHOOKS_PROXY_URL: is not of the form",
+        "WEBHOOKS_CA_FILE: /nonexistent/ca.pem cannot be read",
+        "WEBHOOKS_MAX_PER_HOST: \"-1\" is not a whole number",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let never = errors(&[("WEBHOOKS_ALLOWED_NETWORKS", "169.254.169.254")]);
+    assert!(
+        never.contains("169.254.169.254/32 is link-local") && never.contains("can never be allowed"),
+        "{never}"
+    );
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let no_certificate = errors(&[("WEBHOOKS_CA_FILE", empty.path().to_str().unwrap())]);
+    assert!(no_certificate.contains("holds no certificate in PEM"), "{no_certificate}");
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 60] = [
+pub const VARIABLES: [(&str, &str); 64] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -29,6 +29,10 @@ pub const VARIABLES: [(&str, &str); 60] = [
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
     ("WEBHOOKS_ALLOWED_FUNCTIONS", "*"),
     ("LAMBDA_ENDPOINT", ""),
+    ("WEBHOOKS_ALLOWED_NETWORKS", ""),
+    ("WEBHOOKS_PROXY_URL", ""),
+    ("WEBHOOKS_CA_FILE", ""),
+    ("WEBHOOKS_MAX_PER_HOST", "1000"),
     ("APP_MANAGER_DRIVER", "array"),
     ("APP_MANAGER_CACHE_ENABLED", "true"),
     ("APP_MANAGER_CACHE_TTL", "60"),
@@ -88,13 +92,17 @@ pub(super) struct Queue {
     pub max_in_flight_bytes: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Webhooks {
     pub timeout_ms: Option<String>,
     pub retry_window_seconds: Option<String>,
     pub retry_base_ms: Option<String>,
     pub retry_max_ms: Option<String>,
     pub allowed_functions: Option<String>,
+    pub allowed_networks: Option<String>,
+    pub proxy_url: Option<String>,
+    pub ca_file: Option<String>,
+    pub max_per_host: Option<String>,
 }
 
 #[derive(Deserialize)]

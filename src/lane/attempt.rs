@@ -56,7 +56,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let outcomes = join_all(tries).await;
         let head = self.jobs.front_mut()?;
         let record = head.claim.record_mut();
-        if !pending.is_empty() {
+        if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Deferred(_))) {
             record.attempts = number;
         }
         for (delivery, outcome) in pending.iter().zip(&outcomes) {
@@ -108,6 +108,10 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         match outcome {
             Outcome::Delivered => {
                 debug!(message_id = %id, app_id, %group, destination, attempt, "delivered");
+            }
+            Outcome::Deferred(reason) => {
+                debug!(message_id = %id, app_id, %group, destination, detail = %reason, next_retry_s,
+                    "delivery deferred");
             }
             Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
                 warn!(message_id = %id, app_id, %group, destination, attempt, reason = reason.code(),
@@ -169,8 +173,9 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
                 self.metrics.age_at_delivery.observe((age + started.elapsed()).as_secs_f64());
             }
             Outcome::Transient { .. } => self.breaker.failed(destination, gate, Instant::now()),
-            // Neither sign of life nor of failure: the destination is not asked again for this job.
-            Outcome::Permanent(_) => {}
+            // Neither sign of life nor of failure: the destination was not asked, or is not asked again
+            // for this job.
+            Outcome::Deferred(_) | Outcome::Permanent(_) => {}
         }
         outcome
     }
@@ -200,7 +205,7 @@ fn settle(record: &mut Record, delivery: &Delivery, outcome: &Outcome) {
     let failed = match outcome {
         Outcome::Delivered => None,
         Outcome::Permanent(reason) => Some(reason.clone()),
-        Outcome::Transient { .. } => return,
+        Outcome::Transient { .. } | Outcome::Deferred(_) => return,
     };
     let target = delivery.target.fingerprint();
     record.settled.push(Settled { webhook: delivery.webhook, target, failed });

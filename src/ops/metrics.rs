@@ -123,14 +123,19 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an attempt.
+    /// Counts an attempt; what was deferred was none.
     pub fn attempted(&self, outcome: &Outcome, took: Duration) {
+        let failed = match outcome {
+            Outcome::Deferred(_) => return,
+            Outcome::Delivered => None,
+            Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => Some(reason),
+        };
         self.attempt_seconds.observe(took.as_secs_f64());
-        match outcome {
-            Outcome::Delivered => {
+        match failed {
+            None => {
                 self.delivered.inc();
             }
-            Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
+            Some(reason) => {
                 self.failed.get_or_create(&[("reason", reason.code())]).inc();
             }
         }

@@ -28,6 +28,9 @@ pub enum Reason {
     /// The address may not be dialled.
     #[error("address refused: {0}")]
     Refused(String),
+    /// As many requests to the destination as may be are under way.
+    #[error("not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST)")]
+    Busy(usize),
     /// 410: the receiver says that it is gone for good.
     #[error("status 410, gone for good")]
     Gone,
@@ -106,6 +109,7 @@ impl Reason {
             Self::Url(_) => "url",
             Self::Header(_) => "header",
             Self::Refused(_) => "address_refused",
+            Self::Busy(_) => "busy",
             Self::Gone => "gone",
             Self::Status(_) => "status",
             Self::Timeout(_) => "timeout",

@@ -2,13 +2,14 @@
 //!
 //! Two clients share one HTTP client and one identity cache. The receiving one never retries by
 //! itself: a retry would hand a lost response's messages to nobody, where the worker asks for them
-//! again by their attempt id. The settling one retries twice, within the lease.
+//! again by their attempt id. The settling one retries twice (or `maxRetries` times), within the lease.
 //!
 //! The SDK sends to the region's endpoint whatever the host of the queue URL; so an endpoint that is
 //! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
 
 mod convert;
 mod error;
+mod options;
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -18,23 +19,20 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::config::SharedCredentialsProvider;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
     QueueAttributeName, SendMessageBatchRequestEntry,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tracing::warn;
 
 use super::{AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError};
 use crate::producer::Enqueue;
 use convert::{answers, beside, indexes, message, text};
+pub use options::Options;
 
 /// What a receive may take beyond its wait.
 const RECEIVE_SLACK: Duration = Duration::from_secs(2);
-/// How long a connect may take; the same for every client, since the shared HTTP client keeps a pool
-/// for each setting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a look at the queue's attributes may take.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,14 +45,15 @@ pub struct Address {
     pub region: String,
     /// Another endpoint than the region's.
     pub endpoint: Option<String>,
-    /// Other credentials than the default chain's.
-    pub credentials: Option<Credentials>,
+    /// The SDK's settings.
+    pub options: Options,
 }
 
 /// A way to an SQS queue, not yet known to exist.
 #[derive(Clone, Debug)]
 pub struct Connection {
     sdk: SdkConfig,
+    options: Options,
     url: String,
 }
 
@@ -94,27 +93,31 @@ pub struct Sqs {
 impl Connection {
     /// Loads the configuration and, where none is given, the default chain of credentials.
     pub async fn load(address: Address) -> Self {
-        // Given once, or every service client would make a pool of connections of its own. The
-        // identity cache is part of the loaded configuration and so shared as well.
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
+        let options = address.options;
+        // The identity cache is part of the loaded configuration and so shared, as the HTTP client is.
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(options.http_client())
             .region(Region::new(address.region))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(endpoint) = address.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        if let Some(credentials) = address.credentials {
+        if let Some(credentials) = options.credentials.clone() {
             loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials));
         }
-        Self { sdk: loader.load().await, url: address.url }
+        // Where they are not set, the SDK's own variables have a say.
+        if options.dual_stack {
+            loader = loader.use_dual_stack(true);
+        }
+        if options.fips {
+            loader = loader.use_fips(true);
+        }
+        Self { sdk: loader.load().await, options, url: address.url }
     }
 
     /// Asks the queue for its attributes.
     pub async fn describe(&self) -> Result<Description, ReceiveError> {
-        let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT);
+        let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT, self.options.timeout);
         let answer = client
             .get_queue_attributes()
             .queue_url(&self.url)
@@ -144,24 +147,28 @@ impl Connection {
     /// The queue, for use.
     #[must_use]
     pub fn queue(&self, usage: Usage) -> Sqs {
-        let settle =
-            RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
         Sqs {
-            receive: self.client(RetryConfig::disabled(), usage.wait + RECEIVE_SLACK),
-            settle: self.client(settle, usage.settle_timeout),
+            // However short the options' timeout is: a long poll takes as long as it waits.
+            receive: self.client(RetryConfig::disabled(), usage.wait + RECEIVE_SLACK, None),
+            settle: self.client(self.options.settle_retries(), usage.settle_timeout, self.options.timeout),
             url: self.url.clone(),
             usage,
         }
     }
 
-    fn client(&self, retry: RetryConfig, timeout: Duration) -> Client {
-        let timeouts =
-            TimeoutConfig::builder().operation_timeout(timeout).connect_timeout(CONNECT_TIMEOUT).build();
-        let config = aws_sdk_sqs::config::Builder::from(&self.sdk)
+    /// A client whose operations may take `timeout`, and each try of them `try_timeout`.
+    fn client(&self, retry: RetryConfig, timeout: Duration, try_timeout: Option<Duration>) -> Client {
+        let mut timeouts = TimeoutConfig::builder()
+            .operation_timeout(timeout)
+            .connect_timeout(self.options.connect_timeout());
+        timeouts.set_operation_attempt_timeout(try_timeout);
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk)
             .retry_config(retry)
-            .timeout_config(timeouts)
-            .build();
-        Client::from_conf(config)
+            .timeout_config(timeouts.build());
+        for interceptor in self.options.interceptors() {
+            config = config.interceptor(interceptor);
+        }
+        Client::from_conf(config.build())
     }
 }
 

@@ -1,120 +1,155 @@
 //! HTTP delivery: one POST, the whole response read and thrown away, no redirects, no cookies.
+//!
+//! Built on hyper's bare connections rather than on a ready-made client, because what has to hold here
+//! is decided where a connection is made and where it is used again:
+//!
+//! - `dial` judges the very address that it dials; nothing is resolved in between. A kept connection
+//!   belongs to one [`Http`] and so to one guard: another guard is another pool.
+//! - `pool` uses a kept connection only while the peer has not closed it, and sends a request again only
+//!   if not one byte of it was written or the peer says that it did not look at it.
+//! - `wire` bounds what a peer may send without getting anywhere: headers, 1xx responses, frames.
+//! - `slots` bounds the requests to one destination at a time.
+//!
+//! Deadlines are the caller's: it drops the future, and with it the connection.
 
-use std::error::Error as _;
+mod dial;
+mod failure;
+mod pool;
+mod proxy;
+mod request;
+mod resolve;
+mod slots;
+mod tls;
+mod wire;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::RETRY_AFTER;
+use hyper::{Response, StatusCode};
 
-use crate::plan::{ATTEMPT_HEADER, Delivery};
+use super::guard::Guard;
+use crate::plan::Delivery;
 use crate::policy::{Outcome, Reason};
+pub use proxy::Proxy;
+pub use resolve::{Lookup, Resolve, SystemResolver, Unresolved};
+pub use tls::Authorities;
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// An idle connection is kept as long as common load balancers keep theirs (60 s), less a margin.
-const IDLE: Duration = Duration::from_secs(50);
+/// How deliveries go out.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which addresses may be dialled.
+    pub guard: Guard,
+    /// The forward proxy that everything goes through.
+    pub proxy: Option<Proxy>,
+    /// Certificate authorities that are trusted besides the system's.
+    pub authorities: Authorities,
+    /// Requests to one destination at a time; `None` is no bound.
+    pub max_per_host: Option<usize>,
+    /// How long an attempt waits for its turn where that bound is reached.
+    pub patience: Duration,
+}
 
-/// Idle connections kept to one host.
-const IDLE_PER_HOST: usize = 64;
+/// Deliveries cannot be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The system has no certificates, and none were given.
+    #[error("there is no certificate to trust: install the system's CA certificates or set WEBHOOKS_CA_FILE")]
+    NoAuthority,
+    /// TLS refuses its own configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    /// The system's resolver configuration cannot be used.
+    #[error("host names cannot be looked up: {0}")]
+    Resolver(String),
+}
 
 /// The HTTP transport.
 #[derive(Debug)]
 pub struct Http {
-    client: Client,
+    pool: pool::Pool,
+    slots: slots::Slots,
 }
 
-/// The client could not be made: TLS has no usable trust store, for instance.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client could not be set up: {0}")]
-pub struct SetUpError(#[source] reqwest::Error);
-
 impl Http {
-    /// Sets the client up.
-    pub fn new() -> Result<Self, SetUpError> {
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .tcp_nodelay(true)
-            .dns_resolver(SystemResolver)
-            .build()
-            .map_err(SetUpError)?;
-        Ok(Self { client })
+    /// Sets it up with the system's resolver.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn new(settings: Settings) -> Result<Self, SetUpError> {
+        Self::with_resolver(settings, Arc::new(SystemResolver::new()?))
+    }
+
+    /// Sets it up with another resolver.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn with_resolver(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Self, SetUpError> {
+        let Settings { guard, proxy, authorities, max_per_host, patience } = settings;
+        let tls = tls::configuration(&authorities)?;
+        let dialler = dial::Dialler { guard, proxy, resolver, tls };
+        Ok(Self { pool: pool::Pool::new(dialler), slots: slots::Slots::new(max_per_host, patience) })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
     pub async fn attempt(&self, url: &str, delivery: &Delivery, number: u32) -> Outcome {
-        let url = match parse(url) {
-            Ok(url) => url,
+        let post = match request::Post::new(url, delivery, number) {
+            Ok(post) => post,
             Err(reason) => return Outcome::Permanent(reason),
         };
-        let headers = match headers(delivery, number) {
-            Ok(headers) => headers,
-            Err(reason) => return Outcome::Permanent(reason),
+        let _slot = match self.slots.take(&post.origin).await {
+            Ok(slot) => slot,
+            Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        let request = self.client.post(url).headers(headers).body(delivery.body.clone());
-        match request.send().await {
-            Ok(response) => judge(response).await,
-            Err(error) => failed(error),
-        }
+        let (response, connection) = match self.pool.send(&post).await {
+            Ok(answered) => answered,
+            Err(outcome) => return outcome,
+        };
+        let (outcome, complete) = judge(response).await;
+        self.pool.keep(&post.origin, connection, complete);
+        outcome
     }
 }
 
-/// Checks that a webhook's URL can be requested at all.
-///
-/// # Errors
-/// The reason, without the URL: it may hold a password or token.
-pub fn parse(url: &str) -> Result<Url, Reason> {
-    let url = Url::parse(url.trim()).map_err(|error| Reason::Url(error.to_string()))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        scheme => Err(Reason::Url(format!("its scheme is {scheme:?}, not http or https"))),
-    }
-}
-
-fn headers(delivery: &Delivery, number: u32) -> Result<HeaderMap, Reason> {
-    let mut map = HeaderMap::with_capacity(delivery.headers.len() + 1);
-    for (name, value) in &delivery.headers {
-        let cannot = || Reason::Header(name.clone());
-        let header = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| cannot())?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| cannot())?;
-        map.insert(header, value);
-    }
-    map.insert(HeaderName::from_static("x-hookferry-attempt"), HeaderValue::from(number));
-    debug_assert!(ATTEMPT_HEADER.eq_ignore_ascii_case("x-hookferry-attempt"));
-    Ok(map)
-}
-
-async fn judge(mut response: Response) -> Outcome {
+/// What a response comes to, and whether all of it was read.
+async fn judge(response: Response<Incoming>) -> (Outcome, bool) {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
         // The wall clock: a date is what the receiver wrote.
         retry_after(value.to_str().ok()?, SystemTime::now())
     });
-    let mut read = 0;
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => read += chunk.len(),
-            // A success is one only when its body came through; a failure stays the failure it is.
-            Err(error) if status.is_success() => return failed(error),
-            Ok(None) | Err(_) => break,
-        }
-        if read > MAX_RESPONSE_BODY {
-            break;
-        }
-    }
-    if status.is_success() {
+    let outcome = if status.is_success() {
         Outcome::Delivered
     } else if status == StatusCode::GONE {
         Outcome::Permanent(Reason::Gone)
     } else {
         Outcome::Transient { reason: Reason::Status(status.as_u16()), retry_after }
+    };
+    match read(response.into_body()).await {
+        Ok(complete) => (outcome, complete),
+        // A success is one only when its body came through; a failure stays the failure it is.
+        Err(error) if status.is_success() => (Outcome::transient(failure::exchange(&error)), false),
+        Err(_) => (outcome, false),
     }
+}
+
+/// Reads a body up to the cap; says whether it ended before.
+async fn read(mut body: Incoming) -> hyper::Result<bool> {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame?.data_ref().map_or(0, Bytes::len);
+        if length > MAX_RESPONSE_BODY {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A `Retry-After` in either form: seconds, or a date.
@@ -125,74 +160,6 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
-}
-
-fn failed(error: reqwest::Error) -> Outcome {
-    let error = error.without_url();
-    if error.is_builder() {
-        return Outcome::Permanent(Reason::Url(cause(&error)));
-    }
-    let cause = cause(&error);
-    let reason = if error.is_connect() {
-        if in_chain::<Unresolved>(&error) {
-            Reason::Resolve
-        } else if in_chain::<rustls::Error>(&error) {
-            Reason::Tls(cause)
-        } else {
-            Reason::Connect(cause)
-        }
-    } else {
-        Reason::Broken(cause)
-    };
-    Outcome::transient(reason)
-}
-
-/// The innermost error's words: the outer ones only say "error sending request".
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
-/// Whether an error of this type is the cause, or the cause of a cause. An I/O error hides the error
-/// that it wraps from `source`.
-fn in_chain<E: std::error::Error + 'static>(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(error) = next {
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<E>()
-            || wrapped.is_some_and(
-                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<E>,
-            )
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// The host's name has no address.
-#[derive(Debug, thiserror::Error)]
-#[error("the host name could not be resolved")]
-struct Unresolved;
-
-/// The system's resolver, with an error that can be told from a failed connect.
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let found: Vec<_> = found.map_err(|_| Unresolved)?.collect();
-            if found.is_empty() {
-                return Err(Unresolved.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -208,14 +175,6 @@ mod tests {
         assert_eq!(retry_after("99999999999999999999999", now), Some(Duration::from_secs(u64::MAX)));
         for nonsense in ["", "-1", "soon", "1.5"] {
             assert_eq!(retry_after(nonsense, now), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn a_url_that_cannot_be_requested_is_named_without_its_secrets() {
-        for url in ["", "nonsense", "ftp://u:hush@h/", "http://", "http://h:hush/"] {
-            let reason = parse(url).unwrap_err().to_string();
-            assert!(!reason.contains("hush"), "{reason}");
         }
     }
 }

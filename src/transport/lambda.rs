@@ -3,12 +3,14 @@
 //! Invariants:
 //! - the worker's own role signs for AWS' endpoints and the operator's alone: an endpoint of an app's
 //!   goes with credentials of that app's, and a region of an app's is one label of a host name;
+//! - an endpoint of an app's is dialled only at an address that the judge lets pass;
 //! - a function is invoked only if `WEBHOOKS_ALLOWED_FUNCTIONS` lets apps name it;
 //! - the SDK never retries, and of an answer no more is read than is looked at.
 
 mod capped;
 mod clients;
 mod error;
+mod foreign;
 mod options;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::aws;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 use crate::policy::{Outcome, Reason};
 use clients::Clients;
+pub use foreign::Judge;
 use options::Options;
 
 /// The region where nothing names one, as with soketi.
@@ -41,14 +44,14 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Loads the default chain of credentials. `endpoint` is the operator's own; an invocation takes no
-    /// longer than `timeout`.
-    pub async fn load(endpoint: Option<String>, allowed: Allowed, timeout: Duration) -> Self {
-        Self::new(aws::load(REGION.to_owned(), endpoint, timeout).await, allowed, timeout)
+    /// Loads the default chain of credentials. `endpoint` is the operator's own, and is not judged; an
+    /// invocation takes no longer than `timeout`.
+    pub async fn load(endpoint: Option<String>, allowed: Allowed, judge: Judge, timeout: Duration) -> Self {
+        Self::new(aws::load(REGION.to_owned(), endpoint, timeout).await, allowed, judge, timeout)
     }
 
-    fn new(sdk: SdkConfig, allowed: Allowed, timeout: Duration) -> Self {
-        Self { clients: Clients::new(sdk), allowed, timeout }
+    fn new(sdk: SdkConfig, allowed: Allowed, judge: Judge, timeout: Duration) -> Self {
+        Self { clients: Clients::new(sdk, judge), allowed, timeout }
     }
 
     /// Makes one attempt.
@@ -65,10 +68,12 @@ impl Lambda {
         if !self.allowed.allows(&function, &options.region) {
             return Outcome::Permanent(Reason::FunctionRefused(reference));
         }
+        let client = match self.clients.of(&options) {
+            Ok(client) => client,
+            Err(refused) => return Outcome::Permanent(Reason::Refused(refused.to_string())),
+        };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
-        let invocation = self
-            .clients
-            .of(&options)
+        let invocation = client
             .invoke()
             .function_name(reference)
             .set_qualifier(function.qualifier)

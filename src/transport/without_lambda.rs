@@ -1,11 +1,16 @@
 //! The Lambda transport of a build without the feature `lambda`: none.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::functions::Allowed;
 use crate::app::Lambda as Webhook;
 use crate::plan::Delivery;
 use crate::policy::{Outcome, Reason};
+
+/// As with the feature.
+pub type Judge = Arc<dyn Fn(IpAddr) -> Result<(), String> + Send + Sync>;
 
 /// Invokes nothing.
 #[derive(Debug)]
@@ -14,7 +19,12 @@ pub struct Lambda;
 impl Lambda {
     /// As with the feature.
     #[allow(clippy::unused_async, reason = "the same signature as with the feature")]
-    pub async fn load(_endpoint: Option<String>, _allowed: Allowed, _timeout: Duration) -> Self {
+    pub async fn load(
+        _endpoint: Option<String>,
+        _allowed: Allowed,
+        _judge: Judge,
+        _timeout: Duration,
+    ) -> Self {
         Self
     }
 

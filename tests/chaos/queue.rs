@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use hookferry::queue::sqs::{Address, Connection, Sqs, Usage};
+use hookferry::queue::sqs::{Address, Connection, Options, Sqs, Usage};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
@@ -55,7 +55,7 @@ impl LocalQueue {
             url: self.url.clone(),
             region: REGION.to_owned(),
             endpoint: Some(format!("http://{}", self.address)),
-            credentials: Some(credentials()),
+            options: Options { credentials: Some(credentials()), ..Options::default() },
         };
         // Sending is all that it is used for.
         let usage = Usage {

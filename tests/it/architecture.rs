@@ -41,7 +41,7 @@ fn assert_without(sources: &[(String, String)], forbidden: &[&str]) {
     }
 }
 
-const ADAPTERS: [&str; 11] = [
+const ADAPTERS: [&str; 12] = [
     "crate::queue::sqs",
     "crate::transport::http",
     "crate::transport::lambda",
@@ -50,7 +50,8 @@ const ADAPTERS: [&str; 11] = [
     "crate::apps::sql",
     "crate::aws",
     "aws_",
-    "reqwest",
+    "hyper",
+    "rustls",
     "axum",
     "sqlx",
 ];
@@ -82,6 +83,6 @@ fn no_module_but_an_adapter_names_aws_or_http_crates() {
     assert_without(&but(of(&["apps"]), "apps/dynamodb"), &aws);
     assert_without(&but(of(&["apps"]), "apps/sql"), &["sqlx"]);
     assert_without(&of(&["local"]), &aws);
-    assert_without(&of(&["ops", "queue", "apps"]), &["reqwest"]);
+    assert_without(&of(&["ops", "queue", "apps"]), &["hyper"]);
     assert_without(&of(&["ops", "queue", "transport", "local"]), &["sqlx"]);
 }

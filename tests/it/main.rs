@@ -5,11 +5,21 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod architecture;
+mod certificates;
+mod client_options;
 mod commands;
 mod config;
 mod conformance;
 mod deliveries;
+mod edge;
+mod guard;
+mod http2;
 mod local_queue;
+mod peer;
+mod proxy;
+mod reuse;
+mod secrets;
 mod shutdown;
 mod simulation;
+mod tls;
 mod world;

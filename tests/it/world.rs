@@ -89,6 +89,11 @@ impl World {
 
     /// A worker that delivers to `paths` of the receiver.
     pub fn worker(&self, paths: &[&str], more: &[(&str, &str)]) -> Child {
+        self.command(paths, more).spawn().unwrap()
+    }
+
+    /// The command of such a worker.
+    pub fn command(&self, paths: &[&str], more: &[(&str, &str)]) -> Command {
         let webhooks: Vec<_> =
             paths.iter().map(|path| json!({"url": format!("{}{path}", self.receiver)})).collect();
         let mut command = hookferry("run");
@@ -99,12 +104,13 @@ impl World {
             .env("QUEUE_SQS_WAIT_TIME_SECONDS", "2")
             .env("DEFAULT_APP_WEBHOOKS", json!(webhooks).to_string())
             .env("WEBHOOKS_RETRY_MAX_MS", "1000")
+            .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
             .env("METRICS_PORT", "0")
             .env("LOG_LEVEL", "error");
         for (name, value) in more {
             command.env(name, value);
         }
-        command.spawn().unwrap()
+        command
     }
 
     /// Accepted deliveries, in order of arrival.
@@ -150,7 +156,13 @@ impl World {
 
     /// The bodies in the dead-letter queue with their `reason`.
     pub async fn dead(&self) -> Vec<(String, String)> {
-        let mut dead = Vec::new();
+        let letters = self.letters().await.into_iter();
+        letters.map(|mut letter| (letter.remove("body").unwrap(), letter.remove("reason").unwrap())).collect()
+    }
+
+    /// The attributes of everything in the dead-letter queue, and the `body` among them.
+    pub async fn letters(&self) -> Vec<HashMap<String, String>> {
+        let mut letters = Vec::new();
         loop {
             let request = self.client.receive_message().queue_url(&self.dead_letters);
             let answer = request
@@ -162,12 +174,14 @@ impl World {
                 .unwrap();
             let messages = answer.messages.unwrap_or_default();
             if messages.is_empty() {
-                return dead;
+                return letters;
             }
             for message in messages {
-                let attributes = message.message_attributes.unwrap_or_default();
-                let reason = attributes["reason"].string_value.clone().unwrap();
-                dead.push((message.body.unwrap(), reason));
+                let attributes = message.message_attributes.unwrap_or_default().into_iter();
+                let mut letter: HashMap<_, _> =
+                    attributes.map(|(name, value)| (name, value.string_value.unwrap())).collect();
+                letter.insert("body".to_owned(), message.body.unwrap());
+                letters.push(letter);
             }
         }
     }

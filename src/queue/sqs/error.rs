@@ -80,7 +80,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use crate::queue::sqs::{Address, Connection, Usage};
+    use crate::queue::sqs::{Address, Connection, Options, Usage};
     use crate::queue::{AttemptId, Queue, ReceiveError};
 
     /// What a receive comes to whose request is read and whose answer is this, and no more.
@@ -100,7 +100,10 @@ mod tests {
             url: format!("{endpoint}/1/q.fifo"),
             region: "us-east-1".into(),
             endpoint: Some(endpoint),
-            credentials: Some(Credentials::new("local", "local", None, None, "test")),
+            options: Options {
+                credentials: Some(Credentials::new("local", "local", None, None, "test")),
+                ..Options::default()
+            },
         });
         let usage = Usage {
             wait: Duration::ZERO,

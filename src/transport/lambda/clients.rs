@@ -1,15 +1,18 @@
-//! One client a region, endpoint and credentials, made once. All share one HTTP client, and so its
-//! connections.
+//! One client a region, endpoint and credentials, made once. Those for AWS and the operator's endpoint share
+//! one HTTP client, and so its connections; those for endpoints of apps share another, which judges addresses.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::SharedHttpClient;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use sha2::{Digest, Sha256};
 
 use super::capped::Cap;
+use super::foreign::{self, Judge, RefusedAddress};
 use super::options::Options;
 
 /// Clients kept. Most installations have one; where apps bring their own credentials, a new client costs
@@ -17,9 +20,10 @@ use super::options::Options;
 pub(super) const MAX_CLIENTS: usize = 64;
 
 /// The clients by a digest of what they are for: credentials are kept in them alone.
-#[derive(Debug)]
 pub(super) struct Clients {
     sdk: SdkConfig,
+    judge: Judge,
+    foreign: SharedHttpClient,
     made: Mutex<Made>,
 }
 
@@ -30,13 +34,26 @@ struct Made {
     uses: u64,
 }
 
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
+
 impl Clients {
-    pub(super) fn new(sdk: SdkConfig) -> Self {
-        Self { sdk, made: Mutex::default() }
+    pub(super) fn new(sdk: SdkConfig, judge: Judge) -> Self {
+        Self { sdk, foreign: foreign::http_client(&judge), judge, made: Mutex::default() }
     }
 
-    /// The client for these.
-    pub(super) fn of(&self, options: &Options) -> Client {
+    /// The client for these; none for an address that is refused.
+    pub(super) fn of(&self, options: &Options) -> Result<Client, RefusedAddress> {
+        if let Some(endpoint) = &options.endpoint {
+            foreign::literal(endpoint, &self.judge)?;
+        }
+        Ok(self.kept_or_made(options))
+    }
+
+    fn kept_or_made(&self, options: &Options) -> Client {
         let key = digest(options);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.uses += 1;
@@ -62,7 +79,7 @@ impl Clients {
             .retry_config(RetryConfig::disabled())
             .interceptor(Cap);
         if let Some(endpoint) = &options.endpoint {
-            config = config.endpoint_url(endpoint.as_str());
+            config = config.endpoint_url(endpoint.as_str()).http_client(self.foreign.clone());
         }
         if let Some(credentials) = &options.credentials {
             config = config.credentials_provider(credentials.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 
+use super::foreign::refusal;
 use super::shown;
 use crate::aws::words;
 use crate::policy::{Outcome, Reason};
@@ -12,8 +13,11 @@ use crate::policy::{Outcome, Reason};
 /// As much of Lambda's own words is shown.
 const MAX_WORDS: usize = 160;
 
-/// Sorts an error. None is permanent: a function, a permission or a key may come back.
+/// Sorts an error. None but a refused address is permanent: a function, a permission or a key may come back.
 pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration) -> Outcome {
+    if let Some(refused) = refusal(failure) {
+        return Outcome::Permanent(Reason::Refused(refused.to_string()));
+    }
     let text = || shown(&words(failure), MAX_WORDS);
     match failure {
         SdkError::ServiceError(context) => {

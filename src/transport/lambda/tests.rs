@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_config::retry::RetryConfig;
@@ -80,6 +81,10 @@ fn response(status: u16, headers: &[(&'static str, &'static str)], body: Body) -
 }
 
 fn lambda(endpoint: Option<&str>, allowed: &str) -> Lambda {
+    judged(endpoint, allowed, Arc::new(|_| Ok(())))
+}
+
+fn judged(endpoint: Option<&str>, allowed: &str, judge: Judge) -> Lambda {
     let credentials = Credentials::new("WORKERKEY", "worker-hush", None, None, "test");
     let mut sdk = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -90,7 +95,7 @@ fn lambda(endpoint: Option<&str>, allowed: &str) -> Lambda {
     if let Some(endpoint) = endpoint {
         sdk = sdk.endpoint_url(endpoint);
     }
-    Lambda::new(sdk.build(), allowed.parse().unwrap(), TIMEOUT)
+    Lambda::new(sdk.build(), allowed.parse().unwrap(), judge, TIMEOUT)
 }
 
 fn webhook(json: &str) -> Webhook {
@@ -123,7 +128,7 @@ async fn attempt(lambda: &Lambda, json: &str) -> Outcome {
 
 fn reason(outcome: Outcome) -> Reason {
     match outcome {
-        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => reason,
+        Outcome::Transient { reason, .. } | Outcome::Deferred(reason) | Outcome::Permanent(reason) => reason,
         Outcome::Delivered => panic!("delivered"),
     }
 }
@@ -266,7 +271,7 @@ async fn nobody_there_is_a_failure_to_connect_and_no_answer_a_time_out() {
     let silent = Lambda { timeout: Duration::from_millis(200), ..lambda(Some(&url), "*") };
     let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(silent.timeout).build();
     let sdk = silent.clients.sdk().to_builder().timeout_config(timeouts).build();
-    let silent = Lambda { clients: Clients::new(sdk), ..silent };
+    let silent = Lambda { clients: Clients::new(sdk, Arc::new(|_| Ok(()))), ..silent };
     let outcome = attempt(&silent, r#"{"lambda_function":"f"}"#).await;
     assert_eq!(outcome, Outcome::transient(Reason::Timeout(silent.timeout)));
     drop(listener);
@@ -373,4 +378,39 @@ async fn clients_are_made_once_and_bounded() {
     assert!(!lambda.clients.keeps(&of("eu-west-0")), "the oldest goes");
     let last = server.seen().pop().unwrap();
     assert!(last.authorization.contains("/us-east-1/"), "and each is the right one");
+}
+
+#[tokio::test]
+async fn an_address_of_an_apps_endpoint_is_judged_before_it_is_dialled() {
+    let (operators, apps) =
+        (Scripted::answering(200, &[], "1").await, Scripted::answering(200, &[], "1").await);
+    let port = apps.url.rsplit(':').next().unwrap();
+    let asked: Arc<Mutex<Vec<IpAddr>>> = Arc::default();
+    let kept = Arc::clone(&asked);
+    let refusing = judged(
+        Some(&operators.url),
+        "*",
+        Arc::new(move |address| {
+            kept.lock().unwrap().push(address);
+            if address.is_loopback() { Err("loopback, see WEBHOOKS_ALLOWED_NETWORKS".into()) } else { Ok(()) }
+        }),
+    );
+    let json = |host: &str| {
+        let options =
+            format!(r#"{{"endpoint":"http://{host}:{port}","accessKeyId":"A","secretAccessKey":"h"}}"#);
+        format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#)
+    };
+    for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"] {
+        asked.lock().unwrap().clear();
+        let outcome = attempt(&refusing, &json(host)).await;
+        let refused = Reason::Refused("loopback, see WEBHOOKS_ALLOWED_NETWORKS".into());
+        assert_eq!(outcome, Outcome::Permanent(refused), "{host}");
+        assert!(asked.lock().unwrap().iter().all(IpAddr::is_loopback), "{host}");
+    }
+    assert!(apps.seen().is_empty());
+    let lenient = lambda(Some(&operators.url), "*");
+    assert_eq!(attempt(&lenient, &json("localhost")).await, Outcome::Delivered);
+    assert_eq!(apps.seen().len(), 1);
+    // The operator's own endpoint is the operator's business.
+    assert_eq!(attempt(&refusing, r#"{"lambda_function":"f"}"#).await, Outcome::Delivered);
 }

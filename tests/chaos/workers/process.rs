@@ -65,6 +65,7 @@ impl Setting {
             .env("WEBHOOKS_RETRY_WINDOW_SECONDS", "86400")
             .env("SHUTDOWN_GRACE_SECONDS", GRACE.as_secs().to_string())
             .env("APPS_FILE", apps_file)
+            .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
             .env("METRICS_PORT", "0")
             .env("LOG_LEVEL", &self.log_level)
             .stdout(log.try_clone().expect("a log can be shared"))

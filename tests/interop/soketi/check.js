@@ -145,7 +145,7 @@ async function main() {
   const block = environment(
     port, await freePort(), wired + new URL(queue).pathname, wired, `http://127.0.0.1:${await listen(receiver)}/`);
   const soketi = start('soketi', node, ['node_modules/@soketi/soketi/bin/server.js', 'start'], block);
-  const worker = start('hookferry', hookferry, ['run'], { ...block, METRICS_PORT: '0' });
+  const worker = start('hookferry', hookferry, ['run'], { ...block, METRICS_PORT: '0', WEBHOOKS_ALLOWED_NETWORKS: '127.0.0.0/8' });
   await until(() => 'soketi is ready', () => fetch(`http://127.0.0.1:${port}/ready`).then((r) => r.ok, () => false));
 
   const expected = await drive(port, wire);

@@ -183,6 +183,7 @@ impl Book {
         let story = &mut self.stories[job];
         story.letters += 1;
         story.first_letter.get_or_insert(now);
+        let again = story.lettered.contains(&process) && !story.doubtful.contains(&process);
         let age = now.saturating_sub(story.sent);
         let window = self.plan.rules.retry.window;
         // The slack is what passes between the decision and the letter: calls, freezes, jumps.
@@ -197,7 +198,12 @@ impl Book {
             "app_source" => true,
             _ => !tried || age <= window,
         };
-        if wrong {
+        if again {
+            self.violated(
+                now,
+                format!("job {job}: {process:?} dead-letters again what it was told is there"),
+            );
+        } else if wrong {
             self.violated(
                 now,
                 format!("job {job}: dead-lettered for {reason} at {age:?}, attempted before: {tried}"),

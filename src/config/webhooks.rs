@@ -1,0 +1,44 @@
+//! How deliveries go out: `WEBHOOKS_ALLOWED_NETWORKS`, `_PROXY_URL`, `_CA_FILE` and `_MAX_PER_HOST`.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::variables::{Reader, Webhooks};
+use crate::transport::guard::Guard;
+use crate::transport::http::{Authorities, Proxy, Settings};
+
+/// An attempt waits for its turn at a busy destination for this part of its time at most: what is left
+/// has to be enough for the request.
+const PATIENCE: u32 = 8;
+
+pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Settings {
+    let guard = raw.allowed_networks.as_deref().map_or(Ok(Guard::default()), guard);
+    let proxy = raw.proxy_url.as_deref().map(Proxy::parse).transpose();
+    let authorities = raw
+        .ca_file
+        .as_deref()
+        .map(|file| Authorities::read(Path::new(file)).map_err(|error| format!("{file} {error}")));
+    let max_per_host =
+        reader.number("WEBHOOKS_MAX_PER_HOST", raw.max_per_host.as_ref(), 1000_usize, 0, 100_000);
+    Settings {
+        guard: reader.result("WEBHOOKS_ALLOWED_NETWORKS", guard).unwrap_or_default(),
+        proxy: reader.result("WEBHOOKS_PROXY_URL", proxy).flatten(),
+        authorities: reader.result("WEBHOOKS_CA_FILE", authorities.transpose()).flatten().unwrap_or_default(),
+        max_per_host: (max_per_host > 0).then_some(max_per_host),
+        patience: timeout / PATIENCE,
+    }
+}
+
+/// Networks, or single addresses, between commas or blanks.
+fn guard(text: &str) -> Result<Guard, String> {
+    let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
+    let network = |part: &str| {
+        let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+        network
+            .map_err(|_| format!("{part:?} is no network such as 10.1.0.0/16 or fd12::/48, and no address"))
+    };
+    Guard::new(parts.map(network).collect::<Result<Vec<_>, _>>()?)
+}

@@ -1,0 +1,260 @@
+//! HTTP/2 by ALPN: shared connections, and what a receiver that goes away says of requests.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{Connection, SendResponse};
+use h2::{Reason as Code, RecvStream};
+use hookferry::policy::{Outcome, Reason};
+use hookferry::transport::http::{Authorities, Http, Settings};
+use hyper::http::{Request, Response};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use crate::certificates::{Authority, Speaks};
+use crate::peer::{Peer, attempt, deliver, http, loopback};
+
+type Server = Connection<TlsStream<TcpStream>, Bytes>;
+
+/// What a receiver saw.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<Arrived>>>);
+
+type Arrived = (Request<()>, Bytes);
+
+impl Seen {
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Reads the request's body and remembers it.
+    async fn take(&self, request: Request<RecvStream>) {
+        let (parts, mut stream) = request.into_parts();
+        let mut body = Vec::new();
+        while let Some(data) = stream.data().await {
+            let data = data.unwrap();
+            stream.flow_control().release_capacity(data.len()).unwrap();
+            body.extend_from_slice(&data);
+        }
+        self.0.lock().unwrap().push((Request::from_parts(parts, ()), body.into()));
+    }
+}
+
+/// A receiver over HTTP/2, and a client that trusts it; `serve` gets each connection with its number.
+async fn receiver<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(Server, usize, Seen) -> F + Send + Sync + 'static,
+) -> (Peer, Http, Seen, String) {
+    let (dir, authority) = (TempDir::new().unwrap(), Authority::new());
+    let acceptor = authority.local().acceptor(Speaks::Http2);
+    let seen = Seen::default();
+    let (kept, serve, number) = (seen.clone(), Arc::new(serve), Arc::new(Mutex::new(0)));
+    let peer = Peer::new(move |peer| {
+        let (acceptor, seen, serve, number) =
+            (acceptor.clone(), kept.clone(), Arc::clone(&serve), Arc::clone(&number));
+        async move {
+            let tls = acceptor.accept(peer.stream).await.unwrap();
+            let connection = h2::server::handshake(tls).await.unwrap();
+            let this = {
+                let mut number = number.lock().unwrap();
+                *number += 1;
+                *number - 1
+            };
+            serve(connection, this, seen).await;
+        }
+    })
+    .await;
+    let authorities = Authorities::read(&authority.file(&dir)).unwrap();
+    let url = peer.url().replace("http:", "https:");
+    (peer, http(Settings { authorities, ..loopback() }), seen, url)
+}
+
+fn answer(mut response: SendResponse<Bytes>, status: u16) {
+    let head = Response::builder().status(status).body(()).unwrap();
+    // The client may be gone; what it makes of that is asserted there.
+    drop(response.send_response(head, true));
+}
+
+#[tokio::test]
+async fn requests_share_a_connection() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
+        while let Some(Ok((request, response))) = connection.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                seen.take(request).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                answer(response, 204);
+            });
+        }
+    })
+    .await;
+    let headers = [("X-Own", "é"), ("Upgrade", "h2c"), ("TE", "trailers")];
+    assert_eq!(deliver(&http, &url, &headers, b"{\"a\":1}").await, Outcome::Delivered);
+    {
+        let seen = seen.0.lock().unwrap();
+        let (request, body) = &seen[0];
+        assert_eq!((request.method().as_str(), request.uri().to_string()), ("POST", url.clone()));
+        assert_eq!(request.headers()["x-own"].as_bytes(), "é".as_bytes());
+        assert!(request.headers().get("upgrade").is_none() && request.headers().get("te").is_none());
+        assert_eq!(
+            (request.headers()["content-length"].as_bytes(), &body[..]),
+            (&b"7"[..], &b"{\"a\":1}"[..])
+        );
+    }
+    let outcomes = futures_util::future::join_all((0..20).map(|_| attempt(&http, &url))).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Delivered), "{outcomes:?}");
+    assert_eq!((peer.connected(), seen.count()), (1, 21));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_peer_gave_up_while_idle_costs_neither_an_attempt_nor_a_duplicate() {
+    for goodbye in [true, false] {
+        let (peer, http, seen, url) = receiver(move |mut connection, _, seen| async move {
+            let (request, response) = connection.accept().await.unwrap().unwrap();
+            let taken = seen.take(request);
+            tokio::select! {
+                () = taken => {}
+                _ = connection.accept() => panic!("one at a time"),
+            }
+            answer(response, 200);
+            if goodbye {
+                connection.graceful_shutdown();
+                while connection.accept().await.is_some() {}
+            } else {
+                drop(timeout(Duration::from_millis(50), connection.accept()).await);
+            }
+        })
+        .await;
+        for _ in 0..5 {
+            assert_eq!(attempt(&http, &url).await, Outcome::Delivered, "{goodbye}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!((peer.connected(), seen.count()), (5, 5));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_peer_says_it_did_not_look_at_goes_out_on_another_connection() {
+    let (peer, http, seen, url) = receiver(|mut connection, number, seen| async move {
+        let mut first = true;
+        while let Some(Ok((request, mut response))) = connection.accept().await {
+            if number == 0 && !first {
+                response.send_reset(Code::REFUSED_STREAM);
+                continue;
+            }
+            first = false;
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                seen.take(request).await;
+                answer(response, 200);
+            });
+        }
+    })
+    .await;
+    assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    assert_eq!((peer.connected(), seen.count()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_request_that_the_peer_may_have_looked_at_is_not_sent_again() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
+        while let Some(Ok((request, mut response))) = connection.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                seen.take(request).await;
+                if seen.count() == 1 {
+                    answer(response, 200);
+                } else {
+                    response.send_reset(Code::INTERNAL_ERROR);
+                }
+            });
+        }
+    })
+    .await;
+    assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    let outcome = attempt(&http, &url).await;
+    assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
+    assert_eq!((peer.connected(), seen.count()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_connection_on_which_an_attempt_went_unanswered_gets_no_other() {
+    let (peer, http, seen, url) = receiver(|mut connection, number, seen| async move {
+        let (mut first, mut held) = (true, Vec::new());
+        while let Some(Ok((request, response))) = connection.accept().await {
+            if number == 0 && !std::mem::take(&mut first) {
+                held.push((request, response));
+                continue;
+            }
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                seen.take(request).await;
+                answer(response, 200);
+            });
+        }
+    })
+    .await;
+    assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    assert!(timeout(Duration::from_millis(300), attempt(&http, &url)).await.is_err());
+    assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    assert_eq!((peer.connected(), seen.count()), (2, 2));
+}
+
+#[tokio::test]
+async fn endless_informational_responses_end_the_attempt() {
+    let (_peer, http, _seen, url) = receiver(|mut connection, _, _| async move {
+        let mut waiting: Vec<SendResponse<Bytes>> = Vec::new();
+        let mut poured: u64 = 0;
+        loop {
+            tokio::select! {
+                accepted = connection.accept() => match accepted {
+                    Some(Ok((_, response))) => waiting.push(response),
+                    Some(Err(_)) | None => return,
+                },
+                // Between two of them the connection gets to write.
+                () = tokio::task::yield_now(), if !waiting.is_empty() => {
+                    poured += 1;
+                    // No two alike, or they would be packed into next to nothing.
+                    let link = poured.to_string().repeat(500);
+                    let early = Response::builder().status(103).header("link", link).body(()).unwrap();
+                    if waiting[0].send_informational(early).is_err() {
+                        waiting.clear();
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let outcome = attempt(&http, &url).await;
+    let expected = "the receiver sent too much without completing a response";
+    assert_eq!(outcome, Outcome::transient(Reason::Broken(expected.into())));
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_a_cap_and_its_stream_is_dropped() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
+        while let Some(Ok((request, mut response))) = connection.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                seen.take(request).await;
+                let whole = Response::builder().status(200).body(()).unwrap();
+                let mut body = response.send_response(whole, false).unwrap();
+                body.reserve_capacity(1 << 20);
+                while let Some(Ok(room)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await {
+                    if body.send_data(vec![b'x'; room].into(), false).is_err() {
+                        return;
+                    }
+                    body.reserve_capacity(1 << 20);
+                }
+            });
+        }
+    })
+    .await;
+    for _ in 0..30 {
+        assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    }
+    assert_eq!((peer.connected(), seen.count()), (1, 30), "the connection is none the worse");
+}
