@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
 /// Whether the mark stands where the value may be shown.
 fn shown(name: &str, value: &str) -> bool {
     match name.strip_prefix("SOKETI_").unwrap_or(name) {
-        "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" => false,
+        "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" | "WEBHOOKS_PROXY_URL" => false,
         "DEFAULT_APP_WEBHOOKS" | "QUEUE_SQS_CLIENT_OPTIONS" => shows(value),
         // User-info or a query makes a URL a secret.
         "LAMBDA_ENDPOINT"
