@@ -192,6 +192,8 @@ impl Taken<'_> {
 
     /// What nobody took. Names alone: the values may be secrets.
     fn rest(&mut self, object: &Object) {
-        self.names.extend(object.members.keys().map(|name| format!("{}{name}", object.path)));
+        // Escaped: a warning is one line.
+        self.names
+            .extend(object.members.keys().map(|name| format!("{}{}", object.path, name.escape_debug())));
     }
 }
