@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 26] = [
+const BAD: [(&str, &str); 32] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -24,6 +24,12 @@ const BAD: [(&str, &str); 26] = [
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "1e3"),
     ("WEBHOOKS_RETRY_BASE_MS", "0"),
     ("WEBHOOKS_RETRY_MAX_MS", "999"),
+    ("WEBHOOKS_ALLOWED_NETWORKS", "169.254.0.0/16"),
+    ("WEBHOOKS_PROXY_URL", "u:hush@h"),
+    ("WEBHOOKS_CA_FILE", "/nonexistent\n.pem"),
+    ("WEBHOOKS_MAX_PER_HOST", "100001"),
+    ("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"),
+    ("LAMBDA_ENDPOINT", "nonsense"),
     ("APP_MANAGER_DRIVER", "mongodb"),
     ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
     ("APP_MANAGER_CACHE_TTL", "-2"),
@@ -188,6 +194,8 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("DB_POSTGRES_PASSWORD"), word),
         (Just("DB_MYSQL_PASSWORD"), word),
         (Just("APP_MANAGER_DYNAMODB_ENDPOINT"), url),
+        (Just("LAMBDA_ENDPOINT"), url),
+        (Just("WEBHOOKS_PROXY_URL"), url),
         (Just("APP_MANAGER_DRIVER"), "array|dynamodb|postgres|mysql"),
         (Just("DEFAULT_APP_WEBHOOKS"), word),
         (Just("DEFAULT_APP_WEBHOOKS"), matching(&webhooks)),

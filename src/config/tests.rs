@@ -296,7 +296,7 @@ fn how_deliveries_go_out_is_checked() {
     for part in [
         "WEBHOOKS_ALLOWED_NETWORKS: \"inside\" is no network",
         "WEBHOOKS_PROXY_URL: is not of the form",
-        "WEBHOOKS_CA_FILE: /nonexistent/ca.pem cannot be read",
+        "WEBHOOKS_CA_FILE: \"/nonexistent/ca.pem\" cannot be read",
         "WEBHOOKS_MAX_PER_HOST: \"-1\" is not a whole number",
     ] {
         assert!(text.contains(part), "{part} in {text}");

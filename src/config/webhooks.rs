@@ -20,7 +20,7 @@ pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Se
     let authorities = raw
         .ca_file
         .as_deref()
-        .map(|file| Authorities::read(Path::new(file)).map_err(|error| format!("{file} {error}")));
+        .map(|file| Authorities::read(Path::new(file)).map_err(|error| format!("{file:?} {error}")));
     let max_per_host =
         reader.number("WEBHOOKS_MAX_PER_HOST", raw.max_per_host.as_ref(), 1000_usize, 0, 100_000);
     Settings {

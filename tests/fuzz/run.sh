@@ -17,6 +17,12 @@ here=tests/fuzz
 command -v g++ >/dev/null || { apt-get update -q && apt-get install -qy g++; }
 command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
 
+if ! cargo metadata --locked --format-version 1 --manifest-path "$here/Cargo.toml" >/dev/null; then
+  printf '%s/Cargo.lock is out of date; this brings it up, to be committed:\n' "$here" >&2
+  printf 'cargo metadata --format-version 1 --manifest-path %s/Cargo.toml >/dev/null\n' "$here" >&2
+  exit 1
+fi
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 found=${CORPUS_DIR:-$work/corpus}

@@ -54,12 +54,14 @@ fuzz_target!(|input: &[u8]| {
 /// Whether the mark stands where the value may be shown.
 fn shown(name: &str, value: &str) -> bool {
     match name.strip_prefix("SOKETI_").unwrap_or(name) {
-        "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" => false,
+        "DEFAULT_APP_SECRET" | "DB_POSTGRES_PASSWORD" | "WEBHOOKS_PROXY_URL" => false,
         "DEFAULT_APP_WEBHOOKS" | "QUEUE_SQS_CLIENT_OPTIONS" => shows(value),
         // User-info or a query makes a URL a secret.
-        "QUEUE_SQS_URL" | "QUEUE_SQS_ENDPOINT" | "QUEUE_SQS_DLQ_URL" | "APP_MANAGER_DYNAMODB_ENDPOINT" => {
-            value.contains(MARK) && !value.contains(['@', '?', '#'])
-        }
+        "LAMBDA_ENDPOINT"
+        | "QUEUE_SQS_URL"
+        | "QUEUE_SQS_ENDPOINT"
+        | "QUEUE_SQS_DLQ_URL"
+        | "APP_MANAGER_DYNAMODB_ENDPOINT" => value.contains(MARK) && !value.contains(['@', '?', '#']),
         _ => name.contains(MARK) || value.contains(MARK),
     }
 }
