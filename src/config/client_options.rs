@@ -74,7 +74,7 @@ pub(super) fn read(text: Option<&str>, wait: Duration, reader: &mut Reader) -> C
     }
     let Taken { names, reader } = taken;
     if !names.is_empty() {
-        reader.warn(format!("{NAME}: without an equivalent here and ignored: {}", names.join(", ")));
+        reader.warn(format!("{NAME}: without an equivalent here and ignored: {names:?}"));
     }
     if options.sdk.timeout.is_some_and(|timeout| timeout <= wait) {
         reader.warn(format!(
@@ -192,7 +192,8 @@ impl Taken<'_> {
 
     /// What nobody took. Names alone: the values may be secrets.
     fn rest(&mut self, object: &Object) {
-        let names = object.members.keys().map(|name| name.escape_debug());
-        self.names.extend(names.map(|name| format!("{}{name}", object.path)));
+        // Escaped: a warning is one line.
+        self.names
+            .extend(object.members.keys().map(|name| format!("{}{}", object.path, name.escape_debug())));
     }
 }

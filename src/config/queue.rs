@@ -137,7 +137,7 @@ fn reached_at(given: Option<String>, url: Option<&Url>, region: &str, ssl: bool)
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     if text.contains(['@', '?', '#']) {
         // Not quoted, here or in any log: a password or a token may stand there.
-        return Err("holds user-info, a query or a fragment, which no queue's URL has".to_owned());
+        return Err("must hold no user name or password, no query and no fragment".to_owned());
     }
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {

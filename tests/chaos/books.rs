@@ -114,10 +114,14 @@ impl Evidence {
         self.sent.get(group)?.get(n)
     }
 
-    /// Whether a worker was stopped, or the machine stalled, at some time between these.
-    fn slept(&self, worker: &str, from: Duration, to: Duration) -> bool {
-        let stops = self.lives.get(worker).map_or(&[][..], |life| &life.stops);
-        stops.iter().chain(&self.stalls).any(|(since, until)| *since <= to && *until >= from)
+    /// Whether a worker was stopped at some time between these.
+    fn stopped(&self, worker: &str, from: Duration, to: Duration) -> bool {
+        self.lives.get(worker).is_some_and(|life| overlap(&life.stops, from, to))
+    }
+
+    /// Whether the machine stalled at some time between these.
+    fn stalled(&self, from: Duration, to: Duration) -> bool {
+        overlap(&self.stalls, from, to)
     }
 
     /// Attempts by delivery, each list in the order in which they began.
@@ -148,6 +152,15 @@ pub fn seconds(duration: Duration) -> String {
     format!("{:.3}", duration.as_secs_f64())
 }
 
+/// Whether a worker was kept from running between these, by a stop or by the machine.
+fn slept(evidence: &Evidence, worker: &str, from: Duration, to: Duration) -> bool {
+    evidence.stopped(worker, from, to) || evidence.stalled(from, to)
+}
+
+fn overlap(times: &[(Duration, Duration)], from: Duration, to: Duration) -> bool {
+    times.iter().any(|(since, until)| *since <= to && *until >= from)
+}
+
 fn names(evidence: &Evidence, violations: &mut Violations) {
     let mut last: BTreeMap<(&str, Delivery), u32> = BTreeMap::new();
     for attempt in &evidence.attempts {
@@ -172,7 +185,7 @@ fn names(evidence: &Evidence, violations: &mut Violations) {
 fn overstayed(evidence: &Evidence, violations: &mut Violations) {
     for attempt in &evidence.attempts {
         let (from, to) = (attempt.began.at, attempt.ended.map_or(Duration::MAX, |(at, _)| at.at));
-        if to.saturating_sub(from) > ATTEMPT_TIMEOUT + TARDY && !evidence.slept(&attempt.worker, from, to) {
+        if to.saturating_sub(from) > ATTEMPT_TIMEOUT + TARDY && !slept(evidence, &attempt.worker, from, to) {
             violations.add("overstayed", shown(attempt));
         }
     }
@@ -180,7 +193,7 @@ fn overstayed(evidence: &Evidence, violations: &mut Violations) {
 
 fn reused(evidence: &Evidence, violations: &mut Violations) {
     for reused in &evidence.notes.reused {
-        if !evidence.slept(&reused.worker, reused.answered, reused.again) {
+        if !slept(evidence, &reused.worker, reused.answered, reused.again) {
             violations.add("attempt id reused", format!("{reused:?}"));
         }
     }

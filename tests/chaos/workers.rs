@@ -79,6 +79,7 @@ impl Workers {
         let mut busy = JoinSet::new();
         let mut rng = chance.rng();
         let mut deck = Vec::new();
+        let mut deeds = 0_u32;
         while self.history.now() < end {
             sleep(millis(&mut rng, 700..2200)).await;
             while let Some(done) = busy.try_join_next() {
@@ -90,7 +91,8 @@ impl Workers {
             let (place, count, worker) = free.swap_remove(rng.random_range(0..free.len()));
             let deed = if place == 0 { Deed::Stop } else { next(&mut deck, &mut rng) };
             self.history.fault("worker", deed);
-            let rng = chance.of((place, count)).rng();
+            deeds += 1;
+            let rng = chance.of(deeds).rng();
             busy.spawn(Arc::clone(self).deal(deed, place, count, worker, rng));
         }
         while let Some(done) = busy.join_next().await {

@@ -114,7 +114,8 @@ fn story(evidence: &Evidence, accepted: &Attempt, duplicate: &Attempt) -> String
     let Delivery { group, n, .. } = accepted.delivery;
     let id = evidence.sent(group, n).map_or("", |sent| sent.id.as_str());
     let deletes = evidence.notes.deletes(&accepted.worker, id);
-    let life = evidence.lives.get(&accepted.worker).cloned().unwrap_or_default();
+    let mut life = evidence.lives.get(&accepted.worker).cloned().unwrap_or_default();
+    life.stops.retain(|(from, to)| *from <= duplicate.began.at && *to + ATTEMPT_TIMEOUT >= accepted.began.at);
     format!("{}, after {}; its deletes: {deletes}; its worker: {life:?}", shown(duplicate), shown(accepted))
 }
 
@@ -136,8 +137,7 @@ impl Question<'_> {
         // the duplicate itself.
         let until = if same { ended + READ } else { (ended + UNCONFIRMED).min(self.duplicate.began.at) };
         let since = began.saturating_sub(ATTEMPT_TIMEOUT);
-        let stopped = life.stops.iter().any(|(from, to)| *from <= until && *to >= since);
-        if stopped {
+        if self.evidence.stopped(by, since, until) {
             return Some(Cause::Stopped);
         }
         if ended.saturating_sub(began) >= AT_THE_DEADLINE {
@@ -167,26 +167,26 @@ impl Question<'_> {
         if self.sent_on_resuming() {
             return Some(Cause::SentOnResuming);
         }
-        let stalled = self.evidence.stalls.iter().any(|(from, to)| *from <= until && *to >= since);
-        stalled.then_some(Cause::Stalled)
+        self.evidence.stalled(since, until).then_some(Cause::Stalled)
     }
 
-    /// Whether the first process did not get the job accepted by all its webhooks when it got this one
-    /// accepted.
+    /// Whether the first process did not know the job to be accepted by all its webhooks when it got
+    /// this one accepted. What was accepted while it was stopped it did not learn of.
     fn other_webhook_failed(&self, ended: Duration) -> bool {
         let Delivery { group, n, webhook } = self.accepted.delivery;
-        let accepted_by_it = |webhook| {
-            let tries = self.attempts.get(&Delivery { group, n, webhook });
-            tries.into_iter().flatten().any(|attempt| {
-                let in_time = |at: Duration| at <= ended + ATTEMPT_TIMEOUT;
-                attempt.worker == self.accepted.worker
-                    && attempt.accepted().is_some_and(|at| in_time(at.at))
-                    && attempt
-                        .ended
-                        .is_some_and(|(at, _)| at.at.saturating_sub(attempt.began.at) < AT_THE_DEADLINE)
-            })
+        let by = &self.accepted.worker;
+        let learnt = |attempt: &&Attempt| {
+            let (from, to) = (attempt.began.at, attempt.accepted().map_or(Duration::MAX, |at| at.at));
+            attempt.worker == *by
+                && to <= ended + ATTEMPT_TIMEOUT
+                && to.saturating_sub(from) < AT_THE_DEADLINE
+                && !self.evidence.stopped(by, from, to + READ)
         };
-        (0..self.evidence.webhooks[group]).any(|other| other != webhook && !accepted_by_it(other))
+        let accepted = |webhook| {
+            let tries = self.attempts.get(&Delivery { group, n, webhook });
+            tries.into_iter().flatten().any(learnt)
+        };
+        (0..self.evidence.webhooks[group]).any(|other| other != webhook && !accepted(other))
     }
 
     /// Whether the duplicate is the one attempt at its group that its process had begun when it was

@@ -92,6 +92,14 @@ fn what_is_repeated() {
         e.notes.outage = Some((ended, ended * 9));
         again(e, "w0");
     });
+    explained(Cause::OtherWebhookFailed, |e| {
+        let mut second = Attempt { worker: "w1".into(), number: 2, ..e.attempts[1].clone() };
+        second.began = stamp(14);
+        second.ended = Some((stamp(15), End::Accepted));
+        end(&mut e.attempts[1], End::NotTaken);
+        e.attempts.push(second);
+        again(e, "w1");
+    });
     explained(Cause::Stalled, |e| {
         e.stalls.push((ended, ended * 2));
         again(e, "w1");
