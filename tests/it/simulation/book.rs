@@ -66,7 +66,8 @@ pub struct Book {
     groups: BTreeMap<String, Vec<usize>>,
     receives: HashMap<String, bool>,
     next_attempt: usize,
-    ended_in_mid_run: bool,
+    /// A process was told to end before all was over.
+    pub ended_in_mid_run: bool,
     /// How often everything stood still.
     pub jumps: usize,
     /// For how long in all.
@@ -337,7 +338,6 @@ impl Book {
     /// A process ended as it was asked to. Without faults it leaves nothing behind that is hidden.
     pub fn ended(&mut self, now: Duration, process: Id) {
         self.note(now, || format!("{process:?} has ended"));
-        self.ended_in_mid_run |= !self.drained();
         if self.plan.kind != Kind::Faultless {
             return;
         }

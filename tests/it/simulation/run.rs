@@ -181,7 +181,10 @@ async fn happen(outside: &Arc<Outside>, running: &[Running], event: Event) {
             outside.book().count("kill at a call");
             process(replica).kill_at_call(calls);
         }
-        Event::Terminate(replica) => process(replica).shutdown.cancel(),
+        Event::Terminate(replica) => {
+            outside.book().ended_in_mid_run = true;
+            process(replica).shutdown.cancel();
+        }
         Event::Freeze(replica, lasts) => {
             outside.book().count("freeze");
             // With the faults it ends at the latest.
