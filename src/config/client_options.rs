@@ -74,7 +74,7 @@ pub(super) fn read(text: Option<&str>, wait: Duration, reader: &mut Reader) -> C
     }
     let Taken { names, reader } = taken;
     if !names.is_empty() {
-        reader.warn(format!("{NAME}: without an equivalent here and ignored: {names:?}"));
+        reader.warn(format!("{NAME}: without an equivalent here and ignored: {}", names.join(", ")));
     }
     if options.sdk.timeout.is_some_and(|timeout| timeout <= wait) {
         reader.warn(format!(
