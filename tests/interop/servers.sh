@@ -2,7 +2,8 @@
 # The app sources and Lambda against real servers: PostgreSQL and MariaDB of Debian's packages, DynamoDB
 # and Lambda of ministack.   tests/interop/servers.sh [WORK_DIR [TEST…]]
 # Installs what it needs: ministack into WORK_DIR, the databases by apt where they are missing. They run
-# on loopback, on free ports, on data of their own in WORK_DIR, as users without privileges.
+# on loopback, on free ports, as users without privileges. Their data lies in a directory of its own:
+# WORK_DIR may be where those users cannot get to.
 # Fails, and never skips, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,8 +12,9 @@ work=${1:-$(mktemp -d)}
 shift $(($# > 0 ? 1 : 0))
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-# The databases' own users have to reach what is theirs below it.
-chmod 711 "$work"
+data=$(mktemp -d)
+chmod 711 "$data"
+trap 'rm -rf "$data"' EXIT
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 postgres_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1; }
@@ -56,7 +58,7 @@ mine() {
 }
 
 # Each server has a script "SERVER start|stop"; the tests take servers down and up by it.
-pg=$work/postgres
+pg=$data/postgres
 mine postgres "$pg"
 as postgres "$(postgres_bin)/initdb" -D "$pg/data" -U hookferry --auth=trust --no-sync >"$work/initdb.log"
 pg_port=$(free_port)
@@ -87,7 +89,7 @@ stop) as postgres "$(postgres_bin)/pg_ctl" -D "$pg/data" -m immediate -w -s stop
 esac
 EOF
 
-my=$work/mariadb
+my=$data/mariadb
 mine mysql "$my"
 my_user=()
 if [ "$(id -u)" = 0 ]; then my_user=(--user=mysql); fi
@@ -138,7 +140,7 @@ EOF
 rm -rf "$work/ministack"
 servers=(postgres mariadb ministack)
 chmod 755 "$work"/{postgres,mariadb,ministack}.sh
-trap 'for server in "${servers[@]}"; do "$work/$server.sh" stop >/dev/null 2>&1 || true; done' EXIT
+trap 'for server in "${servers[@]}"; do "$work/$server.sh" stop >/dev/null 2>&1 || true; done; rm -rf "$data"' EXIT
 for server in "${servers[@]}"; do "$work/$server.sh" start; done
 
 as postgres "$(postgres_bin)/psql" -q -h "$pg" -p "$pg_port" -U hookferry postgres <<'EOF'
