@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
@@ -120,7 +121,9 @@ pub(super) async fn worker(
         health,
     };
     info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
-    Worker::new(parts, rules, bounds, shutdown).run().await;
+    // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
+    let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
+    AbortOnDropHandle::new(working).await.context("the worker failed")?;
     serving.abort();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One attempt at the head of a lane: decode, verify, plan, send, decide.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,21 +101,21 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     ) {
         let Some(head) = self.jobs.front() else { return };
         let (id, group) = (&head.message.id, &head.message.group);
-        let destination = target.map(destination).unwrap_or_default();
+        let destination = Destination(target);
         let next_retry_s = match then {
             Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
             Disposition::Done | Disposition::DeadLetter(_) => None,
         };
         match outcome {
             Outcome::Delivered => {
-                debug!(message_id = %id, app_id, %group, destination, attempt, "delivered");
+                debug!(message_id = %id, app_id, %group, %destination, attempt, "delivered");
             }
             Outcome::Deferred(reason) => {
-                debug!(message_id = %id, app_id, %group, destination, detail = %reason, next_retry_s,
+                debug!(message_id = %id, app_id, %group, %destination, detail = %reason, next_retry_s,
                     "delivery deferred");
             }
             Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-                warn!(message_id = %id, app_id, %group, destination, attempt, reason = reason.code(),
+                warn!(message_id = %id, app_id, %group, %destination, attempt, reason = reason.code(),
                     detail = %reason, next_retry_s, "delivery failed");
             }
         }
@@ -216,14 +217,19 @@ fn shown(key: &str) -> String {
     key.chars().take(64).collect()
 }
 
-/// The destination's host or function: never a path, query or user info.
-fn destination(target: &Target) -> String {
-    match target {
-        Target::Http(url) => url::Url::parse(url.trim())
-            .ok()
-            .and_then(|url| Some(url.host_str()?.to_owned()))
-            .unwrap_or_default(),
-        Target::Lambda(lambda) => lambda.function.clone(),
-        Target::Missing => String::new(),
+/// The destination's host or function: never a path, query or user info. Looked for only where a line
+/// is logged.
+struct Destination<'a>(Option<&'a Target>);
+
+impl fmt::Display for Destination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Target::Http(url)) => {
+                let url = url::Url::parse(url.trim());
+                f.write_str(url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default())
+            }
+            Some(Target::Lambda(lambda)) => f.write_str(&lambda.function),
+            Some(Target::Missing) | None => Ok(()),
+        }
     }
 }

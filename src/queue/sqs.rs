@@ -4,6 +4,8 @@
 //! itself: a retry would hand a lost response's messages to nobody, where the worker asks for them
 //! again by their attempt id. The settling one retries twice (or `maxRetries` times), within the lease.
 //!
+//! The SDK's futures are boxed: each is some ten kilobytes, and would be in every lane's task.
+//!
 //! The SDK sends to the region's endpoint whatever the host of the queue URL; so an endpoint that is
 //! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
 
@@ -230,9 +232,8 @@ impl Queue for Sqs {
             .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId)
             .message_attribute_names("source_message_id")
             .message_attribute_names("undelivered")
-            .send()
-            .await
-            .map_err(|failure| error::classify(&failure))?;
+            .send();
+        let answer = Box::pin(answer).await.map_err(|failure| error::classify(&failure))?;
         // The one place where the wall clock is read: for a job's age.
         let now = SystemTime::now();
         let all = answer.messages.unwrap_or_default();
@@ -260,14 +261,10 @@ impl Queue for Sqs {
                     .map_err(|error| Error::Call(error.to_string()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let answer = self
-            .settle
-            .delete_message_batch()
-            .queue_url(&self.url)
-            .set_entries(Some(entries))
-            .send()
-            .await
-            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+        let answer =
+            self.settle.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
+        let answer =
+            Box::pin(answer).await.map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
         let done = answer.successful.into_iter().map(|done| done.id);
         Ok(answers(receipts.len(), done, &answer.failed))
     }
@@ -290,9 +287,9 @@ impl Queue for Sqs {
             .change_message_visibility_batch()
             .queue_url(&self.url)
             .set_entries(Some(entries))
-            .send()
-            .await
-            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+            .send();
+        let answer =
+            Box::pin(answer).await.map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
         let done = answer.successful.into_iter().map(|done| done.id);
         Ok(answers(changes.len(), done, &answer.failed))
     }
@@ -300,7 +297,8 @@ impl Queue for Sqs {
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
         let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
-        self.settle
+        let sent = self
+            .settle
             .send_message()
             .queue_url(url)
             .message_body(std::str::from_utf8(&letter.body).unwrap_or_default())
@@ -311,9 +309,7 @@ impl Queue for Sqs {
             .message_attributes("attempts", text(&letter.attempts.to_string()))
             .message_attributes("source_message_id", text(&letter.id))
             .message_attributes("undelivered", text(&indexes(&letter.undelivered)))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|failure| Error::Call(error::classify(&failure).to_string()))
+            .send();
+        Box::pin(sent).await.map(drop).map_err(|failure| Error::Call(error::classify(&failure).to_string()))
     }
 }

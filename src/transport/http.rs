@@ -6,12 +6,14 @@
 //! - `dial` judges the very address that it dials; nothing is resolved in between. A kept connection
 //!   belongs to one [`Http`] and so to one guard: another guard is another pool.
 //! - `pool` uses a kept connection only while the peer has not closed it, and sends a request again only
-//!   if not one byte of it was written or the peer says that it did not look at it.
+//!   if not one byte of it was written or the peer says that it did not look at it; `connection` works
+//!   what is on it.
 //! - `wire` bounds what a peer may send without getting anywhere: headers, 1xx responses, frames.
 //! - `slots` bounds the requests to one destination at a time.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection.
 
+mod connection;
 mod dial;
 mod failure;
 mod pool;
@@ -22,7 +24,8 @@ mod slots;
 mod tls;
 mod wire;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -35,12 +38,16 @@ use super::guard::Guard;
 use crate::plan::Delivery;
 use crate::policy::{Outcome, Reason};
 pub use proxy::Proxy;
+use request::{Place, Post};
 pub use resolve::{Lookup, Resolve, SystemResolver, Unresolved};
 pub use tls::Authorities;
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
+
+/// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
+const MAX_PLACES: usize = 10_000;
 
 /// How deliveries go out.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +83,7 @@ pub enum SetUpError {
 pub struct Http {
     pool: pool::Pool,
     slots: slots::Slots,
+    places: Places,
 }
 
 impl Http {
@@ -95,26 +103,47 @@ impl Http {
         let Settings { guard, proxy, authorities, max_per_host, patience } = settings;
         let tls = tls::configuration(&authorities)?;
         let dialler = dial::Dialler { guard, proxy, resolver, tls };
-        Ok(Self { pool: pool::Pool::new(dialler), slots: slots::Slots::new(max_per_host, patience) })
+        let slots = slots::Slots::new(max_per_host, patience);
+        Ok(Self { pool: pool::Pool::new(dialler), slots, places: Places::default() })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
     pub async fn attempt(&self, url: &str, delivery: &Delivery, number: u32) -> Outcome {
-        let post = match request::Post::new(url, delivery, number) {
+        let post = self.places.find(url).and_then(|place| Post::new(place, delivery, number));
+        let mut post = match post {
             Ok(post) => post,
             Err(reason) => return Outcome::Permanent(reason),
         };
-        let _slot = match self.slots.take(&post.origin).await {
+        let _slot = match self.slots.take(&post.place.origin).await {
             Ok(slot) => slot,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        let (response, connection) = match self.pool.send(&post).await {
+        let (response, mut used) = match self.pool.send(&mut post).await {
             Ok(answered) => answered,
             Err(outcome) => return outcome,
         };
-        let (outcome, complete) = judge(response).await;
-        self.pool.keep(&post.origin, connection, complete);
+        let (outcome, complete) = used.alongside(judge(response)).await;
+        self.pool.keep(&post.place.origin, used, complete);
         outcome
+    }
+}
+
+/// URLs that were taken apart before, each of which is used over and over.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<String, Arc<Place>>>);
+
+impl Places {
+    fn find(&self, url: &str) -> Result<Arc<Place>, Reason> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.get(url) {
+            return Ok(Arc::clone(place));
+        }
+        let place = Arc::new(Place::of(url)?);
+        if known.len() >= MAX_PLACES {
+            known.clear();
+        }
+        known.insert(url.to_owned(), Arc::clone(&place));
+        Ok(place)
     }
 }
 

@@ -18,15 +18,15 @@ use super::request::Origin;
 pub(super) struct Slots {
     bound: Option<usize>,
     patience: Duration,
-    taken: Arc<Mutex<HashMap<Origin, Arc<Semaphore>>>>,
+    taken: Arc<Mutex<HashMap<Arc<Origin>, Arc<Semaphore>>>>,
 }
 
 /// Leave for one request; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     permit: Option<OwnedSemaphorePermit>,
-    origin: Origin,
-    taken: Arc<Mutex<HashMap<Origin, Arc<Semaphore>>>>,
+    origin: Arc<Origin>,
+    taken: Arc<Mutex<HashMap<Arc<Origin>, Arc<Semaphore>>>>,
 }
 
 impl Slots {
@@ -35,13 +35,13 @@ impl Slots {
     }
 
     /// Takes a slot, waiting for a while if there is none; the error is the bound.
-    pub(super) async fn take(&self, origin: &Origin) -> Result<Option<Slot>, usize> {
+    pub(super) async fn take(&self, origin: &Arc<Origin>) -> Result<Option<Slot>, usize> {
         let Some(bound) = self.bound else { return Ok(None) };
         // Made first, so that whoever stops waiting cleans up as well.
-        let mut slot = Slot { permit: None, origin: origin.clone(), taken: Arc::clone(&self.taken) };
+        let mut slot = Slot { permit: None, origin: Arc::clone(origin), taken: Arc::clone(&self.taken) };
         let semaphore = {
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(taken.entry(origin.clone()).or_insert_with(|| Arc::new(Semaphore::new(bound))))
+            Arc::clone(taken.entry(Arc::clone(origin)).or_insert_with(|| Arc::new(Semaphore::new(bound))))
         };
         slot.permit = match Arc::clone(&semaphore).try_acquire_owned() {
             Ok(permit) => Some(permit),

@@ -94,13 +94,15 @@ impl Vitals {
 
     /// Whether another attempt may begin on it.
     pub(super) fn usable(&self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && self.born.elapsed() < MAX_AGE
+        let now = Instant::now();
+        let is_young = now.duration_since(self.born) < MAX_AGE;
+        !self.retired.load(Ordering::Relaxed) && is_young && now < self.idle_until(now)
     }
 
     /// When the connection will have been idle for too long, unless it is used again before.
-    pub(super) fn idle_until(&self) -> Instant {
+    pub(super) fn idle_until(&self, now: Instant) -> Instant {
         if self.under_way.load(Ordering::Relaxed) > 0 {
-            return Instant::now() + IDLE;
+            return now + IDLE;
         }
         self.born + Duration::from_millis(self.used.load(Ordering::Relaxed).into()) + IDLE
     }
