@@ -102,6 +102,20 @@ async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
 }
 
 #[tokio::test]
+async fn poison_too_long_for_a_letter_with_attributes_is_dead_lettered_without_and_blocks_no_one() {
+    let world = World::new(|_| (200, NOW)).await;
+    let longest = "x".repeat(1 << 20);
+    world.send(&[Enqueue::new("g".to_owned(), longest.clone())]).await;
+    world.send(&[job("g", 1)]).await;
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_for(1).await;
+    world.wait_until_empty().await;
+    let letters = world.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].len() == 1 && letters[0]["body"] == longest);
+}
+
+#[tokio::test]
 async fn poison_at_the_head_of_every_group_is_dead_lettered_and_the_rest_is_delivered() {
     let world = World::new(|_| (200, NOW)).await;
     let mut jobs = Vec::new();
