@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use hookferry::producer::Enqueue;
 
 use crate::world::{World, assert_in_order, counts, delivered, job, signed, wait_until};
@@ -113,6 +114,20 @@ async fn poison_too_long_for_a_letter_with_attributes_is_dead_lettered_without_a
     let letters = world.letters().await;
     assert_eq!(letters.len(), 1);
     assert!(letters[0].len() == 1 && letters[0]["body"] == longest);
+}
+
+#[tokio::test]
+async fn a_queue_whose_visibility_timeout_is_shortened_while_workers_run_repeats_nothing() {
+    let world = World::new(|_| (200, Duration::from_secs(3))).await;
+    let _workers = [world.worker(&["/"], &[]), world.worker(&["/"], &[])];
+    world.send(&[job("g", 0)]).await;
+    world.wait_for(1).await;
+    let short = world.client.set_queue_attributes().queue_url(&world.queue);
+    short.attributes(QueueAttributeName::VisibilityTimeout, "1").send().await.unwrap();
+    world.send(&[job("g", 1)]).await;
+    world.wait_for(2).await;
+    world.wait_until_empty().await;
+    assert_eq!(world.arrivals.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
