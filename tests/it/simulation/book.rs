@@ -229,7 +229,7 @@ impl Book {
                     + rules.attempt_timeout * 3
                     + Duration::from_secs(5)
                     + self.stood_still;
-                now - *since > rules.retry.window && now - *last <= lately
+                now > *since + rules.retry.window && now <= *last + lately
             })
         };
         self.plan
