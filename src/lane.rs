@@ -279,9 +279,16 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
 fn letter(head: &Held, reason: &Reason) -> DeadLetter {
     let record = head.claim.record();
-    let undelivered = record.settled.iter().filter(|s| s.failed.is_some()).map(|s| s.webhook).collect();
+    let failed = record.settled.iter().filter(|s| s.failed.is_some()).map(|s| s.webhook);
+    let mut undelivered: Vec<usize> = failed.collect();
+    let redriven = head.message.redriven.as_ref();
+    if undelivered.is_empty() {
+        // It came to no attempt: what was undelivered before still is.
+        undelivered = redriven.map(|redriven| redriven.undelivered.clone()).unwrap_or_default();
+    }
     DeadLetter {
         id: Arc::clone(&head.message.id),
+        source: Arc::clone(redriven.map_or(&head.message.id, |redriven| &redriven.source)),
         group: Arc::clone(&head.message.group),
         body: head.message.body.clone(),
         reason: reason.code(),

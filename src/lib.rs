@@ -46,8 +46,10 @@
 //!   bodies that trickle, calls that fail before or after they took effect, batches half failed, clock
 //!   jumps, frozen, killed and restarted processes, shutdowns, changes of apps, poison, a dead-letter
 //!   queue and an app source that are down. A book written from outside the worker holds every world to
-//!   the invariants above. Thousands of seeds in `cargo test`; `SEEDS=1000000 cargo test --release --test
-//!   it no_seed` for more, `SEED=7` for one world's trace.
+//!   the invariants above, and the others' jobs to twice the time that they take without a destination
+//!   that is dead (whose own may not fill the worker's memory). Thousands of seeds in `cargo test`;
+//!   `SEEDS=1000000 cargo test --release --test it no_seed` for more, on all cores, `FROM=1000000` to
+//!   begin elsewhere, `SEED=7` for one world's trace.
 //! - **Units and properties**: beside the code, and `tests/properties` with oracles of their own.
 //! - **Processes**: `tests/it` runs the worker over real HTTP, with hand-written receivers, proxies and
 //!   TLS servers; `tests/chaos` several workers at once, killed, stopped and cut off, whose books are
@@ -65,12 +67,14 @@
 //!
 //! - a job is deleted whether it was delivered or not, or before the dead-letter queue confirmed it, or
 //!   when one of its webhooks has it, or is given up inside its window;
-//! - a lane goes on after a failure, or works behind a copy that it was refused;
+//! - a lane goes on after a failure, or works behind a copy that it was refused; every job of a group
+//!   gets a lane of its own;
 //! - the lease is counted from the request, from a response that was long under way, from after a
-//!   standstill, or without a margin; an attempt starts beyond it, or has no deadline;
+//!   standstill, or without a margin; half an extension is taken for one; an attempt starts beyond it,
+//!   or has no deadline;
 //! - a receive's attempt id is used again after throttling; a receive is given up under way;
 //! - the ledger is ignored, or that a job is done, or that a delete was refused; two copies of a message
-//!   are worked at once;
+//!   are worked at once; a destination is taken for dead after one failure;
 //! - what was not started is not released at a shutdown; a permit is never given back; a poller does not
 //!   come back after an error.
 

@@ -79,8 +79,10 @@ pub struct Redriven {
 /// A job that is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The source message's id: deduplication id and attribute.
+    /// The source message's id: what the letter is deduplicated by.
     pub id: MessageId,
+    /// The id under which receivers know the job: the same, unless it had been put back before.
+    pub source: MessageId,
     /// Its group.
     pub group: Arc<str>,
     /// Its body, unchanged.

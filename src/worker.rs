@@ -164,6 +164,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 Some(polled) = polls.join_next(), if !polls.is_empty() => {
                     if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
                         && end.is_none()
+                        && (again.repeats() || polls.len() < pollers.target())
                     {
                         polls.spawn(self.poll(again));
                     }

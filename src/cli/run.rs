@@ -88,7 +88,8 @@ pub(super) async fn worker(
     }
     let usage = Usage {
         wait: config.queue.wait,
-        visibility: config.queue.visibility,
+        // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.
+        visibility: Some(visibility),
         settle_timeout: visibility
             .saturating_sub(config.timeout)
             .clamp(Duration::from_millis(750), Duration::from_secs(5)),

@@ -43,6 +43,9 @@ struct Failing {
 impl Breaker {
     /// One that opens after `window` of failure; a probe is thought lost after `probe`, the attempt
     /// timeout.
+    ///
+    /// Failures further apart than a window and two probes do not add up: in between, other processes
+    /// may have had their successes.
     #[must_use]
     pub fn new(window: Duration, probe: Duration) -> Self {
         Self { window, probe, failing: Mutex::default() }
@@ -52,7 +55,7 @@ impl Breaker {
     pub fn ask(&self, destination: u64, now: Instant) -> Gate {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(state) = failing.get_mut(&destination) else { return Gate::Attempt };
-        if now.duration_since(state.since) <= self.window {
+        if self.is_stale(state, now) || now.duration_since(state.since) <= self.window {
             return Gate::Attempt;
         }
         if state.probe_until.is_some_and(|until| now < until) {
@@ -75,19 +78,25 @@ impl Breaker {
     pub fn failed(&self, destination: u64, gate: Gate, now: Instant) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
-            // What has not been tried for two windows is no longer worth its place.
-            let window = self.window * 2;
-            failing.retain(|_, state| now.duration_since(state.last) <= window);
+            failing.retain(|_, state| !self.is_stale(state, now));
             if failing.len() >= MAX_DESTINATIONS {
                 return;
             }
         }
-        let state =
-            failing.entry(destination).or_insert(Failing { since: now, last: now, probe_until: None });
+        let first = Failing { since: now, last: now, probe_until: None };
+        let state = failing.entry(destination).or_insert(first);
+        if self.is_stale(state, now) {
+            *state = first;
+        }
         state.last = now;
         if gate == Gate::Probe {
             state.probe_until = None;
         }
+    }
+
+    /// Whether its last failure is too long ago to say anything of the destination now.
+    fn is_stale(&self, state: &Failing, now: Instant) -> bool {
+        now.duration_since(state.last) > self.window + self.probe * 2
     }
 }
 
@@ -117,5 +126,27 @@ mod tests {
         breaker.succeeded(1);
         assert_eq!(breaker.ask(1, later), Gate::Attempt);
         assert_eq!(breaker.ask(1, later), Gate::Attempt, "closed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_far_apart_do_not_open_it() {
+        let probe = Duration::from_secs(4);
+        let breaker = Breaker::new(WINDOW, probe);
+        let (start, apart) = (Instant::now(), WINDOW + probe * 2 + Duration::from_millis(1));
+        for n in 0..3 {
+            let now = start + apart * n;
+            for _ in 0..2 {
+                assert_eq!(
+                    breaker.ask(1, now),
+                    Gate::Attempt,
+                    "failure {n}: what came in between is not known"
+                );
+            }
+            breaker.failed(1, Gate::Attempt, now);
+        }
+        let last = start + apart * 2;
+        assert_eq!(breaker.ask(1, last + WINDOW), Gate::Attempt);
+        breaker.failed(1, Gate::Attempt, last + WINDOW);
+        assert_eq!(breaker.ask(1, last + WINDOW + probe), Gate::Probe, "these were close enough");
     }
 }

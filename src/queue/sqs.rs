@@ -10,6 +10,7 @@
 //! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
 
 mod convert;
+mod dead_letter;
 mod error;
 mod options;
 
@@ -210,7 +211,13 @@ impl Sqs {
             }
             let sent: HashMap<_, _> =
                 answer.successful.into_iter().map(|sent| (sent.id, sent.message_id)).collect();
-            ids.extend((0..batch.len()).filter_map(|n| sent.get(&n.to_string()).cloned()));
+            for n in 0..batch.len() {
+                // What is not said to be there must not be deleted where it came from.
+                let id = sent.get(&n.to_string()).cloned();
+                ids.push(
+                    id.ok_or_else(|| Error::Call(format!("message {n} of a batch was not answered for")))?,
+                );
+            }
         }
         Ok(ids)
     }
@@ -296,20 +303,6 @@ impl Queue for Sqs {
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
-        let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
-        let sent = self
-            .settle
-            .send_message()
-            .queue_url(url)
-            .message_body(std::str::from_utf8(&letter.body).unwrap_or_default())
-            .message_group_id(&*letter.group)
-            .message_deduplication_id(&*letter.id)
-            .message_attributes("reason", text(letter.reason))
-            .message_attributes("detail", text(detail))
-            .message_attributes("attempts", text(&letter.attempts.to_string()))
-            .message_attributes("source_message_id", text(&letter.id))
-            .message_attributes("undelivered", text(&indexes(&letter.undelivered)))
-            .send();
-        Box::pin(sent).await.map(drop).map_err(|failure| Error::Call(error::classify(&failure).to_string()))
+        Box::pin(dead_letter::send(&self.settle, url, letter)).await
     }
 }

@@ -65,6 +65,11 @@ impl Poll {
         Self { wait, attempt, reserved: Some(reserved) }
     }
 
+    /// Whether it asks for a lost response: then it has to be made, however many polls there are.
+    pub(super) fn repeats(&self) -> bool {
+        self.attempt.is_some()
+    }
+
     pub(super) async fn run<Q: Queue, T, A>(
         self,
         shared: &Shared<Q, T, A>,

@@ -483,6 +483,23 @@ async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_queue_throttles_it_is_asked_less_and_less() {
+    let mut world = World::new();
+    let throttled = |call| (call > 100).then(|| ReceiveError::Throttled(String::new()));
+    world.lose = Arc::new(throttled);
+    for n in 0..5000 {
+        world.send(&format!("g{n}"), n);
+    }
+    world.start(|_, _, _, _| (Duration::from_secs(1), ok()));
+    sleep(Duration::from_secs(60)).await;
+    let before = world.attempt_ids.lock().unwrap().len();
+    assert!(before > 100, "{before} calls: it came to the throttling");
+    sleep(Duration::from_secs(60)).await;
+    let calls = world.attempt_ids.lock().unwrap().len() - before;
+    assert!(calls < 100, "{calls} calls in a minute: by one poller, not by each of them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_finishes_what_is_attempted_releases_the_rest_and_loses_nothing() {
     let world = World::new();
     for n in 0..10 {

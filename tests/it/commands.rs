@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookferry::local::receiver::Arrival;
 use tokio::io::AsyncWriteExt;
 
 use crate::world::{World, hookferry, job, signed};
@@ -66,6 +67,34 @@ async fn redriven_dead_letters_are_delivered_in_order_once_their_cause_is_gone()
     world.wait_for(3).await;
     let ns: Vec<_> = world.delivered().into_iter().map(|d| d.n).collect();
     assert_eq!(ns, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_job_redriven_again_and_again_keeps_its_id_and_goes_to_who_does_not_have_it() {
+    let world = World::new(|arrival| (if arrival.path == "/gone" { 410 } else { 200 }, Duration::ZERO)).await;
+    world.send(&[job("g", 0)]).await;
+    // The second time it comes to no attempt.
+    for key in ["app-key", "another-key", "app-key"] {
+        let mut worker = world.worker(&["/there", "/gone"], &[("DEFAULT_APP_KEY", key)]);
+        world.wait_until_empty().await;
+        worker.kill().await.unwrap();
+        let mut command = hookferry("dlq");
+        command
+            .arg("redrive")
+            .env("QUEUE_SQS_URL", &world.queue)
+            .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
+            .env("QUEUE_SQS_DLQ_URL", &world.dead_letters);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let _worker = world.worker(&["/there", "/gone"], &[]);
+    world.wait_until_empty().await;
+    let arrivals = world.arrivals.lock().unwrap();
+    let mut paths: Vec<_> = arrivals.iter().map(|arrival| arrival.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/gone", "/gone", "/gone", "/there"]);
+    let id = |arrival: &Arrival| arrival.id.split('.').next().unwrap().to_owned();
+    assert!(arrivals.iter().all(|arrival| id(arrival) == id(&arrivals[0])), "{arrivals:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use hookferry::producer::Enqueue;
 
 use crate::world::{World, assert_in_order, counts, delivered, job, signed, wait_until};
@@ -99,6 +100,34 @@ async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
     assert_in_order(&delivered);
     assert_eq!(delivered.len(), 210);
     assert!(delivered[200..].iter().all(|delivery| delivery.group == "bad"), "the others went ahead");
+}
+
+#[tokio::test]
+async fn poison_too_long_for_a_letter_with_attributes_is_dead_lettered_without_and_blocks_no_one() {
+    let world = World::new(|_| (200, NOW)).await;
+    let longest = "x".repeat(1 << 20);
+    world.send(&[Enqueue::new("g".to_owned(), longest.clone())]).await;
+    world.send(&[job("g", 1)]).await;
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_for(1).await;
+    world.wait_until_empty().await;
+    let letters = world.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].len() == 1 && letters[0]["body"] == longest);
+}
+
+#[tokio::test]
+async fn a_queue_whose_visibility_timeout_is_shortened_while_workers_run_repeats_nothing() {
+    let world = World::new(|_| (200, Duration::from_secs(3))).await;
+    let _workers = [world.worker(&["/"], &[]), world.worker(&["/"], &[])];
+    world.send(&[job("g", 0)]).await;
+    world.wait_for(1).await;
+    let short = world.client.set_queue_attributes().queue_url(&world.queue);
+    short.attributes(QueueAttributeName::VisibilityTimeout, "1").send().await.unwrap();
+    world.send(&[job("g", 1)]).await;
+    world.wait_for(2).await;
+    world.wait_until_empty().await;
+    assert_eq!(world.arrivals.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]

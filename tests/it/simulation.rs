@@ -4,8 +4,8 @@
 //! destinations, the app source and the clock are drawn from the seed. What happened is written into
 //! a book from outside the worker, and the book holds it to the invariants.
 //!
-//! `SEEDS=1000000 cargo test --release --test it simulation -- --nocapture` runs for longer;
-//! `SEED=7 …` runs one seed and prints its trace.
+//! `SEEDS=1000000 cargo test --release --test it no_seed -- --nocapture` runs for longer, on all cores;
+//! `FROM=250000 SEEDS=250000 …` a part of that, and `SEED=7 …` one seed, with its trace.
 
 mod book;
 mod destinations;
@@ -15,6 +15,7 @@ mod queue;
 mod run;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -78,14 +79,14 @@ fn trace(seed: u64) -> String {
 }
 
 /// Runs seeds on all cores; what happened in all, and which failed.
-fn simulate_all(seeds: u64) -> (BTreeMap<&'static str, u64>, BTreeMap<u64, Vec<String>>) {
-    let next = AtomicU64::new(0);
+fn simulate_all(seeds: Range<u64>) -> (BTreeMap<&'static str, u64>, BTreeMap<u64, Vec<String>>) {
+    let next = AtomicU64::new(seeds.start);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
         let mut done = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= seeds.end {
                 return done;
             }
             done.push((seed, simulate(seed)));
@@ -123,9 +124,9 @@ fn no_seed_violates_an_invariant() {
     for (seed, what) in REGRESSIONS {
         simulate(seed).unwrap_or_else(|violations| panic!("{what} (seed {seed}): {violations:?}"));
     }
-    let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let (total, failed) = simulate_all(seeds);
-    println!("{seeds} seeds: {total:#?}");
+    let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS));
+    let (total, failed) = simulate_all(from..from + seeds);
+    println!("{seeds} seeds from {from} on: {total:#?}");
     if let Some((seed, _)) = failed.first_key_value() {
         let list: Vec<String> =
             failed.iter().take(20).map(|(seed, v)| format!("seed {seed}: {}", v[0])).collect();

@@ -72,6 +72,15 @@ where
     }
 }
 
+/// Whether the service understood the request and will not have it, whoever sends it and however often.
+pub(super) fn is_refusal<E>(failure: &SdkError<E>) -> bool
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    let answer = failure.raw_response().map(|raw| raw.status().as_u16());
+    matches!(classify(failure), ReceiveError::Service(_)) && answer == Some(400)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -65,6 +65,8 @@ pub struct Book {
     ids: HashMap<MessageId, usize>,
     groups: BTreeMap<String, Vec<usize>>,
     receives: HashMap<String, bool>,
+    /// Since when each process has been asking each URL in vain, and when it last asked.
+    in_vain: HashMap<(Id, String), (Duration, Duration)>,
     next_attempt: usize,
     /// A process was told to end before all was over.
     pub ended_in_mid_run: bool,
@@ -85,6 +87,7 @@ impl Book {
             ids: HashMap::new(),
             groups: BTreeMap::new(),
             receives: HashMap::new(),
+            in_vain: HashMap::new(),
             next_attempt: 0,
             ended_in_mid_run: false,
             jumps: 0,
@@ -181,6 +184,7 @@ impl Book {
         });
         self.count(reason);
         let (seed, kind) = (self.plan.jobs[job].poison, self.plan.kind);
+        let down = self.is_down(now, job, process);
         let story = &mut self.stories[job];
         story.letters += 1;
         story.first_letter.get_or_insert(now);
@@ -195,7 +199,7 @@ impl Book {
                 seed == Poison::None && self.plan.apps[self.plan.jobs[job].app].len() == 1
             }
             "gone" => !tried,
-            "destination_down" => age <= window,
+            "destination_down" => age <= window || !down,
             "app_source" => true,
             _ => !tried || age <= window,
         };
@@ -212,6 +216,30 @@ impl Book {
         } else if kind == Kind::Faultless && seed == Poison::None {
             self.violated(now, format!("job {job}: dead-lettered without a fault"));
         }
+    }
+
+    /// Whether a process may take a destination of the job for dead: it has been asking for longer than
+    /// the window, not just once long ago, and in vain.
+    fn is_down(&self, now: Duration, job: usize, process: Id) -> bool {
+        let (planned, rules) = (&self.plan.jobs[job], &self.plan.rules);
+        let down = |(_, url): (usize, String)| {
+            self.in_vain.get(&(process, url)).is_some_and(|(since, last)| {
+                // The slack is what passes between the last failure and the letter.
+                let lately = rules.retry.window
+                    + rules.attempt_timeout * 3
+                    + Duration::from_secs(5)
+                    + self.stood_still;
+                now > *since + rules.retry.window && now <= *last + lately
+            })
+        };
+        self.plan
+            .versions_between(planned.app, self.stories[job].sent, now)
+            .any(|version| version.wants(planned.channel).into_iter().any(down))
+    }
+
+    /// A process is about to ask a URL.
+    pub fn asks(&mut self, now: Duration, process: Id, url: &str) {
+        self.in_vain.entry((process, url.to_owned())).or_insert((now, now)).1 = now;
     }
 
     /// A process was told that the dead-letter queue has it, or that there is none.
@@ -323,6 +351,7 @@ impl Book {
     }
 
     pub fn told_delivered(&mut self, process: Id, job: usize, webhook: usize, url: &str) {
+        self.in_vain.remove(&(process, url.to_owned()));
         self.stories[job].told.push((process, webhook, url.to_owned()));
     }
 

@@ -39,6 +39,7 @@ impl Transport for SimulatedDestinations {
         let job = usize::try_from(body["events"][0]["n"].as_u64().unwrap()).unwrap();
         let id =
             delivery.headers.iter().find(|(name, _)| name == ID_HEADER).map(|(_, id)| id.clone()).unwrap();
+        outside.book().asks(outside.now(), process.id, url);
         let jumps = outside.book().jumps;
         process.travel(10).await;
         let attempt = outside.book().attempt_begins(
