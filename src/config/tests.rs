@@ -261,9 +261,11 @@ fn endpoints_of_the_client_options_win_and_ssl_and_variants_of_aws_follow_them()
         ("eu-west-3", Some("https://h:1"))
     );
     let plain = queue(r#"{"sslEnabled":false}"#, &[("QUEUE_SQS_ENDPOINT", "https://h:1")]);
+    assert_eq!(plain.queue.endpoint.as_deref(), Some("https://h:1"), "its own scheme is not taken away");
+    let plain = queue(r#"{"sslEnabled":false,"endpoint":"h:1"}"#, &[]);
     assert_eq!(plain.queue.endpoint.as_deref(), Some("http://h:1"));
     let aws = queue(r#"{"sslEnabled":false}"#, &[]);
-    assert_eq!(aws.queue.endpoint.as_deref(), Some("http://sqs.eu-west-1.amazonaws.com"));
+    assert_eq!(aws.queue.endpoint, None, "the queue's URL says https");
     let sdks = queue(r#"{"sslEnabled":false}"#, &[("AWS_ENDPOINT_URL", "https://h:1")]);
     assert_eq!(sdks.queue.endpoint, None, "the SDK's own variables have their say");
     let fips = queue(r#"{"useFipsEndpoint":true,"useDualstackEndpoint":true}"#, &[]);
