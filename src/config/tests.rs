@@ -1,3 +1,5 @@
+use secrecy::ExposeSecret;
+
 use super::*;
 use crate::apps::cache::Keep;
 
@@ -82,6 +84,23 @@ fn single_errors_say_what_to_do() {
             .contains("neither url nor lambda_function")
     );
     assert!(errors(&[("QUEUE_SQS_CLIENT_OPTIONS", "{")]).contains("QUEUE_SQS_CLIENT_OPTIONS"));
+}
+
+#[test]
+fn quotes_around_a_value_do_not_count_as_with_soketi() {
+    let config = read(&[
+        ("SOKETI_DEFAULT_APP_KEY", "\"key\""),
+        ("DEFAULT_APP_SECRET", r#" "a \"secret\"" "#),
+        ("DEFAULT_APP_ID", "\"no JSON"),
+        ("DEFAULT_APP_WEBHOOKS", r#""[{\"url\":\"http://h/\"}]""#),
+        ("QUEUE_SQS_BATCH_SIZE", "\"5\""),
+        ("QUEUE_SQS_WAIT_TIME_SECONDS", "\"\""),
+    ])
+    .unwrap();
+    let app = &config.apps.default;
+    assert_eq!((app.key.as_str(), app.secret.expose_secret()), ("key", "a \"secret\""));
+    assert_eq!((app.id.as_str(), app.webhooks.len()), ("\"no JSON", 1));
+    assert_eq!((config.queue.batch, config.queue.wait.as_secs()), (5, 10));
 }
 
 #[test]
