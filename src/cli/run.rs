@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
-use crate::config::{Config, Errors, QueueConfig, check_visibility};
+use crate::config::{Config, Errors, LambdaConfig, QueueConfig, check_visibility};
 use crate::lane::{AMPLE_RECEIVES, Rules};
 use crate::ops::health::Health;
 use crate::ops::metrics::Metrics;
@@ -23,7 +23,7 @@ use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
 use crate::transport::Destinations;
-use crate::transport::http::Http;
+use crate::transport::http::{Http, Resolve, SystemResolver};
 use crate::transport::lambda::{Judge, Lambda};
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, remedy};
 
@@ -112,10 +112,13 @@ pub(super) async fn worker(
     let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
     let guard = config.http.guard.clone();
     let judge: Judge = Arc::new(move |address| guard.judge(address).map_err(|refused| refused.to_string()));
-    let lambda = Lambda::load(config.lambda.endpoint, config.lambda.allowed, judge, config.timeout).await;
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::new().context("host names")?);
+    let http = Http::with_resolver(config.http, Arc::clone(&resolver)).context("HTTP deliveries")?;
+    let LambdaConfig { endpoint, allowed } = config.lambda;
+    let lambda = Lambda::load(endpoint, allowed, judge, resolver, config.timeout).await;
     let parts = Parts {
         queue: connection.queue(usage),
-        transport: Destinations::new(Http::new(config.http).context("HTTP deliveries")?, lambda),
+        transport: Destinations::new(http, lambda),
         apps,
         random: Random::from_system(),
         metrics,

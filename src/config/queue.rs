@@ -67,10 +67,10 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
     let elsewhere = raw.aws.endpoint_url.is_some() || raw.aws.endpoint_url_sqs.is_some();
     let given = client.endpoint.clone().or(endpoint);
-    let endpoint = reached_at(given, url.as_ref().filter(|_| !elsewhere), &region, client.ssl);
+    let endpoint = reached_at(given, url.as_ref().filter(|_| !elsewhere), client.ssl);
     if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
         reader.warn(
-            "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint, or sslEnabled false"
+            "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint"
                 .to_owned(),
         );
         (client.sdk.dual_stack, client.sdk.fips) = (false, false);
@@ -116,22 +116,15 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
 }
 
 /// The endpoint, where it is not for the SDK to find: `given`, or that of the queue's URL if it is not
-/// AWS' own. `ssl` is `sslEnabled`.
-fn reached_at(given: Option<String>, url: Option<&Url>, region: &str, ssl: bool) -> Option<String> {
+/// AWS' own. `ssl` is `sslEnabled`: as with the JavaScript SDK it is for an endpoint that has no scheme.
+fn reached_at(given: Option<String>, url: Option<&Url>, ssl: bool) -> Option<String> {
     // soketi's SDK talks to the queue URL's own host; this SDK would talk to AWS.
     let foreign = |url: &&Url| url.host_str().is_some_and(|host| region_of(host).is_none() && !is_aws(host));
-    let endpoint = given.or_else(|| url.filter(foreign).map(|url| url.origin().ascii_serialization()));
-    if ssl {
-        let with_scheme = |endpoint: String| {
-            if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") }
-        };
-        return endpoint.map(with_scheme);
+    let endpoint = given.or_else(|| url.filter(foreign).map(|url| url.origin().ascii_serialization()))?;
+    if endpoint.contains("://") {
+        return Some(endpoint);
     }
-    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    let own = || url.map(|_| format!("sqs.{region}.amazonaws.com{suffix}"));
-    let endpoint = endpoint.or_else(own)?;
-    let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
-    Some(format!("http://{host}"))
+    Some(format!("{}://{endpoint}", if ssl { "https" } else { "http" }))
 }
 
 pub(super) fn http_url(text: &str) -> Result<Url, String> {

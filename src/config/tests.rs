@@ -1,3 +1,5 @@
+use secrecy::ExposeSecret;
+
 use super::*;
 use crate::apps::cache::Keep;
 
@@ -82,6 +84,23 @@ fn single_errors_say_what_to_do() {
             .contains("neither url nor lambda_function")
     );
     assert!(errors(&[("QUEUE_SQS_CLIENT_OPTIONS", "{")]).contains("QUEUE_SQS_CLIENT_OPTIONS"));
+}
+
+#[test]
+fn quotes_around_a_value_do_not_count_as_with_soketi() {
+    let config = read(&[
+        ("SOKETI_DEFAULT_APP_KEY", "\"key\""),
+        ("DEFAULT_APP_SECRET", r#" "a \"secret\"" "#),
+        ("DEFAULT_APP_ID", "\"no JSON"),
+        ("DEFAULT_APP_WEBHOOKS", r#""[{\"url\":\"http://h/\"}]""#),
+        ("QUEUE_SQS_BATCH_SIZE", "\"5\""),
+        ("QUEUE_SQS_WAIT_TIME_SECONDS", "\"\""),
+    ])
+    .unwrap();
+    let app = &config.apps.default;
+    assert_eq!((app.key.as_str(), app.secret.expose_secret()), ("key", "a \"secret\""));
+    assert_eq!((app.id.as_str(), app.webhooks.len()), ("\"no JSON", 1));
+    assert_eq!((config.queue.batch, config.queue.wait.as_secs()), (5, 10));
 }
 
 #[test]
@@ -261,9 +280,11 @@ fn endpoints_of_the_client_options_win_and_ssl_and_variants_of_aws_follow_them()
         ("eu-west-3", Some("https://h:1"))
     );
     let plain = queue(r#"{"sslEnabled":false}"#, &[("QUEUE_SQS_ENDPOINT", "https://h:1")]);
+    assert_eq!(plain.queue.endpoint.as_deref(), Some("https://h:1"), "its own scheme is not taken away");
+    let plain = queue(r#"{"sslEnabled":false,"endpoint":"h:1"}"#, &[]);
     assert_eq!(plain.queue.endpoint.as_deref(), Some("http://h:1"));
     let aws = queue(r#"{"sslEnabled":false}"#, &[]);
-    assert_eq!(aws.queue.endpoint.as_deref(), Some("http://sqs.eu-west-1.amazonaws.com"));
+    assert_eq!(aws.queue.endpoint, None, "the queue's URL says https");
     let sdks = queue(r#"{"sslEnabled":false}"#, &[("AWS_ENDPOINT_URL", "https://h:1")]);
     assert_eq!(sdks.queue.endpoint, None, "the SDK's own variables have their say");
     let fips = queue(r#"{"useFipsEndpoint":true,"useDualstackEndpoint":true}"#, &[]);

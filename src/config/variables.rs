@@ -191,6 +191,7 @@ impl Raw {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
         for (name, value) in environment {
+            let value = unquoted(value);
             if value.trim().is_empty() {
                 continue;
             }
@@ -219,6 +220,12 @@ impl Raw {
             plain: section("", &variables),
         }
     }
+}
+
+/// soketi reads every value as JSON if it is some, so that quotes around one, which a file given to
+/// `docker run --env-file` keeps, do not count.
+fn unquoted(value: String) -> String {
+    serde_json::from_str(&value).unwrap_or(value)
 }
 
 fn section<T: DeserializeOwned>(prefix: &str, variables: &HashMap<String, String>) -> T {

@@ -13,15 +13,16 @@ mod error;
 mod foreign;
 mod options;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Map, Value};
 
 use super::functions::{Allowed, Function};
+use super::http::Resolve;
 use crate::app::Lambda as Webhook;
 use crate::aws;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
@@ -44,14 +45,17 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Loads the default chain of credentials. `endpoint` is the operator's own, and is not judged; an
-    /// invocation takes no longer than `timeout`.
-    pub async fn load(endpoint: Option<String>, allowed: Allowed, judge: Judge, timeout: Duration) -> Self {
-        Self::new(aws::load(REGION.to_owned(), endpoint, timeout).await, allowed, judge, timeout)
-    }
-
-    fn new(sdk: SdkConfig, allowed: Allowed, judge: Judge, timeout: Duration) -> Self {
-        Self { clients: Clients::new(sdk, judge), allowed, timeout }
+    /// Loads the default chain of credentials. `endpoint` is the operator's own, and is not judged; those of
+    /// apps are looked up by `resolver`. An invocation takes no longer than `timeout`.
+    pub async fn load(
+        endpoint: Option<String>,
+        allowed: Allowed,
+        judge: Judge,
+        resolver: Arc<dyn Resolve>,
+        timeout: Duration,
+    ) -> Self {
+        let sdk = aws::load(REGION.to_owned(), endpoint, timeout).await;
+        Self { clients: Clients::new(sdk, judge, resolver), allowed, timeout }
     }
 
     /// Makes one attempt.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::functions::Allowed;
+use super::http::Resolve;
 use crate::app::Lambda as Webhook;
 use crate::plan::Delivery;
 use crate::policy::{Outcome, Reason};
@@ -23,6 +24,7 @@ impl Lambda {
         _endpoint: Option<String>,
         _allowed: Allowed,
         _judge: Judge,
+        _resolver: Arc<dyn Resolve>,
         _timeout: Duration,
     ) -> Self {
         Self

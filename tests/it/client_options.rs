@@ -89,7 +89,7 @@ async fn credentials_region_and_user_agent_are_in_the_request() {
 #[tokio::test]
 async fn an_endpoint_in_them_is_where_requests_go_with_a_scheme_or_without() {
     for (scheme, ssl) in
-        [("http://", None), ("", Some(false)), ("https://", Some(false)), ("http://", Some(true))]
+        [("http://", None), ("", Some(false)), ("http://", Some(false)), ("http://", Some(true))]
     {
         let sqs = Peer::answering(FAILURE).await;
         let options =
@@ -98,10 +98,12 @@ async fn an_endpoint_in_them_is_where_requests_go_with_a_scheme_or_without() {
         assert!(run.errors.contains("status 500"), "{scheme} {ssl:?}: {}", run.errors);
         assert_eq!(sqs.seen(), 1);
     }
-    let sqs = Peer::answering(FAILURE).await;
-    let options = json!({"endpoint": sqs.address.to_string(), "maxRetries": 0});
-    enqueue(AWS, &options, &[]).await;
-    assert_eq!((sqs.seen(), sqs.connected()), (0, 1), "without a scheme it is TLS");
+    for (scheme, ssl) in [("", None), ("", Some(true)), ("https://", Some(false))] {
+        let sqs = Peer::answering(FAILURE).await;
+        let endpoint = format!("{scheme}{}", sqs.address);
+        enqueue(AWS, &json!({"endpoint": endpoint, "sslEnabled": ssl, "maxRetries": 0}), &[]).await;
+        assert_eq!((sqs.seen(), sqs.connected()), (0, 1), "{scheme} {ssl:?} is TLS");
+    }
 }
 
 #[tokio::test]
@@ -114,9 +116,9 @@ async fn the_proxy_is_asked_for_the_endpoint_that_the_options_make() {
             json!({"useFipsEndpoint": true, "useDualstackEndpoint": true}),
             "CONNECT sqs-fips.eu-west-1.api.aws:443 HTTP/1.1\r\n",
         ),
-        (json!({"sslEnabled": false}), "POST http://sqs.eu-west-1.amazonaws.com/ HTTP/1.1\r\n"),
+        (json!({"sslEnabled": false}), "CONNECT sqs.eu-west-1.amazonaws.com:443 HTTP/1.1\r\n"),
         (
-            json!({"sslEnabled": false, "region": "cn-north-1"}),
+            json!({"sslEnabled": false, "endpoint": "sqs.cn-north-1.amazonaws.com.cn"}),
             "POST http://sqs.cn-north-1.amazonaws.com.cn/ HTTP/1.1\r\n",
         ),
     ] {

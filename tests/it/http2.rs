@@ -11,6 +11,8 @@ use hookferry::transport::http::{Authorities, Http, Settings};
 use hyper::http::{Request, Response};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -133,6 +135,40 @@ async fn a_connection_that_the_peer_gave_up_while_idle_costs_neither_an_attempt_
         }
         assert_eq!((peer.connected(), seen.count()), (5, 5));
     }
+}
+
+/// The runtime of this test does nothing while the peer, which has one of its own, closes.
+#[tokio::test(flavor = "current_thread")]
+async fn a_close_without_a_goodbye_that_the_runtime_has_not_heard_of_costs_nothing_either() {
+    let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (closed, is_closed) = std::sync::mpsc::channel::<()>();
+    let close = Arc::new(Notify::new());
+    let closing = Arc::clone(&close);
+    let serve = move |mut connection: Server, _, seen: Seen| {
+        let (closing, closed) = (Arc::clone(&closing), closed.clone());
+        async move {
+            let (request, response) = connection.accept().await.unwrap().unwrap();
+            tokio::select! {
+                () = seen.take(request) => {}
+                _ = connection.accept() => panic!("one at a time"),
+            }
+            answer(response, 200);
+            tokio::select! {
+                () = closing.notified() => {}
+                _ = connection.accept() => panic!("one request a connection"),
+            }
+            drop(connection);
+            closed.send(()).unwrap();
+        }
+    };
+    let (peer, http, seen, url) = elsewhere.spawn(receiver(serve)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+        close.notify_one();
+        is_closed.recv().unwrap();
+    }
+    assert_eq!((peer.connected(), seen.count()), (3, 3));
+    elsewhere.shutdown_background();
 }
 
 #[tokio::test]

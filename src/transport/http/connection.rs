@@ -98,7 +98,7 @@ impl Connection {
         request: Request<Full<Bytes>>,
         kept: bool,
     ) -> Result<(Response<Incoming>, Used), Unanswered> {
-        let mut attempt = self.vitals.attempt(kept && !self.is_shared());
+        let mut attempt = self.vitals.attempt(kept);
         let answer = match &mut self.link {
             Link::Http1 { sender, works } => {
                 let ready = alongside(works, sender.ready()).await;
@@ -108,7 +108,7 @@ impl Connection {
             }
             Link::Http2 { sender, .. } => sender.try_send_request(request).await,
         };
-        let response = answer.map_err(sort)?;
+        let response = answer.map_err(|error| sort(error, attempt.is_unwritten()))?;
         attempt.answered();
         Ok((response, Used { connection: self, attempt }))
     }
@@ -192,9 +192,10 @@ async fn alongside<F: Future>(works: &mut Works, future: F) -> F::Output {
     .await
 }
 
-/// Tells an error before the receiver saw anything from any other.
-fn sort(mut error: TrySendError<Request<Full<Bytes>>>) -> Unanswered {
-    let unsent = error.take_message().is_some();
+/// Tells an error before the receiver saw anything from any other. `unwritten`: the connection ended before
+/// anything was written to it, whatever hyper had taken over by then.
+fn sort(mut error: TrySendError<Request<Full<Bytes>>>, unwritten: bool) -> Unanswered {
+    let unsent = unwritten || error.take_message().is_some();
     let error = error.into_error();
     let cause = innermost(&error);
     // A stream beyond a GOAWAY's last one, or refused: the peer has not looked at it (RFC 9113, 8.7).

@@ -1,6 +1,6 @@
 //! The forward proxy of `WEBHOOKS_PROXY_URL`.
 //!
-//! Its rules: every delivery goes through it, `https` ones by CONNECT, `http` ones by their absolute
+//! Its rules: every HTTP delivery goes through it, `https` ones by CONNECT, `http` ones by their absolute
 //! URL. Its own address is the operator's choice and is not judged. A literal address in a webhook's
 //! URL is judged here as ever; a name is not looked up here but passed on, so that what it may lead to
 //! is the proxy's to decide, except `localhost`, which would be the proxy itself. No other proxy

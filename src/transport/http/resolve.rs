@@ -3,24 +3,32 @@
 //! A customer's name is looked up as it stands and nowhere else: no search domain is appended to it,
 //! or `http://intranet/` would reach the operator's own. `/etc/hosts` and the name servers of
 //! `/etc/resolv.conf` are used. Look-ups wait in no thread, so names that never answer hold up nobody,
-//! and they end with the attempt that asked.
+//! and they end with the attempt that asked. Either family's addresses wait for the other's but a moment:
+//! some name servers never answer for IPv6.
 
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures_util::future::select;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::timeout;
 
 use super::SetUpError;
 
 /// A name server that is silent for so long is asked again: several tries fit into an attempt.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the addresses of one family wait for those of the other (RFC 8305's resolution delay; longer
+/// than its 50 ms, because the latter are left out of the whole attempt).
+const LATE: Duration = Duration::from_millis(300);
 
 /// An answer is used again for no longer than this: a receiver that moves is found again soon.
 const MAX_TTL: Duration = Duration::from_secs(60);
@@ -47,7 +55,10 @@ pub struct Unresolved;
 
 /// The resolver of the system's configuration, read once.
 #[derive(Debug)]
-pub struct SystemResolver(TokioResolver);
+pub struct SystemResolver {
+    ipv4: TokioResolver,
+    ipv6: TokioResolver,
+}
 
 impl SystemResolver {
     /// Reads the system's configuration. Without one the name server is looked for on this machine, as
@@ -60,17 +71,21 @@ impl SystemResolver {
             let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             (ResolverConfig::from_parts(None, Vec::new(), vec![here]), ResolverOpts::default())
         });
-        Self::with(config, options)
+        Self::with(&config, options)
     }
 
-    fn with(config: ResolverConfig, mut options: ResolverOpts) -> Result<Self, SetUpError> {
+    fn with(config: &ResolverConfig, mut options: ResolverOpts) -> Result<Self, SetUpError> {
         options.timeout = options.timeout.min(PATIENCE);
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.positive_max_ttl = Some(MAX_TTL);
         options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let built = builder.with_options(options).build();
-        built.map(Self).map_err(|error| SetUpError::Resolver(error.to_string()))
+        let only = |family| {
+            let mut options = options.clone();
+            options.ip_strategy = family;
+            let builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+            let built = builder.with_options(options).build();
+            built.map_err(|error| SetUpError::Resolver(error.to_string()))
+        };
+        Ok(Self { ipv4: only(LookupIpStrategy::Ipv4Only)?, ipv6: only(LookupIpStrategy::Ipv6Only)? })
     }
 }
 
@@ -80,8 +95,14 @@ impl Resolve for SystemResolver {
             let mut name = Name::from_ascii(name).map_err(|_| Unresolved)?;
             // Absolute: nothing is appended.
             name.set_fqdn(true);
-            let found = self.0.lookup_ip(name).await.map_err(|_| Unresolved)?;
-            Ok(found.iter().take(MAX_ADDRESSES).collect())
+            let ipv4 = pin!(self.ipv4.lookup_ip(name.clone()));
+            let ipv6 = pin!(self.ipv6.lookup_ip(name));
+            let (first, other) = select(ipv4, ipv6).await.factor_first();
+            let (found, more) = match first {
+                Ok(found) => (found, timeout(LATE, other).await.ok().and_then(Result::ok)),
+                Err(_) => (other.await.map_err(|_| Unresolved)?, None),
+            };
+            Ok(found.iter().chain(more.iter().flat_map(LookupIp::iter)).take(MAX_ADDRESSES).collect())
         })
     }
 }
@@ -94,7 +115,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use tokio::net::UdpSocket;
 
-    /// A name server of IPv4 addresses, by which every name that it was asked for is kept.
+    /// A name server of IPv4 addresses, by which every name that it was asked for is kept. It is silent
+    /// when it is asked for IPv6 of a name that begins with "quiet".
     async fn name_server(names: &'static [(&'static str, [u8; 4])]) -> (u16, Arc<Mutex<Vec<String>>>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -115,6 +137,9 @@ mod tests {
                 let is_a = query[at + 2] == 1;
                 let found = names.get(name.to_lowercase().as_str()).filter(|_| is_a);
                 kept.lock().unwrap().push(name.to_lowercase());
+                if name.starts_with("quiet") && !is_a {
+                    continue;
+                }
                 let mut answer = query[..at + 5].to_vec();
                 let code = if names.contains_key(name.to_lowercase().as_str()) { 0 } else { 3 };
                 answer[2..4].copy_from_slice(&[0x81, 0x80 | code]);
@@ -138,7 +163,7 @@ mod tests {
         let config = ResolverConfig::from_parts(search.first().cloned(), search, vec![server]);
         let mut options = ResolverOpts::default();
         options.ndots = 5;
-        SystemResolver::with(config, options).unwrap()
+        SystemResolver::with(&config, options).unwrap()
     }
 
     #[tokio::test]
@@ -163,6 +188,13 @@ mod tests {
             resolver.resolve("receiver.test").await.unwrap();
         }
         assert!(asked.lock().unwrap().len() >= 3, "asked each time");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_one_family_do_not_wait_for_a_name_server_that_is_silent_about_the_other() {
+        let (port, asked) = name_server(&[("quiet.test.", [1, 2, 3, 4])]).await;
+        assert_eq!(resolver(port).resolve("quiet.test").await, Ok(vec![[1, 2, 3, 4].into()]));
+        assert_eq!(asked.lock().unwrap().len(), 2, "once for each family, and not again");
     }
 
     #[tokio::test]

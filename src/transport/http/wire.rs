@@ -45,6 +45,8 @@ pub(super) struct Vitals {
     used: AtomicU32,
     under_way: AtomicUsize,
     unasked: AtomicUsize,
+    /// Counts the writes.
+    written: AtomicUsize,
     /// The next byte written begins a request on a connection that was idle.
     begins: AtomicBool,
     /// No further attempt is to begin on it.
@@ -56,6 +58,8 @@ pub(super) struct Vitals {
 pub(super) struct Attempt {
     vitals: Arc<Vitals>,
     answered: bool,
+    /// The writes before it began.
+    written: usize,
 }
 
 /// The peer had closed the connection, or sent something unasked, before anything of the request was
@@ -75,17 +79,21 @@ impl Vitals {
             used: AtomicU32::new(0),
             under_way: AtomicUsize::new(0),
             unasked: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
             begins: AtomicBool::new(false),
             retired: AtomicBool::new(false),
         })
     }
 
-    /// An attempt begins. `was_idle`: nothing else uses the connection, and something did before.
-    pub(super) fn attempt(self: &Arc<Self>, was_idle: bool) -> Attempt {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+    /// An attempt begins. `kept`: it is not the connection's first.
+    pub(super) fn attempt(self: &Arc<Self>, kept: bool) -> Attempt {
+        let others = self.under_way.fetch_add(1, Ordering::Relaxed);
         self.progressed();
-        self.begins.store(was_idle, Ordering::Release);
-        Attempt { vitals: Arc::clone(self), answered: false }
+        if kept && others == 0 {
+            self.begins.store(true, Ordering::Release);
+        }
+        let written = self.written.load(Ordering::Relaxed);
+        Attempt { vitals: Arc::clone(self), answered: false, written }
     }
 
     fn progressed(&self) {
@@ -109,6 +117,11 @@ impl Vitals {
 }
 
 impl Attempt {
+    /// Whether nothing was written since it began. To be asked once it has failed.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.vitals.written.load(Ordering::Relaxed) == self.written
+    }
+
     /// A response came.
     pub(super) fn answered(&mut self) {
         self.answered = true;
@@ -176,7 +189,9 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check_idle()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.vitals.written.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(written)
     }
 
     fn poll_write_vectored(
@@ -185,7 +200,9 @@ impl AsyncWrite for Wire {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_idle()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.vitals.written.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::Client;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::capped::Cap;
 use super::foreign::{self, Judge, RefusedAddress};
 use super::options::Options;
+use crate::transport::http::Resolve;
 
 /// Clients kept. Most installations have one; where apps bring their own credentials, a new client costs
 /// no more than a connection.
@@ -41,8 +42,8 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
-    pub(super) fn new(sdk: SdkConfig, judge: Judge) -> Self {
-        Self { sdk, foreign: foreign::http_client(&judge), judge, made: Mutex::default() }
+    pub(super) fn new(sdk: SdkConfig, judge: Judge, resolver: Arc<dyn Resolve>) -> Self {
+        Self { sdk, foreign: foreign::http_client(&judge, resolver), judge, made: Mutex::default() }
     }
 
     /// The client for these; none for an address that is refused.

@@ -1,5 +1,5 @@
 //! The HTTP client for endpoints of apps: every address is judged before it is dialled, and nothing is
-//! resolved again between the two.
+//! resolved again between the two. Names are looked up as those of HTTP deliveries are.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use aws_sdk_lambda::config::SharedHttpClient;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use tokio::net::lookup_host;
 use url::{Host, Url};
+
+use crate::transport::http::Resolve;
 
 /// Says whether an address may be dialled; if not, in words what to do about it.
 pub type Judge = Arc<dyn Fn(IpAddr) -> Result<(), String> + Send + Sync>;
@@ -21,10 +22,10 @@ pub(super) struct RefusedAddress(pub String);
 
 /// A client that dials no address which `judge` refuses. Literal addresses are never resolved: they are
 /// [`literal`]'s.
-pub(super) fn http_client(judge: &Judge) -> SharedHttpClient {
+pub(super) fn http_client(judge: &Judge, resolver: Arc<dyn Resolve>) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_with_resolver(Judged(Arc::clone(judge)))
+        .build_with_resolver(Judged { judge: Arc::clone(judge), resolver })
 }
 
 /// Judges the address of an endpoint that is one, in whatever spelling the URL had it.
@@ -49,9 +50,12 @@ pub(super) fn refusal<'a>(failure: &'a (dyn std::error::Error + 'static)) -> Opt
     None
 }
 
-/// The system's resolver, less what is refused.
+/// A resolver, less what is refused.
 #[derive(Clone)]
-struct Judged(Judge);
+struct Judged {
+    judge: Judge,
+    resolver: Arc<dyn Resolve>,
+}
 
 impl fmt::Debug for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,8 +66,9 @@ impl fmt::Debug for Judged {
 impl ResolveDns for Judged {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
-            let found = lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            passed(found.map(|socket| socket.ip()), &self.0).map_err(ResolveDnsError::new)
+            let name = name.strip_suffix('.').unwrap_or(name);
+            let found = self.resolver.resolve(name).await.map_err(ResolveDnsError::new)?;
+            passed(found.into_iter(), &self.judge).map_err(ResolveDnsError::new)
         })
     }
 }
@@ -82,6 +87,32 @@ fn passed(found: impl Iterator<Item = IpAddr>, judge: &Judge) -> Result<Vec<IpAd
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::http::{Lookup, Unresolved};
+
+    /// Knows one name, as it stands.
+    #[derive(Debug)]
+    struct OneName;
+
+    impl Resolve for OneName {
+        fn resolve<'a>(&'a self, name: &'a str) -> Lookup<'a> {
+            let found = if name == "receiver.test" {
+                Ok(vec![IpAddr::from([192, 0, 2, 1])])
+            } else {
+                Err(Unresolved)
+            };
+            Box::pin(async move { found })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_name_of_an_endpoint_is_looked_up_as_those_of_urls_are() {
+        let judged = Judged { judge: Arc::new(|_| Ok(())), resolver: Arc::new(OneName) };
+        for name in ["receiver.test", "receiver.test."] {
+            assert_eq!(judged.resolve_dns(name).await.unwrap(), [IpAddr::from([192, 0, 2, 1])]);
+        }
+        // The C library knows this one, and whatever a search domain makes of others.
+        assert!(judged.resolve_dns("localhost").await.is_err());
+    }
 
     #[test]
     fn of_a_names_addresses_those_that_are_refused_are_left_out() {

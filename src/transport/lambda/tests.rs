@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +16,7 @@ use super::capped::MAX_ANSWER;
 use super::clients::MAX_CLIENTS;
 use super::*;
 use crate::app::Target;
+use crate::transport::http::SystemResolver;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -95,7 +96,9 @@ fn judged(endpoint: Option<&str>, allowed: &str, judge: Judge) -> Lambda {
     if let Some(endpoint) = endpoint {
         sdk = sdk.endpoint_url(endpoint);
     }
-    Lambda::new(sdk.build(), allowed.parse().unwrap(), judge, TIMEOUT)
+    let resolver = Arc::new(SystemResolver::new().unwrap());
+    let clients = Clients::new(sdk.build(), judge, resolver);
+    Lambda { clients, allowed: allowed.parse().unwrap(), timeout: TIMEOUT }
 }
 
 fn webhook(json: &str) -> Webhook {
@@ -271,7 +274,10 @@ async fn nobody_there_is_a_failure_to_connect_and_no_answer_a_time_out() {
     let silent = Lambda { timeout: Duration::from_millis(200), ..lambda(Some(&url), "*") };
     let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(silent.timeout).build();
     let sdk = silent.clients.sdk().to_builder().timeout_config(timeouts).build();
-    let silent = Lambda { clients: Clients::new(sdk, Arc::new(|_| Ok(()))), ..silent };
+    let silent = Lambda {
+        clients: Clients::new(sdk, Arc::new(|_| Ok(())), Arc::new(SystemResolver::new().unwrap())),
+        ..silent
+    };
     let outcome = attempt(&silent, r#"{"lambda_function":"f"}"#).await;
     assert_eq!(outcome, Outcome::transient(Reason::Timeout(silent.timeout)));
     drop(listener);
