@@ -181,7 +181,10 @@ mod tests {
             merged[0].body,
             r#"{"time_ms":1.70e3,"events":[{"name":"a","n":1.0} , {"name":"b","data":"\ud83d"},{"name":"b"}]}"#
         );
-        assert_eq!(merged[1].body, r#"{"time_ms":1.70e3,"events":[{"name":"b","data":"\ud83d"},{"name":"b"}]}"#);
+        assert_eq!(
+            merged[1].body,
+            r#"{"time_ms":1.70e3,"events":[{"name":"b","data":"\ud83d"},{"name":"b"}]}"#
+        );
         for delivery in &merged {
             let signed = sign(&SecretString::from("app-secret"), [delivery.body.as_ref()]);
             assert_eq!(header(delivery, "X-Pusher-Signature"), signed);
@@ -222,7 +225,9 @@ mod tests {
 
     #[test]
     fn only_http_deliveries_to_the_same_webhooks_are_merged() {
-        let app = app(r#"[{"url":"u","event_types":["a"]},{"url":"v"},{"lambda_function":"f","event_types":["f"]}]"#);
+        let app = app(
+            r#"[{"url":"u","event_types":["a"]},{"url":"v"},{"lambda_function":"f","event_types":["f"]}]"#,
+        );
         let (both, second, function) =
             (r#"{"events":[{"name":"a"}]}"#, r#"{"events":[{}]}"#, r#"{"events":[{"name":"f"}]}"#);
         let adds = |first: &str, next: &str| {

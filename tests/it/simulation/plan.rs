@@ -226,6 +226,8 @@ impl Plan {
                 attempt_timeout,
                 retry: Retry { window, base: SECOND, cap },
                 max_receive_count: dice.pick(&[None, None, Some(4), Some(12), Some(1000)]),
+                coalesce: None,
+                coalesce: None,
             },
             bounds: Bounds {
                 max_in_flight: dice.pick(&[3, 20, 2000]),
