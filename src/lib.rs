@@ -84,8 +84,8 @@
 //! - a receive's attempt id is used again after throttling; a receive is given up under way;
 //! - the ledger is ignored, or that a job is done, or that a delete was refused; two copies of a message
 //!   are worked at once;
-//! - jobs of a run that failed go out together again, or go down as if only the first had been in it, or
-//!   are given up for it, or are deleted; a run goes over a job that does not fit;
+//! - jobs of a run that failed go out together again, or are given up for it; only the first of a run is
+//!   on the ledger; a run goes over a job that does not fit;
 //! - what was not started is not released at a shutdown; a permit is never given back; a poller does not
 //!   come back after an error.
 

@@ -33,7 +33,7 @@ async fn a_hot_group_arrives_in_a_fifth_of_the_requests_once_and_in_order() {
     wait_until(|| (0..4).all(|group| accepted(&world, &format!("g{group}")).len() >= 50)).await;
     world.wait_until_empty().await;
     for group in 0..4 {
-        assert_eq!(accepted(&world, &format!("g{group}")), Vec::from_iter(0..50));
+        assert_eq!(accepted(&world, &format!("g{group}")), (0..50).collect::<Vec<_>>());
     }
     let arrivals = world.arrivals.lock().unwrap();
     assert!(arrivals.len() <= 40, "{} requests", arrivals.len());

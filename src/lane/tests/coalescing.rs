@@ -46,7 +46,7 @@ impl World {
 async fn jobs_of_a_lane_go_out_as_one_and_each_is_acknowledged() {
     let world = world(10);
     world.work(NOW, delivered).await;
-    assert_eq!(world.runs(), [Vec::from_iter(0..10)]);
+    assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
     assert_eq!(*world.deletes.lock().unwrap(), [Entry::Settled; 10]);
     let ids = world.header(0, "X-Hookferry-Id");
     assert_eq!(ids.split(',').filter(|id| id.ends_with(".0")).count(), 10, "{ids}");
@@ -154,7 +154,7 @@ async fn a_lambda_function_gets_each_job_alone() {
 async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
     let world = world(10);
     world.work(NOW, gone).await;
-    assert_eq!(world.runs(), [Vec::from_iter(0..10)]);
+    assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
     assert_eq!(world.lettered(), vec![("gone", vec![0]); 10]);
     assert_eq!(*world.deletes.lock().unwrap(), [Entry::Settled; 10]);
 }
