@@ -17,6 +17,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
+use crate::plan::Limits;
 use crate::policy::Retry;
 use crate::transport::functions::{Allowed, PatternError};
 use crate::transport::http;
@@ -57,6 +58,8 @@ pub struct Config {
     pub http: http::Settings,
     /// Backoff and window.
     pub retry: Retry,
+    /// Whether jobs of a group go out together, and how much of them at the most.
+    pub coalesce: Option<Limits>,
     /// The apps.
     pub apps: AppsConfig,
     /// Lambda.
@@ -93,6 +96,7 @@ impl Config {
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
         let http = webhooks::read(&raw.webhooks, timeout, &mut reader);
         let retry = read_retry(&raw, &mut reader);
+        let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let apps = apps::read(&raw, &mut reader);
         let lambda = read_lambda(&raw, &mut reader);
         let host: IpAddr = reader.parsed(
@@ -120,7 +124,7 @@ impl Config {
         };
         let metrics = SocketAddr::new(host, port);
         let warnings = reader.warnings;
-        Ok(Self { queue, timeout, http, retry, apps, lambda, metrics, grace, warnings })
+        Ok(Self { queue, timeout, http, retry, coalesce, apps, lambda, metrics, grace, warnings })
     }
 }
 

@@ -1,7 +1,8 @@
 //! One message group's jobs from one receive, worked strictly in order under one lease.
 //!
 //! Invariants:
-//! - no job is attempted while an earlier one of the lane is not done;
+//! - no job is attempted while an earlier one of the lane is not done, but for jobs that go out in one
+//!   request: their events, in order;
 //! - no attempt starts unless it and the settling after it fit into what is left of the lease;
 //! - at the first job that is not done the lane ends, with one change of visibility for all that is
 //!   left of it;
@@ -11,6 +12,7 @@
 
 mod attempt;
 mod lease;
+mod run;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tracing::{debug, error, warn};
 use crate::apps::Apps;
 use crate::ledger::{Claim, Ledger};
 use crate::ops::metrics::Metrics;
+use crate::plan::Limits;
 use crate::policy::{Breaker, Disposition, Reason, Retry, whole_seconds};
 use crate::queue::{DeadLetter, Entry, Error, Message, Queue, Receipt};
 use crate::random::Random;
@@ -30,6 +33,7 @@ use crate::transport::Transport;
 use crate::worker::acknowledge::{Acknowledgement, Acknowledgements};
 use crate::worker::permits::Permit;
 use lease::Lease;
+use run::Planned;
 
 /// Taken off the lease for the way of the receive's response: SQS starts counting before the worker
 /// does. Twice what a slow call within a region takes.
@@ -61,6 +65,8 @@ pub struct Rules {
     pub retry: Retry,
     /// The queue's own `maxReceiveCount`, if it has one.
     pub max_receive_count: Option<u32>,
+    /// Whether jobs of a lane go out together, and how much of them at the most.
+    pub coalesce: Option<Limits>,
 }
 
 /// What every lane of a worker shares.
@@ -111,6 +117,8 @@ pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     acknowledgements: Acknowledgements,
     jobs: VecDeque<Held>,
+    /// The head, if it was planned when it was to go out with those before it, and did not fit.
+    ahead: Option<Planned>,
     arrived: Instant,
     lease: Lease,
 }
@@ -124,7 +132,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         times: Times,
     ) -> Self {
         let lease = Lease::new(times.leased, shared.rules.visibility);
-        Self { shared, acknowledgements, jobs, arrived: times.arrived, lease }
+        Self { shared, acknowledgements, jobs, ahead: None, arrived: times.arrived, lease }
     }
 
     /// Works the lane to its end.
@@ -136,15 +144,20 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             if self.shared.shutdown.is_cancelled() {
                 return self.release().await;
             }
-            let Some(disposition) = self.attempt().await else { return };
-            let settled = match disposition {
-                Disposition::Done => Ok(()),
-                Disposition::DeadLetter(reason) => self.dead_letter(&reason).await,
-                Disposition::Retry { backoff, reason } => Err((backoff, reason)),
-            };
-            match settled {
-                Ok(()) => self.acknowledge().await,
-                Err((backoff, reason)) => return self.retry(backoff, &reason).await,
+            let Some(attempted) = self.attempt().await else { return };
+            for n in 0..attempted.jobs() {
+                let Some(disposition) = self.disposition(&attempted) else { return };
+                let settled = match disposition {
+                    Disposition::Done => Ok(()),
+                    // The margin behind the attempt was for one such call.
+                    Disposition::DeadLetter(_) if n > 0 && !self.secure(SETTLE_MARGIN).await => return,
+                    Disposition::DeadLetter(reason) => self.dead_letter(&reason).await,
+                    Disposition::Retry { backoff, reason } => Err((backoff, reason)),
+                };
+                match settled {
+                    Ok(()) => self.acknowledge().await,
+                    Err((backoff, reason)) => return self.retry(backoff, &reason).await,
+                }
             }
         }
     }

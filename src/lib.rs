@@ -20,8 +20,11 @@
 //!
 //! - A delete is sent only for a job that every webhook has, or that the dead-letter queue has
 //!   confirmed (or, without such a queue, that has been logged as given up).
-//! - No job of a group is attempted while an earlier one is not done. There is no retry queue, no
-//!   re-enqueueing and no timer that waits to retry: a retry is SQS' visibility timeout.
+//! - No job of a group is attempted while an earlier one is not done, unless it is in the same request
+//!   behind it. There is no retry queue, no re-enqueueing and no timer that waits to retry: a retry is
+//!   SQS' visibility timeout.
+//! - Jobs share a request only at their first attempt, and none is given up for a failure that it
+//!   shared, but for answers that are about the destination and final.
 //! - No attempt outlives its message's visibility: it starts only if it fits into the lease, and ends
 //!   at its deadline.
 //! - A receive in progress is not cancelled; a lost response is asked for again by its attempt id.
@@ -38,6 +41,16 @@
 //! process which did not run (stopped, suspended) counts as arrived before that. With the defaults
 //! (timeout 4 s, visibility 5 s) an attempt that would start more than 250 ms after the arrival needs
 //! an extension first: one call for the whole rest of the lane, to 30 s.
+//!
+//! # Coalescing
+//!
+//! A lane sends one job at a time, so that a hot group gets no more than one job through in each answer
+//! of its destination. With `WEBHOOKS_COALESCE` the jobs at the head of a lane go out as one request for
+//! each webhook: as many as are of one app, have the same webhooks left (HTTP alone), were never
+//! attempted and fit into the limits. Nothing waits for more to come: a run is made of what one receive
+//! brought, ten jobs at the most. Its outcome goes on every job's own record, and each is settled by
+//! itself, in order. What failed together goes on alone, so that one event that a receiver cannot take
+//! gets none of the nine others dead-lettered. Another composition is another `X-Hookferry-Id`.
 //!
 //! # How it is tested
 //!
@@ -75,6 +88,8 @@
 //! - a receive's attempt id is used again after throttling; a receive is given up under way;
 //! - the ledger is ignored, or that a job is done, or that a delete was refused; two copies of a message
 //!   are worked at once; a destination is taken for dead after one failure;
+//! - jobs of a run that failed go out together again, or are given up for it; only the first of a run is
+//!   on the ledger; a run goes over a job that does not fit;
 //! - what was not started is not released at a shutdown; a permit is never given back; a poller does not
 //!   come back after an error.
 

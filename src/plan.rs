@@ -1,7 +1,10 @@
 //! What a job comes to: for each of the app's webhooks, the exact body, headers and signature.
 //!
 //! Pure: a job and an app go in, deliveries come out. A body is either the payload's own bytes or
-//! pieces of them; nothing here parses a value only to print it again.
+//! pieces of them; nothing here parses a value only to print it again. The events of several jobs for
+//! one webhook can go out as one delivery: [`Merge`].
+
+mod merge;
 
 use std::borrow::Cow;
 
@@ -11,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, Target, Webhook};
 use crate::job::{Job, Text, shape, sign};
+pub use merge::{Limits, Merge};
 
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
         let (body, signature) = if kept.len() == views.len() {
             (job.payload.clone(), job.signature.clone())
         } else {
-            let body = part(payload.time_ms, &kept);
+            let body = part(payload.time_ms.map(bytes), kept.iter().copied().map(bytes));
             let signature = sign(&app.secret, [body.as_ref()]);
             (body, signature)
         };
@@ -103,20 +107,24 @@ fn passes(filter: &Filter, channel: &[u8]) -> bool {
     channel.starts_with(starts.as_bytes()) && channel.ends_with(ends.as_bytes())
 }
 
-fn part(time_ms: Option<&RawValue>, events: &[&RawValue]) -> Bytes {
+fn bytes(value: &RawValue) -> &[u8] {
+    value.get().as_bytes()
+}
+
+fn part<'a>(time_ms: Option<&[u8]>, events: impl Iterator<Item = &'a [u8]>) -> Bytes {
     let mut body = BytesMut::new();
     body.put_u8(b'{');
     if let Some(time_ms) = time_ms {
         body.put_slice(b"\"time_ms\":");
-        body.put_slice(time_ms.get().as_bytes());
+        body.put_slice(time_ms);
         body.put_u8(b',');
     }
     body.put_slice(b"\"events\":[");
-    for (n, event) in events.iter().enumerate() {
+    for (n, event) in events.enumerate() {
         if n > 0 {
             body.put_u8(b',');
         }
-        body.put_slice(event.get().as_bytes());
+        body.put_slice(event);
     }
     body.put_slice(b"]}");
     body.freeze()

@@ -78,7 +78,13 @@ pub struct Retry {
 ///
 /// `attempts` counts this one too; `age` is how long ago the job was sent; `random` lies in 0..1.
 #[must_use]
-pub fn decide(outcomes: &[Outcome], attempts: u32, age: Duration, retry: &Retry, random: f64) -> Disposition {
+pub fn decide<'a>(
+    outcomes: impl IntoIterator<Item = &'a Outcome>,
+    attempts: u32,
+    age: Duration,
+    retry: &Retry,
+    random: f64,
+) -> Disposition {
     let mut failed: Option<&Reason> = None;
     let mut transient: Option<&Reason> = None;
     let mut patient: Option<&Reason> = None;

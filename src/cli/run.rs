@@ -100,6 +100,7 @@ pub(super) async fn worker(
         attempt_timeout: config.timeout,
         retry: config.retry,
         max_receive_count: description.max_receive_count,
+        coalesce: config.coalesce,
     };
     let bounds = Bounds {
         wait: config.queue.wait,

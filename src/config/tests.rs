@@ -104,6 +104,15 @@ fn quotes_around_a_value_do_not_count_as_with_soketi() {
 }
 
 #[test]
+fn jobs_go_out_together_only_where_that_is_asked_for() {
+    let limits = [("WEBHOOKS_COALESCE_MAX_EVENTS", "7"), ("WEBHOOKS_COALESCE_MAX_BYTES", "1000")];
+    assert_eq!(read(&limits).unwrap().coalesce, None);
+    let on = |more: &[_]| read(&[&[("WEBHOOKS_COALESCE", "true")], more].concat()).unwrap().coalesce;
+    assert_eq!(on(&limits), Some(Limits { events: 7, bytes: 1000 }));
+    assert_eq!(on(&[]), Some(Limits { events: 100, bytes: 262_144 }));
+}
+
+#[test]
 fn soketis_prefix_is_read_and_the_plain_name_wins() {
     let config = read(&[
         ("SOKETI_DEFAULT_APP_ID", "one"),

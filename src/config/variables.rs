@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 64] = [
+pub const VARIABLES: [(&str, &str); 67] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -33,6 +33,9 @@ pub const VARIABLES: [(&str, &str); 64] = [
     ("WEBHOOKS_PROXY_URL", ""),
     ("WEBHOOKS_CA_FILE", ""),
     ("WEBHOOKS_MAX_PER_HOST", "1000"),
+    ("WEBHOOKS_COALESCE", "false"),
+    ("WEBHOOKS_COALESCE_MAX_EVENTS", "100"),
+    ("WEBHOOKS_COALESCE_MAX_BYTES", "262144"),
     ("APP_MANAGER_DRIVER", "array"),
     ("APP_MANAGER_CACHE_ENABLED", "true"),
     ("APP_MANAGER_CACHE_TTL", "60"),
@@ -103,6 +106,9 @@ pub(super) struct Webhooks {
     pub proxy_url: Option<String>,
     pub ca_file: Option<String>,
     pub max_per_host: Option<String>,
+    pub coalesce: Option<String>,
+    pub coalesce_max_events: Option<String>,
+    pub coalesce_max_bytes: Option<String>,
 }
 
 #[derive(Deserialize)]

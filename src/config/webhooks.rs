@@ -1,4 +1,5 @@
-//! How deliveries go out: `WEBHOOKS_ALLOWED_NETWORKS`, `_PROXY_URL`, `_CA_FILE` and `_MAX_PER_HOST`.
+//! How deliveries go out: `WEBHOOKS_ALLOWED_NETWORKS`, `_PROXY_URL`, `_CA_FILE`, `_MAX_PER_HOST` and
+//! `_COALESCE`.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -7,12 +8,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::variables::{Reader, Webhooks};
+use crate::plan::Limits;
 use crate::transport::guard::Guard;
 use crate::transport::http::{Authorities, Proxy, Settings};
 
 /// An attempt waits for its turn at a busy destination for this part of its time at most: what is left
 /// has to be enough for the request.
 const PATIENCE: u32 = 8;
+
+/// Ten messages of 1 MiB, more than which SQS hands over at no time.
+const MOST_BYTES: usize = 10_485_760;
 
 pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Settings {
     let guard = raw.allowed_networks.as_deref().map_or(Ok(Guard::default()), guard);
@@ -30,6 +35,28 @@ pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Se
         max_per_host: (max_per_host > 0).then_some(max_per_host),
         patience: timeout / PATIENCE,
     }
+}
+
+/// Whether jobs go out together; the limits are checked either way.
+pub(super) fn read_coalesce(raw: &Webhooks, reader: &mut Reader) -> Option<Limits> {
+    let coalesce = reader.truth("WEBHOOKS_COALESCE", raw.coalesce.as_ref()).unwrap_or_default();
+    let limits = Limits {
+        events: reader.number(
+            "WEBHOOKS_COALESCE_MAX_EVENTS",
+            raw.coalesce_max_events.as_ref(),
+            100,
+            1,
+            100_000,
+        ),
+        bytes: reader.number(
+            "WEBHOOKS_COALESCE_MAX_BYTES",
+            raw.coalesce_max_bytes.as_ref(),
+            262_144,
+            1,
+            MOST_BYTES,
+        ),
+    };
+    coalesce.then_some(limits)
 }
 
 /// Networks, or single addresses, between commas or blanks.

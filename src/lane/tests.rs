@@ -1,6 +1,8 @@
 //! Lanes at the edges of time, over the local queue's state machine with a way there and back, under
 //! paused time.
 
+mod coalescing;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -34,6 +36,7 @@ struct Remote {
     start: Instant,
     changes: Changes,
     deletes: Arc<Mutex<Vec<Entry>>>,
+    letters: Arc<Mutex<Vec<DeadLetter>>>,
 }
 
 impl Remote {
@@ -70,7 +73,9 @@ impl Queue for Remote {
         Ok(entries)
     }
 
-    async fn dead_letter(&self, _: &DeadLetter) -> Result<(), Error> {
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
+        sleep(WAY).await;
+        self.letters.lock().unwrap().push(letter.clone());
         Ok(())
     }
 }
@@ -82,20 +87,32 @@ enum Takes {
     Standstill(Duration),
 }
 
+/// What arrived.
+#[derive(Clone, Debug)]
+struct Request {
+    webhook: usize,
+    /// The numbers of the jobs whose events it holds.
+    jobs: Vec<u64>,
+    number: u32,
+    delivery: Delivery,
+}
+
 /// What an attempt takes and how it ends.
-type Script = fn(u64) -> (Takes, Outcome);
+type Script = fn(&Request) -> (Takes, Outcome);
 
 struct Destination {
     script: Script,
-    attempts: Arc<Mutex<Vec<(u64, Instant)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Transport for Destination {
-    async fn attempt(&self, delivery: &Delivery, _: u32) -> Outcome {
+    async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
-        let n = body["events"][0]["n"].as_u64().unwrap();
-        self.attempts.lock().unwrap().push((n, Instant::now()));
-        let (takes, outcome) = (self.script)(n);
+        let jobs = body["events"].as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap());
+        let request =
+            Request { webhook: delivery.webhook, jobs: jobs.collect(), number, delivery: delivery.clone() };
+        let (takes, outcome) = (self.script)(&request);
+        self.requests.lock().unwrap().push(request);
         match takes {
             Takes::Time(time) => sleep(time).await,
             Takes::Standstill(time) => advance(time).await,
@@ -110,7 +127,9 @@ struct World {
     rules: Rules,
     changes: Changes,
     deletes: Arc<Mutex<Vec<Entry>>>,
-    attempts: Arc<Mutex<Vec<(u64, Instant)>>>,
+    letters: Arc<Mutex<Vec<DeadLetter>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    webhooks: serde_json::Value,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
 }
@@ -125,30 +144,38 @@ impl World {
             ("VisibilityTimeout".to_owned(), visibility.to_string()),
         ]);
         broker.create_queue(Duration::ZERO, JOBS, &attributes).unwrap();
-        let producer = Producer { app_id: "a".into(), app_key: "k".into(), secret: SecretString::from("s") };
-        for n in 0..jobs {
-            let fields = serde_json::Map::from_iter([("n".to_owned(), json!(n))]);
-            let job = producer.event(QueueType::ClientEvent, fields, n);
-            let dedup = Some(job.deduplication);
-            let message = Outgoing { group: job.group, dedup, body: job.body.into(), ..Outgoing::default() };
-            broker.send(Duration::ZERO, JOBS, message).unwrap();
-        }
         let rules = Rules {
             visibility: Duration::from_secs(visibility),
             attempt_timeout: Duration::from_secs(timeout),
             retry: Retry { window: 300 * SECOND, base: SECOND, cap: 36_000 * SECOND },
             max_receive_count: None,
+            coalesce: None,
         };
-        Self {
+        let world = Self {
             broker: Arc::new(Mutex::new(broker)),
             start,
             rules,
             changes: Arc::default(),
             deletes: Arc::default(),
-            attempts: Arc::default(),
+            letters: Arc::default(),
+            requests: Arc::default(),
+            webhooks: json!([{"url": "http://h/"}]),
             metrics: Arc::new(Metrics::new()),
             ledger: Arc::default(),
-        }
+        };
+        (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
+        world
+    }
+
+    /// Sends the job of that number, on a channel, under a key and a secret.
+    fn send(&self, n: u64, key: &str, secret: &str, channel: &str) {
+        let producer =
+            Producer { app_id: "a".into(), app_key: key.into(), secret: SecretString::from(secret) };
+        let fields = [("n".to_owned(), json!(n)), ("channel".to_owned(), json!(channel))];
+        let job = producer.event(QueueType::ClientEvent, serde_json::Map::from_iter(fields), n);
+        let dedup = Some(job.deduplication);
+        let message = Outgoing { group: job.group, dedup, body: job.body.into(), ..Outgoing::default() };
+        self.broker.lock().unwrap().send(self.start.elapsed(), JOBS, message).unwrap();
     }
 
     /// Receives a lane and works it to its end; the process stands still for a while in between.
@@ -159,12 +186,13 @@ impl World {
                 start: self.start,
                 changes: Arc::clone(&self.changes),
                 deletes: Arc::clone(&self.deletes),
+                letters: Arc::clone(&self.letters),
             },
-            transport: Destination { script, attempts: Arc::clone(&self.attempts) },
-            apps: Array::new([serde_json::from_value::<App>(
-                json!({"id": "a", "key": "k", "secret": "s", "webhooks": [{"url": "http://h/"}]}),
-            )
-            .unwrap()]),
+            transport: Destination { script, requests: Arc::clone(&self.requests) },
+            apps: Array::new(["k", "other"].map(|key| {
+                let app = json!({"id": key, "key": key, "secret": "s", "webhooks": self.webhooks});
+                serde_json::from_value::<App>(app).unwrap()
+            })),
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
@@ -206,7 +234,7 @@ impl World {
     }
 
     fn attempted(&self) -> Vec<u64> {
-        self.attempts.lock().unwrap().iter().map(|(n, _)| *n).collect()
+        self.requests.lock().unwrap().iter().flat_map(|request| request.jobs.clone()).collect()
     }
 
     /// Every change of visibility that was made, in seconds; none was refused.
@@ -217,7 +245,7 @@ impl World {
     }
 }
 
-fn delivered(_: u64) -> (Takes, Outcome) {
+fn delivered(_: &Request) -> (Takes, Outcome) {
     (Takes::Time(Duration::ZERO), Outcome::Delivered)
 }
 
@@ -264,7 +292,7 @@ async fn at_the_limit_a_lane_is_abandoned_and_nothing_is_asked_for() {
 async fn a_backoff_near_the_limit_is_cut_to_what_sqs_still_grants() {
     let mut world = World::new(43_200, 4, 2);
     world.rules.retry.window = 100_000 * SECOND;
-    let asks = |_| {
+    let asks = |_: &Request| {
         let retry_after = Some(36_000 * SECOND);
         (Takes::Time(Duration::ZERO), Outcome::Transient { reason: Reason::Status(503), retry_after })
     };
@@ -276,7 +304,7 @@ async fn a_backoff_near_the_limit_is_cut_to_what_sqs_still_grants() {
 async fn without_a_jump_an_attempt_that_uses_all_its_time_ends_inside_the_lease() {
     let world = World::new(5, 4, 3);
     let start = Instant::now();
-    let all = |_| (Takes::Time(Duration::from_millis(3999)), Outcome::Delivered);
+    let all = |_: &Request| (Takes::Time(Duration::from_millis(3999)), Outcome::Delivered);
     world.work(Duration::ZERO, all).await;
     assert_eq!(world.attempted(), [0, 1, 2]);
     assert_eq!(*world.deletes.lock().unwrap(), [Entry::Settled; 3], "none was late");

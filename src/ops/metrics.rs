@@ -20,9 +20,9 @@ type Labels = [(&'static str, &'static str); 1];
 pub struct Metrics {
     registry: Registry,
     retries: AtomicU64,
-    /// Webhooks that their destination took.
+    /// Webhooks that their destination took; those of coalesced jobs count as one.
     pub delivered: Counter,
-    /// Failed attempts, by reason.
+    /// Failed attempts, by reason; one at coalesced jobs counts as one.
     pub failed: Family<Labels, Counter>,
     /// Jobs hidden for a backoff.
     pub retried: Family<Labels, Counter>,
@@ -54,7 +54,7 @@ pub struct Metrics {
     pub blocked: Gauge,
     /// Seconds that an attempt took.
     pub attempt_seconds: Seconds,
-    /// Seconds from a job's send to its delivery.
+    /// Seconds from a job's send to its delivery, of each job.
     pub age_at_delivery: Seconds,
 }
 
@@ -83,8 +83,16 @@ impl Metrics {
         let mut registry = Registry::with_prefix("hookferry");
         let r = &mut registry;
         let m = &metrics;
-        r.register("deliveries", "Webhooks that their destination took", m.delivered.clone());
-        r.register("failed_attempts", "Failed attempts, by reason", m.failed.clone());
+        r.register(
+            "deliveries",
+            "Webhooks that their destination took; coalesced jobs count as one",
+            m.delivered.clone(),
+        );
+        r.register(
+            "failed_attempts",
+            "Failed attempts, by reason; coalesced jobs count as one",
+            m.failed.clone(),
+        );
         r.register("retries", "Jobs hidden for a backoff, by reason", m.retried.clone());
         r.register("dead_letters", "Jobs given up, by reason", m.dead_lettered.clone());
         r.register(
@@ -115,7 +123,7 @@ impl Metrics {
         );
         r.register_with_unit(
             "age_at_delivery",
-            "Time from a job's send to its delivery",
+            "Time from a job's send to its delivery, of each coalesced job too",
             Unit::Seconds,
             m.age_at_delivery.0.clone(),
         );

@@ -242,6 +242,7 @@ impl World {
             attempt_timeout: Duration::from_secs(4),
             retry: Retry { window: self.window, base: Duration::from_secs(1), cap: Duration::from_secs(60) },
             max_receive_count: self.max_receive_count,
+            coalesce: None,
         };
         let bounds = Bounds {
             max_in_flight: 2000,

@@ -7,6 +7,7 @@
 mod architecture;
 mod certificates;
 mod client_options;
+mod coalescing;
 mod commands;
 mod config;
 mod conformance;

@@ -33,11 +33,13 @@ const REGRESSIONS: [(u64, &str); 4] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 24] = [
+const FAULTS: [&str; 26] = [
     "attempts",
     "app changed",
     "app source down",
     "clock jump",
+    "coalesced",
+    "coalesced, then alone",
     "dead-letter queue down",
     "destination: error status",
     "destination: hangs",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::oracle;
 
-const SECRET: &str = "app-secret";
+pub const SECRET: &str = "app-secret";
 
 /// Numbers that JavaScript prints oddly or that no 64 bits hold: they pass as they stand.
 pub const NUMBERS: [&str; 13] = [
@@ -39,7 +39,7 @@ pub fn job(payload: &str) -> Job {
     Job { app_key: "k".into(), app_id: "a".into(), payload, signature }
 }
 
-fn signature(delivery: &Delivery) -> &str {
+pub fn signature(delivery: &Delivery) -> &str {
     &delivery.headers.iter().find(|(name, _)| name == "X-Pusher-Signature").unwrap().1
 }
 
@@ -165,7 +165,7 @@ fn event() -> impl Strategy<Value = String> {
     prop::collection::vec(member, 0..6).prop_flat_map(object)
 }
 
-fn payload() -> impl Strategy<Value = String> {
+pub fn payload() -> impl Strategy<Value = String> {
     let events = || {
         prop_oneof![
             8 => prop::collection::vec(event(), 0..5).prop_flat_map(list),
@@ -183,7 +183,7 @@ fn payload() -> impl Strategy<Value = String> {
 }
 
 /// Webhooks that take some of it. A filter of an operator's is Unicode: it holds no lone surrogate.
-fn webhooks() -> impl Strategy<Value = Value> {
+pub fn webhooks() -> impl Strategy<Value = Value> {
     let words = || string().prop_filter_map("Unicode", |text| serde_json::from_str::<String>(&text).ok());
     let webhook = (
         prop::option::of(prop::collection::vec(words(), 0..4)),

@@ -8,8 +8,8 @@ use hookferry::app::{App, Webhook};
 /// A payload, its parts as they stand in the text.
 pub struct Payload<'a> {
     text: &'a str,
-    time_ms: Option<&'a str>,
-    events: Vec<&'a str>,
+    pub time_ms: Option<&'a str>,
+    pub events: Vec<&'a str>,
 }
 
 /// What a webhook has to get.
@@ -32,12 +32,18 @@ pub fn read(text: &str) -> Option<Payload<'_>> {
     objects.then(|| Payload { text, time_ms: last(&members, "time_ms"), events })
 }
 
+impl<'a> Payload<'a> {
+    /// The events that a webhook wants, as they stand.
+    pub fn kept(&self, webhook: &Webhook) -> Vec<&'a str> {
+        self.events.iter().copied().filter(|event| wants(webhook, event)).collect()
+    }
+}
+
 /// What the app's webhooks have to get, in order.
 pub fn expected(payload: &Payload<'_>, app: &App) -> Vec<Expected> {
     let mut all = Vec::new();
     for (webhook, registered) in app.webhooks.iter().enumerate() {
-        let kept: Vec<&str> =
-            payload.events.iter().copied().filter(|event| wants(registered, event)).collect();
+        let kept = payload.kept(registered);
         if kept.is_empty() {
             continue;
         }

@@ -58,7 +58,7 @@ fn verify(payload: &[u8], signature: &str, secret: &str) -> Result<(), Signature
 }
 
 /// HMAC as RFC 2104 defines it, over the hash alone.
-fn hmac(secret: &[u8], message: &[u8]) -> String {
+pub fn hmac(secret: &[u8], message: &[u8]) -> String {
     let mut key = if secret.len() > 64 { Sha256::digest(secret).to_vec() } else { secret.to_vec() };
     key.resize(64, 0);
     let padded = |pad: u8| key.iter().map(move |byte| byte ^ pad).collect::<Vec<u8>>();

@@ -3,6 +3,8 @@
 //! It is written by the ports, from outside the worker, and knows the truth: what the queue holds,
 //! whose lease it is, what each destination accepted and what each process was told.
 
+mod runs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use hookferry::queue::{DeadLetter, MessageId};
 
 use super::plan::{Kind, Plan, Poison};
+pub use runs::Request;
 
 /// A process: the replica and how often it has been started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +51,10 @@ struct Story {
     /// When each webhook's first attempt arrived, by place and URL.
     attempts: BTreeMap<(usize, String), u32>,
     first_attempt: Option<Duration>,
+    /// The jobs that it went out together with, by whom and to which webhook; itself among them.
+    runs: Vec<(Id, usize, Vec<usize>)>,
+    /// It was sent off alone.
+    alone: bool,
     accepted: Vec<(usize, String)>,
     told: Vec<(Id, usize, String)>,
     numbers: Vec<(Id, u32)>,
@@ -201,7 +208,8 @@ impl Book {
             "gone" => !tried,
             "destination_down" => age <= window || !down,
             "app_source" => true,
-            _ => !tried || age <= window,
+            // What failed with other jobs may be their doing.
+            _ => !tried || age <= window || !story.alone,
         };
         if again {
             self.violated(
@@ -267,26 +275,38 @@ impl Book {
         }
     }
 
-    /// An attempt arrives at its destination.
-    #[allow(clippy::too_many_arguments, reason = "all of it is what arrived")]
+    /// An attempt arrives at its destination; gives each of its jobs a number.
     pub fn attempt_begins(
         &mut self,
         now: Duration,
         process: Id,
-        job: usize,
-        webhook: usize,
-        url: &str,
-        id_header: &str,
-        number: u32,
+        request: &Request,
+        jumps: usize,
+    ) -> Vec<usize> {
+        self.count("attempts");
+        let numbers = (0..request.jobs.len())
+            .map(|place| self.job_begins(now, process, request, place, jumps))
+            .collect();
+        self.check_run(now, process, request, jumps);
+        numbers
+    }
+
+    fn job_begins(
+        &mut self,
+        now: Duration,
+        process: Id,
+        request: &Request,
+        place: usize,
         jumps: usize,
     ) -> usize {
+        let &Request { webhook, ref url, number, .. } = request;
+        let job = request.jobs[place];
         self.note(now, || format!("job {job} attempt {number} by {process:?} at webhook {webhook} {url}"));
-        self.count("attempts");
-        let Some((id, place)) = id_header.rsplit_once('.') else { panic!("{id_header}") };
-        if self.ids.get(id) != Some(&job) || place != webhook.to_string() {
-            self.violated(now, format!("job {job}: attempted under the id {id_header}"));
+        let id = request.id.split(',').nth(place).and_then(|id| id.rsplit_once('.'));
+        if id.is_none_or(|(id, place)| self.ids.get(id) != Some(&job) || place != webhook.to_string()) {
+            self.violated(now, format!("job {job}: attempted under the id {}", request.id));
         }
-        self.check_order(now, process, job);
+        self.check_order(now, process, job, &request.jobs[..place]);
         let story = &mut self.stories[job];
         let mut wrong = Vec::new();
         let excused = story.doubtful.contains(&process) || self.jumps > jumps;
@@ -301,7 +321,7 @@ impl Book {
                 ));
             }
         }
-        if !excused && story.told.contains(&(process, webhook, url.to_owned())) {
+        if !excused && story.told.contains(&(process, webhook, url.clone())) {
             wrong.push(format!("job {job}: {process:?} repeats webhook {webhook}, which took it"));
         }
         let counted_back = story.numbers.iter().any(|(by, n)| *by == process && *n > number);
@@ -310,7 +330,7 @@ impl Book {
         }
         story.numbers.push((process, number));
         story.first_attempt.get_or_insert(now);
-        *story.attempts.entry((webhook, url.to_owned())).or_default() += 1;
+        *story.attempts.entry((webhook, url.clone())).or_default() += 1;
         self.next_attempt += 1;
         story.active.push(Active { number: self.next_attempt, process, webhook, excused });
         for violation in wrong {
@@ -319,11 +339,13 @@ impl Book {
         self.next_attempt
     }
 
-    /// All earlier jobs of the group have to be out of the queue, or done by this process.
-    fn check_order(&mut self, now: Duration, process: Id, job: usize) {
+    /// All earlier jobs of the group have to be out of the queue, done by this process, or ahead in the
+    /// same request.
+    fn check_order(&mut self, now: Duration, process: Id, job: usize, ahead: &[usize]) {
         let group = self.stories[job].group.clone();
         let earlier: Vec<usize> =
             self.groups[&group].iter().copied().take_while(|other| *other != job).collect();
+        let earlier = earlier.into_iter().filter(|other| !ahead.contains(other)).collect::<Vec<_>>();
         for other in earlier.into_iter().rev().take(12) {
             if self.stories[other].gone.is_none() && !self.is_done(now, other, process) {
                 self.violated(
@@ -345,14 +367,18 @@ impl Book {
         }
     }
 
-    pub fn accepted(&mut self, now: Duration, job: usize, webhook: usize, url: &str) {
-        self.note(now, || format!("job {job} accepted by webhook {webhook}"));
-        self.stories[job].accepted.push((webhook, url.to_owned()));
+    pub fn accepted(&mut self, now: Duration, request: &Request) {
+        for job in request.jobs.iter().copied() {
+            self.note(now, || format!("job {job} accepted by webhook {}", request.webhook));
+            self.stories[job].accepted.push((request.webhook, request.url.clone()));
+        }
     }
 
-    pub fn told_delivered(&mut self, process: Id, job: usize, webhook: usize, url: &str) {
-        self.in_vain.remove(&(process, url.to_owned()));
-        self.stories[job].told.push((process, webhook, url.to_owned()));
+    pub fn told_delivered(&mut self, process: Id, request: &Request) {
+        self.in_vain.remove(&(process, request.url.clone()));
+        for job in &request.jobs {
+            self.stories[*job].told.push((process, request.webhook, request.url.clone()));
+        }
     }
 
     /// Everything stood still: what is under way may have lost its lease.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookferry::app::{App, Target};
+use hookferry::app::App;
 use hookferry::apps::{Apps, Unreachable};
-use hookferry::plan::{Delivery, ID_HEADER};
+use hookferry::plan::Delivery;
 use hookferry::policy::{Outcome, Reason};
 use hookferry::transport::Transport;
 use tokio::time::sleep;
 
+use super::book::Request;
 use super::outside::Process;
 use super::plan::Behaviour;
 
@@ -20,55 +21,45 @@ pub struct SimulatedDestinations(pub Arc<Process>);
 /// An attempt that has arrived; dropped when it ends, however it ends.
 struct Arrived<'a> {
     process: &'a Process,
-    job: usize,
-    attempt: usize,
+    request: &'a Request,
+    attempts: Vec<usize>,
 }
 
 impl Drop for Arrived<'_> {
     fn drop(&mut self) {
         let (outside, dead) = (&self.process.outside, self.process.killed.is_cancelled());
-        outside.book().attempt_ends(outside.now(), self.process.id, self.job, self.attempt, dead);
+        for (job, attempt) in self.request.jobs.iter().zip(&self.attempts) {
+            outside.book().attempt_ends(outside.now(), self.process.id, *job, *attempt, dead);
+        }
     }
 }
 
 impl Transport for SimulatedDestinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let (process, outside) = (&*self.0, &self.0.outside);
-        let Target::Http(url) = &delivery.target else { panic!("{:?}", delivery.target) };
-        let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
-        let job = usize::try_from(body["events"][0]["n"].as_u64().unwrap()).unwrap();
-        let id =
-            delivery.headers.iter().find(|(name, _)| name == ID_HEADER).map(|(_, id)| id.clone()).unwrap();
-        outside.book().asks(outside.now(), process.id, url);
+        let request = Request::of(delivery, number);
+        outside.book().asks(outside.now(), process.id, &request.url);
         let jumps = outside.book().jumps;
+        outside.book().sets_out(&request);
         process.travel(10).await;
-        let attempt = outside.book().attempt_begins(
-            outside.now(),
-            process.id,
-            job,
-            delivery.webhook,
-            url,
-            &id,
-            number,
-            jumps,
-        );
-        let _arrived = Arrived { process, job, attempt };
-        let host = url.strip_prefix("http://h").and_then(|rest| rest.split('/').next()).unwrap();
+        let attempts = outside.book().attempt_begins(outside.now(), process.id, &request, jumps);
+        let _arrived = Arrived { process, request: &request, attempts };
+        let host = request.url.strip_prefix("http://h").and_then(|rest| rest.split('/').next()).unwrap();
         let behaviour = outside.plan.hosts[host.parse::<usize>().unwrap()].at(outside.now()).clone();
-        let outcome = self.answer(job, delivery.webhook, url, behaviour).await;
+        let outcome = self.answer(&request, behaviour).await;
         process.step().await;
         if outcome == Outcome::Delivered {
-            outside.book().told_delivered(process.id, job, delivery.webhook, url);
+            outside.book().told_delivered(process.id, &request);
         }
         outcome
     }
 }
 
 impl SimulatedDestinations {
-    async fn answer(&self, job: usize, webhook: usize, url: &str, behaviour: Behaviour) -> Outcome {
+    async fn answer(&self, request: &Request, behaviour: Behaviour) -> Outcome {
         let outside = &self.0.outside;
         let draw = |most| outside.dice().millis(0..most);
-        let accept = || outside.book().accepted(outside.now(), job, webhook, url);
+        let accept = || outside.book().accepted(outside.now(), request);
         let broken = || Outcome::transient(Reason::Broken("reset".to_owned()));
         match behaviour {
             Behaviour::Accepts(takes) => {

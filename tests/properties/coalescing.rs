@@ -1,0 +1,79 @@
+//! What a webhook gets of several payloads at once, held against the oracle.
+
+use hookferry::app::App;
+use hookferry::plan::{Delivery, ID_HEADER, Limits, Merge, plan};
+use proptest::prelude::*;
+use serde::de::IgnoredAny;
+
+use crate::filtering::{SECRET, app, job, payload, signature, webhooks};
+use crate::oracle;
+use crate::signature::hmac;
+
+const AMPLE: Limits = Limits { events: 1000, bytes: 1 << 20 };
+
+/// A job's half of its ids, its payload and what it comes to.
+type Planned<'a> = (String, &'a str, Vec<Delivery>);
+
+/// Those of the jobs that are taken, and what goes out for them.
+fn merge<'a>(jobs: &'a [Planned<'a>], app: &App, limits: Limits) -> (Vec<&'a Planned<'a>>, Vec<Delivery>) {
+    let mut merge = Merge::new(app, limits);
+    let taken: Vec<_> = jobs.iter().filter(|(id, _, deliveries)| merge.add(id, deliveries)).collect();
+    assert_eq!(merge.jobs(), taken.len());
+    (taken, merge.finish())
+}
+
+fn indexes(deliveries: &[Delivery]) -> Vec<usize> {
+    deliveries.iter().map(|delivery| delivery.webhook).collect()
+}
+
+/// Holds one merged delivery against the payloads that it was made of.
+fn check(delivery: &Delivery, taken: &[&Planned<'_>], app: &App) -> Result<(), TestCaseError> {
+    let body = std::str::from_utf8(&delivery.body).unwrap();
+    prop_assert!(serde_json::from_str::<IgnoredAny>(body).is_ok(), "{body}");
+    let webhook = &app.webhooks[delivery.webhook];
+    let payloads: Vec<_> = taken.iter().map(|(_, payload, _)| oracle::read(payload).unwrap()).collect();
+    let time = payloads[0].time_ms.map(|time| format!("\"time_ms\":{time},")).unwrap_or_default();
+    prop_assert!(body.starts_with(&format!("{{{time}\"events\":[")) && body.ends_with("]}"), "{body}");
+    let expected: Vec<&str> = payloads.iter().flat_map(|payload| payload.kept(webhook)).collect();
+    prop_assert_eq!(oracle::read(body).unwrap().events, expected, "{}", body);
+    prop_assert_eq!(signature(delivery), &hmac(SECRET.as_bytes(), &delivery.body));
+    let ids: Vec<_> = taken.iter().map(|(id, _, _)| format!("{id}.{}", delivery.webhook)).collect();
+    let id = &delivery.headers.iter().find(|(name, _)| name == ID_HEADER).unwrap().1;
+    prop_assert_eq!(id, &ids.join(","));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_merged_body_is_the_jobs_events_one_after_another_byte_for_byte(
+        payloads in prop::collection::vec(payload(), 2..12), webhooks in webhooks(),
+        events in 1_usize..12, bytes in 1_usize..600,
+    ) {
+        let app = app(&webhooks);
+        let planned = payloads.iter().enumerate().filter_map(|(n, payload)| {
+            let id = format!("m{n}");
+            let deliveries = plan(&job(payload), &app, &id).ok()?;
+            Some((id, payload.as_str(), deliveries))
+        });
+        let planned: Vec<Planned<'_>> = planned.collect();
+
+        let (taken, merged) = merge(&planned, &app, AMPLE);
+        let first = planned.iter().map(|(_, _, deliveries)| indexes(deliveries)).find(|all| !all.is_empty());
+        let same = planned.iter().filter(|(_, _, deliveries)| Some(indexes(deliveries)) == first);
+        prop_assert_eq!(taken.iter().map(|job| &job.0).collect::<Vec<_>>(), same.map(|job| &job.0).collect::<Vec<_>>());
+        prop_assert_eq!(indexes(&merged), first.unwrap_or_default());
+        for delivery in &merged {
+            check(delivery, &taken, &app)?;
+        }
+
+        let (taken, merged) = merge(&planned, &app, Limits { events, bytes });
+        for delivery in &merged {
+            check(delivery, &taken, &app)?;
+            let body = std::str::from_utf8(&delivery.body).unwrap();
+            let count = oracle::read(body).unwrap().events.len();
+            prop_assert!(taken.len() == 1 || (count <= events && body.len() <= bytes), "{count} in {body}");
+        }
+    }
+}
