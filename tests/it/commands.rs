@@ -55,14 +55,7 @@ async fn redriven_dead_letters_are_delivered_in_order_once_their_cause_is_gone()
     world.wait_until_empty().await;
     worker.kill().await.unwrap();
     assert!(world.delivered().is_empty());
-    let mut command = hookferry("dlq");
-    command
-        .arg("redrive")
-        .env("QUEUE_SQS_URL", &world.queue)
-        .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
-        .env("QUEUE_SQS_DLQ_URL", &world.dead_letters);
-    let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{output:?}");
+    redrive(&world).await;
     let _worker = world.worker(&["/"], &[("DEFAULT_APP_KEY", "late-key")]);
     world.wait_for(3).await;
     let ns: Vec<_> = world.delivered().into_iter().map(|d| d.n).collect();
@@ -78,14 +71,7 @@ async fn a_job_redriven_again_and_again_keeps_its_id_and_goes_to_who_does_not_ha
         let mut worker = world.worker(&["/there", "/gone"], &[("DEFAULT_APP_KEY", key)]);
         world.wait_until_empty().await;
         worker.kill().await.unwrap();
-        let mut command = hookferry("dlq");
-        command
-            .arg("redrive")
-            .env("QUEUE_SQS_URL", &world.queue)
-            .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
-            .env("QUEUE_SQS_DLQ_URL", &world.dead_letters);
-        let output = command.output().await.unwrap();
-        assert!(output.status.success(), "{output:?}");
+        redrive(&world).await;
     }
     let _worker = world.worker(&["/there", "/gone"], &[]);
     world.wait_until_empty().await;
@@ -112,4 +98,16 @@ async fn healthcheck_exits_0_while_a_worker_lives_and_1_when_none_does() {
     world.send(&[job("g", 0)]).await;
     world.wait_for(1).await;
     assert_eq!(check().await, Some(0));
+}
+
+/// Puts the dead letters back by the command, which has to succeed.
+async fn redrive(world: &World) {
+    let mut command = hookferry("dlq");
+    command
+        .arg("redrive")
+        .env("QUEUE_SQS_URL", &world.queue)
+        .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
+        .env("QUEUE_SQS_DLQ_URL", &world.dead_letters);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
