@@ -27,4 +27,6 @@ export HOOKFERRY_TEST_SQS_ENDPOINT=$ministack
 (cd "$root" && HOOKFERRY_TEST_SQS_PEER=ministack cargo test --test it -- conformance)
 
 echo "== the worker against ministack"
-(cd "$root" && cargo test --test it -- deliveries shutdown commands::redriven commands::enqueue)
+# It takes messages longer than SQS does: attributes are not counted there (see the suite's differences).
+(cd "$root" && cargo test --test it -- deliveries shutdown commands::redriven commands::enqueue \
+  --skip poison_too_long_for_a_letter_with_attributes)
