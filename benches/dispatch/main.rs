@@ -5,6 +5,7 @@
 //! cargo bench --bench dispatch -- floor [ROUNDS]    against the floors, side by side
 //! cargo bench --bench dispatch -- sweep             groups, payloads, latencies, backlogs
 //! cargo bench --bench dispatch -- open-loop         latency from send to delivery at a fixed pace
+//! cargo bench --bench dispatch -- coalesce          hot groups, a slow destination, with and without
 //! cargo bench --bench dispatch -- idle              start, memory, CPU and calls without work
 //! cargo bench --bench dispatch -- in-flight         memory with 2,000 jobs in flight
 //! cargo bench --bench dispatch -- peers DIR [SVG]   against soketi and a Node worker, installed in
@@ -48,12 +49,15 @@ fn main() -> anyhow::Result<()> {
         ["floor", rounds] => modes::floor(rounds.parse()?),
         ["sweep"] => modes::sweep(false),
         ["open-loop"] => modes::open_loop(20),
+        ["coalesce"] => modes::coalesce(),
         ["idle"] => modes::idle(),
         ["in-flight"] => modes::in_flight(),
         ["peers", dir] => modes::peers(Peers(dir.into()), None),
         ["peers", dir, chart] => modes::peers(Peers(dir.into()), Some(chart.as_ref())),
         _ => {
-            anyhow::bail!("no such mode: {arguments:?} (floor, sweep, open-loop, idle, in-flight, peers DIR)")
+            anyhow::bail!(
+                "no such mode: {arguments:?} (floor, sweep, open-loop, coalesce, idle, in-flight, peers DIR)"
+            )
         }
     }
 }

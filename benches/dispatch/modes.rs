@@ -76,6 +76,18 @@ pub fn sweep(short: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `WEBHOOKS_COALESCE` gains for hot groups with a slow destination.
+pub fn coalesce() -> anyhow::Result<()> {
+    let work = Work { jobs: 1_200, groups: 6, latency: Duration::from_millis(50), ..Work::default() };
+    println!("\n== coalescing: 3 rounds of {work:?}; the first line coalesces");
+    let together = Contender::Hookferry(vec![("WEBHOOKS_COALESCE", "true".to_owned())]);
+    let taken = turns(&[together, hookferry()], 3, |_| work)?;
+    if let [together, alone] = taken.as_slice() {
+        println!("{:.1} x the deliveries a second", ratio(together, alone, |taken| taken.deliveries_per_s));
+    }
+    Ok(())
+}
+
 /// Latency from send to delivery at a fixed pace, of hookferry and of the floor.
 pub fn open_loop(seconds: u64) -> anyhow::Result<()> {
     println!("\n== open loop, {seconds} s at each pace, 600 groups: send → delivered, ms");
@@ -174,11 +186,17 @@ pub fn in_flight() -> anyhow::Result<()> {
 
 /// Everyone, side by side.
 pub fn peers(dir: Peers, chart_file: Option<&Path>) -> anyhow::Result<()> {
-    let contenders =
-        [hookferry(), Contender::Bare, Contender::Raw, Contender::Node(dir.clone()), Contender::Soketi(dir)];
+    let contenders = [
+        hookferry(),
+        Contender::Bare,
+        Contender::Raw,
+        Contender::Node(dir.clone()),
+        Contender::SoketiInBatches(dir.clone()),
+        Contender::Soketi(dir),
+    ];
     println!("\n== peers: 5 rounds of {:?}, 1,000 jobs for soketi", Work::default());
     let work = |contender: &Contender| match contender {
-        Contender::Soketi(_) => Work { jobs: 1_000, ..Work::default() },
+        Contender::Soketi(_) | Contender::SoketiInBatches(_) => Work { jobs: 1_000, ..Work::default() },
         Contender::Hookferry(_) | Contender::Raw | Contender::Bare | Contender::Node(_) => Work::default(),
     };
     let taken = turns(&contenders, 5, work)?;
