@@ -3,6 +3,7 @@
 //! It is written by the ports, from outside the worker, and knows the truth: what the queue holds,
 //! whose lease it is, what each destination accepted and what each process was told.
 
+mod outages;
 mod runs;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use hookferry::queue::{DeadLetter, MessageId};
 
 use super::plan::{Kind, Plan, Poison};
+use outages::Outages;
 pub use runs::Request;
 
 /// A process: the replica and how often it has been started.
@@ -46,11 +48,17 @@ struct Story {
     /// Processes that cannot know when their lease began: the response took longer than the safety
     /// margin.
     doubtful: Vec<Id>,
+    /// Those that were so at any time: another receive of theirs may come while they work on.
+    ever_doubtful: Vec<Id>,
     receives: u32,
+    /// When it was handed to whom.
+    handed: Vec<(Id, Duration)>,
     active: Vec<Active>,
     /// When each webhook's first attempt arrived, by place and URL.
     attempts: BTreeMap<(usize, String), u32>,
     first_attempt: Option<Duration>,
+    /// An attempt was sent off; it may have arrived nowhere.
+    set_out: bool,
     /// The jobs that it went out together with, by whom and to which webhook; itself among them.
     runs: Vec<(Id, usize, Vec<usize>)>,
     /// It was sent off alone.
@@ -72,8 +80,7 @@ pub struct Book {
     ids: HashMap<MessageId, usize>,
     groups: BTreeMap<String, Vec<usize>>,
     receives: HashMap<String, bool>,
-    /// Since when each process has been asking each URL in vain, and when it last asked.
-    in_vain: HashMap<(Id, String), (Duration, Duration)>,
+    pub outages: Outages,
     next_attempt: usize,
     /// A process was told to end before all was over.
     pub ended_in_mid_run: bool,
@@ -94,7 +101,7 @@ impl Book {
             ids: HashMap::new(),
             groups: BTreeMap::new(),
             receives: HashMap::new(),
-            in_vain: HashMap::new(),
+            outages: Outages::default(),
             next_attempt: 0,
             ended_in_mid_run: false,
             jumps: 0,
@@ -146,6 +153,7 @@ impl Book {
         self.note(now, || {
             format!("job {job} handed to {process:?} until {:.3}, receive {count}", until.as_secs_f64())
         });
+        self.stories[job].handed.push((process, now));
         let story = &mut self.stories[job];
         story.lease = Some(Lease { process, until });
         story.doubtful.retain(|doubtful| *doubtful != process);
@@ -154,7 +162,9 @@ impl Book {
 
     /// The response took so long that the process misjudges its lease.
     pub fn doubtful(&mut self, process: Id, id: &MessageId) {
-        self.stories[self.ids[id]].doubtful.push(process);
+        let story = &mut self.stories[self.ids[id]];
+        story.doubtful.push(process);
+        story.ever_doubtful.push(process);
     }
 
     pub fn visibility_changed(&mut self, now: Duration, process: Id, id: &MessageId, timeout: Duration) {
@@ -199,7 +209,7 @@ impl Book {
         let age = now.saturating_sub(story.sent);
         let window = self.plan.rules.retry.window;
         // The slack is what passes between the decision and the letter: calls, freezes, jumps.
-        let tried = story.first_attempt.is_some();
+        let tried = story.set_out;
         let wrong = match reason {
             "malformed" => seed != Poison::Malformed,
             "signature" | "unknown_app" => {
@@ -226,28 +236,24 @@ impl Book {
         }
     }
 
-    /// Whether a process may take a destination of the job for dead: it has been asking for longer than
-    /// the window, not just once long ago, and in vain.
+    /// Whether a process may have taken a destination of the job for dead, past the job's window, when it
+    /// last had it or earlier: what was decided is on the ledger if the letter did not come through.
     fn is_down(&self, now: Duration, job: usize, process: Id) -> bool {
-        let (planned, rules) = (&self.plan.jobs[job], &self.plan.rules);
+        let (planned, story, rules) = (&self.plan.jobs[job], &self.stories[job], &self.plan.rules);
+        let window = rules.retry.window;
+        // A lane has up to ten jobs; then the letter has to be sent.
+        let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
+        let forgotten = window + rules.attempt_timeout * 3;
         let down = |(_, url): (usize, String)| {
-            self.in_vain.get(&(process, url)).is_some_and(|(since, last)| {
-                // The slack is what passes between the last failure and the letter.
-                let lately = rules.retry.window
-                    + rules.attempt_timeout * 3
-                    + Duration::from_secs(5)
-                    + self.stood_still;
-                now > *since + rules.retry.window && now <= *last + lately
+            let handed = story.handed.iter().filter(|(to, _)| *to == process);
+            handed.clone().any(|(_, at)| {
+                let times = ((*at).max(story.sent + window), (*at + takes).min(now));
+                self.outages.overlap(process, &url, window, forgotten, times)
             })
         };
         self.plan
-            .versions_between(planned.app, self.stories[job].sent, now)
+            .versions_between(planned.app, story.sent, now)
             .any(|version| version.wants(planned.channel).into_iter().any(down))
-    }
-
-    /// A process is about to ask a URL.
-    pub fn asks(&mut self, now: Duration, process: Id, url: &str) {
-        self.in_vain.entry((process, url.to_owned())).or_insert((now, now)).1 = now;
     }
 
     /// A process was told that the dead-letter queue has it, or that there is none.
@@ -374,8 +380,8 @@ impl Book {
         }
     }
 
-    pub fn told_delivered(&mut self, process: Id, request: &Request) {
-        self.in_vain.remove(&(process, request.url.clone()));
+    pub fn told_delivered(&mut self, now: Duration, process: Id, request: &Request) {
+        self.outages.succeeded(now, process, &request.url);
         for job in &request.jobs {
             self.stories[*job].told.push((process, request.webhook, request.url.clone()));
         }

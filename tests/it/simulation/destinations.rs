@@ -34,11 +34,27 @@ impl Drop for Arrived<'_> {
     }
 }
 
+/// A process that asks; dropped when it has its answer or gives up waiting.
+struct Asking<'a> {
+    process: &'a Process,
+    url: &'a str,
+    in_vain: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.in_vain {
+            let outside = &self.process.outside;
+            outside.book().outages.failed(outside.now(), self.process.id, self.url);
+        }
+    }
+}
+
 impl Transport for SimulatedDestinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let (process, outside) = (&*self.0, &self.0.outside);
         let request = Request::of(delivery, number);
-        outside.book().asks(outside.now(), process.id, &request.url);
+        let mut asking = Asking { process, url: &request.url, in_vain: true };
         let jumps = outside.book().jumps;
         outside.book().sets_out(&request);
         process.travel(10).await;
@@ -49,7 +65,8 @@ impl Transport for SimulatedDestinations {
         let outcome = self.answer(&request, behaviour).await;
         process.step().await;
         if outcome == Outcome::Delivered {
-            outside.book().told_delivered(process.id, &request);
+            asking.in_vain = false;
+            outside.book().told_delivered(outside.now(), process.id, &request);
         }
         outcome
     }

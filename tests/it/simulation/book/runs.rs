@@ -43,6 +43,9 @@ impl Request {
 impl Book {
     /// A process sends something off.
     pub fn sets_out(&mut self, request: &Request) {
+        for job in &request.jobs {
+            self.stories[*job].set_out = true;
+        }
         if let [job] = request.jobs[..] {
             self.stories[job].alone = true;
         }
@@ -79,13 +82,15 @@ impl Book {
         }
         for job in jobs {
             let story = &mut self.stories[*job];
-            let excused = story.doubtful.contains(&process) || self.jumps > jumps;
+            let excused = story.ever_doubtful.contains(&process) || self.jumps > jumps;
             if request.number != 1 || (story.receives > 1 && !excused) {
                 wrong.push(format!("job {job} together with others at attempt {}", request.number));
             }
             // To other webhooks the same run goes at the same time.
             let mut before = story.runs.iter().filter(|(by, _, _)| *by == process);
-            if story.alone || before.any(|(_, webhook, run)| *webhook == request.webhook || run != jobs) {
+            if (story.alone && !excused)
+                || before.any(|(_, webhook, run)| *webhook == request.webhook || run != jobs)
+            {
                 wrong.push(format!("job {job} together with others after an attempt"));
             }
             story.runs.push((process, request.webhook, jobs.clone()));

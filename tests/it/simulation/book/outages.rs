@@ -1,0 +1,46 @@
+//! When a process could take a destination for dead, by what it asked and what it was told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Id;
+
+/// Each process's outages of each URL.
+#[derive(Debug, Default)]
+pub struct Outages {
+    /// Since when it has been failing, and when it last did.
+    current: HashMap<(Id, String), (Duration, Duration)>,
+    /// Those that a success ended: since when, and until when.
+    past: HashMap<(Id, String), Vec<(Duration, Duration)>>,
+}
+
+impl Outages {
+    /// A process asked a URL in vain.
+    pub fn failed(&mut self, now: Duration, process: Id, url: &str) {
+        self.current.entry((process, url.to_owned())).or_insert((now, now)).1 = now;
+    }
+
+    /// A process was told that it succeeded.
+    pub fn succeeded(&mut self, now: Duration, process: Id, url: &str) {
+        let asked = (process, url.to_owned());
+        if let Some((since, _)) = self.current.remove(&asked) {
+            self.past.entry(asked).or_default().push((since, now));
+        }
+    }
+
+    /// Whether an outage was older than `window` at some time between `from` and `to`, and its last failure
+    /// no longer than `forgotten` before that.
+    pub fn overlap(
+        &self,
+        process: Id,
+        url: &str,
+        window: Duration,
+        forgotten: Duration,
+        (from, to): (Duration, Duration),
+    ) -> bool {
+        let asked = (process, url.to_owned());
+        let is = self.current.get(&asked).map(|(since, last)| (*since, *last + forgotten));
+        let was = self.past.get(&asked).into_iter().flatten().copied();
+        was.chain(is).any(|(since, end)| since + window < to.min(end) && from <= end)
+    }
+}
