@@ -69,6 +69,8 @@ struct Story {
     lettered: Vec<Id>,
     first_letter: Option<Duration>,
     letters: u32,
+    /// Who sent those that SQS did not move itself.
+    lettered_by: Vec<Id>,
     gone: Option<Duration>,
 }
 
@@ -204,6 +206,7 @@ impl Book {
         let down = self.is_down(now, job, process);
         let story = &mut self.stories[job];
         story.letters += 1;
+        story.lettered_by.push(process);
         story.first_letter.get_or_insert(now);
         let again = story.lettered.contains(&process) && !story.doubtful.contains(&process);
         let age = now.saturating_sub(story.sent);
@@ -454,7 +457,9 @@ impl Book {
             if !given_up && !self.some_version(gone, job, has) {
                 wrong.push(format!("job {job} is lost"));
             }
-            if story.letters > 1 && self.plan.kind != Kind::Everything {
+            // A process whose grace runs out before the answer leaves its letter to be sent again.
+            let unanswered = story.lettered_by.iter().filter(|by| !story.lettered.contains(by)).count();
+            if story.letters as usize > unanswered + 1 && self.plan.kind != Kind::Everything {
                 wrong.push(format!("job {job} was dead-lettered {} times", story.letters));
             }
             if clean {
