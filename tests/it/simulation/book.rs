@@ -478,9 +478,10 @@ impl Book {
         }
         for group in self.groups.values() {
             let first = |story: &Story| {
-                // What was given up untried, and came back because its delete failed, is no first.
-                let given_up = |at: &Duration| story.first_letter.is_some_and(|letter| letter < *at);
-                story.first_attempt.filter(|at| !given_up(at))
+                // What was given up untried, and came back because its delete failed, is no first; nor is
+                // what began after SQS had moved the job: its lease was in doubt, or it would be told of.
+                let over = |end: Option<Duration>, at: &Duration| end.is_some_and(|end| end < *at);
+                story.first_attempt.filter(|at| !over(story.first_letter, at) && !over(story.gone, at))
             };
             let firsts: Vec<Duration> = group.iter().filter_map(|job| first(&self.stories[*job])).collect();
             // A change of the app can turn a job that had nowhere to go into one that has.

@@ -63,7 +63,8 @@ async fn live(outside: &Arc<Outside>) {
     for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
         // Counted between the answer of one poll and the start of the next, the only one at rest.
         let taken = metrics.in_flight.get();
-        if taken != 0 {
+        // What one that is dead by then held it counts no more.
+        if taken != 0 && !process.killed.is_cancelled() {
             outside.book().violated(outside.now(), format!("{:?} holds {taken} permits at rest", process.id));
         }
     }
