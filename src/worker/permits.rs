@@ -2,20 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-/// The longest that a poll waits for room for a whole batch once there is some.
-const LINGER: Duration = Duration::from_millis(50);
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The bounds, and what is left of them.
 #[derive(Clone, Debug)]
 pub struct Permits {
     slots: Arc<Semaphore>,
     bytes: Arc<Bytes>,
-    turn: Arc<Mutex<()>>,
     total: usize,
 }
 
@@ -44,19 +38,11 @@ impl Permits {
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Self {
         let bytes = Bytes { held: AtomicUsize::new(0), bound: bytes, freed: Notify::new() };
-        Self {
-            slots: Arc::new(Semaphore::new(messages)),
-            bytes: Arc::new(bytes),
-            turn: Arc::default(),
-            total: messages,
-        }
+        Self { slots: Arc::new(Semaphore::new(messages)), bytes: Arc::new(bytes), total: messages }
     }
 
-    /// Takes `most` places, or fewer if there are no more: at least one. While there is little room the
-    /// polls queue up for it, and the first waits for company, up to `LINGER` (50 ms): a call for one
-    /// message costs as much as a call for ten.
+    /// Waits until at least one message may come, and takes up to `most` places.
     pub async fn reserve(&self, most: usize) -> Reserved {
-        let _turn = self.turn.lock().await;
         loop {
             let freed = self.bytes.freed.notified();
             if self.bytes.held.load(Ordering::Acquire) < self.bytes.bound {
@@ -64,25 +50,24 @@ impl Permits {
             }
             freed.await;
         }
-        let most = most.clamp(1, self.total.max(1));
-        // So that a small bound is not emptied before it is filled again.
-        let company = most.min(self.total.div_ceil(4)).max(1);
-        let mut reserved = match timeout(LINGER, self.acquire(company)).await {
-            Ok(slots) => slots,
-            Err(_) => self.acquire(1).await,
-        };
-        let more = self.slots.available_permits().min(most.saturating_sub(reserved.num_permits()));
-        if let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
-            reserved.merge(more);
+        let free = self.slots.available_permits().clamp(1, most.max(1));
+        let wanted = u32::try_from(free).unwrap_or(1);
+        // The semaphore is never closed.
+        if let Ok(slots) = Arc::clone(&self.slots).try_acquire_many_owned(wanted) {
+            return Reserved(slots);
         }
-        Reserved(reserved)
-    }
-
-    async fn acquire(&self, count: usize) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.slots).acquire_many_owned(u32::try_from(count).unwrap_or(1)).await {
-            Ok(slots) => slots,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
+        loop {
+            match Arc::clone(&self.slots).acquire_owned().await {
+                Ok(mut slots) => {
+                    let more = self.slots.available_permits().min(most.saturating_sub(1));
+                    let more = u32::try_from(more).unwrap_or(0);
+                    if let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(more) {
+                        slots.merge(more);
+                    }
+                    return Reserved(slots);
+                }
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 
@@ -129,39 +114,13 @@ mod tests {
         assert_eq!(ten.count(), 10);
         let two = permits.reserve(10).await;
         assert_eq!(two.count(), 2);
-        assert!(timeout(LINGER * 10, permits.reserve(10)).await.is_err());
+        assert!(permits.reserve(10).now_or_never().is_none());
         let held = permits.take(&mut ten, 5);
         drop((ten, two));
         assert_eq!(permits.taken(), 1);
         assert_eq!(permits.reserve(100).await.count(), 11);
         drop(held);
         assert_eq!(permits.taken(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_there_is_little_room_a_poll_waits_for_a_batch_but_not_for_long() {
-        for (every_ms, expected) in [(1, 10), (20, 2)] {
-            let permits = Permits::new(40, 100);
-            let mut all: Vec<_> = (0..4).map(|_| permits.reserve(10).now_or_never().unwrap()).collect();
-            let freeing = async {
-                for _ in 0..20 {
-                    tokio::time::sleep(Duration::from_millis(every_ms)).await;
-                    all.iter_mut().find_map(|reserved| reserved.0.split(1)).unwrap();
-                }
-            };
-            let (count, ()) = tokio::join!(async { permits.reserve(10).await.count() }, freeing);
-            assert_eq!(count, expected, "one every {every_ms} ms");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_poll_that_gives_up_lets_the_next_have_its_turn() {
-        let permits = Permits::new(1, 100);
-        let one = permits.reserve(10).await;
-        assert!(timeout(LINGER / 2, permits.reserve(10)).await.is_err());
-        assert!(timeout(LINGER * 2, permits.reserve(10)).await.is_err());
-        drop(one);
-        assert_eq!(permits.reserve(10).now_or_never().map(|one| one.count()), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
