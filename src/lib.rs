@@ -83,7 +83,7 @@
 //! - a lane goes on after a failure, or works behind a copy that it was refused; every job of a group
 //!   gets a lane of its own;
 //! - the lease is counted from the request, from a response that was long under way, from after a
-//!   standstill, or without a margin; half an extension is taken for one; an attempt starts beyond it,
+//!   standstill, or without its margins; half an extension is taken for one; an attempt starts beyond it,
 //!   or has no deadline;
 //! - a receive's attempt id is used again after throttling; a receive is given up under way;
 //! - the ledger is ignored, or that a job is done, or that a delete was refused; two copies of a message

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Shows that the simulation bites: puts one deliberate fault after another into a copy of the sources
 # and expects the simulation to find it.   tests/mutants/run.sh [NAME …]
-# A patch that no longer applies fails too: it has to be brought up to date.
+# A patch that no longer applies as it stands fails too: it has to be brought up to date. Applied by guess it may be
+# no fault any more.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -15,7 +16,7 @@ names=("$@")
 [ ${#names[@]} -gt 0 ] || for patch in "$here"/*.patch; do names+=("$(basename "$patch" .patch)"); done
 survived=()
 for name in "${names[@]}"; do
-  patch -s -p1 -d "$copy" <"$here/$name.patch"
+  patch -s -F0 -p1 -d "$copy" <"$here/$name.patch"
   # Built apart: a mutant that does not compile proves nothing.
   (cd "$copy" && cargo test --quiet --test it --no-run 2>/dev/null)
   if (cd "$copy" && cargo test --quiet --test it simulation) >"$copy/out" 2>&1; then
@@ -24,7 +25,7 @@ for name in "${names[@]}"; do
   else
     echo "caught    $name: $(grep -m1 -E '^seed [0-9]+: ' "$copy/out" || grep -m1 -A1 'panicked at' "$copy/out" | tail -1)"
   fi
-  patch -s -R -p1 -d "$copy" <"$here/$name.patch"
+  patch -s -R -F0 -p1 -d "$copy" <"$here/$name.patch"
 done
 echo "$((${#names[@]} - ${#survived[@]})) caught, ${#survived[@]} survived"
 [ ${#survived[@]} -eq 0 ]
