@@ -276,6 +276,55 @@ async fn an_early_answer_to_a_large_body_counts() {
     assert_eq!(outcome, Outcome::transient(Reason::Status(413)));
 }
 
+#[tokio::test]
+async fn an_answer_may_begin_before_the_request_has_ended() {
+    // More than the sockets hold: the receiver reads on only once it has answered in part.
+    let body = vec![b'x'; 8_000_000];
+    let length = body.len();
+    let peer = Peer::new(move |mut peer| async move {
+        let mut some = vec![0; 100_000];
+        loop {
+            let mut left = length;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = peer.stream.read_u8().await else { return };
+                head.push(byte);
+            }
+            peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n").await;
+            while left > 0 {
+                left -= peer.stream.read(&mut some).await.unwrap();
+            }
+            peer.write("0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let http = http(loopback());
+    for _ in 0..2 {
+        assert_eq!(deliver(&http, &peer.url(), &[], &body).await, Outcome::Delivered);
+    }
+    assert_eq!(peer.connected(), 1);
+}
+
+#[tokio::test]
+async fn a_response_may_come_byte_by_byte() {
+    let peer = Peer::new(|mut peer| async move {
+        peer.stream.set_nodelay(true).unwrap();
+        while peer.read_request().await.is_some() {
+            let response = "HTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nA;b\r\n0123456789\r\n0\r\nc: d\r\n\r\n";
+            for byte in response.bytes() {
+                peer.stream.write_u8(byte).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    })
+    .await;
+    let http = http(loopback());
+    for _ in 0..2 {
+        assert_eq!(attempt(&http, &peer.url()).await, Outcome::Delivered);
+    }
+    assert_eq!((peer.connected(), peer.seen()), (1, 2));
+}
+
 /// A worker whose first attempt meets `first` and whose second one is answered.
 async fn cut_off(first: &'static str, drip: &'static str) {
     let lasted: Arc<Mutex<Option<Duration>>> = Arc::default();

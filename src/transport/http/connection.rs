@@ -1,35 +1,33 @@
 //! One connection: opened, used for a request at a time or, by HTTP/2, for several.
 //!
-//! - An HTTP/1 connection has no task of its own. Whoever waits for something that comes of it works it
-//!   meanwhile, which saves two switches between tasks a request; dropping the attempt drops it.
+//! - An HTTP/1 connection has no task of its own: see `http1`. Dropping the attempt drops it.
 //! - An HTTP/2 connection has one, for as long as it has an owner. If an attempt on it went unanswered it
 //!   gets no further ones: it may be dead without knowing.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http2};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::rt::Executor;
-use hyper::{Request, Response};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::MAX_RESPONSE_BODY;
 use super::dial::Dialled;
-use super::failure::{self, innermost};
+use super::failure::{broken, innermost};
+use super::http1::Http1;
 use super::wire::{Attempt, Stale, Vitals, Wire};
-use crate::policy::Outcome;
+use crate::policy::{Outcome, Reason};
 
-/// A response's headers, whatever they are; receivers of webhooks send a dozen lines.
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEAD_HTTP2: u32 = 64 * 1024;
+/// An HTTP/2 response's headers, whatever they are; receivers of webhooks send a dozen lines.
+const MAX_HEAD: u32 = 64 * 1024;
 /// What an HTTP/2 peer may send of one response before it is read, and of all together.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -41,11 +39,7 @@ pub(super) struct Connection {
 }
 
 enum Link {
-    Http1 {
-        sender: http1::SendRequest<Full<Bytes>>,
-        /// `None` once it has ended.
-        works: Works,
-    },
+    Http1(Http1),
     Http2 {
         sender: http2::SendRequest<Full<Bytes>>,
         /// Ends the connection's tasks with its last owner.
@@ -53,70 +47,65 @@ enum Link {
     },
 }
 
-/// A connection with a response on it, until that is read.
-pub(super) struct Used {
-    connection: Connection,
-    attempt: Attempt,
+/// A response, as far as anything follows from it.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub retry_after: Option<HeaderValue>,
+    /// Whether the body came through, or as much of it as is read.
+    pub body: Result<(), Reason>,
+    /// Whether another request may follow on the connection.
+    pub reusable: bool,
 }
 
 /// Why there is no response.
 pub(super) enum Unanswered {
     /// The receiver has not seen the request.
-    Unsent(hyper::Error),
-    Failed(hyper::Error),
+    Unsent(Reason),
+    Failed(Reason),
 }
 
 impl Connection {
     /// Speaks HTTP on what was dialled.
     pub(super) async fn open(dialled: Dialled) -> Result<Self, Outcome> {
         let vitals = Vitals::new();
-        let io = TokioIo::new(Wire::new(dialled.stream, Arc::clone(&vitals)));
-        let broken = |error: hyper::Error| Outcome::transient(failure::exchange(&error));
+        let wire = Wire::new(dialled.stream, Arc::clone(&vitals));
         let link = if dialled.http2 {
             let end = CancellationToken::new();
             let (sender, connection) = http2::Builder::new(Tied(end.clone()))
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .max_header_list_size(MAX_HEAD_HTTP2)
-                .handshake(io)
+                .max_header_list_size(MAX_HEAD)
+                .handshake(TokioIo::new(wire))
                 .await
-                .map_err(broken)?;
+                .map_err(|error| Outcome::transient(broken(&error)))?;
             Tied(end.clone()).execute(drive(connection, Arc::clone(&vitals), end.clone()));
             Link::Http2 { sender, ends: Arc::new(end.drop_guard()) }
         } else {
-            let (sender, connection) =
-                http1::Builder::new().max_buf_size(MAX_HEAD).handshake(io).await.map_err(broken)?;
-            Link::Http1 { sender, works: Some(Box::pin(connection)) }
+            Link::Http1(Http1::new(wire))
         };
         Ok(Self { link, vitals })
     }
 
-    /// Sends one request; `kept`: it is not the connection's first.
+    /// Sends one request and reads the response; `kept`: it is not the connection's first.
     pub(super) async fn send(
         mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         kept: bool,
-    ) -> Result<(Response<Incoming>, Used), Unanswered> {
+    ) -> Result<(Answer, Self), Unanswered> {
         let mut attempt = self.vitals.attempt(kept);
         let answer = match &mut self.link {
-            Link::Http1 { sender, works } => {
-                let ready = alongside(works, sender.ready()).await;
-                ready.map_err(Unanswered::Unsent)?;
-                let answer = sender.try_send_request(request);
-                alongside(works, answer).await
-            }
-            Link::Http2 { sender, .. } => sender.try_send_request(request).await,
+            Link::Http1(http1) => http1.exchange(request, &mut attempt).await?,
+            Link::Http2 { sender, .. } => exchange(sender, request, &mut attempt).await?,
         };
-        let response = answer.map_err(|error| sort(error, attempt.is_unwritten()))?;
-        attempt.answered();
-        Ok((response, Used { connection: self, attempt }))
+        drop(attempt);
+        Ok((answer, self))
     }
 
     /// The same connection for another attempt, if it can have several at a time.
     pub(super) fn share(&self) -> Option<Self> {
         match &self.link {
-            Link::Http1 { .. } => None,
+            Link::Http1(_) => None,
             Link::Http2 { sender, ends } => Some(Self {
                 link: Link::Http2 { sender: sender.clone(), ends: Arc::clone(ends) },
                 vitals: Arc::clone(&self.vitals),
@@ -127,7 +116,7 @@ impl Connection {
     /// Whether several attempts may use it at a time.
     pub(super) fn is_shared(&self) -> bool {
         match &self.link {
-            Link::Http1 { .. } => false,
+            Link::Http1(_) => false,
             Link::Http2 { .. } => true,
         }
     }
@@ -136,17 +125,18 @@ impl Connection {
     pub(super) fn is_closed(&self) -> bool {
         !self.vitals.usable()
             || match &self.link {
-                Link::Http1 { sender, works } => works.is_none() || sender.is_closed(),
+                Link::Http1(_) => false,
                 Link::Http2 { sender, .. } => sender.is_closed(),
             }
     }
 
     /// Whether it is not usable, by a look at what no one listens to while it is kept.
     pub(super) fn has_ended(&mut self) -> bool {
-        if let Link::Http1 { works, .. } = &mut self.link {
-            work(works, &mut Context::from_waker(Waker::noop()));
-        }
-        self.is_closed()
+        let ended = match &mut self.link {
+            Link::Http1(http1) => http1.has_ended(),
+            Link::Http2 { .. } => false,
+        };
+        ended || self.is_closed()
     }
 }
 
@@ -156,40 +146,29 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl Used {
-    /// Waits for something that comes of the connection.
-    pub(super) async fn alongside<F: Future>(&mut self, future: F) -> F::Output {
-        match &mut self.connection.link {
-            Link::Http1 { works, .. } => alongside(works, future).await,
-            Link::Http2 { .. } => future.await,
-        }
-    }
-
-    /// The attempt on it is over.
-    pub(super) fn end(self) -> Connection {
-        drop(self.attempt);
-        self.connection
-    }
+/// Sends one request over HTTP/2 and reads the response.
+async fn exchange(
+    sender: &mut http2::SendRequest<Full<Bytes>>,
+    request: Request<Bytes>,
+    attempt: &mut Attempt,
+) -> Result<Answer, Unanswered> {
+    let answer = sender.try_send_request(request.map(Full::new)).await;
+    let response = answer.map_err(|error| sort(error, attempt.is_unwritten()))?;
+    attempt.answered();
+    let (status, retry_after) = (response.status(), response.headers().get(RETRY_AFTER).cloned());
+    let body = read(response.into_body()).await.map_err(|error| broken(&error));
+    Ok(Answer { status, retry_after, body, reusable: true })
 }
 
-type Works = Option<Pin<Box<http1::Connection<TokioIo<Wire>, Full<Bytes>>>>>;
-
-/// Works a connection; lets go of it once it has ended, so that who waits for it hears of that.
-fn work(works: &mut Works, cx: &mut Context<'_>) {
-    // Whoever waits for a response hears of an error; no one else is concerned.
-    if works.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
-        *works = None;
+/// Reads a body up to the cap; the stream of a longer one is reset.
+async fn read(mut body: Incoming) -> hyper::Result<()> {
+    let mut length = 0;
+    while length <= MAX_RESPONSE_BODY
+        && let Some(frame) = body.frame().await
+    {
+        length += frame?.data_ref().map_or(0, Bytes::len);
     }
-}
-
-/// Works a connection while waiting for something that comes of it.
-async fn alongside<F: Future>(works: &mut Works, future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        work(works, cx);
-        future.as_mut().poll(cx)
-    })
-    .await
+    Ok(())
 }
 
 /// Tells an error before the receiver saw anything from any other. `unwritten`: the connection ended before
@@ -205,9 +184,9 @@ fn sort(mut error: TrySendError<Request<Full<Bytes>>>, unwritten: bool) -> Unans
                 || error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
     });
     if unsent || nacked || cause.is::<Stale>() {
-        Unanswered::Unsent(error)
+        Unanswered::Unsent(broken(&error))
     } else {
-        Unanswered::Failed(error)
+        Unanswered::Failed(broken(&error))
     }
 }
 

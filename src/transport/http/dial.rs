@@ -69,7 +69,7 @@ impl Dialler {
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
         let tls = tls.map_err(|error| Outcome::transient(failure::handshake(&error)))?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Dialled { stream: Either::Right(tls), http2 })
+        Ok(Dialled { stream: Either::Right(Box::new(tls)), http2 })
     }
 
     async fn tcp(&self, origin: &Origin) -> Result<TcpStream, Outcome> {

@@ -6,16 +6,8 @@ use std::io;
 use crate::policy::Reason;
 
 /// A connection that came about broke off, or what came over it made no sense.
-pub(super) fn exchange(error: &hyper::Error) -> Reason {
-    let cause = innermost(error);
-    let words = match error {
-        _ if cause.is::<h2::Error>() || cause.is::<io::Error>() => cause.to_string(),
-        _ if error.is_incomplete_message() => "it was closed before the response was complete".to_owned(),
-        _ if error.is_parse_too_large() => "the response's headers are too large".to_owned(),
-        _ if error.is_parse() => format!("the response is not HTTP ({cause})"),
-        _ => cause.to_string(),
-    };
-    Reason::Broken(words)
+pub(super) fn broken(error: &(dyn Error + 'static)) -> Reason {
+    Reason::Broken(innermost(error).to_string())
 }
 
 /// The TCP connection did not come about.

@@ -12,15 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::Request;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connection::{Connection, Unanswered, Used};
+use super::connection::{Answer, Connection, Unanswered};
 use super::dial::Dialler;
-use super::failure;
 use super::request::{Form, Origin, Post};
 use crate::policy::Outcome;
 
@@ -51,22 +48,22 @@ impl Pool {
     }
 
     /// Sends a request on a kept connection or on a new one.
-    pub(super) async fn send(&self, post: &mut Post<'_>) -> Result<(Response<Incoming>, Used), Outcome> {
+    pub(super) async fn send(&self, post: &mut Post<'_>) -> Result<(Answer, Connection), Outcome> {
         while let Some(connection) = self.take(&post.place.origin) {
             let request = self.request(post, &connection)?;
             match connection.send(request, true).await {
                 Ok(answered) => return Ok(answered),
                 // Ends: each such connection is closed and not among the kept ones any more.
                 Err(Unanswered::Unsent(_)) => {}
-                Err(Unanswered::Failed(error)) => return Err(Outcome::transient(failure::exchange(&error))),
+                Err(Unanswered::Failed(reason)) => return Err(Outcome::transient(reason)),
             }
         }
         // Boxed: it is rare, and large where it speaks TLS.
         let connection = Box::pin(self.open(&post.place.origin)).await?;
         let request = self.request(post, &connection)?;
         connection.send(request, false).await.map_err(|unanswered| {
-            let (Unanswered::Unsent(error) | Unanswered::Failed(error)) = unanswered;
-            Outcome::transient(failure::exchange(&error))
+            let (Unanswered::Unsent(reason) | Unanswered::Failed(reason)) = unanswered;
+            Outcome::transient(reason)
         })
     }
 
@@ -74,7 +71,7 @@ impl Pool {
         Connection::open(self.dialler.dial(origin).await?).await
     }
 
-    fn request(&self, post: &mut Post<'_>, connection: &Connection) -> Result<Request<Full<Bytes>>, Outcome> {
+    fn request(&self, post: &mut Post<'_>, connection: &Connection) -> Result<Request<Bytes>, Outcome> {
         let form = match self.dialler.forwards(&post.place.origin) {
             _ if connection.is_shared() => Form::Http2,
             None => Form::Origin,
@@ -83,11 +80,10 @@ impl Pool {
         post.request(form).map_err(Outcome::Permanent)
     }
 
-    /// Keeps a connection for the next request, if it is worth it; `complete`: nothing of the response
-    /// is left on it.
-    pub(super) fn keep(&self, origin: &Arc<Origin>, used: Used, complete: bool) {
-        let connection = used.end();
-        if connection.is_closed() || (!connection.is_shared() && !complete) {
+    /// Keeps a connection for the next request, if it is worth it; `reusable`: its last one left it fit
+    /// for another.
+    pub(super) fn keep(&self, origin: &Arc<Origin>, connection: Connection, reusable: bool) {
+        if connection.is_closed() || !reusable {
             return;
         }
         let mut kept = self.kept();

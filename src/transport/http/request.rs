@@ -6,7 +6,6 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri};
@@ -102,7 +101,7 @@ impl<'a> Post<'a> {
     ///
     /// # Errors
     /// The host cannot be written into a request.
-    pub(super) fn request(&mut self, form: Form<'_>) -> Result<Request<Full<Bytes>>, Reason> {
+    pub(super) fn request(&mut self, form: Form<'_>) -> Result<Request<Bytes>, Reason> {
         let Place { origin, path, authority, authorization } = &*self.place;
         let mut headers = match self.headers.take() {
             Some(headers) => headers,
@@ -130,7 +129,7 @@ impl<'a> Post<'a> {
                 .build()
                 .map_err(unfit)?,
         };
-        let mut request = Request::new(Full::new(self.delivery.body.clone()));
+        let mut request = Request::new(self.delivery.body.clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -197,7 +196,7 @@ mod tests {
     use super::*;
     use crate::app::Target;
 
-    fn request(url: &str, headers: &[(&str, &str)], form: Form<'_>) -> Result<Request<Full<Bytes>>, Reason> {
+    fn request(url: &str, headers: &[(&str, &str)], form: Form<'_>) -> Result<Request<Bytes>, Reason> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let delivery =
             Delivery { webhook: 0, target: Target::Missing, body: Bytes::from_static(b"{}"), headers };

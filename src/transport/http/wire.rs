@@ -28,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(50);
 /// A connection is not used beyond this age, so that a name that moves is noticed by busy ones too.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// TCP alone, or TLS over it.
-pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+/// TCP alone, or TLS over it; boxed, for it is ten times as large and every attempt holds one.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection's bytes, under watch.
 pub(super) struct Wire {
@@ -122,10 +122,12 @@ impl Attempt {
         self.vitals.written.load(Ordering::Relaxed) == self.written
     }
 
-    /// A response came.
+    /// A response came. To be told as often as one likes.
     pub(super) fn answered(&mut self) {
-        self.answered = true;
-        self.vitals.progressed();
+        if !self.answered {
+            self.answered = true;
+            self.vitals.progressed();
+        }
     }
 }
 
