@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Write};
 
+use tokio::net::{TcpListener, TcpSocket};
+
 /// Says one line to the bench.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
@@ -17,4 +19,12 @@ pub fn serve(mut answer: impl FnMut(&[&str]) -> anyhow::Result<String>) -> anyho
         say(&answer(&words)?);
     }
     Ok(())
+}
+
+/// Listens on the loopback, with room for everyone who dials at once: who finds none is a second late,
+/// and that would be measured.
+pub fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    socket.listen(4096)
 }

@@ -17,7 +17,6 @@ use hookferry::local::fifo::{Broker, Outgoing};
 use hookferry::local::server::{ACCOUNT, Clock, Endpoint};
 use hookferry::producer::Producer;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 
 use super::control;
 
@@ -53,7 +52,7 @@ pub fn main() -> anyhow::Result<()> {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
     endpoint.with(|broker, now| broker.create_queue(now, NAME, &BTreeMap::from(attributes)))?;
     let served = Served { endpoint, calls: Arc::default() };
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let listener = runtime.block_on(async { control::listen() })?;
     control::say(&format!("http://{}", listener.local_addr()?));
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let router =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
@@ -39,7 +39,7 @@ pub fn main(latency: Duration) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let books = Rc::new(RefCell::new(Books::default()));
         LocalSet::new().block_on(&runtime, async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let listener = control::listen()?;
             control::say(&format!("http://{}/", listener.local_addr()?));
             loop {
                 tokio::select! {

@@ -277,6 +277,26 @@ async fn an_early_answer_to_a_large_body_counts() {
 }
 
 #[tokio::test]
+async fn an_early_answer_counts_even_if_the_connection_is_reset_behind_it() {
+    for (response, expected) in [
+        ("HTTP/1.1 413 Too Large\r\n\r\n", Outcome::transient(Reason::Status(413))),
+        ("HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n", Outcome::Permanent(Reason::Gone)),
+    ] {
+        let peer = Peer::new(move |mut peer| async move {
+            let mut some = [0; 1000];
+            peer.stream.read_exact(&mut some).await.unwrap();
+            // Closed with the most of the request unread: that resets it.
+            peer.write(response).await;
+        })
+        .await;
+        let body = vec![b'x'; 8_000_000];
+        for _ in 0..10 {
+            assert_eq!(deliver(&http(loopback()), &peer.url(), &[], &body).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_may_begin_before_the_request_has_ended() {
     // More than the sockets hold: the receiver reads on only once it has answered in part.
     let body = vec![b'x'; 8_000_000];

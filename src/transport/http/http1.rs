@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::Request;
@@ -54,12 +54,11 @@ impl Http1 {
         let mut reader = Reader::default();
         let ended = poll_fn(|cx| self.poll(cx, &mut reader, attempt)).await;
         let reusable = ended.is_ok() && reader.is_reusable() && self.unsent.is_none();
-        let unwritten = self.unsent.as_ref().is_some_and(|unsent| unsent.sent == 0);
         match (reader.into_head(), ended) {
             (Some(head), body) => {
                 Ok(Answer { status: head.status, retry_after: head.retry_after, body, reusable })
             }
-            (None, Err(reason)) if unwritten => Err(Unanswered::Unsent(reason)),
+            (None, Err(reason)) if attempt.is_unwritten() => Err(Unanswered::Unsent(reason)),
             (None, Err(reason)) => Err(Unanswered::Failed(reason)),
             // Not reached: a response is over only behind its head.
             (None, Ok(())) => Err(Unanswered::Failed(broken(&Fault::Incomplete))),
@@ -82,22 +81,22 @@ impl Http1 {
         attempt: &mut Attempt,
     ) -> Poll<Result<(), Reason>> {
         let unwritable = self.poll_send(cx).err();
-        if self.unsent.as_ref().is_some_and(|unsent| unsent.sent == 0)
-            && let Some(error) = &unwritable
-        {
+        let unwritten = self.unsent.as_ref().is_some_and(|unsent| unsent.sent == 0);
+        if unwritten && let Some(error) = &unwritable {
             return Poll::Ready(Err(broken(error)));
         }
         loop {
             let mut room = [MaybeUninit::uninit(); READ];
             let mut buf = ReadBuf::uninit(&mut room);
-            match (Pin::new(&mut self.wire).poll_read(cx, &mut buf), &unwritable) {
-                (Poll::Pending, None) => return Poll::Pending,
-                // What stopped the request may have been answered first.
-                (Poll::Pending, Some(error)) => return Poll::Ready(Err(broken(error))),
-                (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(broken(&error))),
-                (Poll::Ready(Ok(())), _) => {}
+            // A request that could not be written to its end may have been answered before that. What
+            // there is of the answer comes, and then the connection's end.
+            if let Err(error) = ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buf)) {
+                return Poll::Ready(Err(broken(&error)));
             }
             let bytes = buf.filled();
+            if unwritten && !bytes.is_empty() {
+                return Poll::Ready(Err(broken(&Stale)));
+            }
             let read = if bytes.is_empty() { reader.end() } else { reader.feed(bytes) };
             if reader.is_answered() {
                 attempt.answered();

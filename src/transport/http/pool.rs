@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
+use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -87,9 +88,7 @@ impl Pool {
             return;
         }
         let mut kept = self.kept();
-        if kept.count >= MAX_KEPT || kept.origins.len() >= MAX_KEPT {
-            kept.sweep();
-        }
+        // Those that have closed make room with the next sweep.
         if kept.count >= MAX_KEPT || kept.origins.len() >= MAX_KEPT {
             return;
         }
@@ -142,11 +141,14 @@ async fn sweep(kept: Weak<Mutex<Kept>>) {
     loop {
         sleep(SWEEP).await;
         let Some(kept) = kept.upgrade() else { return };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.sweep();
-        if kept.origins.is_empty() {
+        // A look costs of what the task may do in one turn, and behind that everything seems to be open.
+        let ends = unconstrained(async {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.sweep();
             // The next one that is kept begins anew.
-            kept.sweep = None;
+            kept.origins.is_empty() && kept.sweep.take().is_some()
+        });
+        if ends.await {
             return;
         }
     }

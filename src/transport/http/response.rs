@@ -169,20 +169,27 @@ impl Reader {
     /// Reads a head, or more of one. Says how many of `bytes` belong to it, once its end has come.
     fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
         let before = self.begun.len();
-        if before > 0 {
-            self.begun.extend_from_slice(bytes);
-            // Until then it need not be read again from its beginning.
-            if !has_empty_line(self.begun.get(before.saturating_sub(3)..).unwrap_or_default()) {
-                return self.more();
+        if before == 0 {
+            let blank = blank(bytes);
+            let rest = bytes.get(blank..).unwrap_or_default();
+            if let Some(end) = self.parse(rest)? {
+                return Ok(Some(blank + end));
             }
-        }
-        let begun = take(&mut self.begun);
-        let all = if before > 0 { &begun } else { bytes };
-        let Some(end) = self.parse(all)? else {
-            self.begun = if before > 0 { begun } else { bytes.to_vec() };
+            self.begun = rest.to_vec();
             return self.more();
-        };
-        Ok(Some(end.saturating_sub(before)))
+        }
+        self.begun.extend_from_slice(bytes);
+        // Until then it need not be read again from its beginning.
+        if !has_empty_line(self.begun.get(before.saturating_sub(3)..).unwrap_or_default()) {
+            return self.more();
+        }
+        let mut begun = take(&mut self.begun);
+        if let Some(end) = self.parse(&begun)? {
+            return Ok(Some(end.saturating_sub(before)));
+        }
+        begun.drain(..blank(&begun));
+        self.begun = begun;
+        self.more()
     }
 
     /// A head is not there yet.
@@ -295,6 +302,15 @@ fn length(value: &[u8], before: Option<Result<u64, Fault>>) -> Result<u64, Fault
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// How long the empty lines are that a head may have before it.
+fn blank(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(behind) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+        rest = behind;
+    }
+    bytes.len() - rest.len()
 }
 
 fn has_empty_line(bytes: &[u8]) -> bool {

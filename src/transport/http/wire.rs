@@ -45,7 +45,7 @@ pub(super) struct Vitals {
     used: AtomicU32,
     under_way: AtomicUsize,
     unasked: AtomicUsize,
-    /// Counts the writes.
+    /// Counts the writes that something may have gone out with.
     written: AtomicUsize,
     /// The next byte written begins a request on a connection that was idle.
     begins: AtomicBool,
@@ -65,7 +65,7 @@ pub(super) struct Attempt {
 /// The peer had closed the connection, or sent something unasked, before anything of the request was
 /// written.
 #[derive(Debug, thiserror::Error)]
-#[error("the idle connection had been closed by the receiver")]
+#[error("the receiver had closed the connection, or sent something, before the request")]
 pub(super) struct Stale;
 
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,13 @@ impl Wire {
         Self { stream, vitals }
     }
 
+    /// TCP that fails has taken nothing; TLS may have written one record of several.
+    fn wrote(&self, written: &io::Result<usize>) {
+        if written.is_ok() || matches!(self.stream, Either::Right(_)) {
+            self.vitals.written.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the socket itself: the runtime may not have heard of a close yet.
     fn check_idle(&self) -> io::Result<()> {
         if !self.vitals.begins.swap(false, Ordering::Acquire) {
@@ -192,7 +199,7 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check_idle()?;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.vitals.written.fetch_add(1, Ordering::Relaxed);
+        self.wrote(&written);
         Poll::Ready(written)
     }
 
@@ -203,7 +210,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         self.check_idle()?;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.vitals.written.fetch_add(1, Ordering::Relaxed);
+        self.wrote(&written);
         Poll::Ready(written)
     }
 

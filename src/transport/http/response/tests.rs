@@ -114,6 +114,17 @@ fn a_body_is_read_up_to_the_cap_and_a_head_too() {
 }
 
 #[test]
+fn empty_lines_before_a_head_are_passed_over_and_not_gathered() {
+    let mut reader = Reader::default();
+    for byte in b"\r\n".repeat(10_000) {
+        reader.feed(&[byte]).unwrap();
+        assert!(reader.begun.len() <= 4);
+    }
+    reader.feed(b"\n\r\nHTTP/1.1 204 None\r\n\r\n").unwrap();
+    assert!(reader.is_over());
+}
+
+#[test]
 fn the_first_retry_after_is_kept() {
     let (read, _) = read([b"HTTP/1.1 429 No\r\nRetry-After: 5\r\nretry-after: 6\r\n\r\n".as_slice()]);
     assert_eq!(read.head, Some((429, Some(HeaderValue::from_static("5")))));
