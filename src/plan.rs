@@ -60,28 +60,26 @@ const RESERVED: [&str; 8] = [
 /// SQS message id.
 pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
     let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
-    let events: Vec<&RawValue> = serde_json::from_str(payload.events.get())?;
-    let views = events
-        .iter()
-        .map(|event| serde_json::from_str::<Event<'_>>(event.get()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let events: Vec<Event<'_>> = serde_json::from_str(payload.events.get())?;
+    // Taken apart only where a webhook gets some of them: rarely.
+    let mut raw: Option<Vec<&RawValue>> = None;
     let mut deliveries = Vec::with_capacity(app.webhooks.len());
     for (index, webhook) in app.webhooks.iter().enumerate() {
-        let kept: Vec<&RawValue> = events
-            .iter()
-            .zip(&views)
-            .filter(|(_, event)| wants(webhook, event))
-            .map(|(raw, _)| *raw)
-            .collect();
-        if kept.is_empty() {
+        let wanted: Vec<bool> = events.iter().map(|event| wants(webhook, event)).collect();
+        if !wanted.contains(&true) {
             continue;
         }
-        let (body, signature) = if kept.len() == views.len() {
-            (job.payload.clone(), job.signature.clone())
-        } else {
-            let body = part(payload.time_ms.map(bytes), kept.iter().copied().map(bytes));
+        let (body, signature) = if wanted.contains(&false) {
+            let raw = match &raw {
+                Some(raw) => raw,
+                None => raw.insert(serde_json::from_str(payload.events.get())?),
+            };
+            let kept = raw.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(raw, _)| bytes(raw));
+            let body = part(payload.time_ms.map(bytes), kept);
             let signature = sign(&app.secret, [body.as_ref()]);
             (body, signature)
+        } else {
+            (job.payload.clone(), job.signature.clone())
         };
         deliveries.push(Delivery {
             webhook: index,
