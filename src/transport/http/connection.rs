@@ -98,7 +98,6 @@ impl Connection {
             Link::Http1(http1) => http1.exchange(request, &mut attempt).await?,
             Link::Http2 { sender, .. } => exchange(sender, request, &mut attempt).await?,
         };
-        drop(attempt);
         Ok((answer, self))
     }
 

@@ -26,10 +26,10 @@ const READ: usize = 4 * 1024;
 pub(super) struct Http1 {
     wire: Wire,
     /// What is left to be written of the request under way.
-    unsent: Option<Unsent>,
+    unsent: Option<Outgoing>,
 }
 
-struct Unsent {
+struct Outgoing {
     head: Vec<u8>,
     body: Bytes,
     sent: usize,
@@ -50,7 +50,7 @@ impl Http1 {
         if self.has_ended() {
             return Err(Unanswered::Unsent(broken(&Stale)));
         }
-        self.unsent = Some(Unsent::of(request));
+        self.unsent = Some(Outgoing::of(request));
         let mut reader = Reader::default();
         let ended = poll_fn(|cx| self.poll(cx, &mut reader, attempt)).await;
         let reusable = ended.is_ok() && reader.is_reusable() && self.unsent.is_none();
@@ -132,7 +132,7 @@ impl Http1 {
     }
 }
 
-impl Unsent {
+impl Outgoing {
     fn of(request: Request<Bytes>) -> Self {
         let (parts, body) = request.into_parts();
         let mut head = Vec::with_capacity(512);

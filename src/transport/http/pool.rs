@@ -145,8 +145,12 @@ async fn sweep(kept: Weak<Mutex<Kept>>) {
         let ends = unconstrained(async {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.sweep();
-            // The next one that is kept begins anew.
-            kept.origins.is_empty() && kept.sweep.take().is_some()
+            let is_empty = kept.origins.is_empty();
+            if is_empty {
+                // The next one that is kept begins anew.
+                kept.sweep = None;
+            }
+            is_empty
         });
         if ends.await {
             return;
