@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use plan::Plan;
+use sha2::{Digest, Sha256};
 
 /// How many seeds a plain `cargo test` runs.
 const SEEDS: u64 = 3000;
@@ -80,6 +81,14 @@ fn trace(seed: u64) -> String {
     format!("{world:#?}\n{}", lines.join("\n"))
 }
 
+/// A digest of all that happened in one seed, in order: equal before and after a change that is to leave
+/// behaviour as it is.
+fn digest(seed: u64) -> [u8; 32] {
+    let outside = run::run(Plan::draw(seed), true);
+    let lines = outside.book().trace.take().unwrap_or_default();
+    Sha256::digest(lines.join("\n")).into()
+}
+
 /// Runs seeds on all cores; what happened in all, and which failed.
 fn simulate_all(seeds: Range<u64>) -> (BTreeMap<&'static str, u64>, BTreeMap<u64, Vec<String>>) {
     let next = AtomicU64::new(seeds.start);
@@ -110,6 +119,18 @@ fn simulate_all(seeds: Range<u64>) -> (BTreeMap<&'static str, u64>, BTreeMap<u64
         }
     }
     (total, failed)
+}
+
+/// `HASH=3000 cargo test --test it same_traces -- --nocapture` prints the digest of so many seeds' traces.
+#[test]
+fn same_traces_have_the_same_digest() {
+    let seeds = number("HASH").unwrap_or(3);
+    let digest = || (0..seeds).fold(Sha256::new(), |all, seed| all.chain_update(digest(seed))).finalize();
+    let first = hex::encode(digest());
+    println!("the traces of {seeds} seeds: {first}");
+    if seeds == 3 {
+        assert_eq!(first, hex::encode(digest()));
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
