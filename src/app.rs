@@ -8,8 +8,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::json::scalar_text;
 use registration::Registration;
-pub use registration::{parse_webhooks, text, webhooks};
+pub use registration::{parse_webhooks, webhooks};
 
 /// One app: who signs the jobs, and where its events go.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,7 +89,7 @@ pub struct Filter {
 }
 
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = text(Value::deserialize(deserializer)?).filter(|text| !text.is_empty());
+    let text = scalar_text(Value::deserialize(deserializer)?).filter(|text| !text.is_empty());
     text.ok_or_else(|| serde::de::Error::custom("must not be empty"))
 }
 

@@ -48,7 +48,7 @@ pub use access::http_client;
 pub use access::load;
 
 /// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.
-pub fn words(failure: &(dyn std::error::Error + 'static)) -> String {
+pub fn error_chain(failure: &(dyn std::error::Error + 'static)) -> String {
     let mut text = failure.to_string();
     let mut cause = failure.source();
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! Environment → checked configuration. Every error at once, each with its variable and remedy, and
+//! Environment → checked configuration. Every error at once, each with its variable and its remedy, and
 //! no secret in any of them.
 //!
 //! Every variable is also read with a `SOKETI_` prefix, so that one block of environment serves
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::lane::{SAFETY_MARGIN, SETTLE_MARGIN};
+use crate::delivery::function_name::{Allowed, PatternError};
+use crate::delivery::http;
+use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
-use crate::transport::functions::{Allowed, PatternError};
-use crate::transport::http;
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
@@ -135,24 +135,6 @@ impl LogConfig {
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         read_log(&Raw::read(environment), &mut Reader::default())
     }
-}
-
-/// Holds a visibility timeout against the attempt timeout; `source` says where it comes from.
-///
-/// # Errors
-/// What does not fit, and what to do.
-pub fn check_visibility(timeout: Duration, visibility: Duration, source: &str) -> Result<(), String> {
-    let margins = SAFETY_MARGIN + SETTLE_MARGIN;
-    if timeout + margins < visibility {
-        return Ok(());
-    }
-    Err(format!(
-        "WEBHOOKS_TIMEOUT_MS: {} ms plus {} ms of margins must be less than the visibility timeout of {} s ({source}): \
-         lower WEBHOOKS_TIMEOUT_MS or raise QUEUE_SQS_VISIBILITY_TIMEOUT",
-        timeout.as_millis(),
-        margins.as_millis(),
-        visibility.as_secs()
-    ))
 }
 
 fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {

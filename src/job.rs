@@ -5,15 +5,14 @@
 //! re-serialising JSON reorders keys, rewrites numbers and rejects the lone surrogates that
 //! JavaScript emits. Knows nothing of queues, apps' webhooks or HTTP.
 
-mod text;
-
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-pub(crate) use text::Text;
+
+use crate::json::{Text, describe_json_error};
 
 /// One webhook job, decoded but not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,25 +29,8 @@ pub struct Job {
 
 /// Why a body is no job.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is not a webhook job: {}", shape(.0))]
+#[error("the body is not a webhook job: {}", describe_json_error(.0))]
 pub struct DecodeError(#[from] serde_json::Error);
-
-/// What is wrong with some JSON, and where, without quoting any of it: it may hold secrets.
-#[must_use]
-pub fn shape(error: &serde_json::Error) -> String {
-    use serde_json::error::Category;
-    let what = match error.classify() {
-        Category::Syntax => "it is no JSON",
-        Category::Eof => "it ends too early",
-        Category::Data => "a member is missing or of the wrong type",
-        Category::Io => "it cannot be read",
-    };
-    match error.line() {
-        // From a value that was parsed before, no place is known.
-        0 => what.to_owned(),
-        line => format!("{what} (line {line}, column {})", error.column()),
-    }
-}
 
 /// The signature does not match the payload under the app's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

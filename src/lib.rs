@@ -93,20 +93,23 @@
 //! - what was not started is not released at a shutdown; a permit is never given back; a poller does not
 //!   come back after an error.
 
+pub mod admin;
 pub mod app;
 pub mod apps;
 mod aws;
 pub mod cli;
 pub mod config;
+pub mod delivery;
+pub mod egress;
 pub mod job;
-pub mod lane;
-pub mod ledger;
+mod json;
+pub mod lease;
 pub mod local;
-pub mod ops;
+pub mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod producer;
 pub mod queue;
 pub mod random;
-pub mod transport;
+pub mod telemetry;
 pub mod worker;

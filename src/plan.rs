@@ -2,9 +2,9 @@
 //!
 //! Pure: a job and an app go in, deliveries come out. A body is either the payload's own bytes or
 //! pieces of them; nothing here parses a value only to print it again. The events of several jobs for
-//! one webhook can go out as one delivery: [`Merge`].
+//! one webhook can go out as one delivery: [`Coalescer`].
 
-mod merge;
+mod coalesce;
 
 use std::borrow::Cow;
 
@@ -13,8 +13,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, Target, Webhook};
-use crate::job::{Job, Text, shape, sign};
-pub use merge::{Limits, Merge};
+use crate::job::{Job, sign};
+use crate::json::{Text, describe_json_error};
+pub use coalesce::{Coalescer, Limits};
 
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Delivery {
 
 /// The payload is signed but is no list of events.
 #[derive(Debug, thiserror::Error)]
-#[error("the payload is not a list of events: {}", shape(.0))]
+#[error("the payload is not a list of events: {}", describe_json_error(.0))]
 pub struct Error(#[from] serde_json::Error);
 
 /// What every delivery names itself with.

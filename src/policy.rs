@@ -4,15 +4,11 @@
 //! [`Reason::gives_up`] excepts.
 //!
 //! No clock, no randomness and no I/O of its own: the age of the job and a random number are
-//! arguments. The [`Breaker`] beside it remembers which destinations have been failing.
-
-mod breaker;
-mod reason;
+//! arguments.
 
 use std::time::Duration;
 
-pub use breaker::{Breaker, Gate};
-pub use reason::Reason;
+use crate::outcome::{Outcome, Reason};
 
 /// The backoff of what was not tried grows no further than after so many attempts: it waits for its
 /// turn, and no outage for its end.
@@ -20,32 +16,6 @@ const DEFERRED_ATTEMPTS: u32 = 4;
 
 /// No backoff is shorter: SQS counts visibility in whole seconds, and 0 would be "at once".
 pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
-
-/// What one attempt at one webhook came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The destination took it.
-    Delivered,
-    /// It may work later.
-    Transient {
-        /// What went wrong.
-        reason: Reason,
-        /// How long the destination asked to be left alone.
-        retry_after: Option<Duration>,
-    },
-    /// It was not tried, and is worth trying soon.
-    Deferred(Reason),
-    /// It will never work.
-    Permanent(Reason),
-}
-
-impl Outcome {
-    /// A failure that may pass, with no wish of the destination's about when.
-    #[must_use]
-    pub fn transient(reason: Reason) -> Self {
-        Self::Transient { reason, retry_after: None }
-    }
-}
 
 /// What is done with a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +114,7 @@ pub fn whole_seconds(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::MAX_VISIBILITY;
+    use crate::lease::MAX_VISIBILITY;
     use proptest::prelude::*;
 
     const RETRY: Retry = Retry {

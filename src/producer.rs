@@ -2,21 +2,8 @@
 
 use secrecy::SecretString;
 
-use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
-use crate::queue::Redriven;
-
-/// One message to put on the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enqueue {
-    /// The body.
-    pub body: String,
-    /// The message group.
-    pub group: String,
-    /// The deduplication id.
-    pub deduplication: String,
-    /// Set where a dead letter is put back.
-    pub redriven: Option<Redriven>,
-}
+use crate::job::{Job, QueueType, group_id, sign};
+use crate::queue::NewMessage;
 
 /// Who produces.
 #[derive(Clone, Debug)]
@@ -37,7 +24,7 @@ impl Producer {
         kind: QueueType,
         fields: serde_json::Map<String, serde_json::Value>,
         time_ms: u64,
-    ) -> Enqueue {
+    ) -> NewMessage {
         let mut event = serde_json::Map::from_iter([("name".to_owned(), kind.event_name().into())]);
         event.extend(fields);
         let payload = serde_json::json!({"time_ms": time_ms, "events": [event]}).to_string();
@@ -46,7 +33,7 @@ impl Producer {
 
     /// A job with that payload.
     #[must_use]
-    pub fn payload(&self, kind: QueueType, payload: String) -> Enqueue {
+    pub fn payload(&self, kind: QueueType, payload: String) -> NewMessage {
         let signature = sign(&self.secret, [payload.as_bytes()]);
         let job = Job {
             app_key: self.app_key.clone(),
@@ -54,14 +41,6 @@ impl Producer {
             payload: payload.into(),
             signature,
         };
-        Enqueue::new(group_id(&self.app_id, kind), job.encode())
-    }
-}
-
-impl Enqueue {
-    /// A message with soketi's deduplication id.
-    #[must_use]
-    pub fn new(group: String, body: String) -> Self {
-        Self { deduplication: deduplication_id(body.as_bytes()), group, body, redriven: None }
+        NewMessage::new(group_id(&self.app_id, kind), job.encode())
     }
 }

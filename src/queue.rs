@@ -4,7 +4,7 @@
 //! - [`Queue::receive`] hands over messages of one group in order, and none of a group of which an
 //!   earlier message is hidden. A call is never cancelled by the worker outside a forced exit.
 //! - [`Queue::delete`] and [`Queue::change_visibility`] take at most ten entries and answer for each
-//!   one, in order. An entry whose receipt has expired is [`Entry::Late`], never settled.
+//!   one, in order. An entry whose receipt has expired is [`BatchEntryResult::Rejected`], never `Ok`.
 //! - [`Queue::dead_letter`] returns `Ok` only when the dead-letter queue has confirmed the message.
 //! - Every call ends by itself within a deadline of the implementation's own.
 
@@ -16,11 +16,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::job::deduplication_id;
+
 /// The most entries that SQS takes or gives in one call.
 pub const MAX_BATCH: usize = 10;
-
-/// The longest visibility timeout, counted from the receive.
-pub const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
 
 /// An SQS message id; the same on every redelivery.
 pub type MessageId = Arc<str>;
@@ -99,13 +98,34 @@ pub struct DeadLetter {
 
 /// What became of one entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum BatchEntryResult {
     /// SQS did it.
-    Settled,
-    /// The receipt is no longer valid: the message is someone else's by now, or will be.
-    Late,
+    Ok,
+    /// A fault of the sender: the receipt is no longer valid. The message is someone else's by now, or will be.
+    Rejected,
     /// SQS could not do it.
     Failed,
+}
+
+/// One message to put on the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The body.
+    pub body: String,
+    /// The message group.
+    pub group: String,
+    /// The deduplication id.
+    pub deduplication: String,
+    /// Set where a dead letter is put back.
+    pub redriven: Option<Redriven>,
+}
+
+impl NewMessage {
+    /// A message with soketi's deduplication id.
+    #[must_use]
+    pub fn new(group: String, body: String) -> Self {
+        Self { deduplication: deduplication_id(body.as_bytes()), group, body, redriven: None }
+    }
 }
 
 /// Names one logical receive, so that a lost response can be asked for again.
@@ -153,13 +173,16 @@ pub trait Queue: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Message>, ReceiveError>> + Send;
 
     /// Deletes up to ten messages.
-    fn delete(&self, receipts: &[&Receipt]) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    fn delete(
+        &self,
+        receipts: &[&Receipt],
+    ) -> impl Future<Output = Result<Vec<BatchEntryResult>, Error>> + Send;
 
     /// Sets how long up to ten messages stay hidden from now, in whole seconds; 0 releases.
     fn change_visibility(
         &self,
         changes: &[(&Receipt, Duration)],
-    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<BatchEntryResult>, Error>> + Send;
 
     /// Sends one message to the dead-letter queue.
     fn dead_letter(&self, letter: &DeadLetter) -> impl Future<Output = Result<(), Error>> + Send;

@@ -6,7 +6,10 @@
 //!   the grace of a shutdown runs out;
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
-pub mod acknowledge;
+pub mod breaker;
+pub mod delete_batcher;
+pub mod lane;
+pub mod ledger;
 pub mod permits;
 mod poll;
 
@@ -20,18 +23,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::apps::Apps;
-use crate::lane::{Held, Lane, Rules, Shared, Times};
-use crate::ledger::Ledger;
-use crate::ops::health::Health;
-use crate::ops::metrics::Metrics;
-use crate::policy::Breaker;
+use crate::delivery::Transport;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
-use crate::transport::Transport;
-use acknowledge::Acknowledgements;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::worker::breaker::Breaker;
+use crate::worker::lane::{InFlight, Lane, Rules, Shared, Times};
+use crate::worker::ledger::Ledger;
+use delete_batcher::DeleteBatcher;
 use permits::{Permits, Reserved};
 pub use poll::DENIED_WAIT;
-use poll::{Poll, Polled, Pollers};
+use poll::{Poll, PollScaler, Polled};
 
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -110,7 +113,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
 
     /// Receives and delivers until shutdown, then drains within the grace.
     pub async fn run(self) {
-        let (acknowledgements, serve) = acknowledge::start::<Q, Shared<Q, T, A>>(
+        let (acknowledgements, serve) = delete_batcher::start::<Q, Shared<Q, T, A>>(
             Arc::clone(&self.shared),
             Arc::clone(&self.shared.metrics),
             self.bounds.max_in_flight,
@@ -127,9 +130,9 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    async fn receive_and_deliver(&self, acknowledgements: Acknowledgements) {
+    async fn receive_and_deliver(&self, acknowledgements: DeleteBatcher) {
         let shutdown = self.shared.shutdown.clone();
-        let mut pollers = Pollers::new(self.bounds.batch);
+        let mut pollers = PollScaler::new(self.bounds.batch);
         let mut polls: JoinSet<Polled> = JoinSet::new();
         let mut lanes: JoinSet<()> = JoinSet::new();
         let mut end: Option<Instant> = None;
@@ -177,9 +180,9 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     fn polled(
         &self,
         polled: Result<Polled, JoinError>,
-        pollers: &mut Pollers,
+        pollers: &mut PollScaler,
         lanes: &mut JoinSet<()>,
-        acknowledgements: &Acknowledgements,
+        acknowledgements: &DeleteBatcher,
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
@@ -202,7 +205,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 self.health.receive_failed(&error);
                 self.shared.metrics.receive_failed(&error);
                 let wait = pollers.failed(&error, self.shared.random.fraction());
-                error!(%error, retry_in_ms = wait.as_millis(), "{}", remedy(&error));
+                error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
                 Some(Poll::after(wait, &error, attempt, reserved))
             }
             Err(failure) => {
@@ -219,9 +222,9 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         messages: Vec<Message>,
         mut reserved: Reserved,
         times: Times,
-        acknowledgements: &Acknowledgements,
+        acknowledgements: &DeleteBatcher,
     ) -> (Vec<Lane<Q, T, A>>, Vec<Message>) {
-        let mut groups: Vec<VecDeque<Held>> = Vec::new();
+        let mut groups: Vec<VecDeque<InFlight>> = Vec::new();
         let mut refused: Vec<Message> = Vec::new();
         for message in messages {
             // Another copy is being worked under a lost lease. This one has to wait, and what follows
@@ -234,8 +237,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 continue;
             };
             let permit = self.permits.take(&mut reserved, message.body.len());
-            let held = Held { message, claim, _permit: permit };
-            let same = |lane: &&mut VecDeque<Held>| {
+            let held = InFlight { message, claim, _permit: permit };
+            let same = |lane: &&mut VecDeque<InFlight>| {
                 lane.front().is_some_and(|first| first.message.group == held.message.group)
             };
             match groups.iter_mut().find(same) {
@@ -279,7 +282,7 @@ async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<M
 
 /// What an operator can do about a failing receive.
 #[must_use]
-pub fn remedy(error: &ReceiveError) -> &'static str {
+pub fn operator_hint(error: &ReceiveError) -> &'static str {
     match error {
         ReceiveError::NoResponse(_) => {
             "cannot reach the queue; still trying (check QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network)"

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Filter, Lambda, Target, Webhook};
 use crate::job::QueueType;
+use crate::json::scalar_text;
 
 /// Webhooks as JSON text: a list, nothing, or such text once more as a JSON string, which is what a
 /// JSON column holds that was written by a program that encodes for itself.
@@ -104,13 +105,14 @@ impl From<Registration> for Webhook {
         Self {
             target,
             headers: match registration.headers {
-                Some(Headers::Named(headers)) => {
-                    headers.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
-                }
+                Some(Headers::Named(headers)) => headers
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, scalar_text(value)?)))
+                    .collect(),
                 Some(Headers::Empty([])) | None => Vec::new(),
             },
             event_types: registration.event_types.map(|types| match types {
-                EventTypes::List(list) => list.into_iter().filter_map(text).collect(),
+                EventTypes::List(list) => list.into_iter().filter_map(scalar_text).collect(),
                 EventTypes::Text(text) => QueueType::ALL
                     .into_iter()
                     .map(QueueType::event_name)
@@ -120,16 +122,6 @@ impl From<Registration> for Webhook {
             }),
             filter: registration.filter.unwrap_or_default(),
         }
-    }
-}
-
-/// A scalar as text: operators write numbers and booleans where soketi took them.
-#[must_use]
-pub fn text(value: Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(value.to_string()),
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::{Apps, Unreachable};
 use crate::app::{App, Target};
-use crate::job::shape;
+use crate::json::describe_json_error;
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -154,7 +154,7 @@ pub fn parse(text: &str) -> Result<Vec<App>, FileError> {
 fn lacks(fields: &[String], error: &serde_json::Error) -> String {
     match ["id", "key", "secret"].iter().find(|name| !fields.iter().any(|field| field == *name)) {
         Some(name) => format!("it has no `{name}`"),
-        None => shape(error),
+        None => describe_json_error(error),
     }
 }
 

@@ -45,7 +45,7 @@ const MANY_FLIGHTS: usize = 1000;
 
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum CacheTtl {
     /// Not at all: every look-up asks the source, except while another one waits for the same answer.
     Nothing,
     /// For so long.
@@ -68,7 +68,7 @@ type Flight = BoxFuture<'static, Answer>;
 
 #[derive(Debug)]
 struct State {
-    keep: Keep,
+    keep: CacheTtl,
     kept: Mutex<Kept>,
 }
 
@@ -103,7 +103,7 @@ impl<A: Apps> Cache<A> {
     /// Remembers what `source` says; asks it at most `deadline` long. `name` is what it is called when it
     /// does not answer.
     #[must_use]
-    pub fn new(source: A, name: &str, keep: Keep, deadline: Duration) -> Self {
+    pub fn new(source: A, name: &str, keep: CacheTtl, deadline: Duration) -> Self {
         let state = State { keep, kept: Mutex::default() };
         Self { source: Arc::new(source), name: name.into(), state: Arc::new(state), deadline }
     }
@@ -208,11 +208,11 @@ impl State {
     #[allow(clippy::option_option, reason = "not kept, kept for ever and kept until are three things")]
     fn until(&self, exists: bool, now: Instant) -> Option<Option<Instant>> {
         match (self.keep, exists) {
-            (Keep::Nothing, _) => None,
-            (Keep::For(ttl), true) => Some(Some(now + ttl)),
-            (Keep::Always, true) => Some(None),
-            (Keep::For(ttl), false) => Some(Some(now + ttl.min(NEGATIVE))),
-            (Keep::Always, false) => Some(Some(now + NEGATIVE)),
+            (CacheTtl::Nothing, _) => None,
+            (CacheTtl::For(ttl), true) => Some(Some(now + ttl)),
+            (CacheTtl::Always, true) => Some(None),
+            (CacheTtl::For(ttl), false) => Some(Some(now + ttl.min(NEGATIVE))),
+            (CacheTtl::Always, false) => Some(Some(now + NEGATIVE)),
         }
     }
 }

@@ -42,11 +42,11 @@ impl DynamoDb {
     }
 
     fn unreachable(&self, failure: &SdkError<QueryError>) -> Unreachable {
-        let (words, remedy) = match failure {
+        let (words, operator_hint) = match failure {
             SdkError::ServiceError(context) => {
                 let error = context.err();
                 let code = error.code().unwrap_or("unknown");
-                let remedy = match code {
+                let operator_hint = match code {
                     "AccessDeniedException" => {
                         "allow dynamodb:Query on the table's index to the worker's role"
                     }
@@ -58,16 +58,16 @@ impl DynamoDb {
                     }
                     _ => "check the worker's credentials and APP_MANAGER_DYNAMODB_*",
                 };
-                (format!("{code}: {}", error.message().unwrap_or("no message")), remedy)
+                (format!("{code}: {}", error.message().unwrap_or("no message")), operator_hint)
             }
             other => (
-                aws::words(other),
+                aws::error_chain(other),
                 "check the worker's credentials, APP_MANAGER_DYNAMODB_REGION and _ENDPOINT",
             ),
         };
         let words: String = words.chars().take(MAX_WORDS).collect();
         let Settings { table, region, .. } = &self.settings;
-        Unreachable::source(format!("DynamoDB table {table:?} in {region}: {words} ({remedy})"))
+        Unreachable::source(format!("DynamoDB table {table:?} in {region}: {words} ({operator_hint})"))
     }
 }
 

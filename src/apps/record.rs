@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::app::{App, text, webhooks};
-use crate::job::shape;
+use crate::app::{App, webhooks};
+use crate::json::{describe_json_error, scalar_text};
 
 /// The columns of each part. Of several that have a value the first counts, as with soketi; the last
 /// two spellings are not soketi's.
@@ -24,17 +24,18 @@ pub fn wanted(column: &str) -> bool {
 /// # Errors
 /// What is wrong with which column; nothing of its value.
 pub fn app(mut record: Map<String, Value>) -> Result<App, String> {
-    let id = take(&mut record, &ID).and_then(text);
-    let key = take(&mut record, &KEY).and_then(text);
-    let secret = take(&mut record, &SECRET).and_then(text);
+    let id = take(&mut record, &ID).and_then(scalar_text);
+    let key = take(&mut record, &KEY).and_then(scalar_text);
+    let secret = take(&mut record, &SECRET).and_then(scalar_text);
     let stored = take(&mut record, &WEBHOOKS).unwrap_or_default();
     let missing = |names: &[&str; 4]| format!("it has no {} (nor {})", names[1], names[0]);
     Ok(App {
         id: id.ok_or_else(|| missing(&ID))?,
         key: key.ok_or_else(|| missing(&KEY))?,
         secret: SecretString::from(secret.ok_or_else(|| missing(&SECRET))?),
-        webhooks: webhooks(stored)
-            .map_err(|error| format!("its webhooks are no JSON list of webhooks: {}", shape(&error)))?,
+        webhooks: webhooks(stored).map_err(|error| {
+            format!("its webhooks are no JSON list of webhooks: {}", describe_json_error(&error))
+        })?,
     })
 }
 

@@ -50,7 +50,7 @@ impl Place {
     /// never a password.
     fn unreachable(&self, error: &sqlx::Error) -> Unreachable {
         let v = self.variables;
-        let (words, remedy) = match error {
+        let (words, operator_hint) = match error {
             sqlx::Error::PoolTimedOut => (
                 format!("no connection within {} ms", self.deadline.as_millis()),
                 format!("is it up? check DB_{v}_HOST and DB_{v}_PORT, and DB_POOLING_MAX"),
@@ -67,16 +67,16 @@ impl Place {
                 (format!("TLS failed: {error}"), format!("check DB_{v}_TLS and DB_{v}_CA_FILE"))
             }
             sqlx::Error::Database(error) => {
-                (error.message().to_owned(), self.remedy(error.code().as_deref().unwrap_or_default()))
+                (error.message().to_owned(), self.operator_hint(error.code().as_deref().unwrap_or_default()))
             }
             other => (other.to_string(), format!("check the variables DB_{v}_*")),
         };
         let words: String = words.chars().take(MAX_WORDS).collect();
-        Unreachable::source(format!("{} at {}: {words} ({remedy})", self.database, self.address))
+        Unreachable::source(format!("{} at {}: {words} ({operator_hint})", self.database, self.address))
     }
 
     /// What to check, by the SQLSTATE of either database.
-    fn remedy(&self, state: &str) -> String {
+    fn operator_hint(&self, state: &str) -> String {
         let v = self.variables;
         match state {
             "28P01" | "28000" => format!("check DB_{v}_USERNAME and DB_{v}_PASSWORD"),

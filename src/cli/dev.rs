@@ -24,8 +24,8 @@ use crate::job::QueueType;
 use crate::local::fifo::{AttributeValue, Outgoing, Receive};
 use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
-use crate::ops::metrics::Metrics;
 use crate::producer::Producer;
+use crate::telemetry::metrics::Metrics;
 use books::Books;
 
 const QUEUE: &str = "webhooks.fifo";

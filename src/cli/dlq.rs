@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 
 use super::run::address;
 use super::{Failure, configuration, log};
-use crate::producer::Enqueue;
+use crate::queue::NewMessage;
 use crate::queue::sqs::{Connection, Sqs, Usage};
-use crate::queue::{AttemptId, Entry, MAX_BATCH, Message, Queue, Redriven};
+use crate::queue::{AttemptId, BatchEntryResult, MAX_BATCH, Message, Queue, Redriven};
 use crate::random::Random;
 
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usi
         let receipts: Vec<_> = messages.iter().map(|message| &message.receipt).collect();
         let deleted = letters.delete(&receipts).await.context("the dead-letter queue")?;
         count += messages.len();
-        if deleted.iter().any(|entry| *entry != Entry::Settled) {
+        if deleted.iter().any(|entry| *entry != BatchEntryResult::Ok) {
             return Err(anyhow!(
                 "some letters were put back but not deleted; run this again within five minutes"
             ));
@@ -88,14 +88,14 @@ async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usi
     Ok(count)
 }
 
-fn back(message: &Message) -> anyhow::Result<Enqueue> {
+fn back(message: &Message) -> anyhow::Result<NewMessage> {
     let body = std::str::from_utf8(&message.body)
         .with_context(|| format!("the body of {} is no text", message.id))?;
     let redriven = message
         .redriven
         .clone()
         .unwrap_or_else(|| Redriven { source: message.id.clone(), undelivered: Vec::new() });
-    Ok(Enqueue {
+    Ok(NewMessage {
         body: body.to_owned(),
         group: message.group.to_string(),
         deduplication: format!("redrive-{}", message.id),

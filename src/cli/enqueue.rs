@@ -12,7 +12,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::run::address;
 use super::{Failure, configuration, log};
 use crate::job::{Job, QueueType, group_id};
-use crate::producer::{Enqueue, Producer};
+use crate::producer::Producer;
+use crate::queue::NewMessage;
 use crate::queue::sqs::{Connection, Sqs, Usage};
 
 /// Lines read before they are sent.
@@ -107,14 +108,14 @@ async fn standard_input(queue: &Sqs) -> Result<(), Failure> {
     Ok(send(queue, &jobs).await?)
 }
 
-async fn send(queue: &Sqs, jobs: &[Enqueue]) -> anyhow::Result<()> {
+async fn send(queue: &Sqs, jobs: &[NewMessage]) -> anyhow::Result<()> {
     for id in queue.send(jobs).await.context("the queue did not take it")? {
         println!("{id}");
     }
     Ok(())
 }
 
-fn job(line: &str) -> anyhow::Result<Enqueue> {
+fn job(line: &str) -> anyhow::Result<NewMessage> {
     let (body, group, dedup) = match serde_json::from_str::<Line>(line) {
         Ok(line) => (line.body, line.group, line.dedup),
         Err(_) => (line.trim().to_owned(), None, None),
@@ -129,7 +130,7 @@ fn job(line: &str) -> anyhow::Result<Enqueue> {
             .with_context(|| format!("no message group is known for the event {name:?}; give a \"group\""))?;
         group_id(&job.app_id, kind)
     };
-    let mut job = Enqueue::new(group, body);
+    let mut job = NewMessage::new(group, body);
     if let Some(dedup) = dedup {
         job.deduplication = dedup;
     }

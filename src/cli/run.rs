@@ -14,18 +14,20 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
-use crate::config::{Config, Errors, LambdaConfig, QueueConfig, check_visibility};
-use crate::lane::{AMPLE_RECEIVES, Rules};
-use crate::ops::health::Health;
-use crate::ops::metrics::Metrics;
-use crate::ops::server;
+use crate::admin;
+use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
+use crate::delivery::Destinations;
+use crate::delivery::http::Http;
+use crate::delivery::lambda::{Judge, Lambda};
+use crate::egress::resolver::{Resolve, SystemResolver};
+use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
-use crate::transport::Destinations;
-use crate::transport::http::{Http, Resolve, SystemResolver};
-use crate::transport::lambda::{Judge, Lambda};
-use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, remedy};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::worker::lane::{AMPLE_RECEIVES, Rules};
+use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
@@ -68,7 +70,7 @@ pub(super) async fn worker(
     // Health is served to the very end of the drain.
     let served = CancellationToken::new();
     let serving =
-        tokio::spawn(server::serve(listener, Arc::clone(&health), Arc::clone(&metrics), served.clone()));
+        tokio::spawn(admin::serve(listener, Arc::clone(&health), Arc::clone(&metrics), served.clone()));
     let _serving_ends = served.drop_guard();
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
@@ -170,7 +172,7 @@ async fn reach(
                         START_WAIT
                     }
                 };
-                error!(%error, retry_in_ms = wait.as_millis(), "{}", remedy(&error));
+                error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
                 health.receive_failed(&error);
                 shutdown.run_until_cancelled(sleep(wait)).await?;
             }

@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use super::variables::{Raw, Reader, Server};
 use crate::app::{App, parse_webhooks};
 use crate::apps::array;
-use crate::apps::cache::Keep;
+use crate::apps::cache::CacheTtl;
 use crate::apps::settings::{DynamoDb, Sql, Tls};
-use crate::job::shape;
+use crate::json::describe_json_error;
 
 /// The most connections where no pool is configured, as with soketi.
 const CONNECTIONS: (u32, u32) = (0, 10);
@@ -25,7 +25,7 @@ pub struct AppsConfig {
     /// Which source is asked.
     pub source: Source,
     /// How long a database's answers are kept.
-    pub keep: Keep,
+    pub keep: CacheTtl,
     /// The app of `DEFAULT_APP_*`.
     pub default: App,
     /// Whether that app still has one of soketi's well-known defaults.
@@ -83,7 +83,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
     let webhooks = reader.result(
         "DEFAULT_APP_WEBHOOKS",
-        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", shape(&error))),
+        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", describe_json_error(&error))),
     );
     default.webhooks = webhooks.unwrap_or_default();
     reader.result("DEFAULT_APP_WEBHOOKS", array::check(&default));
@@ -142,20 +142,20 @@ fn read_source(raw: &Raw, reader: &mut Reader) -> Option<Source> {
 
 /// Where soketi does not cache unless told to, here a minute is the default; what it was told explicitly
 /// means the same, and a TTL of 0 or less is for ever.
-fn read_keep(raw: &Raw, reader: &mut Reader) -> Keep {
+fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
     let cache = &raw.app_manager;
     let enabled = reader.truth("APP_MANAGER_CACHE_ENABLED", cache.cache_enabled.as_ref());
     let ttl = reader.number("APP_MANAGER_CACHE_TTL", cache.cache_ttl.as_ref(), TTL, -1, MAX_TTL);
     match (enabled, u64::try_from(ttl)) {
-        (Some(false), _) => Keep::Nothing,
-        (_, Ok(seconds @ 1..)) => Keep::For(Duration::from_secs(seconds)),
+        (Some(false), _) => CacheTtl::Nothing,
+        (_, Ok(seconds @ 1..)) => CacheTtl::For(Duration::from_secs(seconds)),
         (Some(true), _) => {
             reader.warn(format!(
                 "APP_MANAGER_CACHE_TTL: {ttl} is for ever, as with soketi: a changed app counts after a restart"
             ));
-            Keep::Always
+            CacheTtl::Always
         }
-        (None, _) => Keep::For(Duration::from_secs(TTL.unsigned_abs())),
+        (None, _) => CacheTtl::For(Duration::from_secs(TTL.unsigned_abs())),
     }
 }
 

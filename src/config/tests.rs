@@ -1,7 +1,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::apps::cache::Keep;
+use crate::apps::cache::CacheTtl;
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, Errors> {
     let base = [("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs.fifo")];
@@ -245,17 +245,17 @@ fn a_driver_that_was_left_out_is_refused() {
 
 #[test]
 fn how_long_apps_are_kept_is_as_soketi_means_it_where_it_is_told_and_a_minute_where_not() {
-    let minute = Keep::For(Duration::from_secs(60));
+    let minute = CacheTtl::For(Duration::from_secs(60));
     for (enabled, ttl, keep) in [
         ("", "", minute),
         ("", "-1", minute),
         ("", "0", minute),
-        ("", "5", Keep::For(Duration::from_secs(5))),
+        ("", "5", CacheTtl::For(Duration::from_secs(5))),
         ("true", "", minute),
-        ("1", "-1", Keep::Always),
-        ("true", "0", Keep::Always),
-        ("TRUE", "5", Keep::For(Duration::from_secs(5))),
-        ("false", "5", Keep::Nothing),
+        ("1", "-1", CacheTtl::Always),
+        ("true", "0", CacheTtl::Always),
+        ("TRUE", "5", CacheTtl::For(Duration::from_secs(5))),
+        ("false", "5", CacheTtl::Nothing),
     ] {
         let given = [("APP_MANAGER_CACHE_ENABLED", enabled), ("APP_MANAGER_CACHE_TTL", ttl)];
         assert_eq!(read(&given).unwrap().apps.keep, keep, "{enabled:?} {ttl:?}");

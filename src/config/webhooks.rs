@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::variables::{Reader, Webhooks};
+use crate::delivery::http::{Authorities, Proxy, Settings};
+use crate::egress::address_policy::AddressPolicy;
 use crate::plan::Limits;
-use crate::transport::guard::Guard;
-use crate::transport::http::{Authorities, Proxy, Settings};
 
 /// An attempt waits for its turn at a busy destination for this part of its time at most: what is left
 /// has to be enough for the request.
@@ -20,7 +20,7 @@ const PATIENCE: u32 = 8;
 const MOST_BYTES: usize = 10_485_760;
 
 pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Settings {
-    let guard = raw.allowed_networks.as_deref().map_or(Ok(Guard::default()), guard);
+    let guard = raw.allowed_networks.as_deref().map_or(Ok(AddressPolicy::default()), guard);
     let proxy = raw.proxy_url.as_deref().map(Proxy::parse).transpose();
     let authorities = raw
         .ca_file
@@ -60,12 +60,12 @@ pub(super) fn read_coalesce(raw: &Webhooks, reader: &mut Reader) -> Option<Limit
 }
 
 /// Networks, or single addresses, between commas or blanks.
-fn guard(text: &str) -> Result<Guard, String> {
+fn guard(text: &str) -> Result<AddressPolicy, String> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
     let network = |part: &str| {
         let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
         network
             .map_err(|_| format!("{part:?} is no network such as 10.1.0.0/16 or fd12::/48, and no address"))
     };
-    Guard::new(parts.map(network).collect::<Result<Vec<_>, _>>()?)
+    AddressPolicy::new(parts.map(network).collect::<Result<Vec<_>, _>>()?)
 }

@@ -5,7 +5,7 @@
 //! before it looks, so that it misses none. A client that hangs up while it polls is handed nothing.
 
 mod actions;
-mod wire;
+mod convert;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -29,9 +29,11 @@ use aws_sdk_sqs::types::{
 };
 use tracing::warn;
 
-use super::{AttemptId, DeadLetter, Entry, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError};
-use crate::producer::Enqueue;
-use convert::{answers, beside, indexes, message, text};
+use super::{
+    AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
+};
+use crate::queue::NewMessage;
+use convert::{answers, indexes, message, sibling_queue_url, text};
 pub use options::Options;
 
 /// What a receive may take beyond its wait.
@@ -140,7 +142,8 @@ impl Connection {
         let count = member("maxReceiveCount");
         Ok(Description {
             visibility,
-            dead_letter_url: member("deadLetterTargetArn").and_then(|arn| beside(&self.url, arn.as_str()?)),
+            dead_letter_url: member("deadLetterTargetArn")
+                .and_then(|arn| sibling_queue_url(&self.url, arn.as_str()?)),
             max_receive_count: count
                 .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
                 .and_then(|n| u32::try_from(n).ok()),
@@ -177,7 +180,7 @@ impl Connection {
 
 impl Sqs {
     /// Sends jobs in order, ten a call; gives their message ids in the same order.
-    pub async fn send(&self, jobs: &[Enqueue]) -> Result<Vec<String>, Error> {
+    pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<String>, Error> {
         let mut ids = Vec::with_capacity(jobs.len());
         for batch in jobs.chunks(MAX_BATCH) {
             let entries = batch
@@ -256,7 +259,7 @@ impl Queue for Sqs {
         Ok(messages)
     }
 
-    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
         let entries = receipts
             .iter()
             .enumerate()
@@ -276,7 +279,10 @@ impl Queue for Sqs {
         Ok(answers(receipts.len(), done, &answer.failed))
     }
 
-    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+    async fn change_visibility(
+        &self,
+        changes: &[(&Receipt, Duration)],
+    ) -> Result<Vec<BatchEntryResult>, Error> {
         let entries = changes
             .iter()
             .enumerate()

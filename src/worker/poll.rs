@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Bounds;
 use super::permits::{Permits, Reserved};
-use crate::lane::{SAFETY_MARGIN, Shared, Times};
+use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
+use crate::worker::lane::{Shared, Times};
 
 /// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
 const MAX_POLLERS: usize = 32;
@@ -94,9 +95,9 @@ impl Poll {
         // The queue hands over no later than its wait after the request: a response that arrives
         // beyond that was under way for long, and its messages' visibility has been running.
         let latest = Instant::now() + bounds.wait + SAFETY_MARGIN;
-        match attended(shared.queue.receive(reserved.count(), &attempt)).await {
+        match receive_detecting_stalls(shared.queue.receive(reserved.count(), &attempt)).await {
             (Ok(messages), there) => {
-                let times = Times { arrived: Instant::now(), leased: there.min(latest) };
+                let times = Times { received_at: Instant::now(), lease_start: there.min(latest) };
                 Polled::Received { messages, reserved, times }
             }
             (Err(error), _) => Polled::Failed { error, reserved, attempt },
@@ -107,7 +108,7 @@ impl Poll {
 /// Awaits an answer, and gives the moment from which it may have been there: now, or, if the process
 /// did not run for a while (stopped, suspended, starved), the last moment at which it did. While it
 /// does not run, an answer waits in the socket and the visibility timeout of its messages runs out.
-async fn attended<T>(answer: impl Future<Output = T>) -> (T, Instant) {
+async fn receive_detecting_stalls<T>(answer: impl Future<Output = T>) -> (T, Instant) {
     let mut answer = pin!(answer);
     let mut awake = Instant::now();
     let mut asleep_since = None;
@@ -129,13 +130,13 @@ async fn attended<T>(answer: impl Future<Output = T>) -> (T, Instant) {
 
 /// How many polls there should be: one when idle, more while they come back full.
 #[derive(Debug)]
-pub(super) struct Pollers {
+pub(super) struct PollScaler {
     target: usize,
     errors: u32,
     batch: usize,
 }
 
-impl Pollers {
+impl PollScaler {
     pub(super) fn new(batch: usize) -> Self {
         Self { target: 1, errors: 0, batch }
     }
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn full_receives_add_pollers_empty_ones_remove_them_and_throttling_halves_them() {
-        let mut pollers = Pollers::new(10);
+        let mut pollers = PollScaler::new(10);
         for _ in 0..40 {
             pollers.received(10, 10);
         }
@@ -196,7 +197,7 @@ mod tests {
     async fn an_answer_that_waited_while_the_process_did_not_run_counts_from_before_that() {
         let start = Instant::now();
         let (send, answer) = tokio::sync::oneshot::channel();
-        let arrival = tokio::spawn(attended(answer));
+        let arrival = tokio::spawn(receive_detecting_stalls(answer));
         tokio::time::sleep(TICK * 4 + TICK / 2).await;
         send.send(()).unwrap();
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -208,7 +209,7 @@ mod tests {
         for (after, expected) in [(TICK / 2, TICK), (TICK * 3 / 2, Duration::from_secs(10) + TICK * 3)] {
             let start = Instant::now();
             let (send, answer) = tokio::sync::oneshot::channel();
-            let arrival = tokio::spawn(attended(answer));
+            let arrival = tokio::spawn(receive_detecting_stalls(answer));
             tokio::time::sleep(TICK + TICK / 2).await;
             tokio::time::advance(Duration::from_secs(10)).await;
             tokio::time::sleep(after).await;
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_wait_after_errors_lies_between_100_ms_and_5_s_and_is_10_s_where_only_people_can_help() {
-        let mut pollers = Pollers::new(10);
+        let mut pollers = PollScaler::new(10);
         for n in 0..50_u32 {
             let wait = pollers.failed(&ReceiveError::Service(String::new()), f64::from(n % 10) / 10.0);
             assert!(wait >= ERROR_WAIT.0 && wait <= ERROR_WAIT.1);

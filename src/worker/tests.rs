@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::apps::array::Array;
 use crate::job::QueueType;
 use crate::local::fifo::{self, Broker, Outgoing, Receive};
+use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
-use crate::policy::{Outcome, Reason, Retry};
+use crate::policy::Retry;
 use crate::producer::Producer;
-use crate::queue::{AttemptId, DeadLetter, Entry, Error, Receipt};
+use crate::queue::{AttemptId, BatchEntryResult, DeadLetter, Error, Receipt};
 
 const JOBS: &str = "jobs.fifo";
 const SECRET: &str = "s";
@@ -48,9 +49,13 @@ struct Fake {
 }
 
 impl Fake {
-    fn settle(&self, act: impl Fn(&mut Broker, Duration) -> Result<(), fifo::Error>) -> Entry {
+    fn settle(&self, act: impl Fn(&mut Broker, Duration) -> Result<(), fifo::Error>) -> BatchEntryResult {
         let mut broker = self.broker.lock().unwrap();
-        if act(&mut broker, self.clock.now()).is_ok() { Entry::Settled } else { Entry::Late }
+        if act(&mut broker, self.clock.now()).is_ok() {
+            BatchEntryResult::Ok
+        } else {
+            BatchEntryResult::Rejected
+        }
     }
 }
 
@@ -93,14 +98,17 @@ impl Queue for Fake {
         }
     }
 
-    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
         if self.clock.now() < self.delete_fails_until {
             return Err(Error::Call("cut off".into()));
         }
         Ok(receipts.iter().map(|r| self.settle(|b, now| b.delete(now, JOBS, r.handle()))).collect())
     }
 
-    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+    async fn change_visibility(
+        &self,
+        changes: &[(&Receipt, Duration)],
+    ) -> Result<Vec<BatchEntryResult>, Error> {
         self.changes.lock().unwrap().push(changes.iter().map(|(_, timeout)| timeout.as_secs()).collect());
         Ok(changes
             .iter()

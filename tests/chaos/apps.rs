@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 
 use hookferry::job::QueueType;
-use hookferry::producer::{Enqueue, Producer};
+use hookferry::producer::Producer;
+use hookferry::queue::NewMessage;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +74,7 @@ pub fn secret_of(key_given: &str) -> Option<SecretString> {
 }
 
 /// The n-th job of a group. Some are of a size that takes several segments.
-pub fn job(group: usize, n: usize, kind: Kind, size: usize) -> Enqueue {
+pub fn job(group: usize, n: usize, kind: Kind, size: usize) -> NewMessage {
     let (app, kind_of_queue) = (group / QueueType::ALL.len(), QueueType::ALL[group % QueueType::ALL.len()]);
     let producer = Producer {
         app_id: format!("app{app}"),
@@ -87,7 +88,7 @@ pub fn job(group: usize, n: usize, kind: Kind, size: usize) -> Enqueue {
     let Value::Object(fields) = fields else { unreachable!("it is written as an object") };
     let job = producer.event(kind_of_queue, Map::from_iter(fields), 1_700_000_000_000 + n as u64);
     if kind == Kind::Malformed {
-        return Enqueue::new(job.group, format!("no JSON: {group} {n}"));
+        return NewMessage::new(job.group, format!("no JSON: {group} {n}"));
     }
     job
 }

@@ -73,7 +73,7 @@ impl Receiver {
             let place = self.history.attempt_began(attempt);
             let mut rng = self.draws(delivery);
             let (fate, afterwards) = if self.history.is_calm() {
-                (Fate::Accept, Afterwards::Keep)
+                (Fate::Accept, Afterwards::CacheTtl)
             } else {
                 fate::draw(&mut rng, self.chance.storm(self.history.now()))
             };
@@ -83,7 +83,7 @@ impl Receiver {
             wire = kept;
             self.history.fault("connection", afterwards);
             idle = match afterwards {
-                Afterwards::Keep => None,
+                Afterwards::CacheTtl => None,
                 Afterwards::CloseUnannounced => return Ok(()),
                 Afterwards::CloseWhileIdle => Some(fate::idle(&mut rng)),
             };

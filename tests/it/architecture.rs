@@ -1,6 +1,148 @@
-//! Which module may know which: the `use` lines and paths of the sources.
+//! Which room of the sources may know which: an allow-list, held against every path in the code.
+//!
+//! A room is a module below `src/`, by its path. A file belongs to the longest room that its own path
+//! begins with, and may name its own room, the rooms above it with all that those may know, and those that are listed for it. `main.rs` and
+//! `lib.rs` are the map and name everything.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// A room, the rooms that it may know, and the crates that it may name besides those that anyone may.
+type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// Pure: no clock, no I/O, no randomness. They know each other alone.
+const PURE: [&str; 8] = ["app", "job", "json", "lease", "local/fifo", "outcome", "plan", "policy"];
+
+const ROOMS: &[Room] = &[
+    // What decides.
+    ("json", &[], &[]),
+    ("job", &["json"], &["hmac", "sha2", "hex"]),
+    ("app", &["job", "json"], &[]),
+    ("outcome", &["job"], &[]),
+    ("plan", &["app", "job", "json", "outcome"], &[]),
+    ("policy", &["outcome"], &[]),
+    ("lease", &[], &[]),
+    // The ports.
+    ("queue", &["job"], &[]),
+    ("apps", &["app"], &[]),
+    ("delivery", &["app", "outcome", "plan"], &[]),
+    // Their adapters.
+    ("queue/sqs", &["aws"], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"]),
+    ("apps/cache", &[], &["arc_swap"]),
+    ("apps/record", &["json"], &[]),
+    ("apps/settings", &[], &[]),
+    ("apps/array", &["json"], &["arc_swap", "url"]),
+    ("apps/dynamodb", &["app", "apps/record", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
+    ("apps/sql", &["apps/record", "apps/settings", "json"], &["rustls", "sqlx"]),
+    (
+        "delivery/http",
+        &["egress"],
+        &[
+            "base64",
+            "httpdate",
+            "http",
+            "http_body",
+            "http_body_util",
+            "hyper",
+            "hyper_util",
+            "h2",
+            "httparse",
+            "percent_encoding",
+            "reqwest",
+            "rustls",
+            "rustls_native_certs",
+            "socket2",
+            "tokio_rustls",
+            "url",
+            "webpki",
+        ],
+    ),
+    (
+        "delivery/lambda",
+        &["aws", "delivery/function_name", "egress", "json"],
+        &[
+            "aws_config",
+            "aws_sdk_lambda",
+            "aws_smithy_http_client",
+            "aws_smithy_runtime_api",
+            "http_body",
+            "url",
+        ],
+    ),
+    ("delivery/without_lambda", &["delivery/function_name", "egress"], &[]),
+    ("delivery/function_name", &[], &["wildmatch"]),
+    ("egress", &[], &["hickory_resolver", "ipnet"]),
+    ("aws", &[], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client"]),
+    // The worker, which knows the ports and no adapter.
+    (
+        "worker",
+        &[
+            "app",
+            "apps",
+            "delivery",
+            "job",
+            "lease",
+            "outcome",
+            "plan",
+            "policy",
+            "queue",
+            "random",
+            "telemetry",
+        ],
+        &["url"],
+    ),
+    // Beside it.
+    ("random", &[], &["rand", "uuid"]),
+    ("telemetry", &["outcome", "queue"], &["prometheus_client"]),
+    ("admin", &["telemetry"], &["axum"]),
+    ("producer", &["job", "queue"], &[]),
+    ("local/fifo", &["job"], &["uuid"]),
+    ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),
+    ("local/server", &["job", "local/fifo", "local/protocol"], &["axum", "uuid", "base64", "url"]),
+    ("local/receiver", &["job", "local/fifo", "plan"], &["axum"]),
+    // Settings of adapters, but no type of an SDK.
+    (
+        "config",
+        &["app", "apps", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
+        &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
+    ),
+    // All wiring.
+    (
+        "cli",
+        &["*"],
+        &[
+            "anyhow",
+            "axum",
+            "clap",
+            "hyper",
+            "hyper_util",
+            "http_body_util",
+            "tracing_subscriber",
+            "url",
+            "uuid",
+            "reqwest",
+        ],
+    ),
+];
+
+/// Crates that say nothing of where a room stands.
+const ANYONE: [&str; 15] = [
+    "std",
+    "core",
+    "bytes",
+    "futures_util",
+    "hex",
+    "rand",
+    "secrecy",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "tokio",
+    "tokio_util",
+    "tracing",
+    "md5",
+    "sha2",
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -13,76 +155,156 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The sources under `src/` whose path begins with one of `names`, tests left out.
-fn of(names: &[&str]) -> Vec<(String, String)> {
+/// Every source file by its module path (`worker/lane/attempt`), without its tests, comments and strings.
+fn files() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     sources(&root, &mut found);
-    let with_text = |path: PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-        (name, text)
-    };
-    let wanted = |name: &String| {
-        let stem = name.trim_end_matches(".rs");
-        !name.ends_with("tests.rs") && names.iter().any(|n| stem == *n || name.starts_with(&format!("{n}/")))
-    };
-    let found: Vec<_> = found.into_iter().map(with_text).filter(|(name, _)| wanted(name)).collect();
-    assert!(!found.is_empty(), "{names:?} are nowhere");
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
+            (name, code(&std::fs::read_to_string(&path).unwrap()))
+        })
+        .filter(|(name, _)| name.split('/').all(|part| part != "tests") && name != "main" && name != "lib")
+        .collect()
+}
+
+/// The code before a file's tests, without comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The room that a module path lies in.
+fn room(path: &str) -> Option<&'static Room> {
+    let inside = |room: &&Room| path == room.0 || path.starts_with(&format!("{}/", room.0));
+    ROOMS.iter().filter(inside).max_by_key(|room| room.0.len())
+}
+
+/// Every `a::b::c` in some code, and what a `use` opens in braces, as `a/b/c`.
+fn paths(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    for root in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(root) {
+            if code[..at].ends_with(|c: char| is_word(c) || c == ':') {
+                continue;
+            }
+            let rest = &code[at..];
+            let end = rest.find(|c: char| !is_word(c) && c != ':').unwrap_or(rest.len());
+            let stem = rest[..end].trim_end_matches(':').replace("::", "/");
+            if rest[end..].starts_with('{') {
+                let list = rest[end + 1..].split(';').next().unwrap();
+                // Nested braces are not resolved further: their first parts say which room it is.
+                for part in list.split(['{', '}', ',']).map(str::trim).filter(|part| !part.is_empty()) {
+                    let part = part.split(" as ").next().unwrap().replace("::", "/");
+                    found.insert(format!("{stem}/{part}"));
+                }
+            } else {
+                found.insert(stem);
+            }
+        }
+    }
     found
 }
 
-fn assert_without(sources: &[(String, String)], forbidden: &[&str]) {
-    for (name, text) in sources {
-        for word in forbidden {
-            assert!(!text.contains(word), "{name} must not know {word}");
+/// A path as seen from a module, from the crate's root on.
+fn absolute(module: &str, path: &str) -> String {
+    let mut at: Vec<&str> = module.split('/').collect();
+    let mut rest = path;
+    if let Some(stripped) = rest.strip_prefix("crate/") {
+        return stripped.to_owned();
+    }
+    while let Some(stripped) = rest.strip_prefix("super/") {
+        at.pop();
+        rest = stripped;
+    }
+    at.push(rest);
+    at.join("/")
+}
+
+#[test]
+fn a_room_knows_only_the_rooms_that_are_listed_for_it() {
+    let mut wrong = Vec::new();
+    for (module, code) in files() {
+        let Some((own, may, _)) = room(&module) else {
+            if !["egress", "local", "telemetry", "aws"].contains(&module.as_str()) {
+                wrong.push(format!("{module} is in no room of the list"));
+            }
+            continue;
+        };
+        for path in paths(&code) {
+            let Some((met, ..)) = room(&absolute(&module, &path)) else { continue };
+            let above = own.starts_with(&format!("{met}/"));
+            // An adapter may know what its port may.
+            let by_port =
+                ROOMS.iter().any(|(port, may, _)| own.starts_with(&format!("{port}/")) && may.contains(met));
+            let allowed = own == met
+                || above
+                || by_port
+                || may.contains(&"*")
+                || may.contains(met)
+                || may.iter().any(|room| *own == "config" && met.starts_with(&format!("{room}/")));
+            if !allowed {
+                wrong.push(format!("{module} names {path}: {own} may not know {met}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_rooms_know_each_other() {
+    for (own, may, _) in ROOMS {
+        for other in may.iter().filter(|other| **other != "*") {
+            let (_, back, _) =
+                room(other).unwrap_or_else(|| panic!("{own} may know {other}, which is no room"));
+            assert!(!back.contains(own), "{own} and {other} may know each other");
         }
     }
 }
 
-const ADAPTERS: [&str; 12] = [
-    "crate::queue::sqs",
-    "crate::transport::http",
-    "crate::transport::lambda",
-    "crate::apps::array",
-    "crate::apps::dynamodb",
-    "crate::apps::sql",
-    "crate::aws",
-    "aws_",
-    "hyper",
-    "rustls",
-    "axum",
-    "sqlx",
-];
-
 #[test]
 fn what_decides_is_pure() {
-    let pure = of(&["job", "app", "plan", "policy", "local/fifo"]);
-    assert_without(&pure, &ADAPTERS);
-    assert_without(&pure, &["SystemTime", "tokio::net", "std::net", "tokio::spawn", "Instant::now()"]);
+    for (module, code) in files() {
+        if !PURE.contains(&room(&module).map_or("", |room| room.0)) {
+            continue;
+        }
+        for word in
+            ["SystemTime", "std::net", "std::fs", "std::env", "tokio::net", "tokio::spawn", "Instant::now()"]
+        {
+            assert!(!code.contains(word), "{module} must not know {word}");
+        }
+    }
 }
 
 #[test]
-fn lane_and_worker_know_the_ports_and_no_adapter() {
-    assert_without(&of(&["lane", "worker", "ledger", "producer"]), &ADAPTERS);
-}
-
-#[test]
-fn no_module_but_an_adapter_names_aws_or_http_crates() {
-    assert_without(
-        &of(&["queue"]).into_iter().filter(|(name, _)| name == "queue.rs").collect::<Vec<_>>(),
-        &["aws_"],
-    );
-    let but = |mut sources: Vec<(String, String)>, adapter: &str| {
-        sources.retain(|(name, _)| !name.trim_end_matches(".rs").starts_with(adapter));
-        sources
-    };
-    let aws = ["aws_sdk", "aws_config", "aws_smithy", "crate::aws"];
-    assert_without(&but(of(&["transport"]), "transport/lambda"), &aws);
-    assert_without(&but(of(&["apps"]), "apps/dynamodb"), &aws);
-    assert_without(&but(of(&["apps"]), "apps/sql"), &["sqlx"]);
-    assert_without(&of(&["local"]), &aws);
-    assert_without(&of(&["ops", "queue", "apps"]), &["hyper"]);
-    assert_without(&of(&["ops", "queue", "transport", "local"]), &["sqlx"]);
+fn a_crate_is_named_only_where_it_is_listed() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let table = manifest.split("[dependencies]").nth(1).unwrap().split("[dev-dependencies]").next().unwrap();
+    let crates: Vec<String> = table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.split_once(" =")?.0.replace('-', "_")))
+        .map(|name| match name.as_str() {
+            "md_5" => "md5".to_owned(),
+            "rustls_webpki" => "webpki".to_owned(),
+            _ => name,
+        })
+        .collect();
+    assert!(crates.len() > 20, "{crates:?}");
+    let mut wrong = Vec::new();
+    for (module, code) in files() {
+        let (_, _, may) = room(&module).copied().unwrap_or(("", &[], &[]));
+        for name in &crates {
+            let named = code
+                .match_indices(&format!("{name}::"))
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+            if named && !may.contains(&name.as_str()) && !ANYONE.contains(&name.as_str()) {
+                wrong.push(format!("{module} names the crate {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

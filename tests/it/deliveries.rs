@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use hookferry::producer::Enqueue;
+use hookferry::queue::NewMessage;
 
 use crate::world::{World, assert_in_order, counts, delivered, job, signed, wait_until};
 
@@ -35,7 +35,7 @@ async fn all_jobs_captured_from_soketi_arrive_byte_for_byte_with_valid_signature
         .collect();
     let text = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap().to_owned();
     let jobs: Vec<_> =
-        captured.iter().map(|line| Enqueue::new(text(line, "group"), text(line, "body"))).collect();
+        captured.iter().map(|line| NewMessage::new(text(line, "group"), text(line, "body"))).collect();
     for (job, line) in jobs.iter().zip(&captured) {
         assert_eq!(job.deduplication, text(line, "dedup"));
     }
@@ -106,7 +106,7 @@ async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
 async fn poison_too_long_for_a_letter_with_attributes_is_dead_lettered_without_and_blocks_no_one() {
     let world = World::new(|_| (200, NOW)).await;
     let longest = "x".repeat(1 << 20);
-    world.send(&[Enqueue::new("g".to_owned(), longest.clone())]).await;
+    world.send(&[NewMessage::new("g".to_owned(), longest.clone())]).await;
     world.send(&[job("g", 1)]).await;
     let _worker = world.worker(&["/"], &[]);
     world.wait_for(1).await;
@@ -138,7 +138,7 @@ async fn poison_at_the_head_of_every_group_is_dead_lettered_and_the_rest_is_deli
         let name = format!("g{group}");
         jobs.push(match group % 3 {
             0 => signed(&name, 99, "app-key", "forged"),
-            1 => Enqueue::new(name.clone(), format!("no JSON {group}")),
+            1 => NewMessage::new(name.clone(), format!("no JSON {group}")),
             _ => signed(&name, 99, "unknown-key", "app-secret"),
         });
         jobs.extend((0..5).map(|n| job(&name, n)));

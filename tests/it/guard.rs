@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 
-use hookferry::policy::{Outcome, Reason};
-use hookferry::transport::http::{Http, Settings};
+use hookferry::delivery::http::{Http, Settings};
+use hookferry::outcome::{Outcome, Reason};
 
 use crate::peer::{Accepted, Names, OK, Peer, attempt, guard, http, loopback, reason};
 use crate::world::{World, job};

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookferry::app::Target;
+use hookferry::delivery::http::{Http, Settings};
+use hookferry::egress::address_policy::AddressPolicy;
+use hookferry::egress::resolver::{Lookup, Resolve, Unresolved};
+use hookferry::outcome::Outcome;
 use hookferry::plan::Delivery;
-use hookferry::policy::Outcome;
-use hookferry::transport::guard::Guard;
-use hookferry::transport::http::{Http, Lookup, Resolve, Settings, Unresolved};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -131,8 +132,8 @@ pub fn loopback() -> Settings {
     Settings { guard: guard(&["127.0.0.0/8", "::1/128"]), ..Settings::default() }
 }
 
-pub fn guard(allowed: &[&str]) -> Guard {
-    Guard::new(allowed.iter().map(|network| network.parse().unwrap())).unwrap()
+pub fn guard(allowed: &[&str]) -> AddressPolicy {
+    AddressPolicy::new(allowed.iter().map(|network| network.parse().unwrap())).unwrap()
 }
 
 pub fn http(settings: Settings) -> Http {

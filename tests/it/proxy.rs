@@ -1,7 +1,7 @@
 //! `WEBHOOKS_PROXY_URL`.
 
-use hookferry::policy::{Outcome, Reason};
-use hookferry::transport::http::{Authorities, Http, Proxy, Settings};
+use hookferry::delivery::http::{Authorities, Http, Proxy, Settings};
+use hookferry::outcome::{Outcome, Reason};
 use tempfile::TempDir;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hookferry::policy::{Outcome, Reason};
-use hookferry::transport::http::{Http, Settings};
+use hookferry::delivery::http::{Http, Settings};
+use hookferry::outcome::{Outcome, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};

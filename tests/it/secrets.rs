@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use hookferry::job::sign;
-use hookferry::producer::Enqueue;
+use hookferry::queue::NewMessage;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::process::{Child, Command};
@@ -26,14 +26,14 @@ fn assert_clean(what: &str, text: &str) {
     assert!(!text.contains("aHVzaC"), "{what} holds credentials: {text}");
 }
 
-fn job(group: &str, secret: &str, more: &serde_json::Value) -> Enqueue {
+fn job(group: &str, secret: &str, more: &serde_json::Value) -> NewMessage {
     let payload = r#"{"time_ms":1,"events":[{"name":"client_event","channel":"hush-channel","data":"hush-data","user_id":"hush-user"}]}"#;
     let signature = sign(&SecretString::from(secret), [payload.as_bytes()]);
     let mut body = json!({"appKey": "app-key", "appId": "app-id", "originalPusherSignature": signature});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let mut body = body.to_string();
     body.truncate(body.len() - 1);
-    Enqueue::new(group.to_owned(), format!(r#"{body},"payload":{payload}}}"#))
+    NewMessage::new(group.to_owned(), format!(r#"{body},"payload":{payload}}}"#))
 }
 
 /// A receiver that gives one answer to everything, and secrets of its own with it.
@@ -143,8 +143,8 @@ async fn run(format: &str, level: &str) {
         job("forged", "hush-forged", &json!({})),
         job("sockudo", "hush-secret", &json!({"app_secret": "hush-embedded"})),
         job("unknown", "hush-secret", &json!({"appKey": "another-key"})),
-        Enqueue::new("malformed".to_owned(), r#"{"appKey":"hush-malformed"#.to_owned()),
-        Enqueue::new("empty".to_owned(), "hush-malformed".to_owned()),
+        NewMessage::new("malformed".to_owned(), r#"{"appKey":"hush-malformed"#.to_owned()),
+        NewMessage::new("empty".to_owned(), "hush-malformed".to_owned()),
     ];
     world.send(&jobs).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

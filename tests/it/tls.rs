@@ -1,7 +1,7 @@
 //! TLS: who is trusted, who is not, and why.
 
-use hookferry::policy::{Outcome, Reason};
-use hookferry::transport::http::{Authorities, Http, Settings};
+use hookferry::delivery::http::{Authorities, Http, Settings};
+use hookferry::outcome::{Outcome, Reason};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 

@@ -13,7 +13,8 @@ use hookferry::job::QueueType;
 use hookferry::local::fifo::Broker;
 use hookferry::local::receiver::{Arrival, Receiver, serve};
 use hookferry::local::server::{ACCOUNT, Server};
-use hookferry::producer::{Enqueue, Producer};
+use hookferry::producer::Producer;
+use hookferry::queue::NewMessage;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 use tokio::net::TcpListener;
@@ -70,7 +71,7 @@ impl World {
         Self { client, endpoint, queue, dead_letters, receiver, arrivals, _ends: ends }
     }
 
-    pub async fn send(&self, jobs: &[Enqueue]) {
+    pub async fn send(&self, jobs: &[NewMessage]) {
         for batch in jobs.chunks(10) {
             let entries = batch.iter().enumerate().map(|(n, job)| {
                 SendMessageBatchRequestEntry::builder()
@@ -210,11 +211,11 @@ pub async fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 /// A job whose event names its group and number.
-pub fn job(group: &str, n: u64) -> Enqueue {
+pub fn job(group: &str, n: u64) -> NewMessage {
     signed(group, n, "app-key", "app-secret")
 }
 
-pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> Enqueue {
+pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> NewMessage {
     let producer =
         Producer { app_id: "app-id".into(), app_key: key.into(), secret: SecretString::from(secret) };
     let fields = [("channel", json!("private-x")), ("group", json!(group)), ("n", json!(n))];

@@ -1,7 +1,7 @@
 //! What a webhook gets of several payloads at once, held against the oracle.
 
 use hookferry::app::App;
-use hookferry::plan::{Delivery, ID_HEADER, Limits, Merge, plan};
+use hookferry::plan::{Coalescer, Delivery, ID_HEADER, Limits, plan};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
@@ -16,7 +16,7 @@ type Planned<'a> = (String, &'a str, Vec<Delivery>);
 
 /// Those of the jobs that are taken, and what goes out for them.
 fn merge<'a>(jobs: &'a [Planned<'a>], app: &App, limits: Limits) -> (Vec<&'a Planned<'a>>, Vec<Delivery>) {
-    let mut merge = Merge::new(app, limits);
+    let mut merge = Coalescer::new(app, limits);
     let taken: Vec<_> = jobs.iter().filter(|(id, _, deliveries)| merge.add(id, deliveries)).collect();
     assert_eq!(merge.jobs(), taken.len());
     (taken, merge.finish())

@@ -68,7 +68,7 @@ pub async fn is_down_at_start(source: Source<'_>, put: impl AsyncFn(&str, &str))
     assert_eq!(world.dead().await, [], "nothing given up");
 }
 
-fn unknown(group: &str, n: u64) -> hookferry::producer::Enqueue {
+fn unknown(group: &str, n: u64) -> hookferry::queue::NewMessage {
     signed(group, n, "other-key", "app-secret")
 }
 

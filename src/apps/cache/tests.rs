@@ -53,7 +53,7 @@ impl Apps for Scripted {
     }
 }
 
-fn cache(keep: Keep, does: Does) -> Cache<Scripted> {
+fn cache(keep: CacheTtl, does: Does) -> Cache<Scripted> {
     Cache::new(Scripted { does: Mutex::new(does), asked: Mutex::new(0) }, "the script", keep, DEADLINE)
 }
 
@@ -66,7 +66,7 @@ const TWO: Does = Does::Has("two", Duration::ZERO);
 
 #[tokio::test(start_paused = true)]
 async fn a_hit_asks_nobody_and_awaits_nothing() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
     cache.source().does(Does::Hangs);
     advance(TTL.checked_sub(MOMENT).unwrap()).await;
@@ -77,7 +77,7 @@ async fn a_hit_asks_nobody_and_awaits_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_is_looked_up_anew_when_its_time_is_over() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     cache.find_by_key("k").await.unwrap();
     cache.source().does(TWO);
     advance(TTL).await;
@@ -87,7 +87,7 @@ async fn an_entry_is_looked_up_anew_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_misses_of_a_key_are_one_look_up() {
-    let cache = cache(Keep::For(TTL), Does::Has("one", Duration::from_secs(1)));
+    let cache = cache(CacheTtl::For(TTL), Does::Has("one", Duration::from_secs(1)));
     let answers = join_all((0..100).map(|_| cache.find_by_key("k"))).await;
     assert!(answers.into_iter().all(|answer| id(answer).as_deref() == Some("one")));
     assert_eq!(cache.source().asked(), 1);
@@ -97,7 +97,7 @@ async fn concurrent_misses_of_a_key_are_one_look_up() {
 
 #[tokio::test(start_paused = true)]
 async fn that_an_app_does_not_exist_is_remembered_briefly_and_never_served_stale() {
-    let cache = cache(Keep::For(TTL), Does::HasNot);
+    let cache = cache(CacheTtl::For(TTL), Does::HasNot);
     assert_eq!(id(cache.find_by_key("k").await), None);
     assert_eq!(id(cache.find_by_key("k").await), None);
     assert_eq!(cache.source().asked(), 1);
@@ -110,7 +110,7 @@ async fn that_an_app_does_not_exist_is_remembered_briefly_and_never_served_stale
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_entry_is_served_while_the_source_is_down() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     cache.find_by_key("k").await.unwrap();
     cache.source().does(Does::Fails);
     advance(TTL * 100).await;
@@ -126,7 +126,7 @@ async fn a_stale_entry_is_served_while_the_source_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     cache.find_by_key("k").await.unwrap();
     cache.source().does(Does::Hangs);
     advance(TTL).await;
@@ -140,7 +140,7 @@ async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_takes_nothing_from_the_others() {
-    let cache = cache(Keep::For(TTL), Does::Has("one", Duration::from_secs(1)));
+    let cache = cache(CacheTtl::For(TTL), Does::Has("one", Duration::from_secs(1)));
     let hasty = timeout(Duration::from_millis(100), cache.find_by_key("k"));
     let patient = async {
         sleep(Duration::from_millis(50)).await;
@@ -154,7 +154,7 @@ async fn a_caller_that_gives_up_takes_nothing_from_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_all_callers_gave_up_is_begun_anew() {
-    let cache = cache(Keep::For(TTL), Does::Hangs);
+    let cache = cache(CacheTtl::For(TTL), Does::Hangs);
     timeout(MOMENT, cache.find_by_key("k")).await.expect_err("cut off");
     cache.source().does(ONE);
     let start = Instant::now();
@@ -165,7 +165,7 @@ async fn a_look_up_that_all_callers_gave_up_is_begun_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn entries_are_bounded_and_unknown_keys_go_first() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     cache.find_by_key("first").await.unwrap();
     cache.source().does(Does::HasNot);
     for n in 0..MAX_ENTRIES * 2 {
@@ -195,7 +195,7 @@ async fn entries_are_bounded_and_unknown_keys_go_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_no_app_can_have_is_neither_looked_up_nor_kept() {
-    let cache = cache(Keep::For(TTL), ONE);
+    let cache = cache(CacheTtl::For(TTL), ONE);
     for key in ["", &"k".repeat(MAX_KEY + 1)] {
         assert_eq!(id(cache.find_by_key(key).await), None);
     }
@@ -205,7 +205,7 @@ async fn a_key_that_no_app_can_have_is_neither_looked_up_nor_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn look_ups_that_were_given_up_do_not_pile_up() {
-    let cache = cache(Keep::For(TTL), Does::Hangs);
+    let cache = cache(CacheTtl::For(TTL), Does::Hangs);
     for n in 0..MANY_FLIGHTS * 3 {
         assert!(cache.find_by_key(&format!("k{n}")).now_or_never().is_none());
     }
@@ -214,7 +214,7 @@ async fn look_ups_that_were_given_up_do_not_pile_up() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_memory_every_look_up_asks_but_concurrent_ones_still_share() {
-    let cache = cache(Keep::Nothing, ONE);
+    let cache = cache(CacheTtl::Nothing, ONE);
     cache.find_by_key("k").await.unwrap();
     cache.find_by_key("k").await.unwrap();
     assert_eq!(cache.source().asked(), 2);
@@ -227,7 +227,7 @@ async fn without_a_memory_every_look_up_asks_but_concurrent_ones_still_share() {
 
 #[tokio::test(start_paused = true)]
 async fn kept_for_ever_is_asked_once() {
-    let cache = cache(Keep::Always, ONE);
+    let cache = cache(CacheTtl::Always, ONE);
     cache.find_by_key("k").await.unwrap();
     advance(TTL * 100_000).await;
     cache.find_by_key("k").await.unwrap();

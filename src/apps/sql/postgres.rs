@@ -77,7 +77,7 @@ impl Apps for Postgres {
                     let row = row.map_err(|error| {
                         Unreachable::app(format!(
                             "PostgreSQL: a row is no JSON object: {}",
-                            crate::job::shape(&error)
+                            crate::json::describe_json_error(&error)
                         ))
                     })?;
                     return row.map(|row| self.place.app(key, row)).transpose();

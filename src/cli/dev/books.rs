@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 
 use crate::local::receiver::Arrival;
-use crate::ops::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// The books: every sample job, by its group.
 #[derive(Debug)]

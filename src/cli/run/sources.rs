@@ -10,7 +10,7 @@ use tracing::info;
 use crate::apps::array::Array;
 #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
 use crate::apps::cache::Cache;
-use crate::apps::cache::Keep;
+use crate::apps::cache::CacheTtl;
 use crate::apps::{Apps, Sources};
 use crate::config::{AppsConfig, Errors, Source};
 
@@ -66,7 +66,7 @@ pub(super) async fn open(
         reason = "what was left out takes nothing and awaits nothing"
     )
 )]
-async fn database(source: Source, name: &str, keep: Keep, deadline: Duration) -> Result<Sources, Errors> {
+async fn database(source: Source, name: &str, keep: CacheTtl, deadline: Duration) -> Result<Sources, Errors> {
     // A source's own deadline comes first: it knows what it was waiting for.
     let inner = deadline * 4 / 5;
     match source {

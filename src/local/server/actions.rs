@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::wire::{check_batch, needed, outcomes, outgoing, queue_name, seconds, shown, url};
+use super::convert::{check_batch, needed, outcomes, outgoing, queue_name, seconds, shown, url};
 use super::{Endpoint, unknown};
 use crate::local::fifo::{Attribute, AttributeValue, MAX_MESSAGE_SIZE, Outgoing, Receive, size};
 use crate::local::protocol::types::{Batch, Parameters, Request, Send, Settle};

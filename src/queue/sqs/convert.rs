@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
 
-use crate::queue::{Entry, Message, Receipt, Redriven};
+use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
 
 pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
     use MessageSystemAttributeName as Name;
@@ -42,16 +42,16 @@ pub(super) fn answers(
     count: usize,
     done: impl Iterator<Item = String>,
     failed: &[BatchResultErrorEntry],
-) -> Vec<Entry> {
-    let mut entries = vec![Entry::Failed; count];
+) -> Vec<BatchEntryResult> {
+    let mut entries = vec![BatchEntryResult::Failed; count];
     let mut set = |id: &str, entry| {
         if let Some(place) = id.parse::<usize>().ok().and_then(|n| entries.get_mut(n)) {
             *place = entry;
         }
     };
-    done.for_each(|id| set(&id, Entry::Settled));
+    done.for_each(|id| set(&id, BatchEntryResult::Ok));
     for failure in failed.iter().filter(|failure| failure.sender_fault) {
-        set(&failure.id, Entry::Late);
+        set(&failure.id, BatchEntryResult::Rejected);
     }
     entries
 }
@@ -74,7 +74,7 @@ pub(super) fn indexes(indexes: &[usize]) -> String {
 }
 
 /// The URL of the queue with that ARN, at the same endpoint as `url`.
-pub(super) fn beside(url: &str, arn: &str) -> Option<String> {
+pub(super) fn sibling_queue_url(url: &str, arn: &str) -> Option<String> {
     let mut parts = arn.rsplit(':');
     let (name, account) = (parts.next()?, parts.next()?);
     let mut url = url::Url::parse(url).ok()?;
@@ -97,11 +97,11 @@ mod tests {
     fn a_dead_letter_queue_lies_beside_its_source() {
         let arn = "arn:aws:sqs:eu-west-1:222222222222:dead.fifo";
         assert_eq!(
-            beside("https://sqs.eu-west-1.amazonaws.com/111111111111/jobs.fifo", arn).unwrap(),
+            sibling_queue_url("https://sqs.eu-west-1.amazonaws.com/111111111111/jobs.fifo", arn).unwrap(),
             "https://sqs.eu-west-1.amazonaws.com/222222222222/dead.fifo"
         );
         assert_eq!(
-            beside("http://127.0.0.1:9324/queue/000000000000/jobs.fifo", arn).unwrap(),
+            sibling_queue_url("http://127.0.0.1:9324/queue/000000000000/jobs.fifo", arn).unwrap(),
             "http://127.0.0.1:9324/queue/222222222222/dead.fifo"
         );
     }
@@ -155,7 +155,12 @@ mod tests {
         };
         assert_eq!(
             answers(4, ["0".to_owned()].into_iter(), &[failed("1", true), failed("2", false)]),
-            [Entry::Settled, Entry::Late, Entry::Failed, Entry::Failed]
+            [
+                BatchEntryResult::Ok,
+                BatchEntryResult::Rejected,
+                BatchEntryResult::Failed,
+                BatchEntryResult::Failed
+            ]
         );
     }
 }

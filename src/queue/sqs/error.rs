@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-use crate::aws::words;
+use crate::aws::error_chain;
 use crate::queue::ReceiveError;
 
 /// Codes that only an operator can do something about.
@@ -56,19 +56,19 @@ where
             }
         }
         // Before anything was sent: the credentials, above all.
-        SdkError::ConstructionFailure(_) => ReceiveError::Denied(words(failure)),
+        SdkError::ConstructionFailure(_) => ReceiveError::Denied(error_chain(failure)),
         // An error of another kind that has a kind all the same is one of the connection: above all
         // one that was closed when the request was under way.
         SdkError::DispatchFailure(dispatch)
             if dispatch.is_user() || (dispatch.is_other() && dispatch.as_other().is_none()) =>
         {
-            ReceiveError::Denied(words(failure))
+            ReceiveError::Denied(error_chain(failure))
         }
         // A response that broke off counts as none: messages may have been handed over in it.
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
-            ReceiveError::NoResponse(words(failure))
+            ReceiveError::NoResponse(error_chain(failure))
         }
-        other => ReceiveError::Service(words(other)),
+        other => ReceiveError::Service(error_chain(other)),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Call {
 }
 
 /// A message as one worker process had it.
-type Held = (String, Arc<str>);
+type InFlight = (String, Arc<str>);
 
 /// The deletes of one message by one worker process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +59,8 @@ pub struct Notes {
     /// When the receive with that attempt id was answered.
     answered: HashMap<String, Duration>,
     messages: HashMap<String, Arc<str>>,
-    deletes: HashMap<Held, Deletes>,
-    late: HashMap<Held, Duration>,
+    deletes: HashMap<InFlight, Deletes>,
+    late: HashMap<InFlight, Duration>,
 }
 
 impl Call {
@@ -158,7 +158,7 @@ impl Notes {
         self.late.contains_key(&(worker.to_owned(), Arc::from(message)))
     }
 
-    fn held(&self, call: &Call, receipts: &[String]) -> Vec<Held> {
+    fn held(&self, call: &Call, receipts: &[String]) -> Vec<InFlight> {
         let message = |receipt: &String| self.messages.get(receipt).cloned();
         let held = |id: Arc<str>| (call.worker.clone(), id);
         receipts.iter().filter_map(message).map(held).collect()

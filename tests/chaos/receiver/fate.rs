@@ -28,13 +28,13 @@ pub enum Fate {
 /// What becomes of the connection after a whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
-    Keep,
+    CacheTtl,
     CloseUnannounced,
     CloseWhileIdle,
 }
 
 impl Afterwards {
-    pub const ALL: [Self; 3] = [Self::Keep, Self::CloseUnannounced, Self::CloseWhileIdle];
+    pub const ALL: [Self; 3] = [Self::CacheTtl, Self::CloseUnannounced, Self::CloseWhileIdle];
 }
 
 /// The bytes of an answer, and the pauses between them.
@@ -93,7 +93,7 @@ const BODY: &[u8] = b"{\"ok\":true,\"text\":\"thank you\"}";
 
 pub fn draw(rng: &mut SmallRng, storm: bool) -> (Fate, Afterwards) {
     let fate = drawn(rng, if storm { &STORM } else { &FINE });
-    (fate.unwrap_or(Fate::Accept), drawn(rng, &AFTERWARDS).unwrap_or(Afterwards::Keep))
+    (fate.unwrap_or(Fate::Accept), drawn(rng, &AFTERWARDS).unwrap_or(Afterwards::CacheTtl))
 }
 
 /// How long an idle connection is kept that will be closed.

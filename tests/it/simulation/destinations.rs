@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hookferry::app::App;
 use hookferry::apps::{Apps, Unreachable};
+use hookferry::delivery::Transport;
+use hookferry::outcome::{Outcome, Reason};
 use hookferry::plan::Delivery;
-use hookferry::policy::{Outcome, Reason};
-use hookferry::transport::Transport;
 use tokio::time::sleep;
 
 use super::book::Request;

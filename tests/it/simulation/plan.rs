@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use hookferry::job::QueueType;
-use hookferry::lane::Rules;
 use hookferry::plan::Limits;
 use hookferry::policy::Retry;
 use hookferry::worker::Bounds;
+use hookferry::worker::lane::Rules;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookferry::lane::SAFETY_MARGIN;
+use hookferry::lease::SAFETY_MARGIN;
 use hookferry::local::fifo::{self, Broker, Outgoing, Received};
 use hookferry::queue::{
-    AttemptId, DeadLetter, Entry, Error, Message, MessageId, Queue, Receipt, ReceiveError,
+    AttemptId, BatchEntryResult, DeadLetter, Error, Message, MessageId, Queue, Receipt, ReceiveError,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -87,13 +87,13 @@ impl SimulatedQueue {
     }
 
     /// One entry of a batch; half failed batches fail entry by entry.
-    fn entry(&self, act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>) -> Entry {
+    fn entry(&self, act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>) -> BatchEntryResult {
         let outside = &self.0.outside;
         if outside.strikes(outside.plan.rates.partial, "settle: an entry failed") {
-            return Entry::Failed;
+            return BatchEntryResult::Failed;
         }
         let done = act(&mut outside.broker.lock().unwrap(), outside.now());
-        if done.is_ok() { Entry::Settled } else { Entry::Late }
+        if done.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
     }
 }
 
@@ -176,7 +176,7 @@ impl Queue for SimulatedQueue {
             .collect())
     }
 
-    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<Entry>, Error> {
+    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
         let (process, outside) = (&self.0, &self.0.outside);
         assert!((1..=10).contains(&receipts.len()));
         for (id, _) in receipts.iter().map(|receipt| parts(receipt)) {
@@ -189,7 +189,7 @@ impl Queue for SimulatedQueue {
         let entries = receipts.iter().map(|receipt| {
             let (id, handle) = parts(receipt);
             let entry = self.entry(|broker, now| broker.delete(now, JOBS, handle));
-            if entry == Entry::Settled {
+            if entry == BatchEntryResult::Ok {
                 outside.book().deleted(outside.now(), process.id, &id);
             }
             entry
@@ -200,7 +200,10 @@ impl Queue for SimulatedQueue {
         fault.map_or(Ok(entries), |(_, error)| Err(error))
     }
 
-    async fn change_visibility(&self, changes: &[(&Receipt, Duration)]) -> Result<Vec<Entry>, Error> {
+    async fn change_visibility(
+        &self,
+        changes: &[(&Receipt, Duration)],
+    ) -> Result<Vec<BatchEntryResult>, Error> {
         let (process, outside) = (&self.0, &self.0.outside);
         assert!((1..=10).contains(&changes.len()));
         assert!(changes.iter().all(|(_, timeout)| timeout.subsec_nanos() == 0), "{changes:?}");
@@ -211,7 +214,7 @@ impl Queue for SimulatedQueue {
         let entries = changes.iter().map(|(receipt, timeout)| {
             let (id, handle) = parts(receipt);
             let entry = self.entry(|broker, now| broker.change_visibility(now, JOBS, handle, *timeout));
-            if entry == Entry::Settled {
+            if entry == BatchEntryResult::Ok {
                 outside.book().visibility_changed(outside.now(), process.id, &id, *timeout);
             }
             entry

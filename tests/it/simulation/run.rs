@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use hookferry::job::{QueueType, deduplication_id, group_id};
 use hookferry::local::fifo::Outgoing;
-use hookferry::ops::health::Health;
-use hookferry::ops::metrics::Metrics;
 use hookferry::producer::Producer;
 use hookferry::random::Random;
+use hookferry::telemetry::health::Health;
+use hookferry::telemetry::metrics::Metrics;
 use hookferry::worker::{Parts, Worker};
 use secrecy::SecretString;
 use serde_json::{Map, json};

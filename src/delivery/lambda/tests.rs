@@ -1,0 +1,422 @@
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::net::TcpListener;
+
+use super::capped::MAX_ANSWER;
+use super::clients::MAX_CLIENTS;
+use super::*;
+use crate::app::Target;
+use crate::egress::resolver::SystemResolver;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What arrived at the scripted Lambda.
+#[derive(Clone, Debug)]
+struct Seen {
+    uri: String,
+    kind: String,
+    authorization: String,
+    body: Bytes,
+}
+
+/// An endpoint that answers as it is told and keeps what arrives.
+struct Scripted {
+    url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Scripted {
+    async fn new(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let kept = Arc::clone(&seen);
+        let router = Router::new().fallback(async move |request: Request| {
+            let (parts, body) = request.into_parts();
+            let header = |name: &str| parts.headers[name].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            kept.lock().unwrap().push(Seen {
+                uri: parts.uri.to_string(),
+                kind: header("x-amz-invocation-type"),
+                authorization: header("authorization"),
+                body,
+            });
+            answer()
+        });
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Self { url, seen }
+    }
+
+    /// One that answers every request so.
+    async fn answering(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Self {
+        let headers = headers.to_vec();
+        Self::new(move || response(status, &headers, Body::from(body))).await
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// A transport whose operator set this endpoint.
+    fn lambda(&self, allowed: &str) -> Lambda {
+        lambda(Some(&self.url), allowed)
+    }
+}
+
+fn response(status: u16, headers: &[(&'static str, &'static str)], body: Body) -> Response {
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(body).unwrap()
+}
+
+fn lambda(endpoint: Option<&str>, allowed: &str) -> Lambda {
+    judged(endpoint, allowed, Arc::new(|_| Ok(())))
+}
+
+fn judged(endpoint: Option<&str>, allowed: &str, judge: Judge) -> Lambda {
+    let credentials = Credentials::new("WORKERKEY", "worker-hush", None, None, "test");
+    let mut sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .retry_config(RetryConfig::standard())
+        .http_client(aws::http_client())
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    if let Some(endpoint) = endpoint {
+        sdk = sdk.endpoint_url(endpoint);
+    }
+    let resolver = Arc::new(SystemResolver::new().unwrap());
+    let clients = Clients::new(sdk.build(), judge, resolver);
+    Lambda { clients, allowed: allowed.parse().unwrap(), timeout: TIMEOUT }
+}
+
+fn webhook(json: &str) -> Webhook {
+    match serde_json::from_str::<crate::app::Webhook>(json).unwrap().target {
+        Target::Lambda(webhook) => webhook,
+        Target::Http(_) | Target::Missing => panic!("no function in {json}"),
+    }
+}
+
+fn delivery(target: Webhook) -> Delivery {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Delivery {
+        webhook: 0,
+        target: Target::Lambda(target),
+        body: Bytes::from_static(br#"{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}]}"#),
+        headers: vec![
+            header("Accept", "application/json"),
+            header("Content-Type", "application/json"),
+            header("X-Own", "\"q\"\n"),
+            header("accept", "text/plain"),
+            header("X-Pusher-Key", "app-key"),
+        ],
+    }
+}
+
+async fn attempt(lambda: &Lambda, json: &str) -> Outcome {
+    let webhook = webhook(json);
+    lambda.attempt(&webhook, &delivery(webhook.clone()), 3).await
+}
+
+fn reason(outcome: Outcome) -> Reason {
+    match outcome {
+        Outcome::Transient { reason, .. } | Outcome::Deferred(reason) | Outcome::Permanent(reason) => reason,
+        Outcome::Delivered => panic!("delivered"),
+    }
+}
+
+#[tokio::test]
+async fn a_function_is_sent_soketis_payload_and_is_waited_for_or_not() {
+    let server = Scripted::answering(200, &[], "\"ok\"").await;
+    let lambda = server.lambda("*");
+    assert_eq!(attempt(&lambda, r#"{"lambda_function":"orders:live"}"#).await, Outcome::Delivered);
+    let arn =
+        r#"{"lambda_function":"arn:aws:lambda:eu-west-1:123456789012:function:f","lambda":{"async":1}}"#;
+    assert_eq!(attempt(&lambda, arn).await, Outcome::Delivered);
+    let [first, second] = server.seen().try_into().unwrap();
+    assert_eq!(first.uri, "/2015-03-31/functions/orders/invocations?Qualifier=live");
+    assert_eq!((first.kind.as_str(), second.kind.as_str()), ("RequestResponse", "Event"));
+    let path =
+        "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Af/invocations";
+    assert_eq!(second.uri, path);
+    assert!(first.authorization.contains("WORKERKEY/") && first.authorization.contains("/us-east-1/lambda/"));
+    assert!(second.authorization.contains("/eu-west-1/lambda/"), "the ARN's region where none is named");
+    assert_eq!(
+        first.body,
+        br#"{"payload":{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}]},"headers":{"accept":"text/plain","Content-Type":"application/json","X-Own":"\"q\"\n","X-Pusher-Key":"app-key","X-Hookferry-Attempt":"3"}}"#.as_slice()
+    );
+}
+
+#[tokio::test]
+async fn an_accepted_event_is_delivered() {
+    let server = Scripted::answering(202, &[], "").await;
+    let event = r#"{"lambda_function":"f","lambda":{"async":true}}"#;
+    assert_eq!(attempt(&server.lambda("*"), event).await, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn the_region_is_the_options_else_the_webhooks_else_the_arns() {
+    let server = Scripted::answering(200, &[], "null").await;
+    let lambda = server.lambda("*");
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+    for (json, region) in [
+        (r#"{"region":"eu-west-2","client_options":{"region":"eu-west-3"}}"#, "eu-west-3"),
+        (r#"{"region":"eu-west-2","client_options":{"region":null}}"#, "eu-west-2"),
+        (r#"{"region":"","client_options":[]}"#, "eu-west-1"),
+        ("null", "eu-west-1"),
+    ] {
+        attempt(&lambda, &format!(r#"{{"lambda_function":"{arn}","lambda":{json}}}"#)).await;
+        let signed = server.seen().pop().unwrap().authorization;
+        assert!(signed.contains(&format!("/{region}/lambda/")), "{json}: {signed}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_fails_is_told_with_its_type_and_message_shortened() {
+    let error = [("x-amz-function-error", "Unhandled")];
+    for (body, told) in [
+        (
+            r#"{"errorMessage":"no\r\n\u0000such order \uffff","errorType":"KeyError","stackTrace":["x"]}"#,
+            "KeyError: no   such order  ".to_owned(),
+        ),
+        (
+            r#"{"errorMessage":"Task timed out after 3.00 seconds"}"#,
+            "Task timed out after 3.00 seconds".to_owned(),
+        ),
+        (r#"{"errorType":"Runtime.ExitError","errorMessage":""}"#, "Runtime.ExitError".to_owned()),
+        (r#"{"errorType":"E","errorMessage":7}"#, "E: 7".to_owned()),
+        ("[1,2]", "Unhandled: [1,2]".to_owned()),
+        ("", "Unhandled: ".to_owned()),
+    ] {
+        let server = Scripted::answering(200, &error, body).await;
+        let outcome = attempt(&server.lambda("*"), r#"{"lambda_function":"f"}"#).await;
+        assert_eq!(outcome, Outcome::transient(Reason::FunctionFailed(told)), "{body}");
+    }
+    let long = move || {
+        let body = format!(r#"{{"errorType":"E","errorMessage":"{}"}}"#, "é".repeat(MAX_ANSWER));
+        response(200, &error, Body::from(body))
+    };
+    let server = Scripted::new(long).await;
+    let told = reason(attempt(&server.lambda("*"), r#"{"lambda_function":"f"}"#).await).to_string();
+    assert!(told.contains("Unhandled: {\"errorType\":\"E\"") && told.chars().count() < 256, "{told}");
+}
+
+#[tokio::test]
+async fn each_error_of_lambdas_has_its_reason_is_transient_and_not_retried_by_the_sdk() {
+    let kind = |name: &'static str| [("x-amzn-errortype", name), ("retry-after", "7")];
+    let body = r#"{"Message":"why","message":"why"}"#;
+    for (status, name, code) in [
+        (429, "TooManyRequestsException", "function_throttled"),
+        (502, "EC2ThrottledException", "function_throttled"),
+        (404, "ResourceNotFoundException", "function_missing"),
+        (403, "AccessDeniedException", "function_denied"),
+        (403, "UnrecognizedClientException", "function_denied"),
+        (403, "InvalidSignatureException", "function_denied"),
+        (502, "KMSAccessDeniedException", "function_key"),
+        (502, "KMSDisabledException", "function_key"),
+        (502, "KMSInvalidStateException", "function_key"),
+        (502, "KMSNotFoundException", "function_key"),
+        (413, "RequestTooLargeException", "function_service"),
+        (400, "InvalidParameterValueException", "function_service"),
+        (500, "ServiceException", "function_service"),
+        (503, "SomethingNew", "function_service"),
+        (429, "SomethingNew", "function_throttled"),
+    ] {
+        let server = Scripted::answering(status, &kind(name), body).await;
+        match attempt(&server.lambda("*"), r#"{"lambda_function":"f"}"#).await {
+            Outcome::Transient { reason, retry_after } => {
+                assert_eq!((reason.code(), retry_after), (code, Some(Duration::from_secs(7))), "{name}");
+                assert!(reason.to_string().ends_with(&format!("{name}: why")), "{reason}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(server.seen().len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_not_read_to_its_end() {
+    const CHUNK: Bytes = Bytes::from_static(&[b'x'; 64 * 1024]);
+    const WITH_LENGTH: [(&str, &str); 1] = [("content-length", "1073741824")];
+    for headers in [&[][..], &WITH_LENGTH] {
+        let sent = Arc::new(Mutex::new(0_usize));
+        let counted = Arc::clone(&sent);
+        let server = Scripted::new(move || {
+            let counted = Arc::clone(&counted);
+            let huge = stream::repeat_with(move || {
+                *counted.lock().unwrap() += CHUNK.len();
+                Ok::<_, std::io::Error>(CHUNK)
+            });
+            response(200, headers, Body::from_stream(huge.take(1 << 14)))
+        })
+        .await;
+        assert_eq!(attempt(&server.lambda("*"), r#"{"lambda_function":"f"}"#).await, Outcome::Delivered);
+        // What the sockets buffer is a few megabytes; the rest of the gigabyte stays where it is.
+        assert!(*sent.lock().unwrap() < 64 << 20, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_failure_to_connect_and_no_answer_a_time_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let silent = Lambda { timeout: Duration::from_millis(200), ..lambda(Some(&url), "*") };
+    let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(silent.timeout).build();
+    let sdk = silent.clients.sdk().to_builder().timeout_config(timeouts).build();
+    let silent = Lambda {
+        clients: Clients::new(sdk, Arc::new(|_| Ok(())), Arc::new(SystemResolver::new().unwrap())),
+        ..silent
+    };
+    let outcome = attempt(&silent, r#"{"lambda_function":"f"}"#).await;
+    assert_eq!(outcome, Outcome::transient(Reason::Timeout(silent.timeout)));
+    drop(listener);
+    let refused = reason(attempt(&lambda(Some(&url), "*"), r#"{"lambda_function":"f"}"#).await);
+    assert_eq!(refused.code(), "connect", "{refused}");
+}
+
+#[tokio::test]
+async fn the_workers_role_signs_for_no_endpoint_of_an_apps() {
+    let (operators, apps) =
+        (Scripted::answering(200, &[], "1").await, Scripted::answering(200, &[], "1").await);
+    let lambda = operators.lambda("*");
+    let url = &apps.url;
+    let host = url.trim_start_matches("http://");
+    for options in [
+        format!(r#"{{"endpoint":"{url}"}}"#),
+        format!(r#"{{"endpoint":"{host}"}}"#),
+        format!(r#"{{"endpoint":"{url}","sessionToken":"t"}}"#),
+        format!(r#"{{"endpoint":"{url}","credentials":{{}}}}"#),
+        format!(r#"{{"endpoint":"{url}","credentials":null,"accessKeyId":"","secretAccessKey":""}}"#),
+        format!(r#"{{"endpoint":"{url}","accessKeyId":"A"}}"#),
+        format!(r#"{{"endpoint":"{url}","credentials":{{"secretAccessKey":"hush"}}}}"#),
+        r#"{"endpoint":"http://u:hush@h","accessKeyId":"A","secretAccessKey":"hush"}"#.to_owned(),
+        r#"{"endpoint":"ftp://h","accessKeyId":"A","secretAccessKey":"hush"}"#.to_owned(),
+        r#"{"endpoint":7}"#.to_owned(),
+        r#"{"region":"x@evil.example/"}"#.to_owned(),
+        format!(r#"{{"region":"{host}/?"}}"#),
+        r#""hush""#.to_owned(),
+        "[1]".to_owned(),
+    ] {
+        let json = format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#);
+        match attempt(&lambda, &json).await {
+            Outcome::Permanent(reason @ Reason::FunctionOptions(_)) => {
+                assert!(!reason.to_string().contains("hush"), "{reason}");
+            }
+            other => panic!("{options}: {other:?}"),
+        }
+    }
+    let region = r#"{"lambda_function":"f","lambda":{"region":"evil.example#"}}"#;
+    assert_eq!(reason(attempt(&lambda, region).await).code(), "function_options");
+    assert!(operators.seen().is_empty() && apps.seen().is_empty());
+
+    for options in [
+        r#""accessKeyId":"APPKEY","secretAccessKey":"hush""#,
+        r#""credentials":{"accessKeyId":"APPKEY","secretAccessKey":"hush","sessionToken":"t"}"#,
+    ] {
+        let options = format!(r#"{{"endpoint":"{url}",{options},"maxRetries":9}}"#);
+        let json = format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#);
+        assert_eq!(attempt(&lambda, &json).await, Outcome::Delivered);
+    }
+    assert!(operators.seen().is_empty());
+    assert_eq!(apps.seen().len(), 2);
+    assert!(apps.seen().iter().all(|seen| seen.authorization.contains("APPKEY/")), "{:?}", apps.seen());
+    // Its own credentials alone are for AWS, which is here the operator's endpoint.
+    let own = r#"{"lambda_function":"f","lambda":{"client_options":{"accessKeyId":"APPKEY","secretAccessKey":"h"}}}"#;
+    assert_eq!(attempt(&lambda, own).await, Outcome::Delivered);
+    assert!(operators.seen()[0].authorization.contains("APPKEY/"));
+}
+
+#[tokio::test]
+async fn a_function_that_apps_may_not_name_is_refused_for_good_and_not_asked() {
+    let server = Scripted::answering(200, &[], "1").await;
+    let lambda = server.lambda("orders-*, arn:aws:lambda:us-east-1:123456789012:function:shared");
+    for function in [
+        "others",
+        "123456789012:function:orders-new",
+        "arn:aws:lambda:us-east-1:999999999999:function:shared",
+    ] {
+        let outcome = attempt(&lambda, &format!(r#"{{"lambda_function":"{function}"}}"#)).await;
+        match outcome {
+            Outcome::Permanent(reason @ Reason::FunctionRefused(_)) => {
+                assert!(reason.to_string().contains("WEBHOOKS_ALLOWED_FUNCTIONS"), "{reason}");
+            }
+            other => panic!("{function}: {other:?}"),
+        }
+    }
+    let unnamable = attempt(&lambda, r#"{"lambda_function":"../others"}"#).await;
+    assert!(matches!(unnamable, Outcome::Permanent(Reason::FunctionName(_))), "{unnamable:?}");
+    assert!(server.seen().is_empty());
+    for function in ["orders-new:live", "123456789012:function:shared"] {
+        let outcome = attempt(&lambda, &format!(r#"{{"lambda_function":"{function}"}}"#)).await;
+        assert_eq!(outcome, Outcome::Delivered, "{function}");
+    }
+}
+
+#[tokio::test]
+async fn clients_are_made_once_and_bounded() {
+    let server = Scripted::answering(200, &[], "1").await;
+    let lambda = server.lambda("*");
+    for _ in 0..3 {
+        for function in ["f", "g:live", "123456789012:function:f"] {
+            attempt(&lambda, &format!(r#"{{"lambda_function":"{function}"}}"#)).await;
+        }
+    }
+    assert_eq!(lambda.clients.len(), 1, "one for all functions of a region");
+    let of = |region: &str| Options { region: region.into(), endpoint: None, credentials: None };
+    for n in 0..MAX_CLIENTS * 2 {
+        let json = format!(r#"{{"lambda_function":"f","lambda":{{"region":"eu-west-{n}"}}}}"#);
+        assert_eq!(attempt(&lambda, &json).await, Outcome::Delivered);
+        assert!(lambda.clients.keeps(&of(REGION)), "what is in use stays");
+        attempt(&lambda, r#"{"lambda_function":"f"}"#).await;
+    }
+    assert_eq!(lambda.clients.len(), MAX_CLIENTS);
+    assert!(!lambda.clients.keeps(&of("eu-west-0")), "the oldest goes");
+    let last = server.seen().pop().unwrap();
+    assert!(last.authorization.contains("/us-east-1/"), "and each is the right one");
+}
+
+#[tokio::test]
+async fn an_address_of_an_apps_endpoint_is_judged_before_it_is_dialled() {
+    let (operators, apps) =
+        (Scripted::answering(200, &[], "1").await, Scripted::answering(200, &[], "1").await);
+    let port = apps.url.rsplit(':').next().unwrap();
+    let asked: Arc<Mutex<Vec<IpAddr>>> = Arc::default();
+    let kept = Arc::clone(&asked);
+    let refusing = judged(
+        Some(&operators.url),
+        "*",
+        Arc::new(move |address| {
+            kept.lock().unwrap().push(address);
+            if address.is_loopback() { Err("loopback, see WEBHOOKS_ALLOWED_NETWORKS".into()) } else { Ok(()) }
+        }),
+    );
+    let json = |host: &str| {
+        let options =
+            format!(r#"{{"endpoint":"http://{host}:{port}","accessKeyId":"A","secretAccessKey":"h"}}"#);
+        format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#)
+    };
+    for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "localhost"] {
+        asked.lock().unwrap().clear();
+        let outcome = attempt(&refusing, &json(host)).await;
+        let refused = Reason::Refused("loopback, see WEBHOOKS_ALLOWED_NETWORKS".into());
+        assert_eq!(outcome, Outcome::Permanent(refused), "{host}");
+        assert!(asked.lock().unwrap().iter().all(IpAddr::is_loopback), "{host}");
+    }
+    assert!(apps.seen().is_empty());
+    let lenient = lambda(Some(&operators.url), "*");
+    assert_eq!(attempt(&lenient, &json("localhost")).await, Outcome::Delivered);
+    assert_eq!(apps.seen().len(), 1);
+    // The operator's own endpoint is the operator's business.
+    assert_eq!(attempt(&refusing, r#"{"lambda_function":"f"}"#).await, Outcome::Delivered);
+}

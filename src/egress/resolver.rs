@@ -1,0 +1,209 @@
+//! Names to addresses.
+//!
+//! A customer's name is looked up as it stands and nowhere else: no search domain is appended to it,
+//! or `http://intranet/` would reach the operator's own. `/etc/hosts` and the name servers of
+//! `/etc/resolv.conf` are used. Look-ups wait in no thread, so names that never answer hold up nobody,
+//! and they end with the attempt that asked. Either family's addresses wait for the other's but a moment:
+//! some name servers never answer for IPv6.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures_util::future::select;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup_ip::LookupIp;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::timeout;
+
+/// A name server that is silent for so long is asked again: several tries fit into an attempt.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the addresses of one family wait for those of the other (RFC 8305's resolution delay; longer
+/// than its 50 ms, because the latter are left out of the whole attempt).
+const LATE: Duration = Duration::from_millis(300);
+
+/// An answer is used again for no longer than this: a receiver that moves is found again soon.
+const MAX_TTL: Duration = Duration::from_secs(60);
+
+/// That a name does not exist is believed for no longer than this.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(5);
+
+/// More addresses than this of one name are not looked at.
+const MAX_ADDRESSES: usize = 16;
+
+/// A look-up under way.
+pub type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Unresolved>> + Send + 'a>>;
+
+/// Finds the addresses of a name.
+pub trait Resolve: fmt::Debug + Send + Sync + 'static {
+    /// The addresses of `name`, which is taken to be absolute.
+    fn resolve<'a>(&'a self, name: &'a str) -> Lookup<'a>;
+}
+
+/// The name has no address, or no name server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host name could not be resolved")]
+pub struct Unresolved;
+
+/// The resolver of the system's configuration, read once.
+#[derive(Debug)]
+pub struct SystemResolver {
+    ipv4: TokioResolver,
+    ipv6: TokioResolver,
+}
+
+/// The system's resolver configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("host names cannot be looked up: {0}")]
+pub struct SetUpError(String);
+
+impl SystemResolver {
+    /// Reads the system's configuration. Without one the name server is looked for on this machine, as
+    /// the C library does.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn new() -> Result<Self, SetUpError> {
+        let (config, options) = read_system_conf().unwrap_or_else(|_| {
+            let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
+            (ResolverConfig::from_parts(None, Vec::new(), vec![here]), ResolverOpts::default())
+        });
+        Self::with(&config, options)
+    }
+
+    fn with(config: &ResolverConfig, mut options: ResolverOpts) -> Result<Self, SetUpError> {
+        options.timeout = options.timeout.min(PATIENCE);
+        options.positive_max_ttl = Some(MAX_TTL);
+        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+        let only = |family| {
+            let mut options = options.clone();
+            options.ip_strategy = family;
+            let builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+            let built = builder.with_options(options).build();
+            built.map_err(|error| SetUpError(error.to_string()))
+        };
+        Ok(Self { ipv4: only(LookupIpStrategy::Ipv4Only)?, ipv6: only(LookupIpStrategy::Ipv6Only)? })
+    }
+}
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, name: &'a str) -> Lookup<'a> {
+        Box::pin(async move {
+            let mut name = Name::from_ascii(name).map_err(|_| Unresolved)?;
+            // Absolute: nothing is appended.
+            name.set_fqdn(true);
+            let ipv4 = pin!(self.ipv4.lookup_ip(name.clone()));
+            let ipv6 = pin!(self.ipv6.lookup_ip(name));
+            let (first, other) = select(ipv4, ipv6).await.factor_first();
+            let (found, more) = match first {
+                Ok(found) => (found, timeout(LATE, other).await.ok().and_then(Result::ok)),
+                Err(_) => (other.await.map_err(|_| Unresolved)?, None),
+            };
+            Ok(found.iter().chain(more.iter().flat_map(LookupIp::iter)).take(MAX_ADDRESSES).collect())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::config::{ConnectionConfig, ProtocolConfig};
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+    use tokio::net::UdpSocket;
+
+    /// A name server of IPv4 addresses, by which every name that it was asked for is kept. It is silent
+    /// when it is asked for IPv6 of a name that begins with "quiet".
+    async fn name_server(names: &'static [(&'static str, [u8; 4])]) -> (u16, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&asked);
+        let names: HashMap<_, _> = names.iter().copied().collect();
+        tokio::spawn(async move {
+            let mut query = [0; 512];
+            loop {
+                let (_, from) = socket.recv_from(&mut query).await.unwrap();
+                let (mut name, mut at) = (String::new(), 12);
+                while query[at] != 0 {
+                    let end = at + 1 + usize::from(query[at]);
+                    name.push_str(std::str::from_utf8(&query[at + 1..end]).unwrap());
+                    name.push('.');
+                    at = end;
+                }
+                let is_a = query[at + 2] == 1;
+                let found = names.get(name.to_lowercase().as_str()).filter(|_| is_a);
+                kept.lock().unwrap().push(name.to_lowercase());
+                if name.starts_with("quiet") && !is_a {
+                    continue;
+                }
+                let mut answer = query[..at + 5].to_vec();
+                let code = if names.contains_key(name.to_lowercase().as_str()) { 0 } else { 3 };
+                answer[2..4].copy_from_slice(&[0x81, 0x80 | code]);
+                answer[6..12].copy_from_slice(&[0, u8::from(found.is_some()), 0, 0, 0, 0]);
+                if let Some(address) = found {
+                    // The name of the question, A, IN, no time to live, four bytes.
+                    answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+                    answer.extend_from_slice(address);
+                }
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        (port, asked)
+    }
+
+    fn resolver(port: u16) -> SystemResolver {
+        let mut udp = ConnectionConfig::new(ProtocolConfig::Udp);
+        udp.port = port;
+        let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![udp]);
+        let search = vec![Name::from_ascii("corp.test.").unwrap()];
+        let config = ResolverConfig::from_parts(search.first().cloned(), search, vec![server]);
+        let mut options = ResolverOpts::default();
+        options.ndots = 5;
+        SystemResolver::with(&config, options).unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_search_domain_is_appended_to_a_name() {
+        let (port, asked) =
+            name_server(&[("intranet.corp.test.", [10, 0, 0, 1]), ("receiver.test.", [1, 2, 3, 4])]).await;
+        let resolver = resolver(port);
+        assert_eq!(resolver.resolve("intranet").await, Err(Unresolved));
+        assert_eq!(resolver.resolve("receiver.test").await, Ok(vec![[1, 2, 3, 4].into()]));
+        assert_eq!(resolver.resolve("intranet.corp.test").await, Ok(vec![[10, 0, 0, 1].into()]));
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort_unstable();
+        asked.dedup();
+        assert_eq!(asked, ["intranet.", "intranet.corp.test.", "receiver.test."]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_time_to_live_is_not_used_again() {
+        let (port, asked) = name_server(&[("receiver.test.", [1, 2, 3, 4])]).await;
+        let resolver = resolver(port);
+        for _ in 0..3 {
+            resolver.resolve("receiver.test").await.unwrap();
+        }
+        assert!(asked.lock().unwrap().len() >= 3, "asked each time");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_one_family_do_not_wait_for_a_name_server_that_is_silent_about_the_other() {
+        let (port, asked) = name_server(&[("quiet.test.", [1, 2, 3, 4])]).await;
+        assert_eq!(resolver(port).resolve("quiet.test").await, Ok(vec![[1, 2, 3, 4].into()]));
+        assert_eq!(asked.lock().unwrap().len(), 2, "once for each family, and not again");
+    }
+
+    #[tokio::test]
+    async fn the_systems_own_configuration_finds_localhost() {
+        let resolver = SystemResolver::new().unwrap();
+        assert!(resolver.resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+        assert_eq!(resolver.resolve("a name that is none").await, Err(Unresolved));
+    }
+}

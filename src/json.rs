@@ -1,0 +1,63 @@
+//! JSON as JavaScript writes it and people register it: strings that are no UTF-8, scalars for text, and errors
+//! in words that quote nothing.
+
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde_json::Value;
+
+/// What is wrong with some JSON, and where, without quoting any of it: it may hold secrets.
+#[must_use]
+pub fn describe_json_error(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Syntax => "it is no JSON",
+        Category::Eof => "it ends too early",
+        Category::Data => "a member is missing or of the wrong type",
+        Category::Io => "it cannot be read",
+    };
+    match error.line() {
+        // From a value that was parsed before, no place is known.
+        0 => what.to_owned(),
+        line => format!("{what} (line {line}, column {})", error.column()),
+    }
+}
+
+/// A scalar as text: operators write numbers and booleans where soketi took them.
+#[must_use]
+pub fn scalar_text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(value.to_string()),
+    }
+}
+
+/// A JSON string as bytes. Not as `str`: JavaScript may write a lone surrogate, which no `str` holds
+/// and which stands here as WTF-8. No valid UTF-8 equals it.
+#[derive(Default)]
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, [u8]>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(bytes)))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(bytes.to_vec())))
+    }
+}

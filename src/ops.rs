@@ -1,5 +1,0 @@
-//! What operators see of a running worker.
-
-pub mod health;
-pub mod metrics;
-pub mod server;

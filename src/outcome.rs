@@ -1,0 +1,33 @@
+//! What an attempt came to, and why it failed.
+
+mod reason;
+
+use std::time::Duration;
+
+pub use reason::Reason;
+
+/// What one attempt at one webhook came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination took it.
+    Delivered,
+    /// It may work later.
+    Transient {
+        /// What went wrong.
+        reason: Reason,
+        /// How long the destination asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It was not tried, and is worth trying soon.
+    Deferred(Reason),
+    /// It will never work.
+    Permanent(Reason),
+}
+
+impl Outcome {
+    /// A failure that may pass, with no wish of the destination's about when.
+    #[must_use]
+    pub fn transient(reason: Reason) -> Self {
+        Self::Transient { reason, retry_after: None }
+    }
+}

@@ -1,0 +1,4 @@
+//! What operators see of a running worker.
+
+pub mod health;
+pub mod metrics;

@@ -1,0 +1,129 @@
+//! Coalesced deletes of jobs that are done.
+//!
+//! Deletes go out ten at a time where they can. A lane's last delete goes at once, since it unblocks
+//! its message group, and takes along whatever else is waiting; no delete waits longer than
+//! `LINGER` (50 ms). While `BUSY` (8) calls are under way, last deletes wait for company too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
+use crate::telemetry::metrics::Metrics;
+use crate::worker::lane::InFlight;
+
+/// The longest that a delivered job waits for its delete.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// With so many delete calls under way, a lane's last delete waits for company.
+const BUSY: usize = 8;
+
+/// One job that is done.
+#[derive(Debug)]
+pub struct Deletion {
+    /// The job.
+    pub held: InFlight,
+    /// Whether it is the last of its lane.
+    pub last: bool,
+}
+
+/// Where lanes send the jobs that are done.
+#[derive(Clone, Debug)]
+pub struct DeleteBatcher(mpsc::Sender<Deletion>);
+
+impl DeleteBatcher {
+    /// Hands a job over to be deleted.
+    pub async fn send(&self, done: Deletion) {
+        if self.0.send(done).await.is_err() {
+            // Only after a forced end. The job is on the ledger and comes back.
+            warn!("a delivered job could not be acknowledged: the worker is ending");
+        }
+    }
+}
+
+/// A queue of acknowledgements for at most `bound` jobs, and the task's future that serves it until
+/// every sender is gone and every delete has been answered.
+pub fn start<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
+    queue: Arc<S>,
+    metrics: Arc<Metrics>,
+    bound: usize,
+) -> (DeleteBatcher, impl Future<Output = ()> + Send) {
+    let (sender, receiver) = mpsc::channel(bound.max(1));
+    (DeleteBatcher(sender), serve::<Q, S>(queue, metrics, receiver))
+}
+
+async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
+    queue: Arc<S>,
+    metrics: Arc<Metrics>,
+    mut receiver: mpsc::Receiver<Deletion>,
+) {
+    let mut waiting: Vec<InFlight> = Vec::with_capacity(MAX_BATCH);
+    let mut urgent = false;
+    let mut since = Instant::now();
+    let mut calls = JoinSet::new();
+    loop {
+        let linger = sleep_until(since + LINGER);
+        let open = tokio::select! {
+            biased;
+            Some(_) = calls.join_next(), if !calls.is_empty() => true,
+            done = receiver.recv() => match done {
+                Some(done) => {
+                    if waiting.is_empty() {
+                        since = Instant::now();
+                    }
+                    urgent |= done.last;
+                    waiting.push(done.held);
+                    true
+                }
+                None => false,
+            },
+            () = linger, if !waiting.is_empty() => true,
+        };
+        while waiting.len() < MAX_BATCH
+            && let Ok(done) = receiver.try_recv()
+        {
+            urgent |= done.last;
+            waiting.push(done.held);
+        }
+        let due = !open || since.elapsed() >= LINGER || waiting.len() >= MAX_BATCH;
+        if !waiting.is_empty() && (due || (urgent && calls.len() < BUSY)) {
+            let batch = std::mem::replace(&mut waiting, Vec::with_capacity(MAX_BATCH));
+            urgent = false;
+            calls.spawn(delete::<Q, S>(Arc::clone(&queue), Arc::clone(&metrics), batch));
+        }
+        if !open && waiting.is_empty() {
+            break;
+        }
+    }
+    while calls.join_next().await.is_some() {}
+}
+
+async fn delete<Q: Queue, S: AsRef<Q>>(queue: Arc<S>, metrics: Arc<Metrics>, batch: Vec<InFlight>) {
+    let receipts: Vec<&Receipt> = batch.iter().map(|held| &held.message.receipt).collect();
+    metrics.delete_calls.inc();
+    let entries = match (*queue).as_ref().delete(&receipts).await {
+        Ok(entries) => entries,
+        Err(error) => {
+            warn!(jobs = batch.len(), %error, "delete failed; the jobs will be deleted when they come back");
+            vec![BatchEntryResult::Failed; batch.len()]
+        }
+    };
+    for (held, entry) in batch.into_iter().zip(entries) {
+        match entry {
+            BatchEntryResult::Ok => {
+                metrics.acknowledged.inc();
+                held.claim.forget();
+            }
+            // Dropping the claim leaves it on the ledger as done: it is only deleted again.
+            BatchEntryResult::Rejected | BatchEntryResult::Failed => {
+                metrics.late_settlements.inc();
+                warn!(message_id = %held.message.id, group = %held.message.group, ?entry,
+                    "late acknowledgement: the job was delivered, its delete was refused");
+            }
+        }
+    }
+}

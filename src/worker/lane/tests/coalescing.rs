@@ -1,0 +1,204 @@
+//! Jobs that go out together: which, how often, and what becomes of each.
+
+use super::*;
+use crate::plan::Limits;
+
+const NOW: Duration = Duration::ZERO;
+
+fn world(jobs: u64) -> World {
+    let mut world = World::new(30, 4, jobs);
+    world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
+    world
+}
+
+fn fails(_: &Request) -> (Takes, Outcome) {
+    (Takes::Time(NOW), Outcome::transient(Reason::Status(500)))
+}
+
+fn gone(_: &Request) -> (Takes, Outcome) {
+    (Takes::Time(NOW), Outcome::Permanent(Reason::Gone))
+}
+
+impl World {
+    /// The jobs of each request, by webhook, in order of arrival.
+    fn requests(&self) -> Vec<(usize, Vec<u64>)> {
+        self.requests.lock().unwrap().iter().map(|r| (r.webhook, r.jobs.clone())).collect()
+    }
+
+    /// The same where there is one webhook.
+    fn runs(&self) -> Vec<Vec<u64>> {
+        self.requests().into_iter().map(|(_, jobs)| jobs).collect()
+    }
+
+    /// The dead letters: why, and who does not have it.
+    fn lettered(&self) -> Vec<(&'static str, Vec<usize>)> {
+        self.letters.lock().unwrap().iter().map(|l| (l.reason, l.undelivered.clone())).collect()
+    }
+
+    fn header(&self, request: usize, name: &str) -> String {
+        let requests = self.requests.lock().unwrap();
+        let mut headers = requests[request].delivery.headers.iter();
+        headers.find(|(header, _)| header == name).unwrap().1.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_a_lane_go_out_as_one_and_each_is_acknowledged() {
+    let world = world(10);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
+    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+    let ids = world.header(0, "X-Hookferry-Id");
+    assert_eq!(ids.split(',').filter(|id| id.ends_with(".0")).count(), 10, "{ids}");
+    assert_eq!(world.metrics.delivered.get(), 1);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs().len(), 1, "nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_leave_every_job_goes_alone() {
+    let mut world = world(3);
+    world.rules.coalesce = None;
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [[0], [1], [2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_at_its_limit_and_a_single_job_is_as_it_came() {
+    let mut world = world(7);
+    world.rules.coalesce = Some(Limits { events: 3, bytes: 1 << 18 });
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+    let alone = World::new(30, 4, 7);
+    alone.work(NOW, delivered).await;
+    let body = |world: &World, request: usize| world.requests.lock().unwrap()[request].delivery.body.clone();
+    assert_eq!(body(&world, 2), body(&alone, 6));
+    for header in ["X-Hookferry-Id", "X-Pusher-Signature"] {
+        assert_eq!(world.header(2, header), alone.header(6, header));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_beyond_the_limits_goes_alone() {
+    let mut world = world(4);
+    world.rules.coalesce = Some(Limits { events: 100, bytes: 1 });
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [[0], [1], [2], [3]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_together_goes_on_alone() {
+    let world = world(3);
+    world.work(NOW, fails).await;
+    assert_eq!(world.runs(), [[0, 1, 2]]);
+    assert_eq!(world.changed(), [[1; 3]], "one change for all");
+    assert!(world.deletes.lock().unwrap().is_empty());
+    sleep(2 * SECOND).await;
+    world.send(3, "k", "s", "c");
+    world.send(4, "k", "s", "c");
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs()[1..], [vec![0], vec![1], vec![2], vec![3, 4]]);
+    let numbers: Vec<_> = world.requests.lock().unwrap().iter().map(|request| request.number).collect();
+    assert_eq!(numbers, [1, 2, 2, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_took_a_run_gets_none_of_its_jobs_again() {
+    let mut world = world(2);
+    world.webhooks = json!([{"url": "http://h/"}, {"url": "http://g/"}]);
+    world.work(NOW, |request| if request.webhook == 0 { delivered(request) } else { fails(request) }).await;
+    sleep(2 * SECOND).await;
+    world.work(NOW, delivered).await;
+    assert_eq!(world.requests(), [(0, vec![0, 1]), (1, vec![0, 1]), (1, vec![0]), (1, vec![1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
+    let mut world = world(2);
+    world.webhooks = json!([
+        {"url": "http://h/"},
+        {"url": "http://g/", "filter": {"channel_name_starts_with": "both"}},
+    ]);
+    world.send(2, "k", "forged", "c");
+    world.send(3, "k", "s", "c");
+    world.send(4, "k", "s", "both");
+    world.send(5, "k", "s", "both");
+    world.send(6, "other", "s", "both");
+    world.send(7, "nobody", "s", "c");
+    world.send(8, "k", "s", "c");
+    world.work(NOW, delivered).await;
+    let (both, one) = ([4, 5], [6]);
+    let expected = [
+        (0, vec![0, 1]),
+        (0, vec![3]),
+        (0, both.to_vec()),
+        (1, both.to_vec()),
+        (0, one.to_vec()),
+        (1, one.to_vec()),
+        (0, vec![8]),
+    ];
+    assert_eq!(world.requests(), expected);
+    assert_eq!(world.lettered(), [("signature", vec![]), ("unknown_app", vec![])]);
+    assert_eq!(world.deletes.lock().unwrap().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lambda_function_gets_each_job_alone() {
+    let mut world = world(2);
+    world.webhooks = json!([{"url": "http://h/"}, {"lambda_function": "f"}]);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.requests(), [(0, vec![0]), (1, vec![0]), (0, vec![1]), (1, vec![1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
+    let world = world(10);
+    world.work(NOW, gone).await;
+    assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
+    assert_eq!(world.lettered(), vec![("gone", vec![0]); 10]);
+    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dead_letters_for_longer_than_its_lease_extends_it() {
+    let mut world = World::new(2, 1, 10);
+    world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
+    // Ten letters take 1.2 s, and what is left behind the attempt is half a second.
+    world.work(NOW, |_| (Takes::Time(Duration::from_millis(999)), Outcome::Permanent(Reason::Gone))).await;
+    assert_eq!(world.changed(), [[30; 7]], "once, for what is left after three letters");
+    assert_eq!((world.lettered().len(), world.metrics.abandoned.get()), (10, 0));
+    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_together_past_its_window_is_given_up_only_after_it_failed_alone() {
+    let mut world = world(2);
+    world.rules.retry.window = 10 * SECOND;
+    let slowly = |_: &Request| (Takes::Time(3 * SECOND), Outcome::transient(Reason::Status(500)));
+    world.work(8 * SECOND, slowly).await;
+    assert_eq!((world.runs(), world.lettered()), (vec![vec![0, 1]], vec![]));
+    sleep(2 * SECOND).await;
+    world.work(NOW, slowly).await;
+    assert_eq!(world.runs()[1..], [[0], [1]]);
+    assert_eq!(world.lettered(), vec![("status", vec![0]); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_past_its_window_goes_alone() {
+    let world = world(2);
+    sleep(301 * SECOND).await;
+    world.send(2, "k", "s", "c");
+    world.send(3, "k", "s", "c");
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [vec![0], vec![1], vec![2, 3]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_has_one_deadline_inside_the_lease() {
+    let mut world = World::new(5, 4, 3);
+    world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
+    let start = Instant::now();
+    world.work(NOW, |_| (Takes::Time(60 * SECOND), Outcome::Delivered)).await;
+    assert_eq!((world.runs(), world.changed()), (vec![vec![0, 1, 2]], vec![vec![1; 3]]));
+    assert!(start.elapsed() < 5 * SECOND);
+}

@@ -1,0 +1,203 @@
+//! What this process knows of messages that may come back: attempts, webhooks already settled,
+//! jobs that are done but whose delete is not confirmed.
+//!
+//! Bounded and expiring, in memory only. It narrows duplicates (a partial failure does not repeat
+//! the healthy webhooks; a delivered job whose delete failed is only deleted again); it never makes
+//! a guarantee stronger than at least once. It also keeps two copies of one message from being
+//! worked at the same time by one process, should a lease be lost.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::outcome::Reason;
+use crate::queue::MessageId;
+
+/// How long an entry outlives its last use. An hour is far beyond the default retry window of
+/// five minutes; what is forgotten costs a duplicate, never a loss.
+const EXPIRY: Duration = Duration::from_secs(3600);
+
+/// How many messages that are not being worked are remembered: some 20 MB at worst.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The ledger of one process.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    book: Mutex<Book>,
+}
+
+/// What is known of one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Attempts that this process made.
+    pub attempts: u32,
+    /// Every webhook is settled: there is nothing left but to delete it.
+    pub done: bool,
+    /// The webhooks that need no further attempt.
+    pub settled: Vec<Settled>,
+}
+
+/// One webhook that needs no further attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its place in the app's list.
+    pub webhook: usize,
+    /// Its target's fingerprint: after a change of the app the place may be another webhook's.
+    pub target: u64,
+    /// Why it will never be delivered; `None` if it has been.
+    pub failed: Option<Reason>,
+}
+
+/// A message that is being worked. Dropping it without a verdict leaves the record as it was.
+#[derive(Debug)]
+pub struct Claim {
+    ledger: Arc<Ledger>,
+    id: MessageId,
+    record: Record,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    entries: HashMap<MessageId, Entry>,
+    /// Idle entries in the order in which they became so; some are out of date.
+    idle: VecDeque<(Instant, MessageId)>,
+    /// Idle entries that wait for a retry.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Claimed,
+    Idle { since: Instant, record: Record },
+}
+
+impl Ledger {
+    /// Claims a message for work; `None` while another copy of it is being worked here.
+    pub fn claim(self: &Arc<Self>, id: &MessageId) -> Option<Claim> {
+        let mut book = self.lock();
+        let record = match book.entries.insert(Arc::clone(id), Entry::Claimed) {
+            Some(Entry::Claimed) => return None,
+            Some(Entry::Idle { record, .. }) => {
+                book.waiting -= usize::from(!record.done);
+                record
+            }
+            None => Record::default(),
+        };
+        Some(Claim { ledger: Arc::clone(self), id: Arc::clone(id), record })
+    }
+
+    /// How many messages wait for a retry, as far as this process knows: each one blocks its group.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// What is known of the message.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What is known of the message, to be added to.
+    pub fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// The delete is confirmed: the message will not come back.
+    pub fn forget(mut self) {
+        self.record = Record::default();
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let record = std::mem::take(&mut self.record);
+        let now = Instant::now();
+        let mut book = self.ledger.lock();
+        if record == Record::default() {
+            book.entries.remove(&self.id);
+            return;
+        }
+        book.waiting += usize::from(!record.done);
+        book.idle.push_back((now, Arc::clone(&self.id)));
+        book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record });
+        book.expire(now);
+    }
+}
+
+impl Book {
+    fn expire(&mut self, now: Instant) {
+        while let Some((since, id)) = self.idle.front() {
+            let full = self.idle.len() > MAX_ENTRIES;
+            if !full && now.duration_since(*since) <= EXPIRY {
+                break;
+            }
+            // An entry that was claimed since then has, if at all, a later place in the line.
+            let current = matches!(self.entries.get(id), Some(Entry::Idle { since: s, .. }) if s == since);
+            if current && let Some(Entry::Idle { record, .. }) = self.entries.remove(id) {
+                self.waiting -= usize::from(!record.done);
+            }
+            self.idle.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> MessageId {
+        n.to_string().into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_copies_of_a_message_are_never_worked_at_once() {
+        let ledger = Arc::new(Ledger::default());
+        let claim = ledger.claim(&id(1)).unwrap();
+        assert!(ledger.claim(&id(1)).is_none());
+        assert!(ledger.claim(&id(2)).is_some());
+        drop(claim);
+        assert!(ledger.claim(&id(1)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_outlives_its_claim_until_it_is_forgotten_or_expires() {
+        let ledger = Arc::new(Ledger::default());
+        let mut claim = ledger.claim(&id(1)).unwrap();
+        claim.record_mut().attempts = 3;
+        drop(claim);
+        assert_eq!(ledger.waiting(), 1);
+        let claim = ledger.claim(&id(1)).unwrap();
+        assert_eq!((claim.record().attempts, ledger.waiting()), (3, 0));
+        claim.forget();
+        assert_eq!(*ledger.claim(&id(1)).unwrap().record(), Record::default());
+
+        let mut claim = ledger.claim(&id(2)).unwrap();
+        claim.record_mut().done = true;
+        drop(claim);
+        assert_eq!(ledger.waiting(), 0, "done is not waiting");
+        tokio::time::advance(EXPIRY + Duration::from_secs(1)).await;
+        let mut other = ledger.claim(&id(3)).unwrap();
+        other.record_mut().attempts = 1;
+        drop(other);
+        assert!(!ledger.claim(&id(2)).unwrap().record().done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_bounded() {
+        let ledger = Arc::new(Ledger::default());
+        for n in 0..MAX_ENTRIES + 10 {
+            ledger.claim(&id(n)).unwrap().record_mut().attempts = 1;
+        }
+        assert_eq!(ledger.waiting(), MAX_ENTRIES);
+        assert_eq!(ledger.claim(&id(0)).unwrap().record().attempts, 0);
+    }
+}
