@@ -52,6 +52,14 @@ pub enum Target {
     Lambda(Lambda),
     /// Neither was registered: nothing can ever be delivered.
     Missing,
+    /// What was registered cannot be used: each attempt fails, until the app's owner mends it or the job
+    /// is given up. The other webhooks of the app know nothing of it.
+    Unusable {
+        /// Where it was to go: it stays the same webhook once it is mended.
+        registered: Box<Target>,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl Target {

@@ -11,35 +11,36 @@ pub mod settings;
 pub mod sql;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::app::App;
 
-/// What could not be told. A job whose app cannot be looked up is retried, and never given up for it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unreachable(pub String, pub Extent);
+/// How long an answer that the source itself gave is given again to whoever asks past the memory: many
+/// jobs of one app fail together, and their verdicts cost the source one look-up a second.
+pub const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// How much of a source a failure takes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// The source cannot be asked at all.
-    Source,
-    /// One app is there but cannot be read.
-    App,
+/// Why an app could not be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookUpError {
+    /// The source cannot be asked: why, and what to do about it. It would be so for every app, so no
+    /// job is given up for it.
+    #[error("the app source is unreachable: {0}")]
+    Unreachable(String),
+    /// The source answers, and this one app's record cannot be used: which, and what is wrong with it.
+    /// Its jobs are given up once their retry window is over.
+    #[error("{0}")]
+    Unusable(String),
 }
 
-impl Unreachable {
-    /// The source cannot be asked: why, and what to do about it.
-    #[must_use]
-    pub fn source(why: String) -> Self {
-        Self(why, Extent::Source)
-    }
-
-    /// An app is there but cannot be read: which one, and what is wrong with it.
-    #[must_use]
-    pub fn app(why: String) -> Self {
-        Self(why, Extent::App)
-    }
+/// What the source itself said of an app, and when it was asked.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// The app; `None` if the source said that there is none.
+    pub app: Option<Arc<App>>,
+    /// When the source was asked: a change made before that is in the answer.
+    pub asked_at: Instant,
 }
 
 /// The sources that there are, those but the array with a memory.
@@ -59,7 +60,7 @@ pub enum Sources {
 }
 
 impl Apps for Sources {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {
             Self::Array(array) => array.find_by_key(key).await,
             #[cfg(feature = "dynamodb")]
@@ -70,10 +71,34 @@ impl Apps for Sources {
             Self::Postgres(cache) => cache.find_by_key(key).await,
         }
     }
+
+    async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
+        match self {
+            Self::Array(array) => array.find_fresh(key).await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.find_fresh(key).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.find_fresh(key).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.find_fresh(key).await,
+        }
+    }
 }
 
 /// Somewhere apps are kept.
 pub trait Apps: Send + Sync + 'static {
-    /// Finds the app with this key; `None` if the source says that there is none.
-    fn find_by_key(&self, key: &str) -> impl Future<Output = Result<Option<Arc<App>>, Unreachable>> + Send;
+    /// Finds the app with this key; `None` if the source says that there is none. What is remembered
+    /// may answer.
+    fn find_by_key(&self, key: &str) -> impl Future<Output = Result<Option<Arc<App>>, LookUpError>> + Send;
+
+    /// Finds it by asking the source itself, past everything that is remembered: for verdicts that give
+    /// a job up. What remembers bounds this to one look-up of a key in [`FRESH_FOR`], and gives that
+    /// answer with its time to whoever asks again within it. As it stands here it is for a source that
+    /// remembers nothing.
+    fn find_fresh(&self, key: &str) -> impl Future<Output = Result<Fresh, LookUpError>> + Send {
+        async move {
+            let asked_at = Instant::now();
+            Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
+        }
+    }
 }

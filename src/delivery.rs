@@ -43,6 +43,7 @@ impl Transport for Destinations {
             Target::Http(url) => self.http.attempt(url, delivery, number).await,
             Target::Lambda(webhook) => self.lambda.attempt(webhook, delivery, number).await,
             Target::Missing => Outcome::Permanent(Reason::NoTarget),
+            Target::Unusable { why, .. } => Outcome::transient(Reason::WebhookUnusable(why.clone())),
         }
     }
 }

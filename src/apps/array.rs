@@ -1,26 +1,62 @@
 //! Apps from the environment and from a file that is reloaded when it changes.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Apps, Unreachable};
+use super::{Apps, FRESH_FOR, Fresh, LookUpError};
 use crate::app::{App, Target};
 use crate::json::describe_json_error;
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
-/// Apps by key.
+/// Apps by key; a clone shares them.
 #[derive(Clone, Debug)]
 pub struct Array {
     apps: Arc<ArcSwap<HashMap<String, Arc<App>>>>,
+    file: Option<Arc<File>>,
+}
+
+/// The file that the apps beyond the environment's come from.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    /// The environment's apps, which no file replaces.
+    always: Vec<App>,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the file.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The version that was read last.
+    version: Version,
+    /// When it was last looked at, if that look has ended.
+    looked_at: Option<Instant>,
+    look: Option<WeakShared<BoxFuture<'static, Instant>>>,
+}
+
+/// What tells two states of a file apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Version {
+    /// It was not read yet.
+    #[default]
+    Unread,
+    /// It is not there.
+    Absent,
+    /// Time stamp, size and inode.
+    Of(SystemTime, u64, u64),
 }
 
 /// Why a file of apps cannot be used.
@@ -41,44 +77,95 @@ impl Array {
     /// Of these apps; the first of two with one key wins.
     #[must_use]
     pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
-        Self { apps: Arc::new(ArcSwap::from_pointee(by_key(apps))) }
+        Self { apps: Arc::new(ArcSwap::from_pointee(by_key(apps))), file: None }
     }
 
-    /// Looks at `file` at once and then until `shutdown`, and takes it over when it has changed. A
+    /// Of the apps `always` and those that `file` held when it was read, `more`.
+    #[must_use]
+    pub fn with_file(always: Vec<App>, more: Vec<App>, file: PathBuf) -> Self {
+        let apps = by_key(always.iter().cloned().chain(more));
+        let file = File { path: file, always, seen: Mutex::default() };
+        Self { apps: Arc::new(ArcSwap::from_pointee(apps)), file: Some(Arc::new(file)) }
+    }
+
+    /// Looks at the file at once and then until `shutdown`, and takes it over when it has changed. A
     /// broken file keeps the last good apps.
-    pub async fn watch(self, file: PathBuf, always: Vec<App>, shutdown: CancellationToken) {
-        // Not what it is now: it may have changed since it was read, while the queue was awaited.
-        let mut seen = None;
+    pub async fn watch(self, shutdown: CancellationToken) {
+        let Some(file) = &self.file else { return };
         loop {
-            let now = stamp(&file).await;
-            if seen != Some(now) {
-                self.reload(&file, &always).await;
-                seen = Some(now);
-            }
+            self.look(file).await;
             if shutdown.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_none() {
                 return;
             }
         }
     }
 
+    /// Looks at the file once, or waits for whoever does; gives the time of that look.
+    fn look(&self, file: &Arc<File>) -> Shared<BoxFuture<'static, Instant>> {
+        let mut seen = file.seen();
+        if let Some(look) = seen.look.as_ref().and_then(WeakShared::upgrade) {
+            return look;
+        }
+        let (array, file) = (self.clone(), Arc::clone(file));
+        let looked_at = Instant::now();
+        let look = async move {
+            let version = version(&file.path).await;
+            // At the first look it may have changed since it was read, while the queue was awaited.
+            if file.seen().version != version {
+                array.reload(&file).await;
+            }
+            let mut seen = file.seen();
+            seen.version = version;
+            seen.looked_at = Some(looked_at);
+            seen.look = None;
+            looked_at
+        };
+        let look = look.boxed().shared();
+        seen.look = look.downgrade();
+        look
+    }
+
     /// All of the file or nothing of it.
-    async fn reload(&self, file: &Path, always: &[App]) {
-        let read = tokio::fs::read_to_string(file).await.map_err(FileError::from);
+    async fn reload(&self, file: &File) {
+        let path = &file.path;
+        let read = tokio::fs::read_to_string(path).await.map_err(FileError::from);
         match read.and_then(|text| parse(&text)) {
             Ok(apps) => {
-                info!(file = %file.display(), apps = apps.len(), "apps loaded");
-                self.apps.store(Arc::new(by_key(always.iter().cloned().chain(apps))));
+                info!(file = %path.display(), apps = apps.len(), "apps loaded");
+                self.apps.store(Arc::new(by_key(file.always.iter().cloned().chain(apps))));
             }
             Err(error) => {
-                error!(file = %file.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
+                error!(file = %path.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
             }
         }
     }
 }
 
+impl File {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Apps for Array {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         Ok(self.apps.load().get(key).cloned())
+    }
+
+    /// The file is looked at, whichever key it is, at most once in [`FRESH_FOR`].
+    async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
+        let now = Instant::now();
+        let asked_at = match &self.file {
+            None => now,
+            Some(file) => {
+                let last = file.seen().looked_at.filter(|at| now.duration_since(*at) < FRESH_FOR);
+                match last {
+                    Some(last) => last,
+                    None => self.look(file).await,
+                }
+            }
+        };
+        Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
     }
 }
 
@@ -101,6 +188,7 @@ pub fn check(app: &App) -> Result<(), String> {
                     return Err(format!("{}: its url is no URL: {reason}", place()));
                 }
             }
+            Target::Unusable { why, .. } => return Err(format!("{}: {why}", place())),
             Target::Lambda(_) => {}
         }
     }
@@ -166,9 +254,12 @@ fn by_key(apps: impl IntoIterator<Item = App>) -> HashMap<String, Arc<App>> {
     map
 }
 
-async fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = tokio::fs::metadata(file).await.ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+async fn version(file: &Path) -> Version {
+    let Ok(metadata) = tokio::fs::metadata(file).await else { return Version::Absent };
+    match metadata.modified() {
+        Ok(modified) => Version::Of(modified, metadata.len(), metadata.ino()),
+        Err(_) => Version::Absent,
+    }
 }
 
 #[cfg(test)]
@@ -208,9 +299,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::new([]);
+        let array = Array::with_file(Vec::new(), Vec::new(), file);
         let shutdown = CancellationToken::new();
-        let watch = tokio::spawn(array.clone().watch(file, Vec::new(), shutdown.clone()));
+        let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
         while array.find_by_key("k").await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
@@ -225,9 +316,9 @@ mod tests {
         std::fs::write(&file, "[]").unwrap();
         tokio::time::pause();
         let always: App = serde_json::from_str(r#"{"id":"d","key":"default","secret":"s"}"#).unwrap();
-        let array = Array::new([always.clone()]);
+        let array = Array::with_file(vec![always], Vec::new(), file.clone());
         let shutdown = CancellationToken::new();
-        let watch = tokio::spawn(array.clone().watch(file.clone(), vec![always], shutdown.clone()));
+        let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
         let settle = async || {
             tokio::time::sleep(RELOAD_EVERY * 2).await;
             // File access runs on threads that the paused clock does not wait for.
@@ -255,5 +346,32 @@ mod tests {
         assert!(array.find_by_key("default").await.unwrap().is_some(), "the environment's app stays");
         shutdown.cancel();
         watch.await.unwrap();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_past_what_was_loaded_gets_the_file_as_it_is_now_once_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, "[]").unwrap();
+        let array = Array::with_file(Vec::new(), Vec::new(), file.clone());
+        assert!(array.find_fresh("k").await.unwrap().app.is_none());
+        let replacement = dir.path().join("new.json");
+        std::fs::write(&replacement, format!("[{APP}]")).unwrap();
+        std::fs::rename(&replacement, &file).unwrap();
+        assert!(array.find_by_key("k").await.unwrap().is_none());
+        let before = Instant::now();
+        tokio::time::advance(FRESH_FOR / 2).await;
+        let early = array.find_fresh("k").await.unwrap();
+        assert!(early.app.is_none() && early.asked_at <= before, "an answer of the last second, and said so");
+        tokio::time::advance(FRESH_FOR).await;
+        let asked = Instant::now();
+        let all = futures_util::future::join_all((0..10).map(|_| array.find_fresh("k"))).await;
+        for fresh in all {
+            let fresh = fresh.unwrap();
+            assert!(fresh.app.is_some() && fresh.asked_at >= asked);
+        }
+        assert!(array.find_by_key("k").await.unwrap().is_some(), "and it is what everyone gets from now on");
+        let without = Array::new([]);
+        let asked = Instant::now();
+        assert!(without.find_fresh("k").await.unwrap().asked_at >= asked, "the environment never changes");
     }
 }

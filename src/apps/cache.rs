@@ -9,6 +9,10 @@
 //!   which hangs still leaves time to serve what is remembered;
 //! - that an app does not exist is remembered briefly, and never served once that is over: a job is
 //!   given up for it;
+//! - a record that cannot be used is remembered as briefly, and nothing older is served in its place: the
+//!   source is not down, and says what it says to every replica;
+//! - who asks past the memory gets what the source itself said, and when it was asked; of one key that is
+//!   at most one look-up in [`FRESH_FOR`], shared with those that may be answered from memory;
 //! - the number of entries is bounded; apps that exist outlive keys that do not.
 //!
 //! A small map and not one of the cache libraries: none of them serves stale entries on error, and
@@ -23,7 +27,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
-use super::{Apps, Extent, Unreachable};
+use super::{Apps, FRESH_FOR, Fresh, LookUpError};
 use crate::app::App;
 
 /// Entries kept; some 10 MB of ordinary apps.
@@ -42,6 +46,9 @@ const MAX_COMPLAINTS: usize = 100;
 const MAX_KEY: usize = 2048;
 /// Look-ups noted before those that were given up are swept.
 const MANY_FLIGHTS: usize = 1000;
+/// Answers of the last second kept for those that ask past the memory; past it an answer is not kept, and
+/// the source is asked once more often. A source that gives more than so many in a second bears that.
+const MAX_FRESH: usize = 10_000;
 
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +70,18 @@ pub struct Cache<A> {
     deadline: Duration,
 }
 
-type Answer = Result<Option<Arc<App>>, Unreachable>;
-type Flight = BoxFuture<'static, Answer>;
+type Answer = Result<Option<Arc<App>>, LookUpError>;
+type Flight = BoxFuture<'static, Told>;
+
+/// What came of one look-up.
+#[derive(Clone, Debug)]
+struct Told {
+    /// What the source itself said.
+    fresh: Answer,
+    asked_at: Instant,
+    /// What is told to those that a remembered answer serves.
+    served: Answer,
+}
 
 #[derive(Debug)]
 struct State {
@@ -75,6 +92,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Kept {
     entries: HashMap<String, Entry>,
+    /// What the source said within the last second.
+    fresh: HashMap<String, Told>,
     flights: HashMap<String, WeakShared<Flight>>,
     complaints: HashMap<String, Instant>,
     down: bool,
@@ -82,7 +101,8 @@ struct Kept {
 
 #[derive(Debug)]
 struct Entry {
-    app: Option<Arc<App>>,
+    /// What the source said: an app, none, or a record that cannot be used.
+    answer: Answer,
     /// `None` is for ever.
     until: Option<Instant>,
     used: Instant,
@@ -115,35 +135,52 @@ impl<A: Apps> Cache<A> {
     }
 
     /// What is remembered, or the look-up to wait for.
-    fn look(&self, key: &str) -> Result<Option<Arc<App>>, Shared<Flight>> {
+    fn look(&self, key: &str) -> Result<Answer, Shared<Flight>> {
         let now = Instant::now();
         let mut kept = self.state.lock();
         if let Some(entry) = kept.entries.get_mut(key)
             && entry.until.is_none_or(|until| now < until)
         {
             entry.used = now;
-            return Ok(entry.app.clone());
+            return Ok(entry.answer.clone());
         }
+        Err(self.flight(&mut kept, key))
+    }
+
+    /// What the source said within the last second, or the look-up to wait for.
+    fn look_afresh(&self, key: &str) -> Result<Told, Shared<Flight>> {
+        let now = Instant::now();
+        let mut kept = self.state.lock();
+        match kept.fresh.get(key) {
+            Some(told) if now.duration_since(told.asked_at) < FRESH_FOR => Ok(told.clone()),
+            Some(_) | None => Err(self.flight(&mut kept, key)),
+        }
+    }
+
+    /// The look-up of a key that is under way, or a new one.
+    fn flight(&self, kept: &mut Kept, key: &str) -> Shared<Flight> {
         if let Some(flight) = kept.flights.get(key).and_then(WeakShared::upgrade) {
-            return Err(flight);
+            return flight;
         }
         if kept.flights.len() >= MANY_FLIGHTS {
             kept.flights.retain(|_, flight| flight.upgrade().is_some());
         }
         let flight = self.ask(key.to_owned()).shared();
         kept.flights.extend(flight.downgrade().map(|weak| (key.to_owned(), weak)));
-        Err(flight)
+        flight
     }
 
     fn ask(&self, key: String) -> Flight {
         let (source, state) = (Arc::clone(&self.source), Arc::clone(&self.state));
         let (name, deadline) = (Arc::clone(&self.name), self.deadline);
+        let asked_at = Instant::now();
         Box::pin(async move {
             let answer = timeout(deadline, source.find_by_key(&key)).await;
             let late = || {
-                Err(Unreachable::source(format!("{name} did not answer within {} ms", deadline.as_millis())))
+                let why = format!("{name} did not answer within {} ms", deadline.as_millis());
+                Err(LookUpError::Unreachable(why))
             };
-            state.settle(key, answer.unwrap_or_else(|_| late()))
+            state.settle(key, answer.unwrap_or_else(|_| late()), asked_at)
         })
     }
 }
@@ -154,9 +191,20 @@ impl<A: Apps> Apps for Cache<A> {
             return Ok(None);
         }
         match self.look(key) {
-            Ok(app) => Ok(app),
-            Err(flight) => flight.await,
+            Ok(answer) => answer,
+            Err(flight) => flight.await.served,
         }
+    }
+
+    async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Ok(Fresh { app: None, asked_at: Instant::now() });
+        }
+        let told = match self.look_afresh(key) {
+            Ok(told) => told,
+            Err(flight) => flight.await,
+        };
+        Ok(Fresh { app: told.fresh?, asked_at: told.asked_at })
     }
 }
 
@@ -166,42 +214,42 @@ impl State {
     }
 
     /// Remembers what the source said, or falls back on what it said before.
-    fn settle(&self, key: String, answer: Answer) -> Answer {
+    fn settle(&self, key: String, fresh: Answer, asked_at: Instant) -> Told {
         let now = Instant::now();
         let mut kept = self.lock();
         kept.flights.remove(&key);
-        match answer {
-            Ok(app) => {
-                let recovered = std::mem::take(&mut kept.down);
-                if let Some(until) = self.until(app.is_some(), now) {
-                    kept.insert(key, Entry { app: app.clone(), until, used: now });
+        let (mut recovered, mut complain) = (false, false);
+        let served = match &fresh {
+            Ok(_) | Err(LookUpError::Unusable(_)) => {
+                recovered = std::mem::take(&mut kept.down);
+                if let Err(failure) = &fresh {
+                    complain = kept.complains(failure, now);
                 }
-                drop(kept);
-                if recovered {
-                    info!("the app source answers again");
+                match self.until(matches!(fresh, Ok(Some(_))), now) {
+                    Some(until) => {
+                        kept.insert(key.clone(), Entry { answer: fresh.clone(), until, used: now });
+                    }
+                    None => drop(kept.entries.remove(&key)),
                 }
-                Ok(app)
+                fresh.clone()
             }
-            Err(failure) => {
-                kept.down |= failure.1 == Extent::Source;
-                let complain = kept.complains(&failure, now);
-                let stale = kept.entries.get_mut(&key).and_then(|entry| {
-                    entry.until = Some(now + STALE);
-                    entry.app.clone()
-                });
-                if stale.is_none() {
-                    kept.entries.remove(&key);
-                }
-                drop(kept);
-                if complain {
-                    error!(
-                        serving = if stale.is_some() { "the last good answer" } else { "nothing" },
-                        "apps cannot be looked up: {failure}"
-                    );
-                }
-                stale.map_or(Err(failure), |app| Ok(Some(app)))
+            Err(failure @ LookUpError::Unreachable(_)) => {
+                kept.down = true;
+                complain = kept.complains(failure, now);
+                kept.stale(&key, now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
+        };
+        let told = Told { fresh, asked_at, served };
+        kept.note(key, told.clone(), now);
+        drop(kept);
+        if recovered {
+            info!("the app source answers again");
         }
+        if let (true, Err(failure)) = (complain, &told.fresh) {
+            let serving = if told.served.is_ok() { "the last good answer" } else { "nothing" };
+            error!(serving, "an app cannot be looked up: {failure}");
+        }
+        told
     }
 
     /// Until when an answer is kept, `Some(None)` being for ever; `None` if it is not kept.
@@ -225,9 +273,31 @@ impl Kept {
         self.entries.insert(key, entry);
     }
 
+    /// The app that the source told of when it last answered, for a while longer. That there is none, or
+    /// none that can be used, is not said for a source that is down.
+    fn stale(&mut self, key: &str, now: Instant) -> Option<Arc<App>> {
+        let entry = self.entries.get_mut(key)?;
+        if let Ok(Some(app)) = &entry.answer {
+            entry.until = Some(now + STALE);
+            return Some(Arc::clone(app));
+        }
+        self.entries.remove(key);
+        None
+    }
+
+    /// Keeps an answer for those that ask past the memory within the next second.
+    fn note(&mut self, key: String, told: Told, now: Instant) {
+        if self.fresh.len() >= MAX_FRESH {
+            self.fresh.retain(|_, told| now.duration_since(told.asked_at) < FRESH_FOR);
+        }
+        if self.fresh.len() < MAX_FRESH {
+            self.fresh.insert(key, told);
+        }
+    }
+
     /// Drops what is known not to exist, else the tenth that was not asked for the longest.
     fn make_room(&mut self) {
-        self.entries.retain(|_, entry| entry.app.is_some());
+        self.entries.retain(|_, entry| matches!(entry.answer, Ok(Some(_))));
         if self.entries.len() < MAX_ENTRIES {
             return;
         }
@@ -243,12 +313,13 @@ impl Kept {
     }
 
     /// Whether this has not been said lately.
-    fn complains(&mut self, failure: &Unreachable, now: Instant) -> bool {
+    fn complains(&mut self, failure: &LookUpError, now: Instant) -> bool {
         self.complaints.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
-        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(&failure.0) {
+        let text = failure.to_string();
+        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(&text) {
             return false;
         }
-        self.complaints.insert(failure.0.clone(), now);
+        self.complaints.insert(text, now);
         true
     }
 }

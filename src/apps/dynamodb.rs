@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
 use super::settings::DynamoDb as Settings;
-use super::{Apps, Unreachable, record};
+use super::{Apps, LookUpError, record};
 use crate::app::App;
 use crate::aws;
 
@@ -41,7 +41,7 @@ impl DynamoDb {
         Self { client: Client::from_conf(config), settings }
     }
 
-    fn unreachable(&self, failure: &SdkError<QueryError>) -> Unreachable {
+    fn unreachable(&self, failure: &SdkError<QueryError>) -> LookUpError {
         let (words, operator_hint) = match failure {
             SdkError::ServiceError(context) => {
                 let error = context.err();
@@ -67,12 +67,12 @@ impl DynamoDb {
         };
         let words: String = words.chars().take(MAX_WORDS).collect();
         let Settings { table, region, .. } = &self.settings;
-        Unreachable::source(format!("DynamoDB table {table:?} in {region}: {words} ({operator_hint})"))
+        LookUpError::Unreachable(format!("DynamoDB table {table:?} in {region}: {words} ({operator_hint})"))
     }
 }
 
 impl Apps for DynamoDb {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         if key.is_empty() || key.len() > MAX_KEY {
             return Ok(None);
         }
@@ -91,7 +91,7 @@ impl Apps for DynamoDb {
         let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
         let unreadable = |what| {
             let key: String = key.chars().take(64).collect();
-            Unreachable::app(format!(
+            LookUpError::Unusable(format!(
                 "DynamoDB: the app with the key {key:?} cannot be read: {what} (the index has to project all attributes)"
             ))
         };

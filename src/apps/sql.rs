@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use sqlx::pool::PoolOptions;
 
-use super::Unreachable;
+use super::LookUpError;
 use super::record;
 use super::settings::Sql;
 use crate::app::App;
@@ -48,7 +48,7 @@ impl Place {
 
     /// What failed, and which variable may mend it. The database's own words name users and tables,
     /// never a password.
-    fn unreachable(&self, error: &sqlx::Error) -> Unreachable {
+    fn unreachable(&self, error: &sqlx::Error) -> LookUpError {
         let v = self.variables;
         let (words, operator_hint) = match error {
             sqlx::Error::PoolTimedOut => (
@@ -72,7 +72,7 @@ impl Place {
             other => (other.to_string(), format!("check the variables DB_{v}_*")),
         };
         let words: String = words.chars().take(MAX_WORDS).collect();
-        Unreachable::source(format!("{} at {}: {words} ({operator_hint})", self.database, self.address))
+        LookUpError::Unreachable(format!("{} at {}: {words} ({operator_hint})", self.database, self.address))
     }
 
     /// What to check, by the SQLSTATE of either database.
@@ -90,10 +90,10 @@ impl Place {
     }
 
     /// An app from its row.
-    fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, Unreachable> {
+    fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
         let unreadable = |what| {
             let key: String = key.chars().take(64).collect();
-            Unreachable::app(format!(
+            LookUpError::Unusable(format!(
                 "{}: the app with the key {key:?} cannot be read: {what}",
                 self.database
             ))

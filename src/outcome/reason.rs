@@ -55,6 +55,12 @@ pub enum Reason {
     /// The app's webhooks could not be looked up.
     #[error("the app source is unreachable: {0}")]
     Apps(String),
+    /// The app's record cannot be used, or exceeds a limit: its owner's to mend.
+    #[error("the app cannot be used: {0}")]
+    AppUnusable(String),
+    /// The webhook cannot be used, or exceeds a limit: its owner's to mend.
+    #[error("the webhook cannot be used: {0}")]
+    WebhookUnusable(String),
     /// What the webhook names is no Lambda function.
     #[error("the webhook's lambda_function cannot be invoked: {0}")]
     FunctionName(String),
@@ -118,6 +124,8 @@ impl Reason {
             Self::Tls(_) => "tls",
             Self::Broken(_) => "broken",
             Self::Apps(_) => "app_source",
+            Self::AppUnusable(_) => "app_unusable",
+            Self::WebhookUnusable(_) => "webhook_unusable",
             Self::FunctionName(_) => "function_name",
             Self::FunctionOptions(_) => "function_options",
             Self::FunctionRefused(_) => "function_refused",

@@ -16,6 +16,8 @@ enum Does {
     /// Says that there is no such app.
     HasNot,
     Fails,
+    /// Says that the app is there and cannot be used.
+    Breaks,
     Hangs,
 }
 
@@ -47,7 +49,8 @@ impl Apps for Scripted {
                 Ok(Some(Arc::new(App { id: id.into(), key: key.into(), secret, webhooks: Vec::new() })))
             }
             Does::HasNot => Ok(None),
-            Does::Fails => Err(Unreachable::source("refused".into())),
+            Does::Fails => Err(LookUpError::Unreachable("refused".into())),
+            Does::Breaks => Err(LookUpError::Unusable("its webhooks".into())),
             Does::Hangs => pending().await,
         }
     }
@@ -134,7 +137,7 @@ async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
     assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
     assert_eq!(start.elapsed(), DEADLINE);
     let failure = cache.find_by_key("new").await.expect_err("nothing to fall back on");
-    assert!(failure.0.contains("the script did not answer within 2000 ms"), "{failure}");
+    assert!(failure.to_string().contains("the script did not answer within 2000 ms"), "{failure}");
     assert_eq!(start.elapsed(), DEADLINE * 2);
 }
 
@@ -237,13 +240,86 @@ async fn kept_for_ever_is_asked_once() {
 #[tokio::test(start_paused = true)]
 async fn the_same_complaint_is_made_once_a_minute() {
     let mut kept = Kept::default();
-    let (one, other) = (Unreachable::app("one".into()), Unreachable::app("other".into()));
+    let (one, other) = (LookUpError::Unusable("one".into()), LookUpError::Unusable("other".into()));
     let now = Instant::now();
     assert!(kept.complains(&one, now) && kept.complains(&other, now));
     assert!(!kept.complains(&one, now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
     assert!(kept.complains(&one, now + COMPLAIN_EVERY));
     for n in 0..MAX_COMPLAINTS * 2 {
-        kept.complains(&Unreachable::app(n.to_string()), now);
+        kept.complains(&LookUpError::Unusable(n.to_string()), now);
     }
     assert!(kept.complaints.len() <= MAX_COMPLAINTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_past_the_memory_gets_what_the_source_says_now_and_when_it_was_asked() {
+    let cache = cache(CacheTtl::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Has("two", MOMENT));
+    advance(FRESH_FOR).await;
+    let before = Instant::now();
+    let fresh = cache.find_fresh("k").await.unwrap();
+    assert_eq!(fresh.app.unwrap().id, "two");
+    assert_eq!(fresh.asked_at, before, "when the question went out, not when the answer came");
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"), "and it is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_looked_up_past_the_memory_once_a_second_whoever_asks() {
+    let cache = cache(CacheTtl::Nothing, Does::HasNot);
+    let start = Instant::now();
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        answers.extend(join_all((0..10).map(|_| cache.find_fresh("k"))).await);
+        advance(Duration::from_millis(99)).await;
+    }
+    assert_eq!(cache.source().asked(), 10, "in {} ms", start.elapsed().as_millis());
+    for answer in answers {
+        assert!(answer.unwrap().app.is_none());
+    }
+    cache.find_fresh("other").await.unwrap();
+    assert_eq!(cache.source().asked(), 11, "another key has a second of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_memory_nothing_stale_is_told_while_the_source_is_down() {
+    let cache = cache(CacheTtl::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Fails);
+    advance(FRESH_FOR).await;
+    assert_eq!(cache.find_fresh("k").await.unwrap_err(), LookUpError::Unreachable("refused".into()));
+    assert_eq!(cache.find_fresh("k").await.unwrap_err(), LookUpError::Unreachable("refused".into()));
+    assert_eq!(cache.source().asked(), 2, "a failure, too, is asked for once a second");
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_used_is_told_as_such_and_nothing_older_stands_in_for_it() {
+    let cache = cache(CacheTtl::For(TTL), ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Breaks);
+    advance(TTL).await;
+    let unusable = LookUpError::Unusable("its webhooks".into());
+    assert_eq!(cache.find_by_key("k").await.unwrap_err(), unusable);
+    assert_eq!(cache.find_by_key("k").await.unwrap_err(), unusable);
+    assert_eq!(
+        cache.source().asked(),
+        2,
+        "that it is broken is remembered as briefly as that it is not there"
+    );
+    cache.source().does(TWO);
+    advance(NEGATIVE).await;
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_kept_for_a_second_are_bounded() {
+    let cache = cache(CacheTtl::Nothing, Does::HasNot);
+    for n in 0..MAX_FRESH * 2 {
+        cache.find_fresh(&format!("k{n}")).await.unwrap();
+    }
+    assert!(cache.state.lock().fresh.len() <= MAX_FRESH);
+    advance(FRESH_FOR).await;
+    cache.find_fresh("k").await.unwrap();
+    assert_eq!(cache.state.lock().fresh.len(), 1);
 }

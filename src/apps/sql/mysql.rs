@@ -12,7 +12,7 @@ use super::{Conditions, Place, another_may_do, pool};
 use crate::app::App;
 use crate::apps::record::wanted;
 use crate::apps::settings::{Sql, Tls};
-use crate::apps::{Apps, Unreachable};
+use crate::apps::{Apps, LookUpError};
 
 /// `key` is the column's name with soketi, and a reserved word here. Names of columns are the same in
 /// upper and lower case, and numbers are compared with texts.
@@ -47,7 +47,7 @@ impl MySql {
 }
 
 impl Apps for MySql {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let mut failed = None;
         for (n, condition) in self.conditions.in_turn() {
             match self.row(condition, key).await {

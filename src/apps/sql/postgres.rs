@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 use super::{Conditions, Place, another_may_do, pool};
 use crate::app::App;
 use crate::apps::settings::{Sql, Tls};
-use crate::apps::{Apps, Unreachable};
+use crate::apps::{Apps, LookUpError};
 
 /// `key` is the column's name with soketi. As text where it is a number or a UUID: only then is there
 /// no operator for it, and an index on it is of no use.
@@ -63,7 +63,7 @@ impl Postgres {
 }
 
 impl Apps for Postgres {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         // No text of PostgreSQL's has one; to ask for it is an error.
         if key.contains('\0') {
             return Ok(None);
@@ -75,7 +75,7 @@ impl Apps for Postgres {
                     self.conditions.worked(n);
                     let row = row.map(|row| serde_json::from_str(&row)).transpose();
                     let row = row.map_err(|error| {
-                        Unreachable::app(format!(
+                        LookUpError::Unusable(format!(
                             "PostgreSQL: a row is no JSON object: {}",
                             crate::json::describe_json_error(&error)
                         ))

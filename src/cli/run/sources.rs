@@ -40,10 +40,11 @@ pub(super) async fn open(
 ) -> Result<(Sources, JoinSet<()>), Errors> {
     let mut tasks = JoinSet::new();
     if matches!(config.source, Source::Array) {
-        let apps = Array::new(std::iter::once(config.default.clone()).chain(config.more));
-        if let Some(file) = config.file {
-            tasks.spawn(apps.clone().watch(file, vec![config.default], shutdown.clone()));
-        }
+        let Some(file) = config.file else {
+            return Ok((Sources::Array(Array::new([config.default])), tasks));
+        };
+        let apps = Array::with_file(vec![config.default], config.more, file);
+        tasks.spawn(apps.clone().watch(shutdown.clone()));
         return Ok((Sources::Array(apps), tasks));
     }
     let name = describe(&config);

@@ -104,7 +104,7 @@ fn judged(endpoint: Option<&str>, allowed: &str, judge: Judge) -> Lambda {
 fn webhook(json: &str) -> Webhook {
     match serde_json::from_str::<crate::app::Webhook>(json).unwrap().target {
         Target::Lambda(webhook) => webhook,
-        Target::Http(_) | Target::Missing => panic!("no function in {json}"),
+        Target::Http(_) | Target::Missing | Target::Unusable { .. } => panic!("no function in {json}"),
     }
 }
 

@@ -230,6 +230,7 @@ impl fmt::Display for Destination<'_> {
                 f.write_str(url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default())
             }
             Some(Target::Lambda(lambda)) => f.write_str(&lambda.function),
+            Some(Target::Unusable { registered, .. }) => Destination(Some(registered.as_ref())).fmt(f),
             Some(Target::Missing) | None => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{InFlight, Lane, Shared};
 use crate::app::App;
-use crate::apps::Apps;
+use crate::apps::{Apps, LookUpError};
 use crate::delivery::Transport;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
@@ -100,7 +100,8 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
         match timeout_at(deadline, self.apps.find_by_key(key)).await {
             Ok(Ok(Some(app))) => Ok(app),
             Ok(Ok(None)) => Err(Outcome::Permanent(Reason::UnknownApp(shown(key)))),
-            Ok(Err(unreachable)) => Err(Outcome::transient(Reason::Apps(unreachable.0))),
+            Ok(Err(LookUpError::Unreachable(why))) => Err(Outcome::transient(Reason::Apps(why))),
+            Ok(Err(LookUpError::Unusable(why))) => Err(Outcome::transient(Reason::AppUnusable(why))),
             Err(_) => Err(Outcome::transient(Reason::Apps("it did not answer in time".into()))),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookferry::app::App;
-use hookferry::apps::{Apps, Unreachable};
+use hookferry::apps::{Apps, LookUpError};
 use hookferry::delivery::Transport;
 use hookferry::outcome::{Outcome, Reason};
 use hookferry::plan::Delivery;
@@ -135,14 +135,14 @@ impl SimulatedDestinations {
 pub struct SimulatedApps(pub Arc<Process>);
 
 impl Apps for SimulatedApps {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, Unreachable> {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let outside = &self.0.outside;
         if outside.plan.apps_down.contains(&outside.now()) {
             outside.book().count("app source down");
             if outside.dice().chance(0.2) {
                 std::future::pending::<()>().await;
             }
-            return Err(Unreachable::source("down".to_owned()));
+            return Err(LookUpError::Unreachable("down".to_owned()));
         }
         self.0.travel(5).await;
         let now = outside.now();
