@@ -15,6 +15,11 @@
 //! Contenders of one comparison take turns within one run of the bench, and what is reported is the
 //! median of the ratios of each turn: the machine's noise is in both of its sides.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "benches measure real time, by blocking threads and barest clients"
+)]
+
 mod bare;
 mod chart;
 mod contender;

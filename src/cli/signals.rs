@@ -25,6 +25,7 @@ pub(super) fn shutdown() -> CancellationToken {
         cancelled.cancel();
         let second = next().await;
         error!(signal = second, "second signal: ending at once");
+        #[allow(clippy::disallowed_methods, reason = "the operator asked twice: no drain")]
         std::process::exit(1);
     });
     token

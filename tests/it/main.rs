@@ -3,6 +3,7 @@
 //!
 //! Everything is asserted on what arrived, in which order and how often.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests take their own settings from the environment")]
 
 mod architecture;
 mod certificates;

@@ -2,6 +2,7 @@
 //! ministack. `tests/interop/servers.sh` starts them, says by environment variables where they are, and
 //! runs this; it is no part of `cargo test`. One test at a time: they take servers down.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests take their own settings from the environment")]
 
 mod dynamodb;
 mod lambda;
