@@ -6,6 +6,7 @@
 
 mod apps;
 mod client_options;
+mod endpoint;
 mod queue;
 mod variables;
 mod webhooks;

@@ -166,7 +166,8 @@ fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
         Some(endpoint.to_owned())
     });
     let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
-    let region = reader.result("APP_MANAGER_DYNAMODB_REGION", super::queue::named_region(region));
+    let region = reader
+        .result("APP_MANAGER_DYNAMODB_REGION", super::endpoint::named_region(region, endpoint.is_none()));
     DynamoDb {
         table: given.dynamodb_table.clone().unwrap_or_else(|| "apps".to_owned()),
         region: region.unwrap_or_default(),

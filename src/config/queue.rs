@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::client_options::{self, ClientOptions};
+use super::endpoint::{Destination, destination, named_region, no_region, region_hint};
 use super::variables::{Raw, Reader};
 
 /// Which queue, and how it is used.
@@ -53,21 +54,8 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     });
     let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
     let mut client = client_options::read(queue.client_options.as_deref(), wait, reader);
-    let own_region = url.as_ref().and_then(|url| region_of(url.host_str()?));
-    let mut given = |name, region: Option<&String>| reader.result(name, named_region(region?));
-    let region = given("QUEUE_SQS_CLIENT_OPTIONS", client.region.as_ref())
-        .or_else(|| given("QUEUE_SQS_REGION", queue.region.as_ref()))
-        .or_else(|| own_region.clone())
-        .or_else(|| given("AWS_REGION", raw.aws.region.as_ref()))
-        .unwrap_or_else(|| "us-east-1".to_owned());
-    if let Some(own) = own_region.filter(|own| *own != region) {
-        reader.warn(format!(
-            "QUEUE_SQS_REGION: {region} is not the region of QUEUE_SQS_URL, {own}; requests go to {region}"
-        ));
-    }
-    let elsewhere = raw.aws.endpoint_url.is_some() || raw.aws.endpoint_url_sqs.is_some();
     let given = client.endpoint.clone().or(endpoint);
-    let endpoint = reached_at(given, url.as_ref().filter(|_| !elsewhere), client.ssl);
+    let (region, endpoint) = reached_at(raw, url.as_ref(), given, &client, reader);
     if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
         reader.warn(
             "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint"
@@ -115,16 +103,67 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
 }
 
-/// The endpoint, where it is not for the SDK to find: `given`, or that of the queue's URL if it is not
-/// AWS' own. `ssl` is `sslEnabled`: as with the JavaScript SDK it is for an endpoint that has no scheme.
-fn reached_at(given: Option<String>, url: Option<&Url>, ssl: bool) -> Option<String> {
-    // soketi's SDK talks to the queue URL's own host; this SDK would talk to AWS.
-    let foreign = |url: &&Url| url.host_str().is_some_and(|host| region_of(host).is_none() && !is_aws(host));
-    let endpoint = given.or_else(|| url.filter(foreign).map(|url| url.origin().ascii_serialization()))?;
-    if endpoint.contains("://") {
-        return Some(endpoint);
+/// The region that requests are signed for, and the endpoint where it is not for the SDK to find.
+///
+/// `given` is the endpoint that is configured, if one is. The region in the name of an endpoint of AWS' is
+/// the only one that works there, whatever the variables say: so it is with soketi's SDK.
+fn reached_at(
+    raw: &Raw,
+    url: Option<&Url>,
+    given: Option<String>,
+    client: &ClientOptions,
+    reader: &mut Reader,
+) -> (String, Option<String>) {
+    // As with the JavaScript SDK, `sslEnabled` is for an endpoint that has no scheme.
+    let scheme = if client.ssl { "https" } else { "http" };
+    let given = given.map(|text| if text.contains("://") { text } else { format!("{scheme}://{text}") });
+    // The SDK's own variables, which it reads by itself.
+    let ambient = raw.aws.endpoint_url_sqs.as_ref().or(raw.aws.endpoint_url.as_ref());
+    let configured = given.as_ref().or(ambient).and_then(|text| Url::parse(text).ok());
+    let leads = configured.as_ref().or(url).map_or(Destination::Foreign, destination);
+    if let Destination::NoRegion(region) = &leads {
+        let name = if given.is_some() { "QUEUE_SQS_ENDPOINT" } else { "QUEUE_SQS_URL" };
+        reader.error(format!("{name}: {}", no_region(region)));
     }
-    Some(format!("{}://{endpoint}", if ssl { "https" } else { "http" }))
+    let aws = leads != Destination::Foreign;
+    let hint = url.and_then(|url| destination(url).region().map(str::to_owned).or_else(|| region_hint(url)));
+    let own = leads.region();
+    let mut region = None;
+    for (name, value) in [
+        ("QUEUE_SQS_CLIENT_OPTIONS", client.region.as_ref()),
+        ("QUEUE_SQS_REGION", raw.queue.region.as_ref()),
+    ] {
+        let Some(told) = value.and_then(|value| reader.result(name, named_region(value, aws))) else {
+            continue;
+        };
+        if let Some(own) = own.filter(|own| *own != told) {
+            reader.warn(format!(
+                "{name}: {told} is not the region of the endpoint, {own}; requests are signed for {own}"
+            ));
+        }
+        region = region.or(Some(told));
+    }
+    let mut ambient = || {
+        let regions = [("AWS_REGION", &raw.aws.region), ("AWS_DEFAULT_REGION", &raw.aws.default_region)];
+        let mut set = regions.into_iter().filter_map(|(name, region)| Some((name, region.as_ref()?)));
+        let (name, value) = set.next()?;
+        reader.result(name, named_region(value, aws))
+    };
+    let region = own
+        .map(str::to_owned)
+        .or(region)
+        .or(hint)
+        .or_else(&mut ambient)
+        .unwrap_or_else(|| "us-east-1".to_owned());
+    let own_name = |url: &Url| match destination(url) {
+        Destination::Regional(_) => None,
+        // Its certificate is for its name, which has no dot at the end.
+        Destination::Named(_) | Destination::NoRegion(_) | Destination::Foreign => {
+            Some(url.origin().ascii_serialization())
+        }
+    };
+    let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
+    (region, endpoint)
 }
 
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
@@ -149,47 +188,4 @@ fn queue_url(text: &str) -> Result<Url, String> {
         return Err(format!("{text:?} does not end in .fifo: only a FIFO queue keeps events in order"));
     }
     Ok(url)
-}
-
-/// A region becomes part of a host's name.
-pub(super) fn named_region(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.bytes().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} is no AWS region, such as eu-west-1"))
-}
-
-/// The region in the host of an SQS endpoint of AWS'.
-fn region_of(host: &str) -> Option<String> {
-    let host = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
-    let region = host
-        .strip_prefix("sqs.")
-        .or_else(|| host.strip_prefix("sqs-fips."))
-        .or_else(|| host.strip_suffix(".queue"))?;
-    (!region.contains('.')).then(|| region.to_owned())
-}
-
-/// Whether the host is one that the SDK reaches by itself. A VPC endpoint's own name is none.
-fn is_aws(host: &str) -> bool {
-    host == "queue.amazonaws.com" || host.ends_with(".api.aws")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_region_is_read_from_awss_own_hosts() {
-        for (host, region) in [
-            ("sqs.eu-west-1.amazonaws.com", Some("eu-west-1")),
-            ("sqs-fips.us-west-2.amazonaws.com", Some("us-west-2")),
-            ("eu-central-1.queue.amazonaws.com", Some("eu-central-1")),
-            ("sqs.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
-            ("vpce-1-2.sqs.us-east-1.vpce.amazonaws.com", None),
-            ("127.0.0.1", None),
-        ] {
-            assert_eq!(region_of(host).as_deref(), region, "{host}");
-        }
-    }
 }

@@ -143,6 +143,76 @@ fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     assert!(!format!("{options:?}").contains("hush"));
 }
 
+#[test]
+fn requests_are_signed_for_the_region_of_the_endpoint_that_is_dialled() {
+    let reached = |url: &str, more: &[(&str, &str)]| {
+        let config = read(&[&[("QUEUE_SQS_URL", url)], more].concat()).unwrap();
+        (config.queue.region, config.queue.endpoint)
+    };
+    let vpce = "https://vpce-0abc-1234.sqs.eu-west-1.vpce.amazonaws.com";
+    let ireland = ("AWS_REGION", "eu-west-1");
+    for (url, more, region, endpoint) in [
+        ("https://queue.amazonaws.com/1/w.fifo", &[ireland][..], "us-east-1", None),
+        ("https://sqs.eu-west-1.api.aws/1/w.fifo", &[], "eu-west-1", Some("https://sqs.eu-west-1.api.aws")),
+        (
+            "https://sqs-fips.us-west-2.amazonaws.com/1/w.fifo",
+            &[ireland, ("QUEUE_SQS_REGION", "eu-west-3")],
+            "us-west-2",
+            Some("https://sqs-fips.us-west-2.amazonaws.com"),
+        ),
+        (&format!("{vpce}/1/w.fifo"), &[], "eu-west-1", Some(vpce)),
+        (
+            "https://sqs.us-east-1.amazonaws.com/1/w.fifo",
+            &[("QUEUE_SQS_ENDPOINT", vpce)],
+            "eu-west-1",
+            Some(vpce),
+        ),
+        ("https://sqs.us-east-1.amazonaws.com/1/w.fifo", &[("AWS_ENDPOINT_URL", vpce)], "eu-west-1", None),
+        (
+            "https://sqs.eu-west-2.amazonaws.com/1/w.fifo",
+            &[("QUEUE_SQS_REGION", "eu-west-3")],
+            "eu-west-2",
+            None,
+        ),
+        (
+            "https://sqs.eu-west-2.amazonaws.com/1/w.fifo",
+            &[("QUEUE_SQS_REGION", "eu-west-3"), ("QUEUE_SQS_ENDPOINT", "http://h:1")],
+            "eu-west-3",
+            Some("http://h:1"),
+        ),
+        ("http://h:1/1/w.fifo", &[("AWS_DEFAULT_REGION", "eu-west-3")], "eu-west-3", Some("http://h:1")),
+        (
+            "http://h:1/1/w.fifo",
+            &[("AWS_DEFAULT_REGION", "eu-west-3"), ireland],
+            "eu-west-1",
+            Some("http://h:1"),
+        ),
+        ("http://h:1/1/w.fifo", &[("QUEUE_SQS_REGION", "elasticmq")], "elasticmq", Some("http://h:1")),
+        (
+            "http://sqs.eu-west-2.localhost.localstack.cloud:4566/1/w.fifo",
+            &[ireland],
+            "eu-west-2",
+            Some("http://sqs.eu-west-2.localhost.localstack.cloud:4566"),
+        ),
+    ] {
+        assert_eq!(reached(url, more), (region.to_owned(), endpoint.map(str::to_owned)), "{url} {more:?}");
+    }
+}
+
+#[test]
+fn what_is_no_region_is_refused_wherever_it_stands() {
+    for variables in [
+        &[("QUEUE_SQS_URL", "https://sqs.eu-west-1a.amazonaws.com/1/w.fifo")][..],
+        &[("QUEUE_SQS_REGION", "eu-west-1a")],
+        &[("QUEUE_SQS_URL", "http://h:1/1/w.fifo"), ("AWS_DEFAULT_REGION", "eu-west-1a")],
+        &[("QUEUE_SQS_CLIENT_OPTIONS", r#"{"region":"eu-west-1a"}"#)],
+        &[("QUEUE_SQS_ENDPOINT", "https://sqs.eu-west-1a.amazonaws.com")],
+    ] {
+        let text = errors(variables);
+        assert!(text.contains(variables.last().unwrap().0) && text.contains("region is eu-west-1"), "{text}");
+    }
+}
+
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod databases {
     use secrecy::ExposeSecret;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 67] = [
+pub const VARIABLES: [(&str, &str); 68] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -77,6 +77,7 @@ pub const VARIABLES: [(&str, &str); 67] = [
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_SQS", ""),
     ("AWS_REGION", ""),
+    ("AWS_DEFAULT_REGION", ""),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +167,7 @@ pub(super) struct Aws {
     pub endpoint_url: Option<String>,
     pub endpoint_url_sqs: Option<String>,
     pub region: Option<String>,
+    pub default_region: Option<String>,
 }
 
 /// The variables without a prefix of their own.

@@ -60,6 +60,8 @@ pub struct Connection {
     sdk: SdkConfig,
     options: Options,
     url: String,
+    /// Whether the endpoint was given, and not for the SDK to find.
+    pinned: bool,
 }
 
 /// What the queue says of itself.
@@ -104,6 +106,7 @@ impl Connection {
             .http_client(options.http_client())
             .region(Region::new(address.region))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let pinned = address.endpoint.is_some();
         if let Some(endpoint) = address.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -117,7 +120,7 @@ impl Connection {
         if options.fips {
             loader = loader.use_fips(true);
         }
-        Self { sdk: loader.load().await, options, url: address.url }
+        Self { sdk: loader.load().await, options, url: address.url, pinned }
     }
 
     /// Asks the queue for its attributes.
@@ -171,6 +174,10 @@ impl Connection {
         let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk)
             .retry_config(retry)
             .timeout_config(timeouts.build());
+        if self.pinned {
+            // Or the variables AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT would make every call fail.
+            config = config.use_fips(false).use_dual_stack(false);
+        }
         for interceptor in self.options.interceptors() {
             config = config.interceptor(interceptor);
         }
