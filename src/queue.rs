@@ -158,6 +158,9 @@ pub enum Error {
     /// No dead-letter queue is known.
     #[error("there is no dead-letter queue")]
     NoDeadLetterQueue,
+    /// The role may not do it; the text names the permission.
+    #[error("{0}")]
+    Denied(String),
     /// The call failed; it may have taken effect all the same.
     #[error("{0}")]
     Call(String),

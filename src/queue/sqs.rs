@@ -34,6 +34,7 @@ use super::{
 };
 use crate::queue::NewMessage;
 use convert::{answers, indexes, message, sibling_queue_url, text};
+use error::Asked;
 pub use options::Options;
 
 /// What a receive may take beyond its wait.
@@ -94,6 +95,7 @@ pub struct Sqs {
     receive: Client,
     settle: Client,
     url: String,
+    region: String,
     usage: Usage,
 }
 
@@ -132,7 +134,7 @@ impl Connection {
             .attribute_names(QueueAttributeName::All)
             .send()
             .await
-            .map_err(|failure| error::classify(&failure))?;
+            .map_err(|failure| error::classify(&failure, &self.asked("sqs:GetQueueAttributes")))?;
         let attributes = answer.attributes.unwrap_or_default();
         let visibility = attributes
             .get(&QueueAttributeName::VisibilityTimeout)
@@ -153,6 +155,14 @@ impl Connection {
         })
     }
 
+    fn asked(&self, permission: &'static str) -> Asked<'_> {
+        Asked { permission, region: self.region() }
+    }
+
+    fn region(&self) -> &str {
+        self.sdk.region().map_or("", Region::as_ref)
+    }
+
     /// The queue, for use.
     #[must_use]
     pub fn queue(&self, usage: Usage) -> Sqs {
@@ -161,6 +171,7 @@ impl Connection {
             receive: self.client(RetryConfig::disabled(), usage.wait + RECEIVE_SLACK, None),
             settle: self.client(self.options.settle_retries(), usage.settle_timeout, self.options.timeout),
             url: self.url.clone(),
+            region: self.region().to_owned(),
             usage,
         }
     }
@@ -186,6 +197,10 @@ impl Connection {
 }
 
 impl Sqs {
+    fn asked(&self, permission: &'static str) -> Asked<'_> {
+        Asked { permission, region: &self.region }
+    }
+
     /// Sends jobs in order, ten a call; gives their message ids in the same order.
     pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<String>, Error> {
         let mut ids = Vec::with_capacity(jobs.len());
@@ -214,7 +229,7 @@ impl Sqs {
                 .set_entries(Some(entries))
                 .send()
                 .await
-                .map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+                .map_err(|failure| error::settling(&failure, &self.asked("sqs:SendMessage")))?;
             if let Some(failed) = answer.failed.first() {
                 let why = failed.message.as_deref().unwrap_or(&failed.code);
                 return Err(Error::Call(format!("message {} of a batch was refused: {why}", failed.id)));
@@ -250,7 +265,8 @@ impl Queue for Sqs {
             .message_attribute_names("source_message_id")
             .message_attribute_names("undelivered")
             .send();
-        let answer = Box::pin(answer).await.map_err(|failure| error::classify(&failure))?;
+        let asked = self.asked("sqs:ReceiveMessage");
+        let answer = Box::pin(answer).await.map_err(|failure| error::classify(&failure, &asked))?;
         // The one place where the wall clock is read: for a job's age.
         let now = SystemTime::now();
         let all = answer.messages.unwrap_or_default();
@@ -280,8 +296,8 @@ impl Queue for Sqs {
             .collect::<Result<Vec<_>, _>>()?;
         let answer =
             self.settle.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
-        let answer =
-            Box::pin(answer).await.map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+        let asked = self.asked("sqs:DeleteMessage");
+        let answer = Box::pin(answer).await.map_err(|failure| error::settling(&failure, &asked))?;
         let done = answer.successful.into_iter().map(|done| done.id);
         Ok(answers(receipts.len(), done, &answer.failed))
     }
@@ -308,14 +324,14 @@ impl Queue for Sqs {
             .queue_url(&self.url)
             .set_entries(Some(entries))
             .send();
-        let answer =
-            Box::pin(answer).await.map_err(|failure| Error::Call(error::classify(&failure).to_string()))?;
+        let asked = self.asked("sqs:ChangeMessageVisibility");
+        let answer = Box::pin(answer).await.map_err(|failure| error::settling(&failure, &asked))?;
         let done = answer.successful.into_iter().map(|done| done.id);
         Ok(answers(changes.len(), done, &answer.failed))
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
-        Box::pin(dead_letter::send(&self.settle, url, letter)).await
+        Box::pin(dead_letter::send(&self.settle, url, letter, self.asked("sqs:SendMessage"))).await
     }
 }

@@ -195,7 +195,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     reason = letter.reason, detail = letter.detail,
                     "job given up and deleted: there is no dead-letter queue (set QUEUE_SQS_DLQ_URL)");
             }
-            Err(Error::Call(why)) => {
+            Err(Error::Call(why) | Error::Denied(why)) => {
                 let reason = Reason::DeadLetterQueue(why);
                 let attempts = letter.attempts.max(1);
                 let backoff = crate::policy::backoff(

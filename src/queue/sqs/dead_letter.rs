@@ -4,13 +4,18 @@ use aws_sdk_sqs::Client;
 use tracing::warn;
 
 use super::convert::{indexes, text};
-use super::error::{classify, is_refusal};
+use super::error::{Asked, is_refusal, settling};
 use crate::queue::{DeadLetter, Error};
 
 /// Sends a letter, and returns once it is confirmed. One that is refused for what it is (a body of
 /// nearly the longest that a queue takes is too long with attributes) goes without them, as SQS itself
 /// would move it: it must not block its group for ever.
-pub(super) async fn send(client: &Client, url: &str, letter: &DeadLetter) -> Result<(), Error> {
+pub(super) async fn send(
+    client: &Client,
+    url: &str,
+    letter: &DeadLetter,
+    asked: Asked<'_>,
+) -> Result<(), Error> {
     let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
     let bare = client
         .send_message()
@@ -26,11 +31,11 @@ pub(super) async fn send(client: &Client, url: &str, letter: &DeadLetter) -> Res
         .message_attributes("source_message_id", text(&letter.source))
         .message_attributes("undelivered", text(&indexes(&letter.undelivered)));
     let Err(failure) = whole.send().await else { return Ok(()) };
-    let why = classify(&failure);
-    if !is_refusal(&failure) {
-        return Err(Error::Call(why.to_string()));
+    let why = settling(&failure, &asked);
+    if !is_refusal(&failure, &asked) {
+        return Err(why);
     }
     warn!(message_id = %letter.id, group = %letter.group, %why,
         "the dead-letter queue refuses the letter as it is; sending it without attributes");
-    bare.send().await.map(drop).map_err(|failure| Error::Call(classify(&failure).to_string()))
+    bare.send().await.map(drop).map_err(|failure| settling(&failure, &asked))
 }

@@ -1,58 +1,110 @@
-//! What the SDK's errors mean to the worker.
+//! What the SDK's errors mean to the worker: by the code first, then by the status.
+//!
+//! The codes are those of the service's model in the SDK (`aws-sdk-sqs`, `protocol_serde`), of its shapes
+//! (an endpoint without `x-amzn-query-error` sends those), of `aws-runtime`'s list of throttling errors,
+//! and SQS' common errors, which are in no model.
+
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::primitives::DateTime;
+use aws_sdk_sqs::primitives::DateTimeFormat::HttpDate;
 
 use crate::aws::error_chain;
-use crate::queue::ReceiveError;
+use crate::queue::{Error, ReceiveError};
+
+/// What was asked for, so that an error can say what was missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The permission that the call needs, `sqs:ReceiveMessage` or its like.
+    pub permission: &'static str,
+    /// The region that the request was signed for.
+    pub region: &'a str,
+}
 
 /// Codes that only an operator can do something about.
-const DENIED: [&str; 12] = [
+const DENIED: [&str; 20] = [
     "AccessDenied",
     "AccessDeniedException",
     "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
+    "IncompleteSignatureException",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidSecurity",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "OptInRequired",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
+    "SubscriptionRequiredException",
     "UnrecognizedClientException",
-    "KmsAccessDenied",
 ];
 
-const THROTTLED: [&str; 7] = [
+/// Those of them that mean: the caller is known, and may not do this.
+const NO_RIGHT: [&str; 3] = ["AccessDenied", "AccessDeniedException", "NotAuthorized"];
+
+const THROTTLED: [&str; 15] = [
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
     "OverLimit",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
     "RequestThrottled",
+    "RequestThrottledException",
     "SlowDown",
+    "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
-    "KmsThrottled",
+    "TransactionInProgressException",
+    "EC2ThrottledException",
 ];
 
-const MISSING: [&str; 3] =
-    ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NonExistentQueue"];
+const MISSING: [&str; 4] =
+    ["InvalidAddress", "NonExistentQueue", "QueueDeletedRecently", "QueueDoesNotExist"];
+
+/// Errors of the key service, without their prefix and suffix, but for the throttling.
+const KMS: [&str; 6] =
+    ["AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired"];
+
+/// What an answer of the service comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Denied,
+    Throttled,
+    Missing,
+    Service,
+}
 
 /// Sorts an error; its text is for people.
-pub(super) fn classify<E>(failure: &SdkError<E>) -> ReceiveError
+pub(super) fn classify<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> ReceiveError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     match failure {
         SdkError::ServiceError(context) => {
-            let code = context.err().code().unwrap_or("unknown");
-            let message = context.err().message().unwrap_or("no message");
-            let text = format!("{code}: {message}");
-            let status = context.raw().status().as_u16();
-            if MISSING.contains(&code) {
-                ReceiveError::Missing(text)
-            } else if DENIED.contains(&code) || matches!(status, 401 | 403) {
-                ReceiveError::Denied(text)
-            } else if THROTTLED.contains(&code) || status == 429 {
-                ReceiveError::Throttled(text)
-            } else {
-                ReceiveError::Service(format!("{text} (status {status})"))
+            let raw = context.raw();
+            let answer = Answer {
+                code: context.err().code(),
+                message: context.err().message(),
+                status: raw.status().as_u16(),
+                content_type: raw.headers().get("content-type").unwrap_or_default(),
+                body: raw.body().bytes().unwrap_or_default(),
+                date: raw.headers().get("date").and_then(http_date),
+            };
+            let text = answer.text(asked, SystemTime::now());
+            match answer.kind() {
+                Kind::Denied => ReceiveError::Denied(text),
+                Kind::Throttled => ReceiveError::Throttled(text),
+                Kind::Missing => ReceiveError::Missing(text),
+                Kind::Service => ReceiveError::Service(text),
             }
         }
         // Before anything was sent: the credentials, above all.
@@ -72,25 +124,207 @@ where
     }
 }
 
+/// The same of a call that settles.
+pub(super) fn settling<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match classify(failure, asked) {
+        denied @ ReceiveError::Denied(_) => Error::Denied(denied.to_string()),
+        other => Error::Call(other.to_string()),
+    }
+}
+
 /// Whether the service understood the request and will not have it, whoever sends it and however often.
-pub(super) fn is_refusal<E>(failure: &SdkError<E>) -> bool
+pub(super) fn is_refusal<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> bool
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     let answer = failure.raw_response().map(|raw| raw.status().as_u16());
-    matches!(classify(failure), ReceiveError::Service(_)) && answer == Some(400)
+    matches!(classify(failure, asked), ReceiveError::Service(_)) && answer == Some(400)
+}
+
+/// The parts of an error's answer that tell what it is.
+#[derive(Clone, Copy, Debug)]
+struct Answer<'a> {
+    code: Option<&'a str>,
+    message: Option<&'a str>,
+    status: u16,
+    content_type: &'a str,
+    body: &'a [u8],
+    date: Option<SystemTime>,
+}
+
+impl Answer<'_> {
+    /// The code as SQS' model has it, without the namespace of the older protocol.
+    fn code(&self) -> &str {
+        let code = self.code.unwrap_or_default();
+        code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
+    }
+
+    /// The key service's error, in whichever spelling: `KMS.DisabledException`, `KmsDisabled`.
+    fn kms(&self) -> Option<&str> {
+        let code = self.code();
+        let own = code
+            .strip_prefix("KMS.")
+            .or_else(|| code.strip_prefix("Kms"))
+            .or_else(|| code.strip_prefix("KMS"))?;
+        Some(own.strip_suffix("Exception").unwrap_or(own))
+    }
+
+    fn kind(&self) -> Kind {
+        let code = self.code();
+        match self.kms() {
+            Some("Throttled" | "Throttling") => return Kind::Throttled,
+            Some(own) if KMS.contains(&own) => return Kind::Denied,
+            Some(_) | None => {}
+        }
+        if MISSING.contains(&code) {
+            Kind::Missing
+        } else if DENIED.contains(&code) {
+            Kind::Denied
+        } else if THROTTLED.contains(&code) {
+            Kind::Throttled
+        } else {
+            // A code that is not known says less than the status.
+            match self.status {
+                401 | 403 | 407 => Kind::Denied,
+                429 => Kind::Throttled,
+                _ => Kind::Service,
+            }
+        }
+    }
+
+    /// What it says, and what an operator can do.
+    fn text(&self, asked: &Asked<'_>, now: SystemTime) -> String {
+        if self.code.is_none() && self.is_of_a_proxy() {
+            return format!(
+                "status {} with a page of text and without a code of SQS': a proxy or firewall on the way answers, not SQS \
+                 (let the worker out to the queue's endpoint, or name the proxy in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)",
+                self.status
+            );
+        }
+        let code = self.code.unwrap_or("unknown");
+        let message = self.message.unwrap_or("no message");
+        let text = match self.kind() {
+            Kind::Service => format!("{code}: {message} (status {})", self.status),
+            Kind::Denied | Kind::Throttled | Kind::Missing => format!("{code}: {message}"),
+        };
+        match self.hint(asked, now) {
+            Some(hint) => format!("{text} ({hint})"),
+            None => text,
+        }
+    }
+
+    fn hint(&self, asked: &Asked<'_>, now: SystemTime) -> Option<String> {
+        let message = self.message.unwrap_or_default();
+        match self.kms() {
+            Some("Throttled" | "Throttling") => {
+                return Some(
+                    "AWS KMS throttles the queue's key: raise its request quota, or the queue's KmsDataKeyReusePeriodSeconds"
+                        .to_owned(),
+                );
+            }
+            Some("AccessDenied") => {
+                return Some(
+                    "the role needs kms:Decrypt on the queue's key, and kms:GenerateDataKey to send"
+                        .to_owned(),
+                );
+            }
+            Some(_) => {
+                return Some(
+                    "the queue's KMS key cannot be used: see its state and policy; the role needs kms:Decrypt and kms:GenerateDataKey"
+                        .to_owned(),
+                );
+            }
+            None => {}
+        }
+        if self.code() == "OverLimit" {
+            return Some(
+                "too many messages of the queue are in flight at once; it is no lack of rights".to_owned(),
+            );
+        }
+        if self.kind() == Kind::Denied && speaks_of_time(self.code(), message) {
+            return Some(clock(message, self.date, now));
+        }
+        if message.contains("Credential should be scoped to a valid region") {
+            return Some(format!(
+                "the request was signed for {}: set QUEUE_SQS_REGION to the region of the endpoint",
+                asked.region
+            ));
+        }
+        NO_RIGHT.contains(&self.code()).then(|| format!("the role needs {} on the queue", asked.permission))
+    }
+
+    /// A page for browsers, or words without SQS' own form: neither protocol of SQS' answers so.
+    fn is_of_a_proxy(&self) -> bool {
+        if !matches!(self.status, 401 | 403 | 407 | 502 | 503 | 504 | 511) {
+            return false;
+        }
+        let start = String::from_utf8_lossy(self.body.get(..self.body.len().min(512)).unwrap_or_default())
+            .to_ascii_lowercase();
+        let html = self.content_type.to_ascii_lowercase().contains("html") || start.contains("<html");
+        html || self.status == 407
+    }
+}
+
+fn speaks_of_time(code: &str, message: &str) -> bool {
+    matches!(code, "RequestExpired" | "RequestTimeTooSkewed")
+        || message.contains("Signature expired")
+        || message.contains("Signature not yet current")
+}
+
+/// Says how far this machine's clock is off: by the answer's `Date`, else by the times in its message.
+fn clock(message: &str, date: Option<SystemTime>, now: SystemTime) -> String {
+    let mut times = message.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(basic_time);
+    // "Signature expired: T1 is now earlier than T2 (T3 - 5 min.)": T1 is ours, T3 SQS'.
+    let (ours, theirs) = match (times.next(), date) {
+        (_, Some(date)) => (Some(now), Some(date)),
+        (ours, None) => (ours, times.next_back()),
+    };
+    let off = match (ours, theirs) {
+        (Some(ours), Some(theirs)) => match theirs.duration_since(ours) {
+            Ok(behind) => format!("is {} s behind that of SQS", behind.as_secs()),
+            Err(ahead) => format!("is {} s ahead of that of SQS", ahead.duration().as_secs()),
+        },
+        (None, _) | (_, None) => "is not right".to_owned(),
+    };
+    format!("this machine's clock {off}: set it, and keep it set by NTP")
+}
+
+/// `20261127T100000Z`.
+fn basic_time(text: &str) -> Option<SystemTime> {
+    let digits = |range: std::ops::Range<usize>| {
+        text.get(range).filter(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if text.len() != 16 || text.get(8..9) != Some("T") || text.get(15..) != Some("Z") {
+        return None;
+    }
+    let (year, month, day) = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
+    let (hour, minute, second) = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
+    let text = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
+    let time = DateTime::from_str(&text, aws_sdk_sqs::primitives::DateTimeFormat::DateTime).ok()?;
+    time_of(&time)
+}
+
+/// A `Date` header.
+pub(super) fn http_date(text: &str) -> Option<SystemTime> {
+    time_of(&DateTime::from_str(text, HttpDate).ok()?)
+}
+
+fn time_of(time: &DateTime) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(time.secs()).ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use aws_sdk_sqs::config::Credentials;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::*;
     use crate::queue::sqs::{Address, Connection, Options, Usage};
-    use crate::queue::{AttemptId, Queue, ReceiveError};
+    use crate::queue::{AttemptId, Queue};
 
     /// What a receive comes to whose request is read and whose answer is this, and no more.
     async fn received(answer: &'static [u8]) -> Result<usize, ReceiveError> {
@@ -123,6 +357,131 @@ mod tests {
         let received = connection.await.queue(usage).receive(1, &AttemptId("a".into())).await;
         serving.await.unwrap();
         received.map(|messages| messages.len())
+    }
+
+    const ASKED: Asked<'static> = Asked { permission: "sqs:ReceiveMessage", region: "eu-west-1" };
+
+    fn answer<'a>(status: u16, code: &'a str, message: &'a str) -> Answer<'a> {
+        Answer { code: Some(code), message: Some(message), status, content_type: "", body: b"", date: None }
+    }
+
+    fn told(answer: Answer<'_>) -> (Kind, String) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_773_600);
+        (answer.kind(), answer.text(&ASKED, now))
+    }
+
+    #[test]
+    fn the_code_decides_before_the_status() {
+        for (status, code, kind) in [
+            (403, "OverLimit", Kind::Throttled),
+            (403, "RequestThrottled", Kind::Throttled),
+            (403, "AWS.SimpleQueueService.NonExistentQueue", Kind::Missing),
+            (400, "QueueDoesNotExist", Kind::Missing),
+            (400, "AWS.SimpleQueueService.QueueDeletedRecently", Kind::Missing),
+            (400, "InvalidAddress", Kind::Missing),
+            (400, "InvalidSecurity", Kind::Denied),
+            (400, "AccessDeniedException", Kind::Denied),
+            (400, "KMS.AccessDeniedException", Kind::Denied),
+            (400, "KmsAccessDenied", Kind::Denied),
+            (400, "KMS.DisabledException", Kind::Denied),
+            (400, "KmsInvalidState", Kind::Denied),
+            (400, "KMS.NotFoundException", Kind::Denied),
+            (400, "KMS.OptInRequired", Kind::Denied),
+            (400, "KmsInvalidKeyUsage", Kind::Denied),
+            (400, "KMS.ThrottlingException", Kind::Throttled),
+            (403, "KmsThrottled", Kind::Throttled),
+            (403, "SomethingNew", Kind::Denied),
+            (429, "SomethingNew", Kind::Throttled),
+            (500, "InternalFailure", Kind::Service),
+            (400, "InvalidParameterValue", Kind::Service),
+        ] {
+            assert_eq!(answer(status, code, "m").kind(), kind, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn every_throttling_code_of_the_sdks_runtime_is_one_here() {
+        for code in aws_runtime::retries::classifiers::THROTTLING_ERRORS {
+            assert_eq!(answer(400, code, "m").kind(), Kind::Throttled, "{code}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_key_service_name_its_permissions() {
+        for code in ["KMS.AccessDeniedException", "KmsAccessDenied"] {
+            let (_, text) = told(answer(400, code, "m"));
+            assert!(text.contains("kms:Decrypt") && text.contains("kms:GenerateDataKey"), "{text}");
+        }
+        assert!(told(answer(400, "KMS.ThrottlingException", "m")).1.contains("KMS throttles"));
+        assert!(!told(answer(403, "OverLimit", "m")).1.contains("sqs:"));
+    }
+
+    #[test]
+    fn an_expired_signature_names_the_clock_and_how_far_it_is_off() {
+        let expired = "Signature expired: 20261127T100000Z is now earlier than 20261127T101000Z (20261127T101500Z - 5 min.)";
+        let early = "Signature not yet current: 20261127T103000Z is still later than 20261127T102000Z (20261127T101500Z + 5 min.)";
+        for (code, message, off) in [
+            ("SignatureDoesNotMatch", expired, "900 s behind"),
+            ("InvalidSignatureException", early, "900 s ahead"),
+            (
+                "SignatureDoesNotMatch",
+                "Signature expired: 20261127T100000Z is now earlier than 20261127T101000Z",
+                "600 s behind",
+            ),
+        ] {
+            let (kind, text) = told(answer(403, code, message));
+            assert!(kind == Kind::Denied && text.contains("clock") && text.contains(off), "{text}");
+        }
+        // 10:00:00 here, by `now`; the answer's own Date has the last word.
+        let date = http_date("Fri, 27 Nov 2026 10:12:00 GMT");
+        let (_, text) = told(Answer { date, ..answer(403, "SignatureDoesNotMatch", expired) });
+        assert!(text.contains("720 s behind"), "{text}");
+        assert!(
+            !told(answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"))
+                .1
+                .contains("clock")
+        );
+    }
+
+    #[test]
+    fn a_wrong_regions_signature_names_the_region_and_a_refusal_the_permission() {
+        let (_, text) = told(answer(
+            403,
+            "SignatureDoesNotMatch",
+            "Credential should be scoped to a valid region, not 'eu-west-1'. ",
+        ));
+        assert!(text.contains("signed for eu-west-1") && text.contains("QUEUE_SQS_REGION"), "{text}");
+        let (_, text) = told(answer(403, "AccessDenied", "Access to the resource is denied."));
+        assert!(text.contains("sqs:ReceiveMessage"), "{text}");
+    }
+
+    #[test]
+    fn a_page_for_browsers_names_a_proxy() {
+        for (status, content_type, body) in [
+            (403, "text/html; charset=utf-8", &b"blocked"[..]),
+            (403, "", b"<!DOCTYPE html>\n<HTML><body>Access denied"),
+            (407, "text/plain", b"who are you"),
+        ] {
+            let page = Answer { code: None, message: None, status, content_type, body, date: None };
+            let (kind, text) = told(page);
+            assert!(kind == Kind::Denied && text.contains("proxy"), "{text}");
+        }
+        let own = Answer { content_type: "text/html", ..answer(403, "AccessDenied", "m") };
+        assert!(!told(own).1.contains("proxy"));
+    }
+
+    #[tokio::test]
+    async fn a_page_instead_of_an_answer_is_told_as_one() {
+        let page =
+            b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
+        let error = received(page).await.unwrap_err();
+        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("proxy")), "{error}");
+        let kms = b"HTTP/1.1 400 Bad Request\r\nx-amzn-query-error: KMS.ThrottlingException;Sender\r\ncontent-length: 0\r\n\r\n";
+        let error = received(kms).await.unwrap_err();
+        assert!(matches!(&error, ReceiveError::Throttled(_)), "{error}");
+        let typed = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 43\r\n\r\n{\"__type\":\"com.amazonaws.sqs#KmsDisabled\"}  ";
+        let error = received(typed).await.unwrap_err();
+        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("KMS")), "{error}");
     }
 
     #[tokio::test]
