@@ -10,7 +10,7 @@ use hookferry::outcome::{Outcome, Reason};
 use hookferry::plan::Delivery;
 use tokio::time::sleep;
 
-use super::book::Request;
+use super::book::{Event, Request};
 use super::outside::Process;
 use super::plan::Behaviour;
 
@@ -21,31 +21,27 @@ pub struct SimulatedDestinations(pub Arc<Process>);
 /// An attempt that has arrived; dropped when it ends, however it ends.
 struct Arrived<'a> {
     process: &'a Process,
-    request: &'a Request,
-    attempts: Vec<usize>,
+    request: &'a Arc<Request>,
 }
 
 impl Drop for Arrived<'_> {
     fn drop(&mut self) {
-        let (outside, dead) = (&self.process.outside, self.process.killed.is_cancelled());
-        for (job, attempt) in self.request.jobs.iter().zip(&self.attempts) {
-            outside.book().attempt_ends(outside.now(), self.process.id, *job, *attempt, dead);
-        }
+        let (request, dead) = (Arc::clone(self.request), self.process.killed.is_cancelled());
+        self.process.outside.write(Event::Over { request, dead });
     }
 }
 
 /// A process that asks; dropped when it has its answer or gives up waiting.
 struct Asking<'a> {
     process: &'a Process,
-    url: &'a str,
+    request: &'a Arc<Request>,
     in_vain: bool,
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if self.in_vain {
-            let outside = &self.process.outside;
-            outside.book().outages.failed(outside.now(), self.process.id, self.url);
+            self.process.outside.write(Event::InVain(Arc::clone(self.request)));
         }
     }
 }
@@ -53,30 +49,30 @@ impl Drop for Asking<'_> {
 impl Transport for SimulatedDestinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let (process, outside) = (&*self.0, &self.0.outside);
-        let request = Request::of(delivery, number);
-        let mut asking = Asking { process, url: &request.url, in_vain: true };
-        let jumps = outside.book().jumps;
-        outside.book().sets_out(&request);
+        let request = outside.book().next_request();
+        let request = Arc::new(Request::of(delivery, number, process.id, request));
+        let mut asking = Asking { process, request: &request, in_vain: true };
+        outside.write(Event::SetOut(Arc::clone(&request)));
         process.travel(10).await;
-        let attempts = outside.book().attempt_begins(outside.now(), process.id, &request, jumps);
-        let _arrived = Arrived { process, request: &request, attempts };
+        outside.write(Event::Arrived(Arc::clone(&request)));
+        let _arrived = Arrived { process, request: &request };
         let host = request.url.strip_prefix("http://h").and_then(|rest| rest.split('/').next()).unwrap();
         let behaviour = outside.plan.hosts[host.parse::<usize>().unwrap()].at(outside.now()).clone();
         let outcome = self.answer(&request, behaviour).await;
         process.step().await;
         if outcome == Outcome::Delivered {
             asking.in_vain = false;
-            outside.book().told_delivered(outside.now(), process.id, &request);
+            outside.write(Event::Told(Arc::clone(&request)));
         }
         outcome
     }
 }
 
 impl SimulatedDestinations {
-    async fn answer(&self, request: &Request, behaviour: Behaviour) -> Outcome {
+    async fn answer(&self, request: &Arc<Request>, behaviour: Behaviour) -> Outcome {
         let outside = &self.0.outside;
         let draw = |most| outside.dice().millis(0..most);
-        let accept = || outside.book().accepted(outside.now(), request);
+        let accept = || outside.write(Event::Accepted(Arc::clone(request)));
         let broken = || Outcome::transient(Reason::Broken("reset".to_owned()));
         match behaviour {
             Behaviour::Accepts(takes) => {
@@ -88,7 +84,7 @@ impl SimulatedDestinations {
             Behaviour::Answers(status, after) => {
                 let takes = draw(30);
                 sleep(takes).await;
-                outside.book().count("destination: error status");
+                outside.write(Event::Fault("destination: error status"));
                 let retry_after = after.map(Duration::from_secs);
                 match status {
                     410 => Outcome::Permanent(Reason::Gone),
@@ -105,14 +101,14 @@ impl SimulatedDestinations {
                 Outcome::Delivered
             }
             Behaviour::Hangs => {
-                outside.book().count("destination: hangs");
+                outside.write(Event::Fault("destination: hangs"));
                 std::future::pending().await
             }
             Behaviour::Trickles(body) => {
                 let takes = draw(50);
                 sleep(takes).await;
                 accept();
-                outside.book().count("destination: trickles");
+                outside.write(Event::Fault("destination: trickles"));
                 let takes = outside.dice().millis(body);
                 sleep(takes).await;
                 Outcome::Delivered
@@ -120,7 +116,7 @@ impl SimulatedDestinations {
             Behaviour::Resets => {
                 let takes = draw(50);
                 sleep(takes).await;
-                outside.book().count("destination: resets");
+                outside.write(Event::Fault("destination: resets"));
                 if outside.dice().chance(0.5) {
                     accept();
                 }
@@ -138,7 +134,7 @@ impl Apps for SimulatedApps {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let outside = &self.0.outside;
         if outside.plan.apps_down.contains(&outside.now()) {
-            outside.book().count("app source down");
+            outside.write(Event::Fault("app source down"));
             if outside.dice().chance(0.2) {
                 std::future::pending::<()>().await;
             }
@@ -150,7 +146,7 @@ impl Apps for SimulatedApps {
         let versions = &outside.plan.apps[app];
         let current = versions.iter().rposition(|version| version.from <= now).unwrap_or_default();
         if current > 0 {
-            outside.book().count("app changed");
+            outside.write(Event::Fault("app changed"));
         }
         Ok(outside.apps[app][current].clone())
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Id};
+use super::book::{Book, Event, Id};
 use super::plan::{Dice, Plan, Version};
 
 pub const JOBS: &str = "jobs.fifo";
@@ -33,7 +33,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    pub fn new(plan: Arc<Plan>, traced: bool) -> Self {
+    pub fn new(plan: Arc<Plan>) -> Self {
         let mut broker = Broker::new(plan.seed, "us-east-1", "000000000000");
         let fifo = |more: &[(&str, String)]| {
             let own = [("FifoQueue".to_owned(), "true".to_owned())];
@@ -60,7 +60,7 @@ impl Outside {
             broker: Mutex::new(broker),
             changed: Notify::new(),
             dice: Mutex::new(Dice::new(plan.seed ^ 0x5eed)),
-            book: Mutex::new(Book::new(Arc::clone(&plan), traced)),
+            book: Mutex::new(Book::new(Arc::clone(&plan))),
             bodies: Arc::default(),
             apps,
             plan,
@@ -76,6 +76,16 @@ impl Outside {
         self.book.lock().unwrap()
     }
 
+    /// The number of the message with that id.
+    pub fn message(&self, id: &str) -> usize {
+        self.book().message(id).unwrap()
+    }
+
+    /// Writes down what happens now.
+    pub fn write(&self, event: Event) {
+        self.book().write(self.now(), event);
+    }
+
     pub fn dice(&self) -> MutexGuard<'_, Dice> {
         self.dice.lock().unwrap()
     }
@@ -88,7 +98,7 @@ impl Outside {
     pub fn strikes(&self, rate: f64, what: &'static str) -> bool {
         let strikes = rate > 0.0 && self.faulty() && self.dice().chance(rate);
         if strikes {
-            self.book().count(what);
+            self.write(Event::Fault(what));
         }
         strikes
     }
@@ -120,7 +130,7 @@ impl Outside {
             for letter in letters {
                 broker.delete(self.now(), LETTERS, &letter.receipt_handle).unwrap();
                 if letter.dead_letter_source.is_some() {
-                    self.book().moved(self.now(), &letter.message_id);
+                    self.write(Event::Moved { message: self.message(&letter.message_id) });
                 }
             }
         }

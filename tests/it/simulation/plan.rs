@@ -146,7 +146,7 @@ pub struct Planned {
 
 /// Something that happens to a process, or to all.
 #[derive(Clone, Copy, Debug)]
-pub enum Event {
+pub enum Incident {
     /// SIGKILL, wherever it is.
     Kill(usize),
     /// SIGKILL as its call number so many from now begins, takes effect or returns.
@@ -157,6 +157,27 @@ pub enum Event {
     Freeze(usize, Duration),
     /// Everything stands still while the clock goes on.
     Jump(Duration),
+}
+
+impl Incident {
+    /// As what it is counted, if it is.
+    pub fn counted(self) -> Option<&'static str> {
+        match self {
+            Self::Kill(_) => Some("kill"),
+            Self::KillAtCall(..) => Some("kill at a call"),
+            Self::Terminate(_) => None,
+            Self::Freeze(..) => Some("freeze"),
+            Self::Jump(_) => Some("clock jump"),
+        }
+    }
+
+    pub fn is_shutdown(self) -> bool {
+        matches!(self, Self::Terminate(_))
+    }
+
+    pub fn is_standstill(self) -> bool {
+        matches!(self, Self::Jump(_))
+    }
 }
 
 /// How the queue's calls fail while faults last: each a probability for one call.
@@ -183,7 +204,7 @@ pub struct Plan {
     pub hosts: Vec<Host>,
     pub apps: Vec<Vec<Version>>,
     pub jobs: Vec<Planned>,
-    pub events: Vec<(Duration, Event)>,
+    pub incidents: Vec<(Duration, Incident)>,
     pub rates: Rates,
     /// The dead-letter queue is down in between.
     pub letters_down: Range<Duration>,
@@ -241,7 +262,7 @@ impl Plan {
             hosts,
             apps,
             jobs,
-            events: events(&mut dice, kind, replicas, visibility, quiet),
+            incidents: incidents(&mut dice, kind, replicas, visibility, quiet),
             rates: if kind == Kind::Everything { rates(&mut dice) } else { Rates::default() },
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
@@ -267,7 +288,7 @@ impl Plan {
         }
         plan.bounds.max_in_flight = 2000;
         plan.bounds.max_bytes = 1 << 26;
-        plan.events.clear();
+        plan.incidents.clear();
         let mut dead = plan.clone();
         dead.kind = Kind::Destinations;
         dead.hosts[0] = Host::steady(dice.pick(&[Behaviour::Hangs, Behaviour::Answers(500, None)]));
@@ -391,31 +412,31 @@ fn jobs(dice: &mut Dice, apps: usize, quiet: Duration) -> Vec<Planned> {
     jobs
 }
 
-fn events(
+fn incidents(
     dice: &mut Dice,
     kind: Kind,
     replicas: usize,
     visibility: u64,
     quiet: Duration,
-) -> Vec<(Duration, Event)> {
+) -> Vec<(Duration, Incident)> {
     let longest = visibility * 1000 * 2;
-    let mut events: Vec<(Duration, Event)> = (0..dice.number(0..8))
+    let mut incidents: Vec<(Duration, Incident)> = (0..dice.number(0..8))
         .map(|_| {
             let replica = dice.index(replicas);
             // A shutdown is no fault: it may happen in every world.
-            let event = match dice.number(0..8) {
-                _ if kind != Kind::Everything => Event::Terminate(replica),
-                0 => Event::Kill(replica),
-                1..4 => Event::KillAtCall(replica, dice.number(0..60)),
-                4 => Event::Terminate(replica),
-                5 | 6 => Event::Freeze(replica, dice.millis(50..longest)),
-                _ => Event::Jump(dice.millis(50..longest)),
+            let incident = match dice.number(0..8) {
+                _ if kind != Kind::Everything => Incident::Terminate(replica),
+                0 => Incident::Kill(replica),
+                1..4 => Incident::KillAtCall(replica, dice.number(0..60)),
+                4 => Incident::Terminate(replica),
+                5 | 6 => Incident::Freeze(replica, dice.millis(50..longest)),
+                _ => Incident::Jump(dice.millis(50..longest)),
             };
-            (dice.millis(0..u64::try_from(quiet.as_millis()).unwrap()), event)
+            (dice.millis(0..u64::try_from(quiet.as_millis()).unwrap()), incident)
         })
         .collect();
-    events.sort_by_key(|(at, _)| *at);
-    events
+    incidents.sort_by_key(|(at, _)| *at);
+    incidents
 }
 
 /// By the seed itself, so that all else of a seed is as it was before there was this. The seeds among

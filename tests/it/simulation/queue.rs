@@ -13,6 +13,7 @@ use hookferry::queue::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::book::Event;
 use super::outside::{JOBS, LETTERS, Process};
 
 /// A body that counts itself while a process holds it.
@@ -48,8 +49,7 @@ impl Drop for Receiving<'_> {
     fn drop(&mut self) {
         let process = self.0;
         if !self.1 && !process.killed.is_cancelled() && !process.shutdown.is_cancelled() {
-            let now = process.outside.now();
-            process.outside.book().violated(now, format!("{:?} gave up a receive", process.id));
+            process.outside.write(Event::ReceiveGivenUp { process: process.id });
         }
     }
 }
@@ -109,7 +109,7 @@ impl Queue for SimulatedQueue {
         let mut receiving = Receiving(process, false);
         let began = outside.now();
         let rates = outside.plan.rates;
-        outside.book().receive_begins(outside.now(), process.id, &attempt.0);
+        outside.write(Event::ReceiveBegan { process: process.id, attempt: attempt.0.clone() });
         process.travel(20).await;
         let none = String::new;
         if outside.strikes(rates.lost_before, "receive: lost on the way there") {
@@ -124,7 +124,7 @@ impl Queue for SimulatedQueue {
         ] {
             if outside.strikes(rate, what) {
                 process.travel(100).await;
-                outside.book().receive_answered(&attempt.0);
+                outside.write(Event::ReceiveAnswered { attempt: attempt.0.clone() });
                 receiving.1 = true;
                 return Err(error);
             }
@@ -144,10 +144,11 @@ impl Queue for SimulatedQueue {
             }
             // A lost connection or a dead process is no reason for the queue not to hand over.
         };
-        let (at, stood_still) = (outside.now(), outside.book().stood_still);
-        for message in &received {
-            let until = at + outside.plan.rules.visibility;
-            outside.book().handed_over(at, process.id, &message.message_id, until, message.receive_count);
+        let (at, stood_still) = (outside.now(), outside.book().stood_still());
+        for received in &received {
+            let (until, count) = (at + outside.plan.rules.visibility, received.receive_count);
+            let message = outside.message(&received.message_id);
+            outside.write(Event::HandedOver { process: process.id, message, until, count });
         }
         let slow = outside.strikes(rates.slow, "receive: answered late");
         if outside.strikes(rates.lost_after, "receive: answer lost") {
@@ -158,14 +159,15 @@ impl Queue for SimulatedQueue {
         process.travel(if slow { 8000 } else { 100 }).await;
         // The process knows when the queue must have answered, and when it stood still; before that it
         // has to take a late answer for a fresh one.
-        let stood_still = outside.book().stood_still.checked_sub(stood_still).unwrap();
+        let stood_still = outside.book().stood_still().checked_sub(stood_still).unwrap();
         let latest = began + outside.plan.bounds.wait + SAFETY_MARGIN;
         if outside.now().saturating_sub(stood_still).min(latest) > at + SAFETY_MARGIN {
-            for message in &received {
-                outside.book().doubtful(process.id, &message.message_id);
+            for received in &received {
+                let message = outside.message(&received.message_id);
+                outside.write(Event::HandedOverLate { process: process.id, message });
             }
         }
-        outside.book().receive_answered(&attempt.0);
+        outside.write(Event::ReceiveAnswered { attempt: attempt.0.clone() });
         receiving.1 = true;
         Ok(received
             .into_iter()
@@ -180,7 +182,7 @@ impl Queue for SimulatedQueue {
         let (process, outside) = (&self.0, &self.0.outside);
         assert!((1..=10).contains(&receipts.len()));
         for (id, _) in receipts.iter().map(|receipt| parts(receipt)) {
-            outside.book().delete_sent(outside.now(), process.id, &id);
+            outside.write(Event::DeleteBegan { process: process.id, message: outside.message(&id) });
         }
         let fault = self.settling().await;
         if let Some((false, error)) = fault {
@@ -190,7 +192,7 @@ impl Queue for SimulatedQueue {
             let (id, handle) = parts(receipt);
             let entry = self.entry(|broker, now| broker.delete(now, JOBS, handle));
             if entry == BatchEntryResult::Ok {
-                outside.book().deleted(outside.now(), process.id, &id);
+                outside.write(Event::Deleted { process: process.id, message: outside.message(&id) });
             }
             entry
         });
@@ -215,7 +217,8 @@ impl Queue for SimulatedQueue {
             let (id, handle) = parts(receipt);
             let entry = self.entry(|broker, now| broker.change_visibility(now, JOBS, handle, *timeout));
             if entry == BatchEntryResult::Ok {
-                outside.book().visibility_changed(outside.now(), process.id, &id, *timeout);
+                let message = outside.message(&id);
+                outside.write(Event::Hidden { process: process.id, message, timeout: *timeout });
             }
             entry
         });
@@ -227,13 +230,14 @@ impl Queue for SimulatedQueue {
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let (process, outside) = (&self.0, &self.0.outside);
+        let message = outside.message(&letter.id);
         if !outside.plan.dead_letters {
-            outside.book().letter_confirmed(outside.now(), process.id, &letter.id);
+            outside.write(Event::LetterConfirmed { process: process.id, message });
             return Err(Error::NoDeadLetterQueue);
         }
         let fault = self.settling().await;
         if outside.plan.letters_down.contains(&outside.now()) {
-            outside.book().count("dead-letter queue down");
+            outside.write(Event::Fault("dead-letter queue down"));
             return Err(Error::Call("down".to_owned()));
         }
         if let Some((false, error)) = fault {
@@ -248,12 +252,13 @@ impl Queue for SimulatedQueue {
                 ..Outgoing::default()
             },
         );
-        outside.book().lettered(outside.now(), process.id, letter);
+        let (reason, attempts) = (letter.reason, letter.attempts);
+        outside.write(Event::Lettered { process: process.id, message, reason, attempts });
         process.travel(20).await;
         if let Some((_, error)) = fault {
             return Err(error);
         }
-        outside.book().letter_confirmed(outside.now(), process.id, &letter.id);
+        outside.write(Event::LetterConfirmed { process: process.id, message });
         Ok(())
     }
 }

@@ -17,21 +17,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::book::Id;
+use super::book::{Event, Id};
 use super::destinations::{SimulatedApps, SimulatedDestinations};
 use super::outside::{JOBS, Outside, Process};
-use super::plan::{Event, Plan, Planned, Poison};
+use super::plan::{Incident, Plan, Planned, Poison};
 use super::queue::SimulatedQueue;
 
 /// The running process of a replica, with what it counts.
 type Running = Arc<Mutex<(Arc<Process>, Arc<Metrics>)>>;
 
 /// Runs a plan to its end, in virtual time, and gives back the world with its book.
-pub fn run(plan: Plan, traced: bool) -> Arc<Outside> {
+pub fn run(plan: Plan) -> Arc<Outside> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let outside = Arc::new(Outside::new(Arc::new(plan), traced));
+        let outside = Arc::new(Outside::new(Arc::new(plan)));
         live(&outside).await;
         outside
     })
@@ -51,9 +51,9 @@ async fn live(outside: &Arc<Outside>) {
         .collect();
     let producer = tokio::spawn(produce(Arc::clone(outside)));
     let start = Instant::now();
-    for (at, event) in &plan.events {
+    for (at, incident) in &plan.incidents {
         sleep_until(start + *at).await;
-        happen(outside, &running, *event).await;
+        happen(outside, &running, *incident).await;
     }
     producer.await.unwrap();
     sleep_until(start + plan.quiet).await;
@@ -62,21 +62,18 @@ async fn live(outside: &Arc<Outside>) {
     sleep(33 * plan.bounds.wait + Duration::from_secs(10)).await;
     for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
         // Counted between the answer of one poll and the start of the next, the only one at rest.
-        let taken = metrics.in_flight.get();
+        let in_flight = metrics.in_flight.get();
         // What one that is dead by then held it counts no more.
-        if taken != 0 && !process.killed.is_cancelled() {
-            outside.book().violated(outside.now(), format!("{:?} holds {taken} permits at rest", process.id));
+        if !process.killed.is_cancelled() {
+            outside.write(Event::AtRest { process: process.id, in_flight });
         }
     }
-    let bodies = outside.bodies.load(Ordering::Relaxed);
-    if bodies > 0 {
-        outside.book().violated(outside.now(), format!("{bodies} bodies are in memory at rest"));
-    }
+    outside.write(Event::Bodies { held: outside.bodies.load(Ordering::Relaxed) });
     over.cancel();
     while let Some(ended) = replicas.join_next().await {
         ended.unwrap();
     }
-    outside.book().close(outside.now());
+    outside.write(Event::End);
 }
 
 /// Waits until the queue is empty, for as long as it may take.
@@ -85,7 +82,7 @@ async fn drain(outside: &Arc<Outside>) {
     while !outside.book().drained() {
         if Instant::now() >= end {
             let left = outside.book().left();
-            outside.book().violated(outside.now(), format!("the queue does not drain: {left:?}"));
+            outside.write(Event::NotDrained { left });
             return;
         }
         sleep(Duration::from_millis(250)).await;
@@ -101,21 +98,20 @@ async fn keep_running(outside: Arc<Outside>, running: Running, over: Cancellatio
             *running = (Arc::new(Process::new(id, &outside)), Arc::default());
             running.clone()
         };
-        outside.book().note(outside.now(), || format!("{:?} starts", process.id));
+        outside.write(Event::Started { process: process.id });
         let worker = worker(&process, metrics);
         let mut run = tokio::spawn(worker.run());
         tokio::select! {
             biased;
             ended = &mut run => {
                 ended.unwrap();
-                let now = outside.now();
-                outside.book().violated(now, format!("{:?} ended unasked", process.id));
+                outside.write(Event::EndedUnasked { process: process.id });
                 return;
             }
             () = process.killed.cancelled() => {
                 run.abort();
                 assert!(run.await.unwrap_err().is_cancelled());
-                outside.book().note(outside.now(), || format!("{:?} is dead", process.id));
+                outside.write(Event::Died { process: process.id });
             }
             () = process.shutdown.cancelled() => end(&outside, &process, run).await,
             () = over.cancelled() => {
@@ -134,17 +130,13 @@ async fn keep_running(outside: Arc<Outside>, running: Running, over: Cancellatio
 /// A shutdown: it has to be over within the grace, unless the process dies of something else.
 async fn end(outside: &Arc<Outside>, process: &Arc<Process>, mut run: tokio::task::JoinHandle<()>) {
     let began = outside.now();
-    outside.book().count("shutdown");
+    outside.write(Event::Fault("shutdown"));
     tokio::select! {
         biased;
         ended = &mut run => {
             ended.unwrap();
-            outside.book().ended(outside.now(), process.id);
             let took = outside.now().saturating_sub(began);
-            let jumped = outside.plan.events.iter().any(|(_, event)| matches!(event, Event::Jump(_)));
-            if took > outside.plan.bounds.grace && !jumped {
-                outside.book().violated(outside.now(), format!("{:?} took {took:?} to end", process.id));
-            }
+            outside.write(Event::Ended { process: process.id, took });
         }
         () = process.killed.cancelled() => {
             run.abort();
@@ -171,30 +163,19 @@ fn worker(
     Worker::new(parts, plan.rules, plan.bounds, process.shutdown.clone())
 }
 
-async fn happen(outside: &Arc<Outside>, running: &[Running], event: Event) {
-    outside.book().note(outside.now(), || format!("{event:?}"));
+async fn happen(outside: &Arc<Outside>, running: &[Running], incident: Incident) {
+    outside.write(Event::Incident(incident));
     let process = |replica: usize| Arc::clone(&running[replica].lock().unwrap().0);
-    match event {
-        Event::Kill(replica) => {
-            outside.book().count("kill");
-            process(replica).killed.cancel();
-        }
-        Event::KillAtCall(replica, calls) => {
-            outside.book().count("kill at a call");
-            process(replica).kill_at_call(calls);
-        }
-        Event::Terminate(replica) => {
-            outside.book().ended_in_mid_run = true;
-            process(replica).shutdown.cancel();
-        }
-        Event::Freeze(replica, lasts) => {
-            outside.book().count("freeze");
-            // With the faults it ends at the latest.
+    match incident {
+        Incident::Kill(replica) => process(replica).killed.cancel(),
+        Incident::KillAtCall(replica, calls) => process(replica).kill_at_call(calls),
+        Incident::Terminate(replica) => process(replica).shutdown.cancel(),
+        // With the faults it ends at the latest.
+        Incident::Freeze(replica, lasts) => {
             process(replica).freeze(lasts.min(outside.plan.quiet.saturating_sub(outside.now())));
         }
-        Event::Jump(lasts) => {
-            outside.book().count("clock jump");
-            outside.book().jumped(lasts);
+        Incident::Jump(lasts) => {
+            outside.write(Event::StoodStill { lasts });
             advance(lasts).await;
         }
     }
@@ -210,7 +191,7 @@ async fn produce(outside: Arc<Outside>) {
         // The book has to know it before anyone receives it.
         let message = Outgoing { group: group.clone(), dedup, body: body.into(), ..Outgoing::default() };
         let id = outside.send(JOBS, message);
-        book.sent(outside.now(), n, &id, &group);
+        book.write(outside.now(), Event::Sent { message: n, id, group });
     }
 }
 

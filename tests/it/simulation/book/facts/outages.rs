@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Id;
+use super::super::event::{Event, Id};
 
 /// Each process's outages of each URL.
 #[derive(Debug, Default)]
@@ -15,13 +15,19 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// A process asked a URL in vain.
-    pub fn failed(&mut self, now: Duration, process: Id, url: &str) {
+    pub fn see(&mut self, at: Duration, event: &Event) {
+        match event {
+            Event::InVain(request) => self.failed(at, request.process, &request.url),
+            Event::Told(request) => self.succeeded(at, request.process, &request.url),
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, now: Duration, process: Id, url: &str) {
         self.current.entry((process, url.to_owned())).or_insert((now, now)).1 = now;
     }
 
-    /// A process was told that it succeeded.
-    pub fn succeeded(&mut self, now: Duration, process: Id, url: &str) {
+    fn succeeded(&mut self, now: Duration, process: Id, url: &str) {
         let asked = (process, url.to_owned());
         if let Some((since, _)) = self.current.remove(&asked) {
             self.past.entry(asked).or_default().push((since, now));

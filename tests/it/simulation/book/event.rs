@@ -1,0 +1,202 @@
+//! What can happen in a world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookferry::app::Target;
+use hookferry::job::Job;
+use hookferry::plan::{Delivery, ID_HEADER};
+use hookferry::queue::MessageId;
+
+use super::super::plan::Incident;
+
+/// A process: the replica and how often it has been started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    pub replica: usize,
+    pub start: usize,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The producer has put a job on the queue. A message's number is its job's.
+    Sent { message: usize, id: MessageId, group: String },
+    /// A receive set out, under this attempt id.
+    ReceiveBegan { process: Id, attempt: String },
+    /// A process was answered, by messages or an error of the service.
+    ReceiveAnswered { attempt: String },
+    /// A process gave up a receive before its answer.
+    ReceiveGivenUp { process: Id },
+    /// The queue handed a message over, hidden until then.
+    HandedOver { process: Id, message: usize, until: Duration, count: u32 },
+    /// The answer took so long that the process cannot know when its lease began.
+    HandedOverLate { process: Id, message: usize },
+    /// The queue has hidden a message anew, for so long.
+    Hidden { process: Id, message: usize, timeout: Duration },
+    /// A delete set out.
+    DeleteBegan { process: Id, message: usize },
+    /// The queue has deleted a message.
+    Deleted { process: Id, message: usize },
+    /// The dead-letter queue has a letter.
+    Lettered { process: Id, message: usize, reason: &'static str, attempts: u32 },
+    /// A process was told that the dead-letter queue has it, or that there is none.
+    LetterConfirmed { process: Id, message: usize },
+    /// SQS itself has moved a message to the dead-letter queue, having seen too many receives.
+    Moved { message: usize },
+    /// A request set out.
+    SetOut(Arc<Request>),
+    /// A request has arrived at its destination.
+    Arrived(Arc<Request>),
+    /// A destination has taken what was in a request.
+    Accepted(Arc<Request>),
+    /// A request is over at its destination; its process may be dead.
+    Over { request: Arc<Request>, dead: bool },
+    /// A process was told that its request was accepted.
+    Told(Arc<Request>),
+    /// A process has no good answer to its request: an error, or it stopped waiting.
+    InVain(Arc<Request>),
+    /// A process has begun to run.
+    Started { process: Id },
+    /// A process was killed.
+    Died { process: Id },
+    /// A process has ended as it was asked to, in so much time.
+    Ended { process: Id, took: Duration },
+    /// A process has ended though nobody asked it to.
+    EndedUnasked { process: Id },
+    /// Something that the plan foresaw.
+    Incident(Incident),
+    /// Everything stands still from now on, for so long.
+    StoodStill { lasts: Duration },
+    /// A fault struck, or something else that a run of many seeds has to have seen.
+    Fault(&'static str),
+    /// The queue was given up on, with these messages in it.
+    NotDrained { left: Vec<usize> },
+    /// A process with nothing to do counts so many messages in flight.
+    AtRest { process: Id, in_flight: i64 },
+    /// With nothing to do anywhere there are so many message bodies in memory.
+    Bodies { held: usize },
+    /// All is over.
+    End,
+}
+
+/// What a process sends to a destination.
+#[derive(Debug)]
+pub struct Request {
+    /// Its number, in the order of setting out.
+    pub number: usize,
+    pub process: Id,
+    /// The jobs whose events it holds, in its order.
+    pub jobs: Vec<usize>,
+    pub webhook: usize,
+    pub url: String,
+    /// `X-Hookferry-Id`.
+    pub id: String,
+    /// `X-Hookferry-Attempt`.
+    pub attempt: u32,
+    /// The body, and what signs it.
+    pub signed: Job,
+}
+
+impl Request {
+    pub fn of(delivery: &Delivery, attempt: u32, process: Id, number: usize) -> Self {
+        let Target::Http(url) = &delivery.target else { panic!("{:?}", delivery.target) };
+        let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
+        let jobs = body["events"].as_array().unwrap().iter();
+        let jobs = jobs.map(|event| usize::try_from(event["n"].as_u64().unwrap()).unwrap()).collect();
+        let header = |name: &str| delivery.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
+        let (id, webhook) = (header(ID_HEADER), delivery.webhook);
+        let signed = Job {
+            app_key: header("X-Pusher-Key"),
+            app_id: String::new(),
+            // A copy: the body itself counts as held in memory.
+            payload: Bytes::copy_from_slice(&delivery.body),
+            signature: header("X-Pusher-Signature"),
+        };
+        Self { number, process, jobs, webhook, url: url.clone(), id, attempt, signed }
+    }
+}
+
+/// An event and when it happened, in virtual time since the start.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: Duration,
+    pub event: Event,
+}
+
+impl Entry {
+    /// A line of the trace about this moment.
+    pub fn line(&self, text: &str) -> String {
+        format!("{:>9.3} {text}", self.at.as_secs_f64())
+    }
+
+    /// The lines of the trace that tell of this; none of what only invariants need.
+    pub fn lines(&self) -> Vec<String> {
+        self.event.told().iter().map(|line| self.line(line)).collect()
+    }
+}
+
+impl Event {
+    fn told(&self) -> Vec<String> {
+        let line = match self {
+            Self::Sent { message, group, .. } => format!("job {message} sent to {group}"),
+            Self::HandedOver { process, message, until, count } => {
+                let until = until.as_secs_f64();
+                format!("job {message} handed to {process:?} until {until:.3}, receive {count}")
+            }
+            Self::Hidden { process, message, timeout } => {
+                format!("job {message} hidden by {process:?} for {} s", timeout.as_secs())
+            }
+            Self::Deleted { process, message } => format!("job {message} deleted by {process:?}"),
+            Self::Lettered { process, message, reason, attempts } => {
+                format!("job {message} dead-lettered by {process:?}: {reason}, attempts {attempts}")
+            }
+            Self::Moved { message } => format!("job {message} moved to the dead-letter queue by SQS"),
+            Self::Arrived(request) => {
+                let Request { process, webhook, url, attempt, .. } = &**request;
+                let line =
+                    |job| format!("job {job} attempt {attempt} by {process:?} at webhook {webhook} {url}");
+                return request.jobs.iter().map(line).collect();
+            }
+            Self::Accepted(request) => {
+                let line = |job| format!("job {job} accepted by webhook {}", request.webhook);
+                return request.jobs.iter().map(line).collect();
+            }
+            Self::Started { process } => format!("{process:?} starts"),
+            Self::Died { process } => format!("{process:?} is dead"),
+            Self::Ended { process, .. } => format!("{process:?} has ended"),
+            Self::Incident(incident) => format!("{incident:?}"),
+            Self::ReceiveBegan { .. }
+            | Self::ReceiveAnswered { .. }
+            | Self::ReceiveGivenUp { .. }
+            | Self::HandedOverLate { .. }
+            | Self::DeleteBegan { .. }
+            | Self::LetterConfirmed { .. }
+            | Self::SetOut(_)
+            | Self::Over { .. }
+            | Self::Told(_)
+            | Self::InVain(_)
+            | Self::EndedUnasked { .. }
+            | Self::StoodStill { .. }
+            | Self::Fault(_)
+            | Self::NotDrained { .. }
+            | Self::AtRest { .. }
+            | Self::Bodies { .. }
+            | Self::End => return Vec::new(),
+        };
+        vec![line]
+    }
+
+    /// As what it is counted, if it is.
+    pub fn counted(&self) -> Option<&'static str> {
+        match self {
+            Self::Fault(what) => Some(what),
+            Self::Lettered { reason, .. } => Some(reason),
+            Self::Moved { .. } => Some("moved by SQS"),
+            Self::Arrived(_) => Some("attempts"),
+            Self::Incident(incident) => incident.counted(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What follows from the events so far: each a fold over the list, for the invariants that need it.
+
+mod attempts;
+mod knowledge;
+mod leases;
+mod outages;
+
+use std::collections::BTreeMap;
+
+pub use attempts::Attempts;
+pub use knowledge::{Knowledge, some_version};
+pub use leases::Leases;
+pub use outages::Outages;
+
+/// Something for each message or job, made when it is first asked for.
+#[derive(Debug)]
+pub struct Each<T>(BTreeMap<usize, T>);
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Default> Each<T> {
+    pub fn of(&mut self, number: usize) -> &mut T {
+        self.0.entry(number).or_default()
+    }
+
+    pub fn get(&self, number: usize) -> Option<&T> {
+        self.0.get(&number)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.0.iter().map(|(number, value)| (*number, value))
+    }
+}

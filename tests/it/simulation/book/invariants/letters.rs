@@ -1,0 +1,135 @@
+//! A job is given up only for a reason that is true, and once.
+
+use std::time::Duration;
+
+use super::Violation;
+use crate::simulation::book::event::{Entry, Event, Id};
+use crate::simulation::book::excuses::{app_changed, letter_unanswered, letters_get_lost};
+use crate::simulation::book::facts::{Each, Knowledge, Leases, Outages};
+use crate::simulation::plan::{Plan, Poison};
+
+#[derive(Default)]
+struct Story {
+    /// An attempt was sent off; it may have arrived nowhere.
+    set_out: bool,
+    /// It was sent off alone: what failed with other jobs may be their doing.
+    alone: bool,
+    /// When it was handed to whom.
+    handed: Vec<(Id, Duration)>,
+    /// Who sent each of its letters.
+    lettered_by: Vec<Id>,
+    moved: bool,
+}
+
+#[derive(Default)]
+struct Seen {
+    stories: Each<Story>,
+    knowledge: Knowledge,
+    leases: Leases,
+    outages: Outages,
+    stood_still: Duration,
+    ended_in_mid_run: bool,
+}
+
+pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+    let mut seen = Seen::default();
+    let mut found = Vec::new();
+    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+        match event {
+            Event::Lettered { process, message, reason, .. } => {
+                found.extend(
+                    seen.lettered(plan, *at, (*process, *message), reason)
+                        .map(|what| Violation { entry, what }),
+                );
+            }
+            Event::End => found.extend(seen.repeated(plan).map(|what| Violation { entry, what })),
+            _ => {}
+        }
+        seen.see(*at, event);
+    }
+    found
+}
+
+impl Seen {
+    fn see(&mut self, at: Duration, event: &Event) {
+        self.knowledge.see(at, event);
+        self.leases.see(at, event);
+        self.outages.see(at, event);
+        match event {
+            Event::HandedOver { process, message, .. } => {
+                self.stories.of(*message).handed.push((*process, at));
+            }
+            Event::SetOut(request) => {
+                for job in &request.jobs {
+                    self.stories.of(*job).set_out = true;
+                    self.stories.of(*job).alone |= request.jobs.len() == 1;
+                }
+            }
+            Event::Lettered { process, message, .. } => {
+                self.stories.of(*message).lettered_by.push(*process);
+            }
+            Event::Moved { message } => self.stories.of(*message).moved = true,
+            Event::StoodStill { lasts } => self.stood_still += *lasts,
+            Event::Incident(incident) => self.ended_in_mid_run |= incident.is_shutdown(),
+            _ => {}
+        }
+    }
+
+    fn lettered(
+        &mut self,
+        plan: &Plan,
+        now: Duration,
+        (process, job): (Id, usize),
+        reason: &str,
+    ) -> Option<String> {
+        let down = reason == "destination_down" && self.is_down(plan, now, job, process);
+        let Story { set_out: tried, alone, .. } = *self.stories.of(job);
+        let age = now.saturating_sub(self.knowledge.sent(job));
+        let old = age > plan.rules.retry.window;
+        let poison = plan.jobs[job].poison;
+        let wrong = match reason {
+            "malformed" => poison != Poison::Malformed,
+            "signature" | "unknown_app" => poison == Poison::None && !app_changed(plan, job),
+            "gone" => !tried,
+            "destination_down" => !old || !down,
+            "app_source" => true,
+            _ => !tried || !old || !alone,
+        };
+        if self.knowledge.lettered(job, process) && !self.leases.in_doubt(job, process) {
+            return Some(format!("job {job}: {process:?} dead-letters again what it was told is there"));
+        }
+        wrong.then(|| format!("job {job}: dead-lettered for {reason} at {age:?}, attempted before: {tried}"))
+    }
+
+    /// Whether a process may have taken a destination of the job for dead, past the job's window, when it
+    /// last had it or earlier: what was decided is on the ledger if the letter did not come through.
+    fn is_down(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
+        let (planned, sent, rules) = (&plan.jobs[job], self.knowledge.sent(job), &plan.rules);
+        let window = rules.retry.window;
+        // A lane has up to ten jobs; then the letter has to be sent.
+        let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
+        let forgotten = window + rules.attempt_timeout * 3;
+        let handed = self.stories.get(job).map(|story| &story.handed[..]).unwrap_or_default();
+        let down = |(_, url): (usize, String)| {
+            let mut handed = handed.iter().filter(|(to, _)| *to == process);
+            handed.any(|(_, at)| {
+                let times = ((*at).max(sent + window), (*at + takes).min(now));
+                self.outages.overlap(process, &url, window, forgotten, times)
+            })
+        };
+        let mut versions = plan.versions_between(planned.app, sent, now);
+        versions.any(|version| version.wants(planned.channel).into_iter().any(down))
+    }
+
+    fn repeated(&self, plan: &Plan) -> impl Iterator<Item = String> {
+        let letters = |(job, story): (usize, &Story)| {
+            let unanswered = |by: &&Id| letter_unanswered(self.ended_in_mid_run, &self.knowledge, job, **by);
+            let excused = story.lettered_by.iter().filter(unanswered).count();
+            let letters = story.lettered_by.len() + usize::from(story.moved);
+            (letters > excused + 1).then(|| format!("job {job} was dead-lettered {letters} times"))
+        };
+        let judged =
+            if letters_get_lost(plan) { None } else { Some(self.stories.iter().filter_map(letters)) };
+        judged.into_iter().flatten()
+    }
+}
