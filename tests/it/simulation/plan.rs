@@ -118,10 +118,15 @@ impl Version {
         json!({"id": app.to_string(), "key": format!("k{app}"), "secret": self.secret, "webhooks": hooks})
     }
 
-    /// What a job on that channel comes to: the webhooks' places and URLs.
-    pub fn wants(&self, channel: &str) -> Vec<(usize, String)> {
+    /// What a job on that channel comes to: the webhooks' identities and URLs.
+    pub fn wants(&self, channel: &str) -> Vec<(String, String)> {
         let wanted = |hook: &Hook| hook.prefix.is_none_or(|prefix| channel.starts_with(prefix));
-        self.hooks.iter().enumerate().filter(|(_, h)| wanted(h)).map(|(n, h)| (n, h.url())).collect()
+        self.hooks
+            .iter()
+            .enumerate()
+            .filter(|(_, h)| wanted(h))
+            .map(|(n, h)| (n.to_string(), h.url()))
+            .collect()
     }
 }
 

@@ -89,7 +89,8 @@ pub struct Request {
     pub process: Id,
     /// The jobs whose events it holds, in its order.
     pub jobs: Vec<usize>,
-    pub webhook: usize,
+    /// The webhook's identity.
+    pub webhook: String,
     pub url: String,
     /// `X-Hookferry-Id`.
     pub id: String,
@@ -106,7 +107,7 @@ impl Request {
         let jobs = body["events"].as_array().unwrap().iter();
         let jobs = jobs.map(|event| usize::try_from(event["n"].as_u64().unwrap()).unwrap()).collect();
         let header = |name: &str| delivery.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
-        let (id, webhook) = (header(ID_HEADER), delivery.webhook);
+        let (id, webhook) = (header(ID_HEADER), delivery.webhook.to_string());
         let signed = Job {
             app_key: header("X-Pusher-Key"),
             app_id: String::new(),

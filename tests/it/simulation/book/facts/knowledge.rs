@@ -14,7 +14,7 @@ pub struct Knowledge(Each<Message>);
 struct Message {
     sent: Duration,
     /// The webhooks that took it, by whom that is known.
-    told: Vec<(Id, usize, String)>,
+    told: Vec<(Id, String, String)>,
     /// Who knows it to be in the dead-letter queue.
     lettered: Vec<Id>,
 }
@@ -25,7 +25,7 @@ impl Knowledge {
             Event::Sent { message, .. } => self.0.of(*message).sent = at,
             Event::Told(request) => {
                 for job in &request.jobs {
-                    let told = (request.process, request.webhook, request.url.clone());
+                    let told = (request.process, request.webhook.clone(), request.url.clone());
                     self.0.of(*job).told.push(told);
                 }
             }
@@ -35,8 +35,8 @@ impl Knowledge {
     }
 
     /// Whether a process was told that this webhook has it.
-    pub fn told(&self, message: usize, process: Id, webhook: usize, url: &str) -> bool {
-        let same = |(by, w, u): &(Id, usize, String)| *by == process && *w == webhook && u == url;
+    pub fn told(&self, message: usize, process: Id, webhook: &str, url: &str) -> bool {
+        let same = |(by, w, u): &(Id, String, String)| *by == process && w == webhook && u == url;
         self.0.get(message).is_some_and(|message| message.told.iter().any(same))
     }
 
@@ -64,11 +64,11 @@ pub fn some_version(
     plan: &Plan,
     job: usize,
     (from, to): (Duration, Duration),
-    has: impl Fn(usize, &str) -> bool,
+    has: impl Fn(&str, &str) -> bool,
 ) -> bool {
     let planned = &plan.jobs[job];
     planned.poison == Poison::None
         && plan.versions_between(planned.app, from, to).any(|version| {
-            version.there && version.wants(planned.channel).iter().all(|(webhook, url)| has(*webhook, url))
+            version.there && version.wants(planned.channel).iter().all(|(webhook, url)| has(webhook, url))
         })
 }

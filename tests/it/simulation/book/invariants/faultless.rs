@@ -12,7 +12,7 @@ use crate::simulation::plan::{Kind, Plan};
 #[derive(Default)]
 struct Job<'a> {
     receives: u32,
-    attempts: BTreeMap<(usize, &'a str), u32>,
+    attempts: BTreeMap<(&'a str, &'a str), u32>,
 }
 
 pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
@@ -28,7 +28,7 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
             Event::HandedOver { message, count, .. } => jobs.of(*message).receives = *count,
             Event::Arrived(request) => {
                 for job in &request.jobs {
-                    *jobs.of(*job).attempts.entry((request.webhook, &request.url)).or_default() += 1;
+                    *jobs.of(*job).attempts.entry((&request.webhook, &request.url)).or_default() += 1;
                 }
             }
             Event::Lettered { message, .. } if !poisoned(plan, *message) => {

@@ -16,9 +16,8 @@ pub fn violations(_plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
                 let mut known_as = request.id.split(',').map(|id| id.rsplit_once('.'));
                 for job in &request.jobs {
                     let known_as = known_as.next().flatten();
-                    let right = known_as.is_some_and(|(id, webhook)| {
-                        ids.get(id) == Some(job) && webhook == request.webhook.to_string()
-                    });
+                    let right = known_as
+                        .is_some_and(|(id, webhook)| ids.get(id) == Some(job) && webhook == request.webhook);
                     if !right {
                         let what = format!("job {job}: attempted under the id {}", request.id);
                         found.push(Violation { entry, what });

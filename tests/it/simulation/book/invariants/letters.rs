@@ -110,7 +110,7 @@ impl Seen {
         let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
         let forgotten = window + rules.attempt_timeout * 3;
         let handed = self.stories.get(job).map(|story| &story.handed[..]).unwrap_or_default();
-        let down = |(_, url): (usize, String)| {
+        let down = |(_, url): (String, String)| {
             let mut handed = handed.iter().filter(|(to, _)| *to == process);
             handed.any(|(_, at)| {
                 let times = ((*at).max(sent + window), (*at + takes).min(now));

@@ -9,7 +9,7 @@ use crate::simulation::plan::Plan;
 #[derive(Default)]
 struct Job {
     gone: Option<std::time::Duration>,
-    accepted: Vec<(usize, String)>,
+    accepted: Vec<(String, String)>,
     /// The dead-letter queue has it, or it was given up where there is none.
     given_up: bool,
 }
@@ -38,13 +38,14 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
             }
             Event::Accepted(request) => {
                 for job in &request.jobs {
-                    jobs.of(*job).accepted.push((request.webhook, request.url.clone()));
+                    jobs.of(*job).accepted.push((request.webhook.clone(), request.url.clone()));
                 }
             }
             Event::End => {
                 for (job, Job { gone, accepted, given_up }) in jobs.iter() {
                     let times = (knowledge.sent(job), gone.unwrap_or(*at));
-                    let has = |webhook, url: &str| accepted.iter().any(|(w, u)| *w == webhook && u == url);
+                    let has =
+                        |webhook: &str, url: &str| accepted.iter().any(|(w, u)| w == webhook && u == url);
                     if !given_up && !some_version(plan, job, times, has) {
                         found.push(Violation { entry, what: format!("job {job} is lost") });
                     }

@@ -15,7 +15,7 @@ pub fn violations(_plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
         attempts.see(event, &leases);
         knowledge.see(*at, event);
         let Event::Arrived(request) = event else { continue };
-        let (process, webhook) = (request.process, request.webhook);
+        let (process, webhook) = (request.process, &request.webhook);
         for job in request.jobs.iter().copied() {
             let told = knowledge.told(job, process, webhook, &request.url);
             if told && !lease_unknown(&attempts, request, job) {
