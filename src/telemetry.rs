@@ -1,4 +1,7 @@
-//! What operators see of a running worker.
+//! What the worker tells of itself.
 
+pub mod board;
 pub mod health;
 pub mod metrics;
+mod process;
+pub mod watchdog;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
@@ -26,7 +26,7 @@ use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::breaker::Breaker;
 use crate::worker::lane::{InFlight, Lane, Rules, Shared, Times};
@@ -136,6 +136,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let mut polls: JoinSet<Polled> = JoinSet::new();
         let mut lanes: JoinSet<()> = JoinSet::new();
         let mut end: Option<Instant> = None;
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if end.is_none() {
                 while polls.len() < pollers.target() {
@@ -163,6 +165,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     lanes.shutdown().await;
                     return;
                 }
+                // Before what there may be very much of: this says that the loop turns.
+                _ = beat.tick() => self.health.turned(),
                 Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
                 Some(polled) = polls.join_next(), if !polls.is_empty() => {
                     if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
@@ -251,7 +255,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     }
 
     fn lane_ended(&self, ended: Result<(), JoinError>) {
-        self.health.progressed();
         self.measure();
         if let Err(failure) = ended
             && failure.is_panic()

@@ -1,5 +1,6 @@
 //! `run`: the worker.
 
+mod facts;
 mod sources;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{Failure, configuration, log, signals};
-use crate::admin;
+use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::Destinations;
 use crate::delivery::http::Http;
@@ -24,13 +25,18 @@ use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
+use crate::telemetry::board::Limits;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::watchdog::Watchdog;
 use crate::worker::lane::{AMPLE_RECEIVES, Rules};
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
+
+/// A poll loop that has not turned for so long is dead: it turns every second.
+const STILL: Duration = Duration::from_secs(30);
 
 pub(super) async fn main() -> Result<ExitCode, Failure> {
     log(None);
@@ -65,12 +71,19 @@ pub(super) async fn worker(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     announce(&config);
-    let patience = (config.queue.wait + Duration::from_secs(2)) * 2 + Duration::from_secs(10);
-    let health = Arc::new(Health::new(patience));
+    let health = Arc::new(Health::new(STILL));
+    let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
     // Health is served to the very end of the drain.
     let served = CancellationToken::new();
-    let serving =
-        tokio::spawn(admin::serve(listener, Arc::clone(&health), Arc::clone(&metrics), served.clone()));
+    let serving = tokio::spawn(admin::serve(
+        listener,
+        Served {
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+            facts: Arc::new(facts::of(&config)),
+        },
+        served.clone(),
+    ));
     let _serving_ends = served.drop_guard();
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
@@ -104,6 +117,9 @@ pub(super) async fn worker(
         max_receive_count: description.max_receive_count,
         coalesce: config.coalesce,
     };
+    metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
+    metrics.max_in_flight.set(i64::try_from(config.queue.max_in_flight).unwrap_or(i64::MAX));
+    metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
     let bounds = Bounds {
         wait: config.queue.wait,
         max_in_flight: config.queue.max_in_flight,
@@ -164,7 +180,10 @@ async fn reach(
     loop {
         let answer = shutdown.run_until_cancelled(connection.describe()).await?;
         match answer {
-            Ok(description) => return Some(description),
+            Ok(description) => {
+                health.received();
+                return Some(description);
+            }
             Err(error) => {
                 let wait = match error {
                     ReceiveError::Denied(_) | ReceiveError::Missing(_) => DENIED_WAIT,

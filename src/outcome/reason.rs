@@ -97,6 +97,37 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every [`Reason::code`] that there is: the series of each exist from the start.
+    pub const CODES: [&str; 27] = [
+        "malformed",
+        "unknown_app",
+        "signature",
+        "no_target",
+        "url",
+        "header",
+        "address_refused",
+        "busy",
+        "gone",
+        "status",
+        "timeout",
+        "resolve",
+        "connect",
+        "tls",
+        "broken",
+        "app_source",
+        "function_name",
+        "function_options",
+        "function_refused",
+        "function_error",
+        "function_throttled",
+        "function_missing",
+        "function_denied",
+        "function_key",
+        "function_service",
+        "destination_down",
+        "dead_letter_queue",
+    ];
+
     /// Whether a job may be given up for it once it is past its window. Not for what is the operator's
     /// own to mend and would take every app's jobs with it: an app source that is down.
     #[must_use]

@@ -1,82 +1,249 @@
 //! Whether the worker is alive, and whether it is ready.
+//!
+//! Alive is about this process alone: its poll loop turns and its lanes end what they begin in the time
+//! that it has. That SQS, an app source or a webhook does not answer says nothing of that: an orchestrator
+//! that replaced the process for it would do so in a loop, and beside soketi every WebSocket with it.
+//! What is wrong with the outside is a reason not to be ready.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::metrics::SettleCall;
 use crate::queue::ReceiveError;
+
+/// How often a loop that has nothing to do says that it turns.
+pub const BEAT: Duration = Duration::from_secs(1);
+
+/// What a lane may be late by before that counts: as much as a machine that is short of CPU may cause.
+const LATE: Duration = Duration::from_secs(30);
 
 /// The worker's state as its health endpoints tell it.
 #[derive(Debug)]
 pub struct Health {
     patience: Duration,
+    turns: AtomicU64,
+    settles_fail: AtomicBool,
+    lanes: Arc<Lanes>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    last: Instant,
-    unready: Option<String>,
+    turned: Option<Instant>,
+    draining: bool,
+    queue: Option<String>,
+    settles: BTreeMap<SettleCall, String>,
+}
+
+/// The lanes at work, and when each should have got on at the latest.
+#[derive(Debug, Default)]
+struct Lanes {
+    next: AtomicU64,
+    due: Mutex<HashMap<u64, Instant>>,
+}
+
+/// One lane's promise to get on. Dropped with the lane.
+#[derive(Debug)]
+pub struct Watch {
+    lanes: Arc<Lanes>,
+    lane: u64,
 }
 
 impl Health {
-    /// Not ready before the first receive has been answered; alive while a receive was answered or a
-    /// lane ended within `patience`.
+    /// Not ready before the queue has answered; alive while the poll loop turns at least once in
+    /// `patience`, and before it has begun to.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
-        let unready = Some("the queue has not answered yet".to_owned());
-        Self { patience, state: Mutex::new(State { last: Instant::now(), unready }) }
+        let queue = Some("the queue has not answered yet".to_owned());
+        let state = State { turned: None, draining: false, queue, settles: BTreeMap::new() };
+        Self {
+            patience,
+            turns: AtomicU64::new(0),
+            settles_fail: AtomicBool::new(false),
+            lanes: Arc::default(),
+            state: Mutex::new(state),
+        }
     }
 
-    /// A receive was answered.
+    /// The poll loop turned, whatever for.
+    pub fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.state().turned = Some(Instant::now());
+    }
+
+    /// How often it did.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// A lane begins something that takes no longer than this.
+    #[must_use]
+    pub fn watch(&self, at_most: Duration) -> Watch {
+        let lane = self.lanes.next.fetch_add(1, Ordering::Relaxed);
+        let watch = Watch { lanes: Arc::clone(&self.lanes), lane };
+        watch.goes_on(at_most);
+        watch
+    }
+
+    /// The queue answered a receive, or at start with its attributes.
     pub fn received(&self) {
-        let mut state = self.state();
-        state.last = Instant::now();
-        state.unready = None;
-    }
-
-    /// A lane ended: the worker moves although it may have no room to receive.
-    pub fn progressed(&self) {
-        self.state().last = Instant::now();
+        self.state().queue = None;
     }
 
     /// A receive failed.
     pub fn receive_failed(&self, error: &ReceiveError) {
-        self.unready(error.to_string());
+        self.state().queue = Some(error.to_string());
     }
 
-    /// Says why the worker is not ready.
-    pub fn unready(&self, why: String) {
-        self.state().unready = Some(why);
+    /// The worker's role may not make a call that settles jobs.
+    pub fn settle_denied(&self, call: SettleCall) {
+        let why = format!("{} is denied: allow it to the worker's role", call.permission());
+        self.state().settles.insert(call, why);
+        self.settles_fail.store(true, Ordering::Relaxed);
+    }
+
+    /// A call that settles jobs was answered. Costs nothing while none is denied.
+    pub fn settle_answered(&self, call: SettleCall) {
+        if self.settles_fail.load(Ordering::Relaxed) {
+            let mut state = self.state();
+            state.settles.remove(&call);
+            self.settles_fail.store(!state.settles.is_empty(), Ordering::Relaxed);
+        }
     }
 
     /// The worker is ending.
     pub fn draining(&self) {
-        self.unready("draining".to_owned());
+        self.state().draining = true;
     }
 
-    /// Whether a receive completed lately.
+    /// Whether it is.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.state().draining
+    }
+
+    /// Whether the poll loop turns and the lanes get on.
     ///
     /// # Errors
-    /// How long ago the last one was.
+    /// What stands still, and for how long.
     pub fn live(&self) -> Result<(), String> {
-        let silent = self.state().last.elapsed();
-        if silent <= self.patience {
-            return Ok(());
+        let now = Instant::now();
+        let silent = self.state().turned.map_or(Duration::ZERO, |turned| now.duration_since(turned));
+        if silent > self.patience {
+            return Err(format!("the poll loop has stood still for {} s", silent.as_secs()));
         }
-        Err(format!("no receive has completed for {} s", silent.as_secs()))
+        let due = self.lanes.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = due.values().filter(|due| now.duration_since(**due) > LATE).count();
+        if late > 0 {
+            return Err(format!(
+                "{late} of {} lanes have stood still for more than {} s",
+                due.len(),
+                LATE.as_secs()
+            ));
+        }
+        Ok(())
     }
 
-    /// Whether the queue answers.
+    /// Whether jobs can be received and settled.
     ///
     /// # Errors
-    /// Why it is not ready.
-    pub fn ready(&self) -> Result<(), String> {
-        self.state().unready.clone().map_or(Ok(()), Err)
+    /// All reasons why not.
+    pub fn ready(&self) -> Result<(), Vec<String>> {
+        let state = self.state();
+        let draining = state.draining.then(|| "draining".to_owned());
+        let reasons: Vec<String> =
+            draining.into_iter().chain(state.queue.clone()).chain(state.settles.values().cloned()).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// The lane begins its next step, which takes no longer than this.
+    pub fn goes_on(&self, at_most: Duration) {
+        let due = Instant::now() + at_most;
+        self.lanes.due.lock().unwrap_or_else(PoisonError::into_inner).insert(self.lane, due);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.lanes.due.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    fn health() -> Health {
+        Health::new(Duration::from_secs(30))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_down_for_an_hour_makes_it_unready_but_not_dead() {
+        let health = health();
+        health.received();
+        assert_eq!(health.ready(), Ok(()));
+        health.receive_failed(&ReceiveError::NoResponse("connection refused".into()));
+        for _ in 0..360 {
+            advance(Duration::from_secs(10)).await;
+            health.turned();
+            assert_eq!(health.live(), Ok(()));
+            assert!(health.ready().is_err());
+        }
+        health.received();
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_turn_is_dead_and_one_that_has_not_begun_is_not() {
+        let health = health();
+        advance(Duration::from_secs(600)).await;
+        assert_eq!(health.live(), Ok(()), "it waits for the queue at start");
+        health.turned();
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(health.live(), Ok(()));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(health.live(), Err("the poll loop has stood still for 31 s".to_owned()));
+        health.turned();
+        assert_eq!(health.live(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_destination_is_no_death_but_a_lane_that_outlives_its_time_is() {
+        let health = Health::new(Duration::from_secs(3600));
+        health.turned();
+        let watch = health.watch(Duration::from_secs(90));
+        advance(Duration::from_secs(90)).await;
+        assert_eq!(health.live(), Ok(()));
+        watch.goes_on(Duration::from_secs(90));
+        advance(Duration::from_secs(121)).await;
+        assert!(health.live().is_err_and(|why| why.starts_with("1 of 1 lanes")));
+        drop(watch);
+        assert_eq!(health.live(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denied_permission_is_named_until_the_call_is_answered() {
+        let health = health();
+        health.received();
+        health.settle_denied(SettleCall::ChangeVisibility);
+        health.settle_denied(SettleCall::Delete);
+        health.settle_answered(SettleCall::Delete);
+        health.received();
+        let reasons = health.ready().unwrap_err();
+        assert_eq!(reasons, ["sqs:ChangeMessageVisibility is denied: allow it to the worker's role"]);
+        health.settle_answered(SettleCall::ChangeVisibility);
+        assert_eq!(health.ready(), Ok(()));
     }
 }

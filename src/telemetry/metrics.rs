@@ -1,25 +1,96 @@
 //! What is counted, in Prometheus' terms.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::board::Board;
+use super::process::Process;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
 
 type Labels = [(&'static str, &'static str); 1];
+
+/// The calls that settle jobs, and the permission that each needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SettleCall {
+    /// A job is done.
+    Delete,
+    /// A job is retried or released, or a lease extended.
+    ChangeVisibility,
+    /// A job is given up.
+    DeadLetter,
+}
+
+/// What an app look-up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// Answered from memory.
+    Remembered,
+    /// The source was asked, and answered.
+    Asked,
+    /// The source did not answer, and what is remembered had to do.
+    Stale,
+    /// The source did not answer.
+    Failed,
+}
+
+/// The formats in which metrics can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format, 0.0.4.
+    Prometheus,
+    /// `OpenMetrics` 1.0.0.
+    OpenMetrics,
+}
+
+/// Upper bounds of ages at delivery, in seconds: up to 14 days, the longest that SQS keeps a message.
+const AGES: [f64; 24] = [
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    150.0,
+    300.0,
+    900.0,
+    3600.0,
+    14_400.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    1_209_600.0,
+];
+
+/// Kinds of failed receives.
+const RECEIVE_ERRORS: [&str; 5] = ["no_response", "throttled", "denied", "missing", "service"];
 
 /// The counters of one worker. Every field is also in [`Metrics::encode`].
 #[derive(Debug, Default)]
 pub struct Metrics {
     registry: Registry,
     retries: AtomicU64,
+    given_up: AtomicU64,
+    /// Counts by app and by destination, and what the status page shows.
+    pub board: Arc<Board>,
     /// Webhooks that their destination took; those of coalesced jobs count as one.
     pub delivered: Counter,
     /// Failed attempts, by reason; one at coalesced jobs counts as one.
@@ -52,19 +123,62 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Groups whose head waits for a retry, as far as this worker knows.
     pub blocked: Gauge,
+    /// `QUEUE_SQS_MAX_IN_FLIGHT`, or what descriptors leave of it.
+    pub max_in_flight: Gauge,
+    /// Bytes of message bodies in memory.
+    pub bytes_in_flight: Gauge,
+    /// The bound on them.
+    pub max_bytes_in_flight: Gauge,
+    /// Lanes at work: groups of which jobs are held.
+    pub lanes: Gauge,
+    /// Receives under way.
+    pub pollers: Gauge,
+    /// Destinations that the breaker holds for down.
+    pub breakers_open: Gauge,
+    /// Jobs put back untried because others need the room, or the destination is busy.
+    pub deferred: Counter,
+    /// Jobs that no webhook of their app wants.
+    pub unmatched: Counter,
+    /// Settling calls that failed, by permission.
+    pub settle_failures: Family<Labels, Counter>,
+    /// App look-ups, by what they came to.
+    pub look_ups: Family<Labels, Counter>,
+    /// Unix time of the last receive that was answered; 0 before the first.
+    pub last_receive: Gauge,
+    /// Messages in the queue, by state, as last sampled.
+    pub queue_messages: Family<Labels, Gauge>,
+    /// Messages in the dead-letter queue, as last sampled.
+    pub dead_letter_queue_messages: Gauge,
     /// Seconds that an attempt took.
     pub attempt_seconds: Seconds,
     /// Seconds from a job's send to its delivery, of each job.
-    pub age_at_delivery: Seconds,
+    pub age_at_delivery: Ages,
 }
 
-/// A histogram of seconds, from 1 ms to about 9 minutes in steps of two.
+/// A histogram of seconds, from 1 ms to 17 minutes, beyond the longest attempt, in steps of two.
 #[derive(Clone, Debug)]
 pub struct Seconds(Histogram);
 
+/// A histogram of seconds, from 5 ms to 14 days.
+#[derive(Clone, Debug)]
+pub struct Ages(Histogram);
+
 impl Default for Seconds {
     fn default() -> Self {
-        Self(Histogram::new(exponential_buckets(0.001, 2.0, 20)))
+        Self(Histogram::new(exponential_buckets(0.001, 2.0, 21)))
+    }
+}
+
+impl Default for Ages {
+    fn default() -> Self {
+        Self(Histogram::new(AGES))
+    }
+}
+
+impl Ages {
+    /// Takes one value, in seconds.
+    pub fn observe(&self, seconds: f64) {
+        self.0.observe(seconds);
     }
 }
 
@@ -80,55 +194,125 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self::default();
-        let mut registry = Registry::with_prefix("hookferry");
-        let r = &mut registry;
-        let m = &metrics;
-        r.register(
-            "deliveries",
-            "Webhooks that their destination took; coalesced jobs count as one",
-            m.delivered.clone(),
-        );
-        r.register(
-            "failed_attempts",
-            "Failed attempts, by reason; coalesced jobs count as one",
-            m.failed.clone(),
-        );
-        r.register("retries", "Jobs hidden for a backoff, by reason", m.retried.clone());
-        r.register("dead_letters", "Jobs given up, by reason", m.dead_lettered.clone());
-        r.register(
-            "dead_letter_failures",
-            "Sends to the dead-letter queue that failed",
-            m.dead_letter_failures.clone(),
-        );
-        r.register("acknowledged", "Jobs deleted from the queue", m.acknowledged.clone());
-        r.register(
-            "late_settlements",
-            "Deletes and visibility changes that came too late or failed",
-            m.late_settlements.clone(),
-        );
-        r.register("released", "Jobs given back untried at shutdown", m.released.clone());
-        r.register("abandoned", "Jobs left to their visibility timeout", m.abandoned.clone());
-        r.register("lease_extensions", "Leases extended", m.lease_extensions.clone());
-        r.register("receives", "Receives answered", m.receives.clone());
-        r.register("received_messages", "Messages received", m.messages.clone());
-        r.register("receive_errors", "Receives that failed, by kind", m.receive_errors.clone());
-        r.register("delete_calls", "Delete calls made", m.delete_calls.clone());
-        r.register("in_flight", "Places taken, those of polls under way included", m.in_flight.clone());
-        r.register("blocked_groups", "Groups whose head waits for a retry", m.blocked.clone());
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process::new()));
+        let registry = root.sub_registry_with_prefix("hookferry");
+        metrics.register_counts(registry);
+        metrics.register_gauges(registry);
+        registry.register_collector(Box::new(Arc::clone(&metrics.board)));
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "This build", Info::new(version));
+        metrics.registry = root;
+        metrics.labels_at_zero();
+        metrics
+    }
+
+    fn register_counts(&self, r: &mut Registry) {
+        let counters = [
+            (
+                "deliveries",
+                "Webhooks that their destination took; coalesced jobs count as one",
+                &self.delivered,
+            ),
+            (
+                "dead_letter_failures",
+                "Sends to the dead-letter queue that failed",
+                &self.dead_letter_failures,
+            ),
+            ("acknowledged", "Jobs deleted from the queue", &self.acknowledged),
+            (
+                "late_settlements",
+                "Deletes and visibility changes that came too late or failed",
+                &self.late_settlements,
+            ),
+            ("released", "Jobs given back untried at shutdown", &self.released),
+            ("abandoned", "Jobs left to their visibility timeout", &self.abandoned),
+            ("deferred_jobs", "Jobs put back untried for want of room", &self.deferred),
+            ("unmatched_jobs", "Jobs that no webhook of their app wants", &self.unmatched),
+            ("lease_extensions", "Leases extended", &self.lease_extensions),
+            ("receives", "Receives answered", &self.receives),
+            ("received_messages", "Messages received", &self.messages),
+            ("delete_calls", "Delete calls made", &self.delete_calls),
+        ];
+        for (name, help, counter) in counters {
+            r.register(name, help, counter.clone());
+        }
+        let families = [
+            ("failed_attempts", "Failed attempts, by reason; coalesced jobs count as one", &self.failed),
+            ("retries", "Jobs hidden for a backoff, by reason", &self.retried),
+            ("dead_letters", "Jobs given up, by reason", &self.dead_lettered),
+            ("receive_errors", "Receives that failed, by kind", &self.receive_errors),
+            (
+                "settle_failures",
+                "Deletes, visibility changes and sends to the dead-letter queue that failed, by the permission that they need",
+                &self.settle_failures,
+            ),
+            ("app_look_ups", "App look-ups, by what they came to", &self.look_ups),
+        ];
+        for (name, help, family) in families {
+            r.register(name, help, family.clone());
+        }
+    }
+
+    fn register_gauges(&self, r: &mut Registry) {
+        let gauges = [
+            ("in_flight", "Places taken, those of polls under way included", &self.in_flight),
+            ("max_in_flight", "Places that there are", &self.max_in_flight),
+            ("bytes_in_flight", "Bytes of message bodies in memory", &self.bytes_in_flight),
+            ("max_bytes_in_flight", "Bytes beyond which no poll starts", &self.max_bytes_in_flight),
+            ("lanes", "Groups of which jobs are held", &self.lanes),
+            ("pollers", "Receives under way", &self.pollers),
+            ("breakers_open", "Destinations that are down", &self.breakers_open),
+            ("blocked_groups", "Groups whose head waits for a retry", &self.blocked),
+            (
+                "last_receive_timestamp_seconds",
+                "Unix time of the last receive that was answered",
+                &self.last_receive,
+            ),
+            (
+                "dead_letter_queue_messages",
+                "Messages in the dead-letter queue, sampled",
+                &self.dead_letter_queue_messages,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            r.register(name, help, gauge.clone());
+        }
+        r.register("queue_messages", "Messages in the queue by state, sampled", self.queue_messages.clone());
         r.register_with_unit(
             "attempt_duration",
             "Time that an attempt took",
             Unit::Seconds,
-            m.attempt_seconds.0.clone(),
+            self.attempt_seconds.0.clone(),
         );
         r.register_with_unit(
             "age_at_delivery",
             "Time from a job's send to its delivery, of each coalesced job too",
             Unit::Seconds,
-            m.age_at_delivery.0.clone(),
+            self.age_at_delivery.0.clone(),
         );
-        metrics.registry = registry;
-        metrics
+    }
+
+    /// Makes the labelled series that can be known: an alert on a series that does not exist never fires,
+    /// and the first increase of one that begins at 1 is seen by no `rate()`.
+    fn labels_at_zero(&self) {
+        for code in Reason::CODES {
+            for family in [&self.failed, &self.retried, &self.dead_lettered] {
+                drop(family.get_or_create(&[("reason", code)]));
+            }
+        }
+        for kind in RECEIVE_ERRORS {
+            drop(self.receive_errors.get_or_create(&[("kind", kind)]));
+        }
+        for call in SettleCall::ALL {
+            drop(self.settle_failures.get_or_create(&[("permission", call.permission())]));
+        }
+        for result in LookUp::ALL {
+            drop(self.look_ups.get_or_create(&[("result", result.name())]));
+        }
+        for state in ["visible", "hidden", "delayed"] {
+            drop(self.queue_messages.get_or_create(&[("state", state)]));
+        }
     }
 
     /// Counts an attempt; what was deferred was none.
@@ -163,12 +347,26 @@ impl Metrics {
 
     /// Counts a job that is given up.
     pub fn dead_lettered(&self, reason: &Reason) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
         self.dead_lettered.get_or_create(&[("reason", reason.code())]).inc();
+    }
+
+    /// How many jobs were given up, whatever the reason.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Takes the numbers for the status page's history.
+    pub fn sample(&self) {
+        self.board.sample(self.in_flight.get().try_into().unwrap_or_default());
     }
 
     /// Counts an answered receive.
     pub fn received(&self, messages: usize) {
         self.receives.inc();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.last_receive.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         self.messages.inc_by(messages as u64);
     }
 
@@ -184,13 +382,102 @@ impl Metrics {
         self.receive_errors.get_or_create(&[("kind", kind)]).inc();
     }
 
+    /// Counts a settling call that failed.
+    pub fn settle_failed(&self, call: SettleCall) {
+        self.settle_failures.get_or_create(&[("permission", call.permission())]).inc();
+    }
+
+    /// Counts an app look-up.
+    pub fn looked_up(&self, result: LookUp) {
+        self.look_ups.get_or_create(&[("result", result.name())]).inc();
+    }
+
+    /// Counts a job that no webhook of its app wants.
+    pub fn unmatched(&self, app_id: &str) {
+        self.unmatched.inc();
+        self.board.unmatched(app_id);
+    }
+
+    /// Counts jobs of an app that are put back untried.
+    pub fn deferred(&self, app_id: &str, jobs: usize) {
+        self.deferred.inc_by(jobs as u64);
+        self.board.deferred(app_id, jobs);
+    }
+
     /// The text that Prometheus scrapes.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, format: Format) -> String {
         let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
+        let encoded = match format {
+            Format::Prometheus => prometheus_text::encode(&mut text, &self.registry),
+            Format::OpenMetrics => text::encode(&mut text, &self.registry),
+        };
+        if encoded.is_err() {
             text.clear();
         }
         text
     }
 }
+
+impl SettleCall {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Delete, Self::ChangeVisibility, Self::DeadLetter];
+
+    /// What the worker's role needs for it.
+    #[must_use]
+    pub fn permission(self) -> &'static str {
+        match self {
+            Self::Delete => "sqs:DeleteMessage",
+            Self::ChangeVisibility => "sqs:ChangeMessageVisibility",
+            Self::DeadLetter => "sqs:SendMessage",
+        }
+    }
+}
+
+impl LookUp {
+    const ALL: [Self; 4] = [Self::Remembered, Self::Asked, Self::Stale, Self::Failed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Remembered => "remembered",
+            Self::Asked => "asked",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Format {
+    /// The format that a scraper's `Accept` asks for: `OpenMetrics` if it is named and no other text is
+    /// preferred to it.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let weight = |wanted: &[&str]| {
+            let ranges = accept.split(',').filter_map(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                let name = parts.next()?.to_ascii_lowercase();
+                let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+                wanted.contains(&name.as_str()).then_some(quality.unwrap_or(1.0))
+            });
+            ranges.fold(0.0, f32::max)
+        };
+        let open = weight(&["application/openmetrics-text"]);
+        if open > 0.0 && open >= weight(&["text/plain", "text/*"]) {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ const ROOMS: &[Room] = &[
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     ("telemetry", &["outcome", "queue"], &["prometheus_client"]),
-    ("admin", &["telemetry"], &["axum"]),
+    ("admin", &["telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
     ("producer", &["job", "queue"], &[]),
     ("local/fifo", &["job"], &["uuid"]),
     ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),

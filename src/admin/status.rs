@@ -1,0 +1,214 @@
+//! `/status`: what the status page shows, as JSON. Its fields are documented in `docs/status.md`; what is
+//! there keeps its meaning for as long as `version` is the same.
+
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::telemetry::board::Condition;
+use crate::telemetry::board::snapshot::Snapshot;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+
+/// The version of the fields: raised when one changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// The most that an answer may have, whatever the number of tenants and the length of their names.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// Rows of each kind, where they fit.
+const ROWS: usize = 40;
+
+/// What does not change while a worker runs, and what is found out while it starts.
+#[derive(Debug)]
+pub struct Facts {
+    /// The queue's name.
+    pub queue: String,
+    /// The queue's region.
+    pub region: String,
+    /// Which replica this is.
+    pub replica: String,
+    /// When it started.
+    pub started: Instant,
+    /// The configuration in force.
+    pub settings: Vec<Setting>,
+    /// The queue's attributes, once it has answered.
+    pub attributes: OnceLock<Vec<Attribute>>,
+    /// What was warned of at start or at a reload.
+    pub warnings: RwLock<Vec<String>>,
+}
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// Its value; a secret's is masked.
+    pub value: String,
+    /// Where it comes from.
+    pub source: String,
+}
+
+/// One attribute of the queue, and what is recommended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attribute {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What is recommended.
+    pub recommended: String,
+    /// Whether it will do.
+    pub ok: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    version: u32,
+    state: State,
+    why: Vec<String>,
+    release: &'static str,
+    uptime_s: u64,
+    queue: &'a str,
+    region: &'a str,
+    replica: &'a str,
+    limits: Limits,
+    totals: Totals,
+    #[serde(flatten)]
+    board: Snapshot,
+    attributes: &'a [Attribute],
+    settings: &'a [Setting],
+    warnings: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Delivering,
+    Degraded,
+    Unready,
+    Draining,
+}
+
+#[derive(Debug, Serialize)]
+struct Limits {
+    max_in_flight: i64,
+    pollers: i64,
+    lanes: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Totals {
+    received: u64,
+    deliveries: u64,
+    acknowledged: u64,
+    retries: u64,
+    dead_letters: u64,
+    deferred: u64,
+    unmatched: u64,
+    late_settlements: u64,
+    last_receive: i64,
+    queue_visible: i64,
+    queue_hidden: i64,
+    dead_letter_queue: i64,
+}
+
+impl Facts {
+    /// Those of a worker that starts now.
+    #[must_use]
+    pub fn new(queue: String, region: String, replica: String, settings: Vec<Setting>) -> Self {
+        Self {
+            queue,
+            region,
+            replica,
+            started: Instant::now(),
+            settings,
+            attributes: OnceLock::new(),
+            warnings: RwLock::default(),
+        }
+    }
+}
+
+/// The whole of it, with fewer rows where it would be too long.
+pub(super) fn json(facts: &Facts, health: &Health, metrics: &Metrics) -> String {
+    let mut rows = ROWS;
+    loop {
+        let text = serde_json::to_string(&status(facts, health, metrics, rows)).unwrap_or_default();
+        if text.len() <= MAX_BYTES || rows == 0 {
+            return text;
+        }
+        rows /= 2;
+    }
+}
+
+fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize) -> Status<'a> {
+    let board = metrics.board.snapshot(metrics.in_flight.get().try_into().unwrap_or_default(), rows);
+    let (state, why) = state(health, metrics, &board);
+    let queue = |state| metrics.queue_messages.get_or_create(&[("state", state)]).get();
+    Status {
+        version: VERSION,
+        state,
+        why,
+        release: env!("CARGO_PKG_VERSION"),
+        uptime_s: facts.started.elapsed().as_secs(),
+        queue: &facts.queue,
+        region: &facts.region,
+        replica: &facts.replica,
+        limits: Limits {
+            max_in_flight: metrics.max_in_flight.get(),
+            pollers: metrics.pollers.get(),
+            lanes: metrics.lanes.get(),
+        },
+        totals: Totals {
+            received: metrics.messages.get(),
+            deliveries: metrics.delivered.get(),
+            acknowledged: metrics.acknowledged.get(),
+            retries: metrics.retries(),
+            dead_letters: metrics.given_up(),
+            deferred: metrics.deferred.get(),
+            unmatched: metrics.unmatched.get(),
+            late_settlements: metrics.late_settlements.get(),
+            last_receive: metrics.last_receive.get(),
+            queue_visible: queue("visible"),
+            queue_hidden: queue("hidden"),
+            dead_letter_queue: metrics.dead_letter_queue_messages.get(),
+        },
+        board,
+        attributes: facts.attributes.get().map_or(&[], Vec::as_slice),
+        settings: &facts.settings,
+        warnings: facts.warnings.read().unwrap_or_else(PoisonError::into_inner).clone(),
+    }
+}
+
+/// The first of draining, unready and degraded that holds, and why.
+fn state(health: &Health, metrics: &Metrics, board: &Snapshot) -> (State, Vec<String>) {
+    if health.is_draining() {
+        return (State::Draining, vec!["jobs under way are finished, the rest is given back".to_owned()]);
+    }
+    if let Err(why) = health.ready() {
+        return (State::Unready, why);
+    }
+    let mut why: Vec<String> = health.live().err().into_iter().collect();
+    let count = |state| board.destinations.rows.iter().filter(|row| row.state == state).count();
+    for (condition, verb) in [(Condition::Down, "down"), (Condition::Failing, "failing")] {
+        match count(condition) {
+            0 => {}
+            1 => why.push(format!("1 destination is {verb}")),
+            more => why.push(format!("{more} destinations are {verb}")),
+        }
+    }
+    match board.blocked.count {
+        0 => {}
+        1 => why.push("1 group waits for a retry".to_owned()),
+        more => why.push(format!("{more} groups wait for a retry")),
+    }
+    let places = metrics.max_in_flight.get();
+    if places > 0 && metrics.in_flight.get() >= places {
+        why.push("no place is free: deliveries are slower than what comes in".to_owned());
+    }
+    (if why.is_empty() { State::Delivering } else { State::Degraded }, why)
+}
+
+#[cfg(test)]
+mod tests;

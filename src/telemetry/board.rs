@@ -1,0 +1,428 @@
+//! Which app, which destination, since when and why: what the status page and the labelled series show.
+//!
+//! The worker feeds it with one call an attempt and one a settlement. What it keeps is bounded whatever
+//! tenants do: [`DESTINATIONS`] and [`APPS`] by failures and by load (see [`heaviest`]), the rest summed
+//! up as `other`; blocked groups as [`blocked`] says; the last [`LETTERS`] dead letters; a history of
+//! fifteen minutes. Every text is cut to [`Text::MOST`] and holds no control characters. The numbers are
+//! those of this process alone.
+//!
+//! It holds no URL, header, body or receipt handle, and nothing here decides what becomes of a job.
+
+pub mod blocked;
+pub mod heaviest;
+pub mod history;
+pub mod series;
+pub mod snapshot;
+pub mod window;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::outcome::{Outcome, Reason};
+use blocked::{Blocked, Groups};
+use heaviest::{Fold, Heaviest};
+use history::History;
+use window::Window;
+
+/// Webhooks with counts of their own: a kilobyte each, and four series.
+pub const DESTINATIONS: usize = 128;
+
+/// Apps with counts of their own: five series each.
+pub const APPS: usize = 128;
+
+/// Dead letters that are remembered.
+pub const LETTERS: usize = 20;
+
+/// What the board's states are told by.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A destination that fails for longer is down.
+    pub retry_window: Duration,
+    /// One that takes half of it is slow.
+    pub attempt_timeout: Duration,
+}
+
+/// One attempt at a webhook.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Whose webhook it is.
+    pub app_id: &'a str,
+    /// The webhook's identity.
+    pub webhook: &'a str,
+    /// Its host or function, without path, query and user info.
+    pub destination: &'a str,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A job that is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp<'a> {
+    /// The dead letter's source message id: what `dlq show` takes.
+    pub id: &'a str,
+    /// The message group.
+    pub group: &'a str,
+    /// The app's id, as the app source or, if that is not known, the envelope has it.
+    pub app_id: &'a str,
+    /// The webhook it was given up for, if it was for one.
+    pub webhook: &'a str,
+    /// That webhook's host or function.
+    pub destination: &'a str,
+    /// The reason's code.
+    pub reason: &'static str,
+    /// The reason in words.
+    pub detail: &'a str,
+    /// How often it was attempted.
+    pub attempts: u32,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Board {
+    state: Mutex<State>,
+    blocked: AtomicUsize,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    limits: Limits,
+    destinations: Heaviest<Destination>,
+    apps: Heaviest<App>,
+    groups: Groups,
+    letters: VecDeque<Letter>,
+    history: History,
+}
+
+/// Counts of one webhook.
+#[derive(Clone, Debug, Default)]
+pub struct Destination {
+    /// Whose it is.
+    pub app_id: Text,
+    /// Its identity.
+    pub webhook: Text,
+    /// Its host or function.
+    pub destination: Text,
+    /// Attempts that it took.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Attempts that were put off untried.
+    pub deferred: u64,
+    /// Jobs given up for it.
+    pub dead_lettered: u64,
+    recent: Window,
+    last: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+#[derive(Clone, Debug)]
+struct Failing {
+    since: Instant,
+    detail: Text,
+    /// It answers, if only that it is busy: that is not down.
+    alive: bool,
+}
+
+/// Counts of one app.
+#[derive(Clone, Debug, Default)]
+pub struct App {
+    /// Its id.
+    pub app_id: Text,
+    /// Attempts that were taken.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Jobs put off untried.
+    pub deferred: u64,
+    /// Jobs given up.
+    pub dead_lettered: u64,
+    /// Jobs that none of its webhooks wants.
+    pub unmatched: u64,
+    recent: Window,
+}
+
+/// How a destination is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It has failed for longer than the retry window, without a success or a sign of life.
+    Down,
+    /// Its last attempt failed.
+    Failing,
+    /// It takes what it is sent, in more than half of an attempt's time.
+    Slow,
+    /// It takes what it is sent.
+    Ok,
+}
+
+/// A dead letter that was sent, or was to be.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// What `dlq show` takes.
+    pub id: Text,
+    /// The message group.
+    pub group: Text,
+    /// Whose it was.
+    pub app_id: Text,
+    /// Which webhook lacks it.
+    pub webhook: Text,
+    /// That webhook's host or function.
+    pub destination: Text,
+    /// Why, as a code.
+    pub reason: &'static str,
+    /// Why, in words.
+    pub detail: Text,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When.
+    pub at: Instant,
+}
+
+/// Text from outside, cut and without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Text(Box<str>);
+
+impl Text {
+    /// Characters kept: a host name's longest label twice over.
+    pub const MOST: usize = 128;
+
+    /// Cuts and cleans.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut clean: String = text
+            .chars()
+            .take(Self::MOST)
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect();
+        if text.chars().nth(Self::MOST).is_some() {
+            clean.push('…');
+        }
+        Self(clean.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Board {
+    /// Says what its states are told by; before that, the defaults are.
+    pub fn set_limits(&self, limits: Limits) {
+        self.state().limits = limits;
+    }
+
+    /// An attempt ended. One that was deferred counts as deferred, not as tried.
+    pub fn attempted(&self, attempt: &Attempt<'_>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State { destinations, apps, history, .. } = &mut *state;
+        let (failed, deferred) = match attempt.outcome {
+            Outcome::Delivered => (None, false),
+            Outcome::Deferred(_) => (None, true),
+            Outcome::Transient { reason, retry_after } => {
+                let alive = retry_after.is_some() || matches!(reason, Reason::Status(429));
+                (Some((reason, alive)), false)
+            }
+            Outcome::Permanent(reason) => (Some((reason, false)), false),
+        };
+        let destination =
+            destinations.touch(key(&[attempt.app_id, attempt.webhook]), failed.is_some(), now, || {
+                Destination {
+                    app_id: Text::new(attempt.app_id),
+                    webhook: Text::new(attempt.webhook),
+                    destination: Text::new(attempt.destination),
+                    ..Destination::default()
+                }
+            });
+        let app = apps.touch(key(&[attempt.app_id]), failed.is_some(), now, || App::new(attempt.app_id));
+        if deferred {
+            destination.deferred += 1;
+            return;
+        }
+        destination.attempted(failed, attempt.took, now);
+        app.recent.observe(failed.is_none(), attempt.took, now);
+        let count = if failed.is_none() { &mut app.delivered } else { &mut app.failed };
+        *count += 1;
+        history.attempted(failed.is_none(), now);
+    }
+
+    /// A job was delivered, so long after it was sent.
+    pub fn delivered(&self, age: Duration) {
+        self.state().history.delivered(age, Instant::now());
+    }
+
+    /// Jobs of an app were put back untried, because others need the room.
+    pub fn deferred(&self, app_id: &str, jobs: usize) {
+        self.app(app_id, false, |app| app.deferred += jobs as u64);
+    }
+
+    /// None of an app's webhooks wants a job.
+    pub fn unmatched(&self, app_id: &str) {
+        self.app(app_id, false, |app| app.unmatched += 1);
+    }
+
+    /// The head of a group was not done: it waits for a retry.
+    pub fn blocked(&self, blocked: &Blocked<'_>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.groups.blocked(blocked, now);
+        self.blocked.store(state.groups.count(now), Ordering::Relaxed);
+    }
+
+    /// The head of a group is done. Costs nothing while no group is blocked.
+    pub fn unblocked(&self, group: &str) {
+        if self.blocked.load(Ordering::Relaxed) > 0 {
+            let mut state = self.state();
+            state.groups.unblocked(group);
+            self.blocked.store(state.groups.count(Instant::now()), Ordering::Relaxed);
+        }
+    }
+
+    /// How many groups are blocked, as far as this process knows.
+    #[must_use]
+    pub fn blocked_groups(&self) -> usize {
+        self.state().groups.count(Instant::now())
+    }
+
+    /// A job was given up.
+    pub fn dead_lettered(&self, given_up: &GivenUp<'_>) {
+        let now = Instant::now();
+        {
+            let mut state = self.state();
+            let State { letters, destinations, history, .. } = &mut *state;
+            letters.truncate(LETTERS - 1);
+            letters.push_front(letter(given_up, now));
+            history.dead_lettered(now);
+            if !given_up.webhook.is_empty() {
+                let key = key(&[given_up.app_id, given_up.webhook]);
+                let new = || Destination {
+                    app_id: Text::new(given_up.app_id),
+                    webhook: Text::new(given_up.webhook),
+                    destination: Text::new(given_up.destination),
+                    ..Destination::default()
+                };
+                destinations.touch(key, true, now, new).dead_lettered += 1;
+            }
+        }
+        self.app(given_up.app_id, true, |app| app.dead_lettered += 1);
+    }
+
+    fn app(&self, app_id: &str, failed: bool, count: impl FnOnce(&mut App)) {
+        let mut state = self.state();
+        count(state.apps.touch(key(&[app_id]), failed, Instant::now(), || App::new(app_id)));
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            limits: Limits {
+                retry_window: Duration::from_secs(300),
+                attempt_timeout: Duration::from_secs(4),
+            },
+            destinations: Heaviest::new(DESTINATIONS),
+            apps: Heaviest::new(APPS),
+            groups: Groups::default(),
+            letters: VecDeque::new(),
+            history: History::default(),
+        }
+    }
+}
+
+impl Destination {
+    fn attempted(&mut self, failed: Option<(&Reason, bool)>, took: Duration, now: Instant) {
+        self.last = Some(now);
+        self.recent.observe(failed.is_none(), took, now);
+        let Some((reason, alive)) = failed else {
+            self.delivered += 1;
+            self.failing = None;
+            return;
+        };
+        self.failed += 1;
+        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
+        let detail = Text::new(&reason.to_string());
+        self.failing = Some(Failing { since, detail, alive });
+    }
+
+    fn condition(&self, limits: &Limits, now: Instant) -> Condition {
+        match &self.failing {
+            Some(failing) if !failing.alive && now - failing.since > limits.retry_window => Condition::Down,
+            Some(_) => Condition::Failing,
+            None => {
+                let slow = limits.attempt_timeout.as_secs_f64() * 1000.0 / 2.0;
+                let took = self.recent.counts(now).took.quantile(0.99);
+                if took.is_some_and(|took| took >= slow) { Condition::Slow } else { Condition::Ok }
+            }
+        }
+    }
+}
+
+impl App {
+    fn new(app_id: &str) -> Self {
+        Self { app_id: Text::new(app_id), ..Self::default() }
+    }
+}
+
+impl Fold for Destination {
+    fn fold(&mut self, evicted: &Self) {
+        self.delivered += evicted.delivered;
+        self.failed += evicted.failed;
+        self.deferred += evicted.deferred;
+        self.dead_lettered += evicted.dead_lettered;
+    }
+}
+
+impl Fold for App {
+    fn fold(&mut self, evicted: &Self) {
+        self.delivered += evicted.delivered;
+        self.failed += evicted.failed;
+        self.deferred += evicted.deferred;
+        self.dead_lettered += evicted.dead_lettered;
+        self.unmatched += evicted.unmatched;
+    }
+}
+
+fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
+    Letter {
+        id: Text::new(given_up.id),
+        group: Text::new(given_up.group),
+        app_id: Text::new(given_up.app_id),
+        webhook: Text::new(given_up.webhook),
+        destination: Text::new(given_up.destination),
+        reason: given_up.reason,
+        detail: Text::new(given_up.detail),
+        attempts: given_up.attempts,
+        at,
+    }
+}
+
+/// What entries are found by, without a copy of their names.
+fn key(parts: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

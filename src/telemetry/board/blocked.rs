@@ -1,0 +1,209 @@
+//! The groups whose head waits for a retry, as far as this process knows.
+//!
+//! An entry ends when the head is done here, or, since another replica may be the one to deliver it, once
+//! the next retry is overdue by more than a receive and an attempt can take. All groups are counted, up
+//! to [`MAX_GROUPS`]; words are kept for [`MAX_DETAILS`] of them, those that were blocked first.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Text, key};
+
+/// Groups counted: 100,000 entries of 56 bytes are 8 MB at worst.
+const MAX_GROUPS: usize = 100_000;
+
+/// Groups with words: half a kilobyte each.
+const MAX_DETAILS: usize = 500;
+
+/// A head that was not done, and what it waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked<'a> {
+    /// The message group.
+    pub group: &'a str,
+    /// The app's id, as the app source or, if that is not known, the envelope has it.
+    pub app_id: &'a str,
+    /// The host or function that failed, if it came to an attempt.
+    pub destination: &'a str,
+    /// How often it was attempted.
+    pub attempts: u32,
+    /// The reason's code.
+    pub reason: &'static str,
+    /// The reason in words.
+    pub detail: &'a str,
+    /// From now to the retry.
+    pub retry_in: Duration,
+    /// After so long without news beyond the retry another replica has it: visibility timeout and wait.
+    pub lost_after: Duration,
+    /// The head's age since it was sent.
+    pub age: Duration,
+    /// Jobs of the same receive behind it.
+    pub behind: usize,
+}
+
+/// One blocked group in words.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The message group.
+    pub group: Text,
+    /// The app.
+    pub app_id: Text,
+    /// What failed.
+    pub destination: Text,
+    /// Attempts at its head.
+    pub attempts: u32,
+    /// Why, as a code.
+    pub reason: &'static str,
+    /// Why, in words.
+    pub detail: Text,
+    /// When its head was sent, by the monotonic clock, if that is after the process's start; and else
+    /// its age at `noted`.
+    pub age: Duration,
+    /// When that was put down.
+    pub noted: Instant,
+    /// The next retry.
+    pub retry_at: Instant,
+    /// How many are behind it, at least.
+    pub behind: usize,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Groups {
+    entries: HashMap<u64, Entry>,
+    details: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    since: Instant,
+    until: Instant,
+    words: Option<Box<Waiting>>,
+}
+
+impl Groups {
+    /// A head was not done.
+    pub fn blocked(&mut self, blocked: &Blocked<'_>, now: Instant) {
+        let key = key(&[blocked.group]);
+        if self.entries.len() >= MAX_GROUPS && !self.entries.contains_key(&key) {
+            self.expire(now);
+            if self.entries.len() >= MAX_GROUPS {
+                return;
+            }
+        }
+        let since = self.remove(key).filter(|entry| entry.until > now).map_or(now, |entry| entry.since);
+        if self.details >= MAX_DETAILS {
+            self.expire(now);
+        }
+        let words = (self.details < MAX_DETAILS).then(|| Box::new(waiting(blocked, now)));
+        self.details += usize::from(words.is_some());
+        let until = now + blocked.retry_in + blocked.lost_after;
+        self.entries.insert(key, Entry { since, until, words });
+    }
+
+    /// The head of a group is done.
+    pub fn unblocked(&mut self, group: &str) {
+        self.remove(key(&[group]));
+    }
+
+    /// How many there are.
+    pub fn count(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.entries.len()
+    }
+
+    /// Those with words, longest blocked first, with the moment from which on they are.
+    pub fn longest(&mut self, now: Instant) -> Vec<(Instant, &Waiting)> {
+        self.expire(now);
+        let mut longest: Vec<_> =
+            self.entries.values().filter_map(|entry| Some((entry.since, entry.words.as_deref()?))).collect();
+        longest.sort_by(|a, b| (a.0, &a.1.group).cmp(&(b.0, &b.1.group)));
+        longest
+    }
+
+    fn remove(&mut self, key: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&key)?;
+        self.details -= usize::from(entry.words.is_some());
+        Some(entry)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| entry.until > now);
+        self.details = self.entries.values().filter(|entry| entry.words.is_some()).count();
+    }
+}
+
+fn waiting(blocked: &Blocked<'_>, now: Instant) -> Waiting {
+    Waiting {
+        group: Text::new(blocked.group),
+        app_id: Text::new(blocked.app_id),
+        destination: Text::new(blocked.destination),
+        attempts: blocked.attempts,
+        reason: blocked.reason,
+        detail: Text::new(blocked.detail),
+        age: blocked.age,
+        noted: now,
+        retry_at: now + blocked.retry_in,
+        behind: blocked.behind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocked(group: &str) -> Blocked<'_> {
+        Blocked {
+            group,
+            app_id: "shop",
+            destination: "example.com",
+            attempts: 2,
+            reason: "status",
+            detail: "status 500",
+            retry_in: Duration::from_secs(4),
+            lost_after: Duration::from_secs(15),
+            age: Duration::from_secs(9),
+            behind: 3,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_counted_once_from_its_first_failure_until_its_head_is_done() {
+        let (mut groups, start) = (Groups::default(), Instant::now());
+        groups.blocked(&blocked("a"), start);
+        let later = start + Duration::from_secs(10);
+        groups.blocked(&blocked("a"), later);
+        groups.blocked(&blocked("b"), later);
+        assert_eq!(groups.count(later), 2);
+        let longest = groups.longest(later);
+        assert_eq!(longest[0].0, start);
+        assert_eq!(longest[0].1.group.as_str(), "a");
+        groups.unblocked("a");
+        assert_eq!(groups.count(later), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_another_replica_has_delivered_is_forgotten() {
+        let (mut groups, start) = (Groups::default(), Instant::now());
+        groups.blocked(&blocked("a"), start);
+        assert_eq!(groups.count(start + Duration::from_millis(18_999)), 1);
+        assert_eq!(groups.count(start + Duration::from_secs(19)), 0);
+        groups.blocked(&blocked("a"), start + Duration::from_secs(30));
+        let (since, _) = groups.longest(start + Duration::from_secs(30))[0];
+        assert_eq!(since, start + Duration::from_secs(30), "a new block");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_groups_than_there_are_words_for_are_counted_all_the_same() {
+        let (mut groups, now) = (Groups::default(), Instant::now());
+        for n in 0..MAX_GROUPS + 10 {
+            groups.blocked(&blocked(&n.to_string()), now);
+        }
+        assert_eq!(groups.count(now), MAX_GROUPS);
+        assert_eq!(groups.longest(now).len(), MAX_DETAILS);
+        let later = now + Duration::from_secs(60);
+        groups.blocked(&blocked("late"), later);
+        assert_eq!((groups.count(later), groups.longest(later).len()), (1, 1));
+    }
+}

@@ -1,0 +1,101 @@
+//! The board's counts as series: one for each app and webhook that has a place, and `other`.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::time::Instant;
+
+use super::{App, Board, Condition, Destination, State};
+
+const OTHER: &str = "other";
+
+/// The name of a count, its help, and how it is read.
+type Count<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+const DESTINATION_COUNTS: [Count<Destination>; 4] = [
+    ("destination_deliveries", "Attempts that a webhook took", |d| d.delivered),
+    ("destination_failures", "Attempts that a webhook failed", |d| d.failed),
+    ("destination_deferrals", "Attempts at a webhook that were put off untried", |d| d.deferred),
+    ("destination_dead_letters", "Jobs given up for a webhook", |d| d.dead_lettered),
+];
+
+const APP_COUNTS: [Count<App>; 5] = [
+    ("app_deliveries", "Attempts that an app's webhooks took", |a| a.delivered),
+    ("app_failures", "Attempts that an app's webhooks failed", |a| a.failed),
+    ("app_deferrals", "Jobs of an app that were put off untried", |a| a.deferred),
+    ("app_dead_letters", "Jobs of an app that were given up", |a| a.dead_lettered),
+    ("app_unmatched_jobs", "Jobs that no webhook of their app wants", |a| a.unmatched),
+];
+
+impl Collector for Board {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let now = Instant::now();
+        let mut state = self.state();
+        for (name, help, count) in DESTINATION_COUNTS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for one in state.destinations.iter() {
+                let labels = [
+                    ("app", one.app_id.as_str()),
+                    ("webhook", one.webhook.as_str()),
+                    ("destination", one.destination.as_str()),
+                ];
+                ConstCounter::new(count(one)).encode(family.encode_family(&labels)?)?;
+            }
+            let labels = [("app", OTHER), ("webhook", OTHER), ("destination", OTHER)];
+            ConstCounter::new(count(state.destinations.other())).encode(family.encode_family(&labels)?)?;
+        }
+        for (name, help, count) in APP_COUNTS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for one in state.apps.iter() {
+                let labels = [("app", one.app_id.as_str())];
+                ConstCounter::new(count(one)).encode(family.encode_family(&labels)?)?;
+            }
+            let labels = [("app", OTHER)];
+            ConstCounter::new(count(state.apps.other())).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Destinations by how they are doing; those that have a place on the status page";
+        let mut family = encoder.encode_descriptor("destinations", help, None, MetricType::Gauge)?;
+        for (condition, name) in Condition::NAMES {
+            let count = state.in_condition(condition, now);
+            ConstGauge::new(signed(count)).encode(family.encode_family(&[("state", name)])?)?;
+        }
+        let gauges = [
+            ("blocked_groups", "Groups whose head waits for a retry", state.groups.count(now)),
+            (
+                "oldest_waiting_seconds",
+                "Time since the oldest job that waits for a retry was sent",
+                usize::try_from(state.oldest(now).as_secs()).unwrap_or(usize::MAX),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(signed(value)).encode(family)?;
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    /// All of them, with their names.
+    pub const NAMES: [(Self, &'static str); 4] =
+        [(Self::Down, "down"), (Self::Failing, "failing"), (Self::Slow, "slow"), (Self::Ok, "ok")];
+}
+
+impl State {
+    /// How many destinations are doing so.
+    pub(super) fn in_condition(&self, condition: Condition, now: Instant) -> usize {
+        self.destinations.iter().filter(|one| one.condition(&self.limits, now) == condition).count()
+    }
+
+    /// The age of the oldest job that waits for a retry.
+    pub(super) fn oldest(&mut self, now: Instant) -> std::time::Duration {
+        let waiting = self.groups.longest(now);
+        waiting.iter().map(|(_, waiting)| waiting.age + (now - waiting.noted)).max().unwrap_or_default()
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,113 @@
+use super::*;
+
+fn attempt<'a>(app_id: &'a str, webhook: &'a str, outcome: &'a Outcome) -> Attempt<'a> {
+    Attempt { app_id, webhook, destination: "example.com", outcome, took: Duration::from_millis(20) }
+}
+
+fn condition(board: &Board, webhook: &str) -> Condition {
+    let state = board.state();
+    let one = state.destinations.iter().find(|one| one.webhook.as_str() == webhook).unwrap();
+    one.condition(&state.limits, Instant::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_is_failing_then_down_and_ok_again_with_its_first_success() {
+    let board = Board::default();
+    let failure = Outcome::transient(Reason::Status(500));
+    board.attempted(&attempt("shop", "a", &Outcome::Delivered));
+    assert_eq!(condition(&board, "a"), Condition::Ok);
+    board.attempted(&attempt("shop", "a", &failure));
+    assert_eq!(condition(&board, "a"), Condition::Failing);
+    tokio::time::advance(Duration::from_secs(301)).await;
+    board.attempted(&attempt("shop", "a", &failure));
+    assert_eq!(condition(&board, "a"), Condition::Down);
+    board.attempted(&attempt("shop", "a", &Outcome::Delivered));
+    assert_eq!(condition(&board, "a"), Condition::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_says_it_is_busy_is_never_down() {
+    let board = Board::default();
+    let busy = Outcome::Transient { reason: Reason::Status(503), retry_after: Some(Duration::from_secs(9)) };
+    for outcome in [busy, Outcome::transient(Reason::Status(429))] {
+        board.attempted(&attempt("shop", "a", &outcome));
+        tokio::time::advance(Duration::from_secs(3000)).await;
+        assert_eq!(condition(&board, "a"), Condition::Failing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_half_of_an_attempts_time_is_slow() {
+    let board = Board::default();
+    let slow = Attempt { took: Duration::from_millis(2_500), ..attempt("shop", "a", &Outcome::Delivered) };
+    board.attempted(&slow);
+    assert_eq!(condition(&board, "a"), Condition::Slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_webhook_of_two_apps_is_counted_for_each() {
+    let metrics = crate::telemetry::metrics::Metrics::new();
+    let board = &metrics.board;
+    board.attempted(&attempt("shop", "a", &Outcome::Delivered));
+    board.attempted(&attempt("chat", "a", &Outcome::transient(Reason::Gone)));
+    board.attempted(&attempt("chat", "a", &Outcome::Deferred(Reason::Busy(3))));
+    board.deferred("chat", 4);
+    board.unmatched("game");
+    let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+    for line in [
+        r#"hookferry_destination_deliveries_total{app="shop",webhook="a",destination="example.com"} 1"#,
+        r#"hookferry_destination_failures_total{app="chat",webhook="a",destination="example.com"} 1"#,
+        r#"hookferry_destination_deferrals_total{app="chat",webhook="a",destination="example.com"} 1"#,
+        r#"hookferry_app_deferrals_total{app="chat"} 4"#,
+        r#"hookferry_app_unmatched_jobs_total{app="game"} 1"#,
+        r#"hookferry_destinations{state="failing"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_tenants_cost_a_bounded_number_of_series() {
+    let metrics = crate::telemetry::metrics::Metrics::new();
+    let long = "x".repeat(30_000);
+    for n in 0..10_000 {
+        metrics.board.attempted(&attempt(&format!("app{n}{long}"), &n.to_string(), &Outcome::Delivered));
+    }
+    let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+    assert!(text.len() < 512 * 1024, "{} bytes", text.len());
+    let sum: u64 = text
+        .lines()
+        .filter(|line| line.starts_with("hookferry_app_deliveries_total"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(sum, 10_000);
+}
+
+#[test]
+fn text_from_outside_is_cut_and_holds_no_control_characters() {
+    assert_eq!(Text::new("a\nb\u{1b}[31m").as_str(), "a\u{fffd}b\u{fffd}[31m");
+    let cut = Text::new(&"ü".repeat(1000));
+    assert_eq!(cut.as_str().chars().count(), Text::MOST + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_dead_letters_are_kept() {
+    let board = Board::default();
+    for n in 0..100 {
+        let id = n.to_string();
+        board.dead_lettered(&GivenUp {
+            id: &id,
+            group: "g",
+            app_id: "shop",
+            webhook: "a",
+            destination: "example.com",
+            reason: "gone",
+            detail: "status 410",
+            attempts: 1,
+        });
+    }
+    let state = board.state();
+    assert_eq!(state.letters.len(), LETTERS);
+    assert_eq!(state.letters.front().unwrap().id.as_str(), "99");
+    assert_eq!(state.destinations.iter().next().unwrap().dead_lettered, 100);
+}
