@@ -1,8 +1,7 @@
 //! An app and the webhooks it registered, as soketi's app drivers describe them.
 
 mod registration;
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod webhook_id;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
@@ -11,6 +10,7 @@ use serde_json::Value;
 use crate::json::scalar_text;
 use registration::Registration;
 pub use registration::{parse_webhooks, webhooks};
+pub use webhook_id::WebhookId;
 
 /// One app: who signs the jobs, and where its events go.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +33,8 @@ pub struct App {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "Registration")]
 pub struct Webhook {
+    /// What tells it apart from the app's others, wherever it stands among them.
+    pub id: WebhookId,
     /// Where it goes.
     pub target: Target,
     /// Its own headers, in order of name.
@@ -60,16 +62,6 @@ pub enum Target {
         /// What is wrong with it.
         why: String,
     },
-}
-
-impl Target {
-    /// A value that tells targets apart within one process.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
-    }
 }
 
 /// The Lambda function of a webhook.

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Filter, Target, Webhook};
+use crate::app::{App, Filter, Target, Webhook, WebhookId};
 use crate::job::{Job, sign};
 use crate::json::{Text, describe_json_error};
 pub use coalesce::{Coalescer, Limits};
@@ -20,8 +20,8 @@ pub use coalesce::{Coalescer, Limits};
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The webhook's place in the app's list.
-    pub webhook: usize,
+    /// Which of the app's webhooks it is for.
+    pub webhook: WebhookId,
     /// Where it goes.
     pub target: Target,
     /// The body to post, JSON.
@@ -65,7 +65,7 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
     // Taken apart only where a webhook gets some of them: rarely.
     let mut raw: Option<Vec<&RawValue>> = None;
     let mut deliveries = Vec::with_capacity(app.webhooks.len());
-    for (index, webhook) in app.webhooks.iter().enumerate() {
+    for webhook in &app.webhooks {
         let wanted: Vec<bool> = events.iter().map(|event| wants(webhook, event)).collect();
         if !wanted.contains(&true) {
             continue;
@@ -83,10 +83,10 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
             (job.payload.clone(), job.signature.clone())
         };
         deliveries.push(Delivery {
-            webhook: index,
+            webhook: webhook.id.clone(),
             target: webhook.target.clone(),
             body,
-            headers: headers(webhook, &app.key, signature, format!("{id}.{index}")),
+            headers: headers(webhook, &app.key, signature, format!("{id}.{}", webhook.id)),
         });
     }
     Ok(deliveries)
@@ -264,7 +264,7 @@ mod tests {
                 .unwrap();
         assert_eq!(plan[0].body, job.payload);
         assert_eq!(header(&plan[0], "x-pusher-signature"), [job.signature.as_str()]);
-        assert_eq!(header(&plan[0], ID_HEADER), ["m.0"]);
+        assert_eq!(header(&plan[0], ID_HEADER), [format!("m.{}", plan[0].webhook)]);
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
         );
         let signed = sign(&SecretString::from("app-secret"), [plan[0].body.as_ref()]);
         assert_eq!(header(&plan[0], "x-pusher-signature"), [signed.as_str()]);
-        assert_eq!(plan[1].webhook, 1);
+        assert_eq!(plan[1].webhook, WebhookId::of(&Target::Http("v".into())));
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(header(&plan[0], "accept"), ["application/json", "text/plain"]);
         assert_eq!(header(&plan[0], "x-own"), ["5"]);
         assert_eq!(header(&plan[0], "x-pusher-key"), ["app-key"]);
-        assert_eq!(header(&plan[0], ID_HEADER), ["m.0"]);
+        assert_eq!(header(&plan[0], ID_HEADER), [format!("m.{}", plan[0].webhook)]);
         assert!(header(&plan[0], "host").is_empty() && header(&plan[0], "content-length").is_empty());
     }
 

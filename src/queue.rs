@@ -12,10 +12,11 @@ pub mod sqs;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use crate::app::WebhookId;
 use crate::job::deduplication_id;
 
 /// The most entries that SQS takes or gives in one call.
@@ -60,8 +61,13 @@ pub struct Message {
     pub body: Bytes,
     /// How often it has been received, this time included.
     pub receive_count: u32,
-    /// How long before this receive it was sent.
+    /// When it was sent, by the queue's clock, if it says so.
+    pub sent: Option<SystemTime>,
+    /// How long before this receive it was sent, by the queue's own clock.
     pub age: Duration,
+    /// How long before this receive it was received for the first time, by the queue's own clock: zero
+    /// if this is the first.
+    pub since_first_receive: Duration,
     /// Where a redrive put it back: what of it is left to do.
     pub redriven: Option<Redriven>,
 }
@@ -71,8 +77,8 @@ pub struct Message {
 pub struct Redriven {
     /// The id under which receivers know the job.
     pub source: MessageId,
-    /// The webhooks that still have to have it; all of them if empty.
-    pub undelivered: Vec<usize>,
+    /// The webhooks that have it.
+    pub delivered: Vec<WebhookId>,
 }
 
 /// A job that is given up.
@@ -92,8 +98,18 @@ pub struct DeadLetter {
     pub detail: String,
     /// Attempts that are known of.
     pub attempts: u32,
-    /// The webhooks that do not have it; empty where that is not known: all.
-    pub undelivered: Vec<usize>,
+    /// The webhooks that have it.
+    pub delivered: Vec<WebhookId>,
+    /// The app that the job claims to be of, escaped and cut; empty if it claims none.
+    pub app_id: String,
+    /// The webhook that it is given up for, if it came to one.
+    pub webhook: Option<WebhookId>,
+    /// The host or the function that it is given up for, escaped and cut; empty if it came to none.
+    pub destination: String,
+    /// When it was first sent, by the queue's clock.
+    pub first_sent: Option<SystemTime>,
+    /// When it was given up, by the queue's clock.
+    pub given_up: Option<SystemTime>,
 }
 
 /// What became of one entry of a batch.

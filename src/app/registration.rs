@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Filter, Lambda, Target, Webhook};
+use super::webhook_id::number;
+use super::{Filter, Lambda, Target, Webhook, WebhookId};
 use crate::job::QueueType;
 use crate::json::scalar_text;
 
@@ -31,7 +32,7 @@ pub fn parse_webhooks(text: &str) -> Result<Vec<Webhook>, serde_json::Error> {
     // By way of a value, because of two members of one name JavaScript takes the last. Only an error
     // from the text knows its line and column.
     let webhooks: Result<Option<_>, _> = serde_json::from_value(parsed);
-    Ok(webhooks.or_else(|_| serde_json::from_str(&text))?.unwrap_or_default())
+    Ok(numbered(webhooks.or_else(|_| serde_json::from_str(&text))?))
 }
 
 /// Webhooks as a database or a file holds them: a list, JSON text, or nothing.
@@ -41,8 +42,14 @@ pub fn parse_webhooks(text: &str) -> Result<Vec<Webhook>, serde_json::Error> {
 pub fn webhooks(stored: Value) -> Result<Vec<Webhook>, serde_json::Error> {
     match stored {
         Value::String(text) => parse_webhooks(&text),
-        other => Ok(serde_json::from_value::<Option<_>>(other)?.unwrap_or_default()),
+        other => Ok(numbered(serde_json::from_value(other)?)),
     }
+}
+
+fn numbered(webhooks: Option<Vec<Webhook>>) -> Vec<Webhook> {
+    let mut webhooks = webhooks.unwrap_or_default();
+    number(&mut webhooks);
+    webhooks
 }
 
 #[derive(Deserialize)]
@@ -103,6 +110,7 @@ impl From<Registration> for Webhook {
             (None, None) => Target::Missing,
         };
         Self {
+            id: WebhookId::of(&target),
             target,
             headers: match registration.headers {
                 Some(Headers::Named(headers)) => headers

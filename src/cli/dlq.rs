@@ -21,7 +21,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put the dead letters back on the queue, in order, for the webhooks still undelivered only.
+    /// Put the dead letters back on the queue, in order, for the webhooks that do not have them yet.
     ///
     /// Uses QUEUE_SQS_URL and QUEUE_SQS_DLQ_URL, or the target of the queue's RedrivePolicy.
     Redrive {
@@ -94,7 +94,7 @@ fn back(message: &Message) -> anyhow::Result<NewMessage> {
     let redriven = message
         .redriven
         .clone()
-        .unwrap_or_else(|| Redriven { source: message.id.clone(), undelivered: Vec::new() });
+        .unwrap_or_else(|| Redriven { source: message.id.clone(), delivered: Vec::new() });
     Ok(NewMessage {
         body: body.to_owned(),
         group: message.group.to_string(),

@@ -16,6 +16,9 @@ pub enum Reason {
     /// The signature is wrong.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// No webhook of the app is left for it.
+    #[error("the app has no webhook that wants the job and does not have it")]
+    NoWebhook,
     /// The webhook names no destination.
     #[error("the webhook has neither url nor lambda_function")]
     NoTarget,
@@ -142,6 +145,7 @@ impl Reason {
             Self::Malformed(_) => "malformed",
             Self::UnknownApp(_) => "unknown_app",
             Self::Signature(_) => "signature",
+            Self::NoWebhook => "no_webhook",
             Self::NoTarget => "no_target",
             Self::Url(_) => "url",
             Self::Header(_) => "header",

@@ -37,8 +37,7 @@ pub struct Coalescer<'a> {
 /// What one webhook gets, in pieces.
 #[derive(Debug)]
 struct Body<'a> {
-    webhook: usize,
-    registered: &'a Webhook,
+    webhook: &'a Webhook,
     time_ms: Option<Bytes>,
     /// Each job's events, without the brackets around them.
     events: Vec<Bytes>,
@@ -60,9 +59,9 @@ impl<'a> Coalescer<'a> {
     /// is no HTTP request, they are for other webhooks, or a limit would be exceeded.
     pub fn add(&mut self, id: &'a str, deliveries: &[Delivery]) -> bool {
         let http = deliveries.iter().all(|delivery| matches!(delivery.target, Target::Http(_)));
-        let webhooks = deliveries.iter().map(|delivery| delivery.webhook);
+        let webhooks = deliveries.iter().map(|delivery| &delivery.webhook);
         let first = self.ids.is_empty();
-        let same = first || self.bodies.iter().map(|body| body.webhook).eq(webhooks);
+        let same = first || self.bodies.iter().map(|body| &body.webhook.id).eq(webhooks);
         if deliveries.is_empty() || !http || !same {
             return false;
         }
@@ -93,14 +92,15 @@ impl<'a> Coalescer<'a> {
         bodies
             .into_iter()
             .map(|body| {
-                let id = ids.iter().map(|id| format!("{id}.{}", body.webhook)).collect::<Vec<_>>().join(",");
+                let id =
+                    ids.iter().map(|id| format!("{id}.{}", body.webhook.id)).collect::<Vec<_>>().join(",");
                 let bytes = part(body.time_ms.as_deref(), body.events.iter().map(AsRef::as_ref));
                 let signature = sign(&app.secret, [bytes.as_ref()]);
                 Delivery {
-                    webhook: body.webhook,
-                    target: body.registered.target.clone(),
+                    webhook: body.webhook.id.clone(),
+                    target: body.webhook.target.clone(),
                     body: bytes,
-                    headers: headers(body.registered, &app.key, signature, id),
+                    headers: headers(body.webhook, &app.key, signature, id),
                 }
             })
             .collect()
@@ -116,8 +116,7 @@ impl<'a> Body<'a> {
         let time_ms = payload.time_ms.map(|time_ms| body.slice_ref(bytes(time_ms)));
         let length = FRAME + time_ms.as_ref().map_or(0, |time_ms| TIME + time_ms.len()) + events.len();
         Some(Self {
-            webhook: delivery.webhook,
-            registered: app.webhooks.get(delivery.webhook)?,
+            webhook: app.webhooks.iter().find(|webhook| webhook.id == delivery.webhook)?,
             time_ms,
             events: vec![body.slice_ref(events)],
             count,
@@ -189,9 +188,11 @@ mod tests {
             let signed = sign(&SecretString::from("app-secret"), [delivery.body.as_ref()]);
             assert_eq!(header(delivery, "X-Pusher-Signature"), signed);
         }
-        assert_eq!(header(&merged[0], "X-Hookferry-Id"), "m.0,n.0");
-        assert_eq!((header(&merged[1], "X-Hookferry-Id"), header(&merged[0], "X-Own")), ("m.1,n.1", "1"));
-        assert_eq!(merged.iter().map(|delivery| delivery.webhook).collect::<Vec<_>>(), [0, 1]);
+        for (delivery, webhook) in merged.iter().zip(&app.webhooks) {
+            assert_eq!(delivery.webhook, webhook.id);
+            assert_eq!(header(delivery, "X-Hookferry-Id"), format!("m.{0},n.{0}", webhook.id));
+        }
+        assert_eq!(header(&merged[0], "X-Own"), "1");
     }
 
     #[test]

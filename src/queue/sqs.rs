@@ -33,7 +33,7 @@ use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
 use crate::queue::NewMessage;
-use convert::{answers, indexes, message, sibling_queue_url, text};
+use convert::{answers, identities, message, sibling_queue_url, text};
 use error::Asked;
 pub use options::Options;
 
@@ -217,7 +217,7 @@ impl Sqs {
                     if let Some(redriven) = &job.redriven {
                         entry = entry
                             .message_attributes("source_message_id", text(&redriven.source))
-                            .message_attributes("undelivered", text(&indexes(&redriven.undelivered)));
+                            .message_attributes("delivered", text(&identities(&redriven.delivered)));
                     }
                     entry.build().map_err(|error| Error::Call(error.to_string()))
                 })
@@ -261,9 +261,10 @@ impl Queue for Sqs {
             .receive_request_attempt_id(&attempt.0)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateFirstReceiveTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId)
             .message_attribute_names("source_message_id")
-            .message_attribute_names("undelivered")
+            .message_attribute_names("delivered")
             .send();
         let asked = self.asked("sqs:ReceiveMessage");
         let answer = Box::pin(answer).await.map_err(|failure| error::classify(&failure, &asked))?;

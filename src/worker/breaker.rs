@@ -5,10 +5,13 @@
 //! jobs past their window are given up without an attempt, while one probe at a time goes through.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::app::WebhookId;
 
 /// How many failing destinations are remembered; past it, the one failing most recently is not.
 /// 10,000 entries are about half a megabyte.
@@ -25,7 +28,15 @@ pub enum Gate {
     Open,
 }
 
-/// Remembers failing destinations by their fingerprint.
+/// A destination as one app uses it: what is down for one app is not therefore down for another.
+#[must_use]
+pub fn destination(app_id: &str, webhook: &WebhookId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (app_id, webhook).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Remembers failing destinations.
 #[derive(Debug)]
 pub struct Breaker {
     window: Duration,

@@ -183,7 +183,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// Dead-letters the head. If the dead-letter queue does not confirm it, the job stays.
     async fn dead_letter(&mut self, reason: &Reason) -> Result<(), (Duration, Reason)> {
         let Some(head) = self.jobs.front() else { return Ok(()) };
-        let letter = dead_letter(head, reason);
+        let letter = dead_letter(head, reason, self.age(head));
         let shared = &self.shared;
         match shared.queue.dead_letter(&letter).await {
             Ok(()) => {
@@ -280,24 +280,26 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 }
 
-fn dead_letter(head: &InFlight, reason: &Reason) -> DeadLetter {
-    let record = head.claim.record();
-    let failed = record.settled.iter().filter(|s| s.failed.is_some()).map(|s| s.webhook);
-    let mut undelivered: Vec<usize> = failed.collect();
-    let redriven = head.message.redriven.as_ref();
-    if undelivered.is_empty() {
-        // It came to no attempt: what was undelivered before still is.
-        undelivered = redriven.map(|redriven| redriven.undelivered.clone()).unwrap_or_default();
-    }
+fn dead_letter(head: &InFlight, reason: &Reason, now: Duration) -> DeadLetter {
+    let (record, message) = (head.claim.record(), &head.message);
+    let mut delivered =
+        message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
+    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).map(|s| s.webhook.clone()));
+    let failed = record.settled.iter().find(|settled| settled.failed.as_ref() == Some(reason));
     DeadLetter {
-        id: Arc::clone(&head.message.id),
-        source: Arc::clone(redriven.map_or(&head.message.id, |redriven| &redriven.source)),
-        group: Arc::clone(&head.message.group),
-        body: head.message.body.clone(),
+        id: Arc::clone(&message.id),
+        source: Arc::clone(message.redriven.as_ref().map_or(&message.id, |redriven| &redriven.source)),
+        group: Arc::clone(&message.group),
+        body: message.body.clone(),
         reason: reason.code(),
         detail: reason.to_string().chars().take(256).collect(),
         attempts: record.attempts,
-        undelivered,
+        delivered,
+        app_id: String::new(),
+        webhook: failed.map(|settled| settled.webhook.clone()),
+        destination: String::new(),
+        first_sent: message.sent,
+        given_up: message.sent.and_then(|sent| sent.checked_add(now)),
     }
 }
 

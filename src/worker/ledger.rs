@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::app::WebhookId;
 use crate::outcome::Reason;
 use crate::queue::MessageId;
 
@@ -42,10 +43,8 @@ pub struct Record {
 /// One webhook that needs no further attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Its place in the app's list.
-    pub webhook: usize,
-    /// Its target's fingerprint: after a change of the app the place may be another webhook's.
-    pub target: u64,
+    /// Which of the app's webhooks.
+    pub webhook: WebhookId,
     /// Why it will never be delivered; `None` if it has been.
     pub failed: Option<Reason>,
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::app::App;
+use crate::app::{App, Target, WebhookId};
 use crate::apps::array::Array;
 use crate::job::QueueType;
 use crate::local::fifo::{self, Broker, Outgoing, Receive};
@@ -89,7 +89,9 @@ impl Queue for Fake {
                         group: Arc::clone(&r.group),
                         body: r.body,
                         receive_count: r.receive_count,
+                        sent: Some(std::time::SystemTime::UNIX_EPOCH + r.sent),
                         age: now.checked_sub(r.sent).unwrap(),
+                        since_first_receive: now.checked_sub(r.first_received).unwrap(),
                         redriven: None,
                     })
                     .collect());
@@ -147,12 +149,14 @@ impl Transport for Destination {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let n = body["events"][0]["n"].as_u64().unwrap();
         let at = self.clock.now();
+        let Target::Http(url) = &delivery.target else { panic!("{delivery:?}") };
+        let webhook = url.rsplit('/').next().unwrap().parse().unwrap();
         let place = {
             let mut attempts = self.attempts.lock().unwrap();
-            attempts.push(Attempt { n, webhook: delivery.webhook, at, outcome: None });
+            attempts.push(Attempt { n, webhook, at, outcome: None });
             attempts.len() - 1
         };
-        let (takes, outcome) = (self.script)(n, delivery.webhook, number, at);
+        let (takes, outcome) = (self.script)(n, webhook, number, at);
         sleep(takes).await;
         self.attempts.lock().unwrap()[place].outcome = Some(outcome.clone());
         outcome
@@ -415,7 +419,9 @@ async fn past_its_window_a_job_is_given_up_after_an_attempt() {
     world.start(|n, _, _, _| (Duration::ZERO, if n == 1 { down() } else { ok() }));
     world.drain().await;
     let letters = world.letters.lock().unwrap();
-    assert_eq!((letters.len(), letters[0].reason, &letters[0].undelivered[..]), (1, "status", &[0][..]));
+    let webhook = WebhookId::of(&Target::Http("http://h/0".into()));
+    assert_eq!((letters.len(), letters[0].reason), (1, "status"));
+    assert_eq!((&letters[0].webhook, &letters[0].delivered[..]), (&Some(webhook), &[][..]));
     let last = world.attempts().iter().filter(|a| a.n == 1).map(|a| a.at).max().unwrap();
     assert!(last.checked_sub(world.attempts()[0].at).unwrap() > Duration::from_secs(300));
     assert_eq!(world.delivered(), [2]);

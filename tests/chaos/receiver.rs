@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookferry::app::{Target, WebhookId};
 use hookferry::job::Job;
 use hookferry::plan::{ATTEMPT_HEADER, ID_HEADER};
 use rand::rngs::SmallRng;
@@ -113,12 +114,20 @@ impl Receiver {
         let attempt = Attempt {
             worker: request.header(WORKER_HEADER).to_owned(),
             delivery,
-            id: request.header(ID_HEADER).to_owned(),
+            id: Self::placed(request, delivery.webhook),
             number: request.header(ATTEMPT_HEADER).parse().unwrap_or_default(),
             began,
             ended: None,
         };
         Some((attempt, body.pointer("/events/0/gone") == Some(&true.into())))
+    }
+
+    /// The id that it came under, the webhook's identity in it replaced by its place: the books know that.
+    fn placed(request: &Message, webhook: usize) -> String {
+        let url = format!("http://{}{}", request.header("host"), request.path);
+        let identity = format!(".{}", WebhookId::of(&Target::Http(url)));
+        let id = request.header(ID_HEADER);
+        id.strip_suffix(&identity).map_or_else(|| id.to_owned(), |id| format!("{id}.{webhook}"))
     }
 
     /// The k-th arrival of a delivery has the same draws in every run of the seed.

@@ -23,7 +23,7 @@ const ROOMS: &[Room] = &[
     ("policy", &["outcome"], &[]),
     ("lease", &[], &[]),
     // The ports.
-    ("queue", &["job"], &[]),
+    ("queue", &["app", "job"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
     // Their adapters.

@@ -1,6 +1,6 @@
 //! What a webhook gets of several payloads at once, held against the oracle.
 
-use hookferry::app::App;
+use hookferry::app::{App, WebhookId};
 use hookferry::plan::{Coalescer, Delivery, ID_HEADER, Limits, plan};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
@@ -22,15 +22,15 @@ fn merge<'a>(jobs: &'a [Planned<'a>], app: &App, limits: Limits) -> (Vec<&'a Pla
     (taken, merge.finish())
 }
 
-fn indexes(deliveries: &[Delivery]) -> Vec<usize> {
-    deliveries.iter().map(|delivery| delivery.webhook).collect()
+fn indexes(deliveries: &[Delivery]) -> Vec<WebhookId> {
+    deliveries.iter().map(|delivery| delivery.webhook.clone()).collect()
 }
 
 /// Holds one merged delivery against the payloads that it was made of.
 fn check(delivery: &Delivery, taken: &[&Planned<'_>], app: &App) -> Result<(), TestCaseError> {
     let body = std::str::from_utf8(&delivery.body).unwrap();
     prop_assert!(serde_json::from_str::<IgnoredAny>(body).is_ok(), "{body}");
-    let webhook = &app.webhooks[delivery.webhook];
+    let webhook = app.webhooks.iter().find(|webhook| webhook.id == delivery.webhook).unwrap();
     let payloads: Vec<_> = taken.iter().map(|(_, payload, _)| oracle::read(payload).unwrap()).collect();
     let time = payloads[0].time_ms.map(|time| format!("\"time_ms\":{time},")).unwrap_or_default();
     prop_assert!(body.starts_with(&format!("{{{time}\"events\":[")) && body.ends_with("]}"), "{body}");

@@ -54,7 +54,7 @@ pub fn check(payload: &str, webhooks: &Value) -> Result<(), TestCaseError> {
     let expected = oracle::expected(&read, &app);
     prop_assert_eq!(deliveries.len(), expected.len(), "{} {}", payload, webhooks);
     for (delivery, expected) in deliveries.iter().zip(&expected) {
-        prop_assert_eq!(delivery.webhook, expected.webhook);
+        prop_assert_eq!(&delivery.webhook, &expected.webhook);
         prop_assert_eq!(std::str::from_utf8(&delivery.body).unwrap(), &expected.body);
         if expected.whole {
             prop_assert_eq!(delivery.body.as_ptr(), job.payload.as_ptr(), "not even a copy");

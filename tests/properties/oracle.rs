@@ -3,7 +3,7 @@
 //!
 //! Text is UTF-16 here, as in JavaScript; the JSON has to be valid.
 
-use hookferry::app::{App, Webhook};
+use hookferry::app::{App, Webhook, WebhookId};
 
 /// A payload, its parts as they stand in the text.
 pub struct Payload<'a> {
@@ -15,8 +15,8 @@ pub struct Payload<'a> {
 /// What a webhook has to get.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Its place in the app's list.
-    pub webhook: usize,
+    /// Which of the app's.
+    pub webhook: WebhookId,
     /// The body.
     pub body: String,
     /// Whether that is the whole payload.
@@ -42,7 +42,8 @@ impl<'a> Payload<'a> {
 /// What the app's webhooks have to get, in order.
 pub fn expected(payload: &Payload<'_>, app: &App) -> Vec<Expected> {
     let mut all = Vec::new();
-    for (webhook, registered) in app.webhooks.iter().enumerate() {
+    for registered in &app.webhooks {
+        let webhook = registered.id.clone();
         let kept = payload.kept(registered);
         if kept.is_empty() {
             continue;

@@ -198,8 +198,12 @@ mod tests {
 
     fn request(url: &str, headers: &[(&str, &str)], form: Form<'_>) -> Result<Request<Bytes>, Reason> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let delivery =
-            Delivery { webhook: 0, target: Target::Missing, body: Bytes::from_static(b"{}"), headers };
+        let delivery = Delivery {
+            webhook: "0".into(),
+            target: Target::Missing,
+            body: Bytes::from_static(b"{}"),
+            headers,
+        };
         Post::new(Arc::new(Place::of(url)?), &delivery, 3)?.request(form)
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
 
+use crate::app::WebhookId;
 use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
 
 pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
@@ -15,7 +16,10 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
     // By a clock that went back, or another machine's, a job may be sent in the future: it is new.
     let sent = number(Name::SentTimestamp)
         .and_then(|sent| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent)));
-    let age = sent.and_then(|sent| now.duration_since(sent).ok()).unwrap_or_default();
+    let since =
+        |then: Option<SystemTime>| then.and_then(|then| now.duration_since(then).ok()).unwrap_or_default();
+    let first_received = number(Name::ApproximateFirstReceiveTimestamp)
+        .and_then(|first| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(first)));
     let count = number(Name::ApproximateReceiveCount).and_then(|n| u32::try_from(n).ok());
     let own = message.message_attributes.unwrap_or_default();
     let attribute = |name| own.get(name).and_then(|value| value.string_value.as_deref());
@@ -25,14 +29,13 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
         group: Arc::from(system.get(&Name::MessageGroupId)?.as_str()),
         body: Bytes::from(message.body?),
         receive_count: count.unwrap_or(1),
-        age,
+        sent,
+        age: since(sent),
+        since_first_receive: since(first_received),
+        // A letter from before webhooks had identities says nothing of them: it goes to all.
         redriven: attribute("source_message_id").map(|source| Redriven {
             source: Arc::from(source),
-            undelivered: attribute("undelivered")
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(|index| index.trim().parse().ok())
-                .collect(),
+            delivered: attribute("delivered").map(parse_identities).unwrap_or_default(),
         }),
     })
 }
@@ -65,12 +68,25 @@ pub(super) fn text(value: &str) -> MessageAttributeValue {
         .unwrap_or_else(|_| unreachable!("the data type is set"))
 }
 
-/// Webhook indexes as an attribute; SQS takes no empty one.
-pub(super) fn indexes(indexes: &[usize]) -> String {
-    if indexes.is_empty() {
-        return "all".to_owned();
+/// Stands for no webhook at all: SQS takes no empty attribute.
+const NONE: &str = "-";
+
+/// Webhooks as an attribute.
+pub(super) fn identities(webhooks: &[WebhookId]) -> String {
+    if webhooks.is_empty() {
+        return NONE.to_owned();
     }
-    indexes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    webhooks.iter().map(WebhookId::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn parse_identities(text: &str) -> Vec<WebhookId> {
+    text.split(',').map(str::trim).filter(|id| !id.is_empty() && *id != NONE).map(WebhookId::from).collect()
+}
+
+/// A moment as an attribute: seconds since the Unix epoch, with milliseconds.
+pub(super) fn timestamp(moment: SystemTime) -> String {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:03}", since.as_secs(), since.subsec_millis())
 }
 
 /// The URL of the queue with that ARN, at the same endpoint as `url`.

@@ -3,7 +3,7 @@
 use aws_sdk_sqs::Client;
 use tracing::warn;
 
-use super::convert::{indexes, text};
+use super::convert::{identities, text, timestamp};
 use super::error::{Asked, is_refusal, settling};
 use crate::queue::{DeadLetter, Error};
 
@@ -23,13 +23,23 @@ pub(super) async fn send(
         .message_body(std::str::from_utf8(&letter.body).unwrap_or_default())
         .message_group_id(&*letter.group)
         .message_deduplication_id(&*letter.id);
-    let whole = bare
-        .clone()
-        .message_attributes("reason", text(letter.reason))
-        .message_attributes("detail", text(detail))
-        .message_attributes("attempts", text(&letter.attempts.to_string()))
-        .message_attributes("source_message_id", text(&letter.source))
-        .message_attributes("undelivered", text(&indexes(&letter.undelivered)));
+    // SQS takes ten at the most, and no empty one.
+    let attributes = [
+        ("reason", letter.reason.to_owned()),
+        ("detail", detail.to_owned()),
+        ("attempts", letter.attempts.to_string()),
+        ("source_message_id", letter.source.to_string()),
+        ("delivered", identities(&letter.delivered)),
+        ("app_id", letter.app_id.clone()),
+        ("webhook", letter.webhook.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("destination", letter.destination.clone()),
+        ("first_sent", letter.first_sent.map(timestamp).unwrap_or_default()),
+        ("given_up", letter.given_up.map(timestamp).unwrap_or_default()),
+    ];
+    let whole = attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .fold(bare.clone(), |send, (name, value)| send.message_attributes(name, text(&value)));
     let Err(failure) = whole.send().await else { return Ok(()) };
     let why = settling(&failure, &asked);
     if !is_refusal(&failure, &asked) {

@@ -16,7 +16,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::{Disposition, decide};
 use crate::queue::Queue;
-use crate::worker::breaker::Gate;
+use crate::worker::breaker::{self, Gate};
 use crate::worker::ledger::{Record, Settled};
 
 /// What was tried for the jobs at the head of the lane, and what it came to.
@@ -73,8 +73,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let (shared, arrived) = (&self.shared, now.duration_since(self.arrived));
         let ages = self.jobs.iter().take(run.jobs).map(move |held| held.message.age + arrived);
         let deadline = now + shared.rules.attempt_timeout;
-        let tries =
-            run.deliveries.iter().map(|delivery| shared.deliver(delivery, number, ages.clone(), deadline));
+        let app_id = run.app.as_ref().map_or("", |app| &app.id);
+        let tries = run.deliveries.iter().map(|delivery| {
+            let destination = breaker::destination(app_id, &delivery.webhook);
+            shared.deliver(delivery, destination, number, ages.clone(), deadline)
+        });
         // Nearly every job has one webhook; join_all costs nothing worth a special case.
         join_all(tries).await
     }
@@ -103,10 +106,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             return Some(Disposition::Done);
         }
         let (random, retry) = (self.shared.random.fraction(), &self.shared.rules.retry);
-        // What failed for good earlier still decides how the job ends.
+        // What failed for good earlier still decides how the job ends, as long as the app has it.
+        let webhooks = run.app.as_ref().map_or(&[][..], |app| &app.webhooks);
         let earlier: Vec<_> = record
             .settled
             .iter()
+            .filter(|settled| webhooks.iter().any(|webhook| webhook.id == settled.webhook))
             .filter_map(|settled| settled.failed.clone())
             .map(Outcome::Permanent)
             .collect();
@@ -146,11 +151,11 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     async fn deliver(
         &self,
         delivery: &Delivery,
+        destination: u64,
         number: u32,
         ages: impl Iterator<Item = Duration> + Clone,
         deadline: Instant,
     ) -> Outcome {
-        let destination = delivery.target.fingerprint();
         let past = ages.clone().all(|age| age > self.rules.retry.window);
         let gate = if past { self.breaker.ask(destination, Instant::now()) } else { Gate::Closed };
         match gate {
@@ -183,8 +188,7 @@ fn settle(record: &mut Record, delivery: &Delivery, outcome: &Outcome) {
         Outcome::Permanent(reason) => Some(reason.clone()),
         Outcome::Transient { .. } | Outcome::Deferred(_) => return,
     };
-    let target = delivery.target.fingerprint();
-    record.settled.push(Settled { webhook: delivery.webhook, target, failed });
+    record.settled.push(Settled { webhook: delivery.webhook.clone(), failed });
 }
 
 /// One line a job and attempt: at debug where it succeeded, at warn where it failed.

@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Limits, plan};
 use crate::queue::{Message, MessageId, Queue};
-use crate::worker::ledger::{Record, Settled};
+use crate::worker::ledger::Record;
 
 /// A job with what is still to be sent for it.
 #[derive(Debug)]
@@ -113,9 +113,14 @@ fn decode(held: &InFlight) -> Result<Job, Outcome> {
 
 fn planned(held: &InFlight, job: &Job, app: Arc<App>) -> Result<Planned, Outcome> {
     job.verify(&app.secret).map_err(|error| Outcome::Permanent(error.into()))?;
-    let deliveries = plan(job, &app, known_as(&held.message))
+    let wanted = plan(job, &app, known_as(&held.message))
         .map_err(|error| Outcome::Permanent(Reason::Malformed(error.to_string())))?;
-    Ok(Planned { deliveries: pending(deliveries, held), app })
+    let deliveries = pending(wanted, held);
+    // Its letter was for a webhook that is no more: the new letter keeps the job for its owner.
+    if deliveries.is_empty() && held.message.redriven.is_some() && held.claim.record().settled.is_empty() {
+        return Err(Outcome::Permanent(Reason::NoWebhook));
+    }
+    Ok(Planned { app, deliveries })
 }
 
 /// Plans a job of an app that is known; `None` if it is another's, or none that can be sent.
@@ -139,15 +144,11 @@ fn known_as(message: &Message) -> &MessageId {
 /// What is still to be sent, given what this process and a redrive know.
 fn pending(deliveries: Vec<Delivery>, held: &InFlight) -> Vec<Delivery> {
     let (record, message) = (held.claim.record(), &held.message);
-    let wanted = message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.undelivered);
+    let delivered = message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
     deliveries
         .into_iter()
-        .filter(|delivery| wanted.is_empty() || wanted.contains(&delivery.webhook))
-        .filter(|delivery| {
-            let target = delivery.target.fingerprint();
-            let same = |s: &Settled| s.webhook == delivery.webhook && s.target == target;
-            !record.settled.iter().any(same)
-        })
+        .filter(|delivery| !delivered.contains(&delivery.webhook))
+        .filter(|delivery| !record.settled.iter().any(|settled| settled.webhook == delivery.webhook))
         .collect()
 }
 

@@ -2,6 +2,7 @@
 //! paused time.
 
 mod coalescing;
+mod identities;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,14 +12,14 @@ use serde_json::json;
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::app::App;
+use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
 use crate::job::QueueType;
 use crate::local::fifo::{Broker, Outgoing, Receive};
 use crate::outcome::Outcome;
 use crate::plan::Delivery;
 use crate::producer::Producer;
-use crate::queue::{AttemptId, ReceiveError};
+use crate::queue::{AttemptId, ReceiveError, Redriven};
 use crate::worker::delete_batcher;
 use crate::worker::permits::Permits;
 
@@ -105,6 +106,8 @@ type Script = fn(&Request) -> (Takes, Outcome);
 
 struct Destination {
     script: Script,
+    /// The app's, in its order.
+    webhooks: Vec<WebhookId>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -112,8 +115,8 @@ impl Transport for Destination {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let jobs = body["events"].as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap());
-        let request =
-            Request { webhook: delivery.webhook, jobs: jobs.collect(), number, delivery: delivery.clone() };
+        let webhook = self.webhooks.iter().position(|id| *id == delivery.webhook).unwrap();
+        let request = Request { webhook, jobs: jobs.collect(), number, delivery: delivery.clone() };
         let (takes, outcome) = (self.script)(&request);
         self.requests.lock().unwrap().push(request);
         match takes {
@@ -133,6 +136,7 @@ struct World {
     letters: Arc<Mutex<Vec<DeadLetter>>>,
     requests: Arc<Mutex<Vec<Request>>>,
     webhooks: serde_json::Value,
+    redriven: Option<Redriven>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
 }
@@ -163,6 +167,7 @@ impl World {
             letters: Arc::default(),
             requests: Arc::default(),
             webhooks: json!([{"url": "http://h/"}]),
+            redriven: None,
             metrics: Arc::new(Metrics::new()),
             ledger: Arc::default(),
         };
@@ -191,7 +196,7 @@ impl World {
                 deletes: Arc::clone(&self.deletes),
                 letters: Arc::clone(&self.letters),
             },
-            transport: Destination { script, requests: Arc::clone(&self.requests) },
+            transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
             apps: Array::new(["k", "other"].map(|key| {
                 let app = json!({"id": key, "key": key, "secret": "s", "webhooks": self.webhooks});
                 serde_json::from_value::<App>(app).unwrap()
@@ -220,8 +225,10 @@ impl World {
                     group: r.group,
                     body: r.body,
                     receive_count: r.receive_count,
+                    sent: Some(std::time::SystemTime::UNIX_EPOCH + r.sent),
                     age: now.saturating_sub(r.sent),
-                    redriven: None,
+                    since_first_receive: now.saturating_sub(r.first_received),
+                    redriven: self.redriven.clone(),
                 },
             })
             .collect();
@@ -234,6 +241,11 @@ impl World {
         advance(stands_still).await;
         lane.run().await;
         serve.await.unwrap();
+    }
+
+    fn ids(&self) -> Vec<WebhookId> {
+        let webhooks = webhooks(self.webhooks.clone()).unwrap();
+        webhooks.into_iter().map(|webhook| webhook.id).collect()
     }
 
     fn attempted(&self) -> Vec<u64> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use hookferry::app::{Target, WebhookId};
 use hookferry::job::QueueType;
 use hookferry::plan::Limits;
 use hookferry::policy::Retry;
@@ -121,12 +122,15 @@ impl Version {
     /// What a job on that channel comes to: the webhooks' identities and URLs.
     pub fn wants(&self, channel: &str) -> Vec<(String, String)> {
         let wanted = |hook: &Hook| hook.prefix.is_none_or(|prefix| channel.starts_with(prefix));
-        self.hooks
-            .iter()
-            .enumerate()
-            .filter(|(_, h)| wanted(h))
-            .map(|(n, h)| (n.to_string(), h.url()))
-            .collect()
+        let mut seen: Vec<WebhookId> = Vec::new();
+        let identity = |hook: &Hook| {
+            let first = WebhookId::of(&Target::Http(hook.url()));
+            let before = seen.iter().filter(|id| **id == first).count();
+            seen.push(first.clone());
+            if before == 0 { first.to_string() } else { format!("{first}-{}", before + 1) }
+        };
+        let identities: Vec<String> = self.hooks.iter().map(identity).collect();
+        self.hooks.iter().zip(identities).filter(|(h, _)| wanted(h)).map(|(h, id)| (id, h.url())).collect()
     }
 }
 

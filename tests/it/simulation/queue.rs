@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hookferry::lease::SAFETY_MARGIN;
@@ -62,7 +62,9 @@ impl SimulatedQueue {
             group: received.group,
             body: Body::held(received.body, &self.0.outside.bodies),
             receive_count: received.receive_count,
+            sent: Some(SystemTime::UNIX_EPOCH + received.sent),
             age: now.saturating_sub(received.sent),
+            since_first_receive: now.saturating_sub(received.first_received),
             redriven: None,
         }
     }

@@ -30,9 +30,11 @@ impl World {
         self.requests().into_iter().map(|(_, jobs)| jobs).collect()
     }
 
-    /// The dead letters: why, and who does not have it.
-    fn lettered(&self) -> Vec<(&'static str, Vec<usize>)> {
-        self.letters.lock().unwrap().iter().map(|l| (l.reason, l.undelivered.clone())).collect()
+    /// The dead letters: why, and for which webhook.
+    fn lettered(&self) -> Vec<(&'static str, Option<usize>)> {
+        let ids = self.ids();
+        let place = |id: &Option<WebhookId>| id.as_ref().and_then(|id| ids.iter().position(|i| i == id));
+        self.letters.lock().unwrap().iter().map(|l| (l.reason, place(&l.webhook))).collect()
     }
 
     fn header(&self, request: usize, name: &str) -> String {
@@ -49,7 +51,11 @@ async fn jobs_of_a_lane_go_out_as_one_and_each_is_acknowledged() {
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
     assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
     let ids = world.header(0, "X-Hookferry-Id");
-    assert_eq!(ids.split(',').filter(|id| id.ends_with(".0")).count(), 10, "{ids}");
+    assert_eq!(
+        ids.split(',').filter(|id| id.ends_with(&format!(".{}", world.ids()[0]))).count(),
+        10,
+        "{ids}"
+    );
     assert_eq!(world.metrics.delivered.get(), 1);
     world.work(NOW, delivered).await;
     assert_eq!(world.runs().len(), 1, "nothing is left");
@@ -138,7 +144,7 @@ async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
         (0, vec![8]),
     ];
     assert_eq!(world.requests(), expected);
-    assert_eq!(world.lettered(), [("signature", vec![]), ("unknown_app", vec![])]);
+    assert_eq!(world.lettered(), [("signature", None), ("unknown_app", None)]);
     assert_eq!(world.deletes.lock().unwrap().len(), 9);
 }
 
@@ -155,7 +161,7 @@ async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
     let world = world(10);
     world.work(NOW, gone).await;
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
-    assert_eq!(world.lettered(), vec![("gone", vec![0]); 10]);
+    assert_eq!(world.lettered(), vec![("gone", Some(0)); 10]);
     assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
 }
 
@@ -180,7 +186,7 @@ async fn what_failed_together_past_its_window_is_given_up_only_after_it_failed_a
     sleep(2 * SECOND).await;
     world.work(NOW, slowly).await;
     assert_eq!(world.runs()[1..], [[0], [1]]);
-    assert_eq!(world.lettered(), vec![("status", vec![0]); 2]);
+    assert_eq!(world.lettered(), vec![("status", Some(0)); 2]);
 }
 
 #[tokio::test(start_paused = true)]

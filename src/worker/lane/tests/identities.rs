@@ -1,0 +1,126 @@
+//! Webhooks that come, go and move between attempts and before a redrive.
+
+use super::*;
+use crate::app::Target;
+
+const NOW: Duration = Duration::ZERO;
+
+fn id(url: &str) -> WebhookId {
+    WebhookId::of(&Target::Http(url.to_owned()))
+}
+
+/// Which URL the request went to.
+fn url(request: &Request) -> &str {
+    let Target::Http(url) = &request.delivery.target else { panic!("{request:?}") };
+    url
+}
+
+fn takes_all_but_b(request: &Request) -> (Takes, Outcome) {
+    let outcome =
+        if url(request) == "b" { Outcome::transient(Reason::Status(500)) } else { Outcome::Delivered };
+    (Takes::Time(NOW), outcome)
+}
+
+impl World {
+    fn registered(urls: &[&str]) -> Self {
+        let mut world = Self::new(30, 4, 1);
+        world.register(urls);
+        world
+    }
+
+    fn register(&mut self, urls: &[&str]) {
+        self.webhooks = urls.iter().map(|url| json!({"url": url})).collect();
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.requests.lock().unwrap().iter().map(|request| url(request).to_owned()).collect()
+    }
+
+    /// The letters' reasons and who has each job.
+    fn letters(&self) -> Vec<(&'static str, Vec<WebhookId>)> {
+        self.letters.lock().unwrap().iter().map(|l| (l.reason, l.delivered.clone())).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn inserting_removing_and_reordering_webhooks_between_attempts_repeats_nothing() {
+    for (then, expected) in [
+        (&["c", "a", "b"][..], &["c", "b"][..]),
+        (&["b", "a"], &["b"]),
+        (&["b"], &["b"]),
+        (&["a", "corrected"], &["corrected"]),
+        (&["a"], &[]),
+    ] {
+        let mut world = World::registered(&["a", "b"]);
+        world.work(NOW, takes_all_but_b).await;
+        sleep(2 * SECOND).await;
+        world.register(then);
+        world.work(NOW, delivered).await;
+        assert_eq!(world.urls()[2..], *expected, "{then:?}");
+        assert_eq!(world.letters(), [], "{then:?}");
+        assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok], "{then:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_failed_for_good_and_was_corrected_dead_letters_nothing() {
+    let mut world = World::registered(&["a", "b", "c"]);
+    world
+        .work(NOW, |request| {
+            let outcome = match url(request) {
+                "a" => Outcome::Permanent(Reason::Gone),
+                "b" => Outcome::transient(Reason::Status(500)),
+                _ => Outcome::Delivered,
+            };
+            (Takes::Time(NOW), outcome)
+        })
+        .await;
+    sleep(2 * SECOND).await;
+    world.register(&["corrected", "b", "c"]);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.urls()[3..], ["corrected", "b"]);
+    assert_eq!(world.letters(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_stands() {
+    for (then, expected) in [
+        (&["b", "a"][..], &["b"][..]),
+        (&["b"], &["b"]),
+        (&["a", "corrected"], &["corrected"]),
+        (&["x", "a", "b"], &["x", "b"]),
+    ] {
+        let mut world = World::registered(then);
+        world.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+        world.work(NOW, delivered).await;
+        assert_eq!(world.urls(), expected, "{then:?}");
+        let ids: Vec<_> = expected.iter().map(|url| format!("first.{}", id(url))).collect();
+        let requests = world.requests.lock().unwrap();
+        let known_as = |request: &Request| {
+            let mut headers = request.delivery.headers.iter();
+            headers.find(|(name, _)| name == "X-Hookferry-Id").unwrap().1.clone()
+        };
+        assert_eq!(requests.iter().map(known_as).collect::<Vec<_>>(), ids);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redriven_job_that_no_webhook_is_left_for_goes_to_a_new_letter_and_is_not_lost() {
+    let mut world = World::registered(&["a"]);
+    world.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+    world.work(NOW, delivered).await;
+    assert!(world.urls().is_empty());
+    assert_eq!(world.letters(), [("no_webhook", vec![id("a")])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_says_who_has_the_job() {
+    let mut world = World::registered(&["a", "b"]);
+    world.rules.retry.window = NOW;
+    sleep(SECOND).await;
+    world.work(NOW, takes_all_but_b).await;
+    assert_eq!(world.letters(), [("status", vec![id("a")])]);
+    let letters = world.letters.lock().unwrap();
+    assert_eq!(letters[0].webhook, Some(id("b")));
+    assert!(letters[0].first_sent.is_some() && letters[0].given_up >= letters[0].first_sent);
+}
