@@ -10,7 +10,10 @@ mod event;
 mod excuses;
 mod facts;
 mod invariants;
+#[cfg(test)]
+mod script;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use hookferry::queue::MessageId;
 
 use super::plan::Plan;
 pub use event::{Entry, Event, Id, Request};
+use invariants::Record;
 pub use invariants::Violation;
 
 /// All that happened.
@@ -87,14 +91,16 @@ impl Book {
         self.queued.iter().copied().collect()
     }
 
-    /// What of all that must not have happened.
-    pub fn violations(&self) -> Vec<Violation> {
-        invariants::violations(&self.plan, &self.entries)
+    /// What of all that must not have happened, and the excuses that were needed.
+    pub fn judged(&self) -> (Vec<Violation>, BTreeSet<&'static str>) {
+        let granted = RefCell::default();
+        let record = Record { plan: &self.plan, entries: &self.entries, granted: &granted };
+        (invariants::violations(&record), granted.into_inner())
     }
 
     /// All that happened, a line an event, with what was violated by it.
     pub fn trace(&self) -> Vec<String> {
-        let mut violations = self.violations();
+        let mut violations = self.judged().0;
         violations.sort_by_key(|violation| violation.entry);
         let mut violations = violations.into_iter().peekable();
         let mut lines = Vec::new();

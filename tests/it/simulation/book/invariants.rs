@@ -15,6 +15,9 @@ mod repeats;
 mod rest;
 mod together;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use super::super::plan::Plan;
 use super::event::Entry;
 
@@ -25,8 +28,17 @@ pub struct Violation {
     pub what: String,
 }
 
+/// All that happened in a world.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub plan: &'a Plan,
+    pub entries: &'a [Entry],
+    /// The excuses that were needed.
+    pub granted: &'a RefCell<BTreeSet<&'static str>>,
+}
+
 /// What violates one invariant, found in time that is linear in the events.
-type Invariant = fn(&Plan, &[Entry]) -> Vec<Violation>;
+type Invariant = fn(&Record<'_>) -> Vec<Violation>;
 
 const INVARIANTS: [Invariant; 14] = [
     alone::violations,
@@ -45,6 +57,6 @@ const INVARIANTS: [Invariant; 14] = [
     together::violations,
 ];
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
-    INVARIANTS.iter().flat_map(|invariant| invariant(plan, entries)).collect()
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    INVARIANTS.iter().flat_map(|invariant| invariant(record)).collect()
 }

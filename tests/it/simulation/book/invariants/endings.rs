@@ -3,17 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
 use crate::simulation::book::facts::Leases;
-use crate::simulation::plan::{Kind, Plan};
+use crate::simulation::plan::Kind;
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    let plan = record.plan;
     let mut leases = Leases::default();
     let mut gone = BTreeSet::new();
     let mut found = Vec::new();
     let stands_still = plan.incidents.iter().any(|(_, incident)| incident.is_standstill());
-    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         leases.see(*at, event);
         match event {
             Event::Deleted { message, .. } | Event::Moved { message } => drop(gone.insert(*message)),
@@ -38,4 +39,37 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::violations;
+    use crate::simulation::book::event::Event;
+    use crate::simulation::book::script::{A, Script};
+    use crate::simulation::plan::Kind;
+
+    fn ended(seconds: u64) -> Event {
+        Event::Ended { process: A, took: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_process_ends_within_its_grace_and_when_it_is_asked_to() {
+        Script::of(0).happens(ended(8)).is_accepted_by(violations);
+        Script::of(0).happens(ended(9)).is_refused_by(violations, "took 9s");
+        Script::of(0).happens(Event::EndedUnasked { process: A }).is_refused_by(violations, "unasked");
+    }
+
+    #[test]
+    fn where_nothing_fails_it_releases_what_it_holds() {
+        let mut held = Script::of(1);
+        held.plan.kind = Kind::Faultless;
+        held.handed(A, &[0]).happens(ended(1)).is_refused_by(violations, "did not release");
+        let mut released = Script::of(1);
+        released.plan.kind = Kind::Faultless;
+        let timeout = Duration::ZERO;
+        released.handed(A, &[0]).happens(Event::Hidden { process: A, message: 0, timeout });
+        released.happens(ended(1)).is_accepted_by(violations);
+    }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
-use crate::simulation::plan::Plan;
 
-pub fn violations(_plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut ids: HashMap<&str, usize> = HashMap::new();
     let mut found = Vec::new();
-    for (entry, Entry { event, .. }) in entries.iter().enumerate() {
+    for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
         match event {
             Event::Sent { message, id, .. } => drop(ids.insert(id, *message)),
             Event::Arrived(request) => {
@@ -28,4 +27,18 @@ pub fn violations(_plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::violations;
+    use crate::simulation::book::script::{A, Script};
+
+    #[test]
+    fn a_job_goes_out_under_its_messages_id_and_its_webhooks() {
+        Script::of(2).attempted(A, &[0, 1], 1).is_accepted_by(violations);
+        for wrong in ["m1.0", "m0.1", "m0", "", "m0.0.0"] {
+            Script::of(2).attempted_as(A, &[0], 1, wrong).is_refused_by(violations, "under the id");
+        }
+    }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
-use crate::simulation::book::excuses::{app_changed, letter_unanswered, letters_get_lost};
 use crate::simulation::book::facts::{Each, Knowledge, Leases, Outages};
 use crate::simulation::plan::{Plan, Poison};
 
@@ -31,18 +30,18 @@ struct Seen {
     ended_in_mid_run: bool,
 }
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut seen = Seen::default();
     let mut found = Vec::new();
-    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         match event {
             Event::Lettered { process, message, reason, .. } => {
                 found.extend(
-                    seen.lettered(plan, *at, (*process, *message), reason)
+                    seen.lettered(record, *at, (*process, *message), reason)
                         .map(|what| Violation { entry, what }),
                 );
             }
-            Event::End => found.extend(seen.repeated(plan).map(|what| Violation { entry, what })),
+            Event::End => found.extend(seen.repeated(record).map(|what| Violation { entry, what })),
             _ => {}
         }
         seen.see(*at, event);
@@ -77,11 +76,12 @@ impl Seen {
 
     fn lettered(
         &mut self,
-        plan: &Plan,
+        record: &Record<'_>,
         now: Duration,
         (process, job): (Id, usize),
         reason: &str,
     ) -> Option<String> {
+        let plan = record.plan;
         let down = reason == "destination_down" && self.is_down(plan, now, job, process);
         let Story { set_out: tried, alone, .. } = *self.stories.of(job);
         let age = now.saturating_sub(self.knowledge.sent(job));
@@ -89,7 +89,7 @@ impl Seen {
         let poison = plan.jobs[job].poison;
         let wrong = match reason {
             "malformed" => poison != Poison::Malformed,
-            "signature" | "unknown_app" => poison == Poison::None && !app_changed(plan, job),
+            "signature" | "unknown_app" => poison == Poison::None && !record.app_changed(job),
             "gone" => !tried,
             "destination_down" => !old || !down,
             "app_source" => true,
@@ -121,15 +121,47 @@ impl Seen {
         versions.any(|version| version.wants(planned.channel).into_iter().any(down))
     }
 
-    fn repeated(&self, plan: &Plan) -> impl Iterator<Item = String> {
+    fn repeated(&self, record: &Record<'_>) -> impl Iterator<Item = String> {
         let letters = |(job, story): (usize, &Story)| {
-            let unanswered = |by: &&Id| letter_unanswered(self.ended_in_mid_run, &self.knowledge, job, **by);
+            let unanswered =
+                |by: &&Id| record.letter_unanswered(self.ended_in_mid_run, &self.knowledge, job, **by);
             let excused = story.lettered_by.iter().filter(unanswered).count();
             let letters = story.lettered_by.len() + usize::from(story.moved);
             (letters > excused + 1).then(|| format!("job {job} was dead-lettered {letters} times"))
         };
-        let judged =
-            if letters_get_lost(plan) { None } else { Some(self.stories.iter().filter_map(letters)) };
-        judged.into_iter().flatten()
+        self.stories.iter().filter_map(letters).filter(|_| !record.letters_get_lost())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::violations;
+    use crate::simulation::book::script::{A, B, Script};
+
+    #[test]
+    fn a_transient_failure_is_given_up_past_the_window_and_not_within_it() {
+        let mut script = Script::of(1);
+        script.handed(A, &[0]).attempted(A, &[0], 1).failed();
+        script.at(61).attempted(A, &[0], 2).failed().lettered(A, 0, "status").is_accepted_by(violations);
+        let mut early = Script::of(1);
+        early.handed(A, &[0]).attempted(A, &[0], 1).failed().at(59).lettered(A, 0, "status");
+        early.is_refused_by(violations, "dead-lettered for status");
+        Script::of(1).at(61).lettered(A, 0, "status").is_refused_by(violations, "attempted before: false");
+    }
+
+    #[test]
+    fn a_reason_that_is_not_true_is_refused() {
+        for reason in ["malformed", "signature", "unknown_app", "gone", "destination_down", "app_source"] {
+            Script::of(1).at(61).lettered(A, 0, reason).is_refused_by(violations, reason);
+        }
+    }
+
+    #[test]
+    fn a_second_letter_is_refused() {
+        let mut twice = Script::of(1);
+        twice.attempted(A, &[0], 1).failed().lettered(A, 0, "gone").lettered(B, 0, "gone");
+        twice.is_refused_by(violations, "dead-lettered 2 times");
+        twice.lettered(A, 0, "gone");
+        assert!(twice.finds(violations)[0].contains("what it was told is there"));
     }
 }

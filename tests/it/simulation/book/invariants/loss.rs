@@ -1,10 +1,9 @@
 //! Nothing is lost: a job is deleted only when every webhook that wants it has told the process so or the
 //! dead-letter queue has it, and at the end that is true of every job.
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
 use crate::simulation::book::facts::{Each, Knowledge, some_version};
-use crate::simulation::plan::Plan;
 
 #[derive(Default)]
 struct Job {
@@ -14,10 +13,11 @@ struct Job {
     given_up: bool,
 }
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    let plan = record.plan;
     let (mut knowledge, mut jobs) = (Knowledge::default(), Each::<Job>::default());
     let mut found = Vec::new();
-    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         match event {
             Event::Sent { message, .. } => drop(jobs.of(*message)),
             Event::DeleteBegan { process, message } if !knowledge.is_done(plan, *at, *message, *process) => {
@@ -56,4 +56,33 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
         knowledge.see(*at, event);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::violations;
+    use crate::simulation::book::event::Event;
+    use crate::simulation::book::script::{A, B, Script};
+
+    #[test]
+    fn a_job_that_is_delivered_or_dead_lettered_may_be_deleted() {
+        Script::of(1).attempted(A, &[0], 1).delivered().deleted(A, 0).is_accepted_by(violations);
+        Script::of(1).lettered(A, 0, "gone").deleted(A, 0).is_accepted_by(violations);
+        Script::of(1).happens(Event::Moved { message: 0 }).is_accepted_by(violations);
+    }
+
+    #[test]
+    fn a_delete_by_who_was_not_told_is_refused() {
+        let mut untold = Script::of(1);
+        untold.attempted(A, &[0], 1).delivered().deleted(B, 0);
+        untold.is_refused_by(violations, "neither delivered nor dead-lettered");
+    }
+
+    #[test]
+    fn a_job_that_nobody_has_at_the_end_is_lost() {
+        Script::of(1).attempted(A, &[0], 1).failed().is_refused_by(violations, "job 0 is lost");
+        let mut no_queue = Script::of(1);
+        no_queue.plan.dead_letters = false;
+        no_queue.happens(Event::LetterConfirmed { process: A, message: 0 }).is_accepted_by(violations);
+    }
 }

@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Request};
-use crate::simulation::book::excuses::{app_changed, attempted_after_its_end};
 use crate::simulation::book::facts::{Each, Knowledge};
 use crate::simulation::plan::Plan;
 
@@ -22,10 +21,11 @@ struct Groups<'a> {
     knowledge: Knowledge,
 }
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    let plan = record.plan;
     let mut groups = Groups::default();
     let mut found = Vec::new();
-    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         groups.knowledge.see(*at, event);
         match event {
             Event::Sent { message, group, .. } => {
@@ -44,7 +44,7 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
             Event::Arrived(request) => {
                 found.extend(groups.overtaken(plan, *at, request).map(|what| Violation { entry, what }));
             }
-            Event::End => found.extend(groups.unsorted(plan).map(|what| Violation { entry, what })),
+            Event::End => found.extend(groups.unsorted(record).map(|what| Violation { entry, what })),
             _ => {}
         }
     }
@@ -75,17 +75,52 @@ impl Groups<'_> {
         found.into_iter()
     }
 
-    fn unsorted(&self, plan: &Plan) -> impl Iterator<Item = String> {
+    fn unsorted(&self, record: &Record<'_>) -> impl Iterator<Item = String> {
         let first = |job: &usize| {
             let first = (*self.first_attempt.get(*job)?)?;
             let end = self.end.get(*job).copied().flatten();
-            (!attempted_after_its_end(end, first)).then_some(first)
+            (!record.attempted_after_its_end(end, first)).then_some(first)
         };
         let unsorted = move |jobs: &&Vec<usize>| {
             // A change of the app can turn a job that had nowhere to go into one that has.
-            let changed = jobs.first().is_some_and(|job| app_changed(plan, *job));
-            !changed && !jobs.iter().filter_map(first).is_sorted()
+            let changed = || jobs.first().is_some_and(|job| record.app_changed(*job));
+            !jobs.iter().filter_map(first).is_sorted() && !changed()
         };
         self.firsts.values().filter(unsorted).map(|jobs| format!("first attempts out of order: {jobs:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::violations;
+    use crate::simulation::book::script::{A, B, Script};
+
+    #[test]
+    fn a_job_is_attempted_once_the_one_before_it_is_done_or_gone() {
+        let mut in_order = Script::of(2);
+        in_order.attempted(A, &[0], 1).delivered().attempted(A, &[1], 1).is_accepted_by(violations);
+        let mut gone = Script::of(2);
+        gone.attempted(A, &[0], 1).delivered().deleted(A, 0).attempted(B, &[1], 1).is_accepted_by(violations);
+        Script::of(2).lettered(A, 0, "gone").attempted(A, &[1], 1).is_accepted_by(violations);
+        Script::of(2).attempted(A, &[0, 1], 1).is_accepted_by(violations);
+    }
+
+    #[test]
+    fn a_job_that_overtakes_is_refused() {
+        Script::of(2)
+            .attempted(A, &[0], 1)
+            .failed()
+            .attempted(A, &[1], 1)
+            .is_refused_by(violations, "settled");
+        let mut unknown = Script::of(2);
+        unknown.attempted(A, &[0], 1).delivered().attempted(B, &[1], 1);
+        unknown.is_refused_by(violations, "before job 0 of g is settled");
+    }
+
+    #[test]
+    fn first_attempts_out_of_order_are_refused_even_where_the_earlier_job_was_gone() {
+        let mut late = Script::of(2);
+        late.at(1).deleted(A, 0).attempted(A, &[1], 1).at(2).attempted(A, &[0], 1);
+        late.is_refused_by(violations, "out of order");
     }
 }

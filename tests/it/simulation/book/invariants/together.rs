@@ -4,9 +4,8 @@
 use hookferry::job::Job;
 use secrecy::SecretString;
 
-use super::Violation;
+use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id, Request};
-use crate::simulation::book::excuses::copies_unknown;
 use crate::simulation::book::facts::{Attempts, Each, Leases};
 use crate::simulation::plan::Plan;
 
@@ -20,11 +19,12 @@ struct Story<'a> {
     together: Vec<&'a Request>,
 }
 
-pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
+pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    let plan = record.plan;
     let (mut leases, mut attempts) = (Leases::default(), Attempts::default());
     let mut stories = Each::<Story>::default();
     let mut found = Vec::new();
-    for (entry, Entry { at, event }) in entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         leases.see(*at, event);
         attempts.see(event, &leases);
         match event {
@@ -38,7 +38,7 @@ pub fn violations(plan: &Plan, entries: &[Entry]) -> Vec<Violation> {
             Event::Arrived(request) if request.jobs.len() > 1 => {
                 let mut wrong = as_a_whole(plan, &mut stories, request);
                 for job in &request.jobs {
-                    let excused = copies_unknown(&attempts, &leases, request, *job);
+                    let excused = record.copies_unknown(&attempts, &leases, request, *job);
                     let story = stories.of(*job);
                     wrong.extend(before(story, request, excused).map(|why| format!("job {job} {why}")));
                     story.together.push(request);
@@ -86,4 +86,36 @@ fn before(story: &Story, request: &Request, excused: bool) -> impl Iterator<Item
     let again = again.then(|| format!("together with others at attempt {}", request.attempt));
     let after = after.then(|| "together with others after an attempt".to_owned());
     again.into_iter().chain(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use hookferry::plan::Limits;
+
+    use super::violations;
+    use crate::simulation::book::script::{A, Script};
+
+    fn script(jobs: usize) -> Script {
+        let mut script = Script::of(jobs);
+        script.plan.rules.coalesce = Some(Limits { events: 3, bytes: 1000 });
+        script.handed(A, &(0..jobs).collect::<Vec<_>>());
+        script
+    }
+
+    #[test]
+    fn fresh_jobs_go_out_together_and_alone_after_that() {
+        let mut script = script(3);
+        script.attempted(A, &[0, 1, 2], 1).failed().attempted(A, &[0], 2).is_accepted_by(violations);
+        script.attempted(A, &[1, 2], 1);
+        assert!(script.finds(violations).iter().all(|what| what.contains("together with others after")));
+    }
+
+    #[test]
+    fn too_many_out_of_order_or_where_it_is_not_allowed_is_refused() {
+        script(4).attempted(A, &[0, 1, 2, 3], 1).is_refused_by(violations, "4 jobs of");
+        script(2).attempted(A, &[1, 0], 1).is_refused_by(violations, "out of order");
+        script(2).attempted_as(A, &[0, 1], 1, "m0.0").is_refused_by(violations, "under the ids m0.0");
+        Script::of(2).attempted(A, &[0, 1], 1).is_refused_by(violations, "2 jobs of");
+        assert_eq!(script(2).attempted(A, &[0, 1], 2).finds(violations).len(), 2, "each of the two");
+    }
 }
