@@ -13,11 +13,11 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         match event {
             Event::Arrived(request) => attempted.extend(request.jobs.iter().copied()),
             Event::Incident(incident) => ended_in_mid_run |= incident.is_shutdown(),
-            Event::Moved { message } => {
-                if !attempted.contains(message) && !record.moved_by_right(ended_in_mid_run) {
-                    let what = format!("job {message}: moved to the dead-letter queue untried");
-                    found.push(Violation { entry, what });
-                }
+            Event::Moved { message }
+                if !attempted.contains(message) && !record.moved_by_right(ended_in_mid_run) =>
+            {
+                let what = format!("job {message}: moved to the dead-letter queue untried");
+                found.push(Violation { entry, what });
             }
             _ => {}
         }
