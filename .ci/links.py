@@ -1,0 +1,31 @@
+"""Holds the documents to what there is: every relative link, and every path in back-ticks, leads somewhere."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+tracked = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout.split()
+there = set(tracked) | {str(parent) for path in tracked for parent in pathlib.Path(path).parents}
+# Paths of the sources are written without src/; a path may be a pattern.
+ROOTS = ("", "src/", "deploy/", "docs/")
+PATHS = re.compile(r"`((?:\.?[A-Za-z0-9_-]+/)+[A-Za-z0-9_.*{},-]*)`")
+
+wrong = []
+for name in (path for path in tracked if path.endswith(".md")):
+    text = pathlib.Path(name).read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        if str((pathlib.Path(name).parent / target).resolve().relative_to(pathlib.Path.cwd())) not in there:
+            wrong.append(f"{name}: link to {target}")
+    for path in PATHS.findall(text):
+        if re.search(r"[*{]", path) or path.startswith("/"):
+            continue
+        plain = path.rstrip("/")
+        if not any(root + plain in there or root + plain + ".rs" in there for root in ROOTS):
+            wrong.append(f"{name}: path {path}")
+for line in wrong:
+    print(line, file=sys.stderr)
+print(f"{len([path for path in tracked if path.endswith('.md')])} documents, {len(wrong)} wrong links")
+sys.exit(bool(wrong))
