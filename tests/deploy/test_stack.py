@@ -1,0 +1,74 @@
+"""The template, deployed to an emulator, makes a stack whose queue the worker takes as it is."""
+
+import json
+import logging
+import os
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+import processes
+import templates
+
+REGION = "eu-west-1"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hookferry/apps-AbCdEf"
+CREDENTIALS = {"region_name": REGION, "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
+
+@pytest.fixture(scope="module")
+def stack():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    os.environ["MOTO_ACCOUNT_ID"] = "123456789012"
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+
+    def client(service):
+        return boto3.client(service, endpoint_url=endpoint, **CREDENTIALS)
+
+    try:
+        vpc = client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnet = client("ec2").create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+        parameters = {"Image": "example/hookferry:0.1.0", "Vpc": vpc, "Subnets": subnet, "AppsSecretArn": SECRET}
+        client("cloudformation").create_stack(
+            StackName="hookferry",
+            TemplateBody=(processes.DEPLOY / "cloudformation.yaml").read_text(),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        made = client("cloudformation").describe_stacks(StackName="hookferry")["Stacks"][0]
+        assert made["StackStatus"] == "CREATE_COMPLETE"
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
+        yield endpoint, client, outputs
+    finally:
+        server.stop()
+
+
+def test_the_queues_have_the_recommended_attributes(stack):
+    _, client, outputs = stack
+    sqs = client("sqs")
+    queue = sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["All"])["Attributes"]
+    dead = sqs.get_queue_attributes(QueueUrl=outputs["DeadLetterQueueUrl"], AttributeNames=["All"])["Attributes"]
+    for attributes in (queue, dead):
+        assert attributes["FifoQueue"] == "true" and attributes["MessageRetentionPeriod"] == "1209600"
+        assert attributes["DeduplicationScope"] == "messageGroup"
+        assert attributes["FifoThroughputLimit"] == "perMessageGroupId"
+    assert queue["VisibilityTimeout"] == "5" and queue["DelaySeconds"] == "0"
+    redrive = json.loads(queue["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"] == dead["QueueArn"] and int(redrive["maxReceiveCount"]) == 1000
+    allowed = json.loads(dead.get("RedriveAllowPolicy", "{}"))
+    assert allowed.get("sourceQueueArns", [queue["QueueArn"]]) == [queue["QueueArn"]]
+
+
+def test_the_dashboard_begins_with_the_query_over_the_services_logs(stack):
+    _, client, _ = stack
+    widgets = json.loads(client("cloudwatch").get_dashboard(DashboardName="hookferry")["DashboardBody"])["widgets"]
+    first = widgets[0]
+    assert first["type"] == "log" and first["properties"]["query"].startswith("SOURCE '/ecs/hookferry'")
+
+
+def test_the_dashboards_body_is_json():
+    body = templates.template()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    assert len(json.loads(body)["widgets"]) == 6

@@ -1,0 +1,83 @@
+"""The task definitions are ones that ECS takes, and hold what an operator relies on."""
+
+import json
+import re
+
+import boto3
+import pytest
+from botocore.validate import ParamValidator
+
+import processes
+import templates
+
+FILES = ["ecs-alone", "ecs-sidecar"]
+
+
+def containers(name):
+    return {container["name"]: container for container in templates.task_definition(name)["containerDefinitions"]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_task_definition_is_one_by_the_sdks_model(name):
+    client = boto3.client("ecs", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    shape = client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+    report = ParamValidator().validate(templates.task_definition(name), shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_secrets_arn_is_whole_and_its_name_does_not_look_so_by_itself(name):
+    for container in containers(name).values():
+        for secret in container["secrets"]:
+            secret_name, suffix = secret["valueFrom"].rpartition(":")[2].rsplit("-", 1)
+            assert re.fullmatch(r"[A-Za-z0-9]{6}", suffix), secret
+            assert not re.search(r"-[A-Za-z0-9]{6}$", secret_name), secret
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_hookferry_runs_without_privileges_drains_in_time_and_shows_its_metrics(name):
+    hookferry = containers(name)["hookferry"]
+    assert hookferry["readonlyRootFilesystem"] and hookferry["linuxParameters"]["capabilities"]["drop"] == ["ALL"]
+    environment = {entry["name"]: entry["value"] for entry in hookferry["environment"]}
+    assert hookferry["stopTimeout"] > int(environment.get("SHUTDOWN_GRACE_SECONDS", 25))
+    ports = [mapping["containerPort"] for mapping in hookferry["portMappings"]]
+    assert environment["METRICS_HOST"] == "0.0.0.0" and int(environment.get("METRICS_PORT", 9602)) in ports
+    tag = hookferry["image"].rpartition(":")[2]
+    assert tag not in ("latest", "main") and "/" not in tag
+    assert hookferry["logConfiguration"]["options"]["mode"] == "non-blocking"
+
+
+def test_a_sidecar_takes_no_websocket_down_with_it():
+    hookferry = containers("ecs-sidecar")["hookferry"]
+    assert hookferry["essential"] is False and hookferry["restartPolicy"]["enabled"] is True
+    soketi = containers("ecs-sidecar")["soketi"]
+    assert soketi["essential"] is True
+    # One block of environment serves both.
+    shared = {entry["name"]: entry["value"] for entry in hookferry["environment"]}
+    for entry in soketi["environment"]:
+        assert entry["name"] == "SOKETI_MODE" or shared[entry["name"]] == entry["value"]
+
+
+def test_a_task_definition_starts_a_worker_that_delivers():
+    """With the file's own environment; only what is outside (queue, receiver, secret) is put in its place."""
+    for name in FILES:
+        hookferry = containers(name)["hookferry"]
+        environment = {entry["name"]: entry["value"] for entry in hookferry["environment"]}
+        prefix = "SOKETI_" if name == "ecs-sidecar" else ""
+        with processes.local_queue("webhooks.fifo") as endpoint, processes.receiver("my-secret") as (address, arrived):
+            webhooks = json.loads(environment[f"{prefix}DEFAULT_APP_WEBHOOKS"])
+            assert webhooks
+            webhooks[0]["url"] = f"{address}/200/"
+            environment |= {
+                f"{prefix}DEFAULT_APP_WEBHOOKS": json.dumps(webhooks),
+                f"{prefix}DEFAULT_APP_SECRET": "my-secret",
+                f"{prefix}QUEUE_SQS_URL": f"{endpoint}/000000000000/webhooks.fifo",
+                "QUEUE_SQS_ENDPOINT": endpoint,
+                "WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8",
+                "METRICS_PORT": str(processes.free_port()),
+            }
+            processes.run(["enqueue", "--event", "client_event"], environment)
+            with processes.process(["run"], environment):
+                _, headers, body = arrived.get(timeout=processes.PATIENCE)
+                assert headers["x-pusher-key"] == "my-key" and body["events"][0]["name"] == "client_event"
+                processes.run(["healthcheck"], environment)
