@@ -1,46 +1,145 @@
-//! Making jobs as soketi makes them, in order.
+//! A producer of jobs: what is not enqueued in order cannot be delivered in order.
+//!
+//! [`Event`] builds events by Pusher's rules, [`Signer`] makes jobs of them as soketi does, byte for byte, and
+//! [`Producer`] sends the jobs:
+//!
+//! - At most one send of a message group is under way; other groups go in parallel. What waits of a group
+//!   meanwhile travels as one batch.
+//! - A batch that failed in part is sent again from the failed entry on, before anything later of its group.
+//! - Every retry carries the same deduplication id and starts so that it arrives within SQS' five minutes; a
+//!   job that is not confirmed by then is given up, with an error that says whether it may be on the queue.
+//! - What is buffered is bounded by jobs and bytes; past that [`Producer::enqueue`] waits.
+//! - No job is lost in silence: each has a [`Confirmation`], [`Producer::flush`] tells of failures, and what a
+//!   producer held when it ended is logged.
+//!
+//! Knows jobs and the shape of a message, and nothing of apps, webhooks or deliveries.
 
-use secrecy::SecretString;
+mod batcher;
+mod check;
+mod driver;
+mod error;
+mod event;
+mod outbox;
+mod port;
+mod signer;
+mod sqs;
+#[cfg(test)]
+mod tests;
 
-use crate::job::{Job, QueueType, group_id, sign};
-use crate::queue::NewMessage;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
 
-/// Who produces.
+pub use batcher::{Batcher, Batching};
+pub use driver::{Buffer, Confirmation};
+pub use error::{CallError, Error, FlushError, Full};
+pub use event::{Event, InvalidEvent};
+pub use port::{EntryResult, SendBatch};
+pub use signer::Signer;
+
+use crate::queue::{MessageId, NewMessage};
+use driver::{Command, Place, Places, Ticket};
+
+/// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer.
+///
+/// The jobs of a group are sent in the order of the calls; calls that run side by side have none.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    /// The app's id.
-    pub app_id: String,
-    /// The app's key.
-    pub app_key: String,
-    /// The app's secret.
-    pub secret: SecretString,
+    commands: mpsc::UnboundedSender<Command>,
+    places: Places,
 }
 
 impl Producer {
-    /// A job of one event, `fields` beside its name, at `time_ms` since the Unix epoch.
+    /// A producer to the queue of that URL, with the default [`Buffer`]. Takes the client's endpoint, region
+    /// and credentials; retries and timeouts are the producer's own.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, on which it runs.
     #[must_use]
-    pub fn event(
-        &self,
-        kind: QueueType,
-        fields: serde_json::Map<String, serde_json::Value>,
-        time_ms: u64,
-    ) -> NewMessage {
-        let mut event = serde_json::Map::from_iter([("name".to_owned(), kind.event_name().into())]);
-        event.extend(fields);
-        let payload = serde_json::json!({"time_ms": time_ms, "events": [event]}).to_string();
-        self.payload(kind, payload)
+    #[allow(clippy::needless_pass_by_value, reason = "a client is a handle, and handed over as one")]
+    pub fn new(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
+        Self::over(sqs::Sqs::new(&client, queue_url.into()), Buffer::default())
     }
 
-    /// A job with that payload.
+    /// A producer over any way to send a batch.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, on which it runs.
     #[must_use]
-    pub fn payload(&self, kind: QueueType, payload: String) -> NewMessage {
-        let signature = sign(&self.secret, [payload.as_bytes()]);
-        let job = Job {
-            app_key: self.app_key.clone(),
-            app_id: self.app_id.clone(),
-            payload: payload.into(),
-            signature,
+    pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
+        let (commands, places) = driver::start(queue, buffer);
+        Self { commands, places }
+    }
+
+    /// Hands over one job, waiting for a place in the buffer if there is none. The job is sent from then on,
+    /// whether or not somebody awaits its confirmation.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::Refused`] for what SQS could never take, before anything is sent.
+    pub async fn enqueue(&self, job: NewMessage) -> Result<Confirmation, Error> {
+        let (size, place) = self.place_for(&job).await?;
+        let (answer, confirmation) = Confirmation::pair();
+        self.hand_over(job, size, Ticket { answers: vec![answer], _place: place });
+        Ok(confirmation)
+    }
+
+    /// Hands over one job if there is a place in the buffer now.
+    ///
+    /// # Errors
+    /// The job comes back with [`Error::Full`] where there is none, or as with [`Producer::enqueue`].
+    pub fn try_enqueue(&self, job: NewMessage) -> Result<Confirmation, Box<Full>> {
+        let refused = |job, error| Err(Box::new(Full { job, error }));
+        let size = match check::size(&job) {
+            Ok(size) => size,
+            Err(error) => return refused(job, error),
         };
-        NewMessage::new(group_id(&self.app_id, kind), job.encode())
+        let Some(place) = self.places.try_take(size) else { return refused(job, Error::Full) };
+        let (answer, confirmation) = Confirmation::pair();
+        self.hand_over(job, size, Ticket { answers: vec![answer], _place: place });
+        Ok(confirmation)
+    }
+
+    /// Sends all jobs of a stream, in its order per group. The results come in the stream's order; as many
+    /// jobs are under way as the buffer holds. A job that failed does not end the stream.
+    pub fn enqueue_all(
+        &self,
+        jobs: impl Stream<Item = NewMessage>,
+    ) -> impl Stream<Item = Result<MessageId, Error>> {
+        jobs.then(move |job| self.enqueue(job))
+            .map(async |confirmation| confirmation?.await)
+            .buffered(self.places.jobs())
+    }
+
+    /// Waits until every job that was handed over before has been answered for.
+    ///
+    /// # Errors
+    /// Where jobs have failed since the last flush: how many, and why the first of them.
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        let (answer, flushed) = oneshot::channel();
+        let gone = FlushError { failed: 0, first: Error::Dropped };
+        self.commands.send(Command::Flush(answer)).map_err(|_| gone.clone())?;
+        flushed.await.map_err(|_| gone)?
+    }
+
+    /// Gathers an app's events into jobs of several: see [`Batcher`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, on which it runs.
+    #[must_use]
+    pub fn batched(&self, signer: Signer, batching: Batching) -> Batcher {
+        Batcher::start(self.clone(), signer, batching)
+    }
+
+    /// The size of a job, and its place in the buffer once there is one.
+    async fn place_for(&self, job: &NewMessage) -> Result<(usize, Place), Error> {
+        let size = check::size(job)?;
+        Ok((size, self.places.take(size).await?))
+    }
+
+    fn hand_over(&self, job: NewMessage, size: usize, ticket: Ticket) {
+        if let Err(refused) = self.commands.send(Command::Job { job, size, ticket })
+            && let Command::Job { job, ticket, .. } = refused.0
+        {
+            driver::tell(&job, ticket.answers, &Err(Error::Dropped));
+        }
     }
 }

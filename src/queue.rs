@@ -142,6 +142,27 @@ impl NewMessage {
     pub fn new(group: String, body: String) -> Self {
         Self { deduplication: deduplication_id(body.as_bytes()), group, body, redriven: None }
     }
+
+    /// What it is sent with beside the body, all of it text. SQS counts it as part of the message's size.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<(&'static str, String)> {
+        let Some(redriven) = &self.redriven else { return Vec::new() };
+        vec![
+            ("source_message_id", redriven.source.to_string()),
+            ("delivered", identities(&redriven.delivered)),
+        ]
+    }
+}
+
+/// The attribute of no webhook: SQS takes no empty one.
+pub(crate) const NO_WEBHOOK: &str = "-";
+
+/// Webhooks as an attribute.
+pub(crate) fn identities(webhooks: &[WebhookId]) -> String {
+    if webhooks.is_empty() {
+        return NO_WEBHOOK.to_owned();
+    }
+    webhooks.iter().map(WebhookId::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// Names one logical receive, so that a lost response can be asked for again.

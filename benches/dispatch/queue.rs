@@ -15,8 +15,7 @@ use axum::serve::ListenerExt;
 use hookferry::job::QueueType;
 use hookferry::local::fifo::{Broker, Outgoing};
 use hookferry::local::server::{ACCOUNT, Clock, Endpoint};
-use hookferry::producer::Producer;
-use secrecy::SecretString;
+use hookferry::producer::Signer;
 
 use super::control;
 
@@ -116,11 +115,7 @@ struct Filling {
 impl Filling {
     /// Sends `count` jobs of about `size` bytes, one group after the other.
     fn send(&mut self, endpoint: &Endpoint, groups: u64, size: usize, count: u64) -> anyhow::Result<()> {
-        let producer = Producer {
-            app_id: "app-id".to_owned(),
-            app_key: "app-key".to_owned(),
-            secret: SecretString::from("app-secret"),
-        };
+        let producer = Signer::new("app-id", "app-key", "app-secret");
         for _ in 0..count {
             let (group, n) = (self.sent % groups, self.sent / groups);
             self.sent += 1;

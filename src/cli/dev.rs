@@ -24,7 +24,7 @@ use crate::job::QueueType;
 use crate::local::fifo::{AttributeValue, Outgoing, Receive};
 use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
-use crate::producer::Producer;
+use crate::producer::Signer;
 use crate::telemetry::metrics::Metrics;
 use books::Books;
 
@@ -108,8 +108,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 
 fn introduce(queue: SocketAddr, receiver: SocketAddr, metrics: SocketAddr) {
     let url = local_queue::queue_url(queue, QUEUE);
-    let producer =
-        Producer { app_id: "shop".into(), app_key: "shop-key".into(), secret: SecretString::from(SECRET) };
+    let producer = Signer::new("shop", "shop-key", SECRET);
     let fields = Map::from_iter([("channel".to_owned(), json!("private-a"))]);
     let sample = producer.event(QueueType::ClientEvent, fields, now_ms());
     println!(
@@ -187,11 +186,7 @@ async fn produce(
         };
         let is_forged = faults && n == forged;
         let secret = if is_forged { "not-the-secret" } else { SECRET };
-        let producer = Producer {
-            app_id: (*app).to_owned(),
-            app_key: format!("{app}-key"),
-            secret: SecretString::from(secret),
-        };
+        let producer = Signer::new(*app, format!("{app}-key"), secret);
         let fields =
             Map::from_iter([("channel".to_owned(), json!("presence-dev")), ("n".to_owned(), json!(n))]);
         let job = producer.event(*kind, fields, now_ms());

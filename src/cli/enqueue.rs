@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::run::address;
 use super::{Failure, configuration, log};
 use crate::job::{Job, QueueType, group_id};
-use crate::producer::Producer;
+use crate::producer::Signer;
 use crate::queue::NewMessage;
 use crate::queue::sqs::{Connection, Sqs, Usage};
 
@@ -78,7 +78,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
         fields.extend(more);
     }
     let app = config.apps.default;
-    let producer = Producer { app_id: app.id, app_key: app.key, secret: app.secret };
+    let producer = Signer::new(app.id, app.key, app.secret);
     send(&queue, &[producer.event(kind, fields, now_ms())]).await?;
     Ok(ExitCode::SUCCESS)
 }

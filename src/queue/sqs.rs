@@ -33,8 +33,8 @@ use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
 use crate::queue::NewMessage;
-use convert::{answers, identities, message, sibling_queue_url, text};
-use error::Asked;
+use convert::{answers, message, sibling_queue_url, text};
+pub(crate) use error::{Asked, classify, is_refusal, is_throttling};
 pub use options::Options;
 
 /// What a receive may take beyond its wait.
@@ -214,10 +214,8 @@ impl Sqs {
                         .message_body(&job.body)
                         .message_group_id(&job.group)
                         .message_deduplication_id(&job.deduplication);
-                    if let Some(redriven) = &job.redriven {
-                        entry = entry
-                            .message_attributes("source_message_id", text(&redriven.source))
-                            .message_attributes("delivered", text(&identities(&redriven.delivered)));
+                    for (name, value) in job.attributes() {
+                        entry = entry.message_attributes(name, text(&value));
                     }
                     entry.build().map_err(|error| Error::Call(error.to_string()))
                 })

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde_json::{Map, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -18,7 +17,7 @@ use crate::local::fifo::{self, Broker, Outgoing, Receive};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::Retry;
-use crate::producer::Producer;
+use crate::producer::Signer;
 use crate::queue::{AttemptId, BatchEntryResult, DeadLetter, Error, Receipt};
 
 const JOBS: &str = "jobs.fifo";
@@ -206,8 +205,7 @@ impl World {
     }
 
     fn send(&self, group: &str, n: u64) {
-        let producer =
-            Producer { app_id: "a".into(), app_key: "k".into(), secret: SecretString::from(SECRET) };
+        let producer = Signer::new("a", "k", SECRET);
         let fields = Map::from_iter([("n".to_owned(), json!(n))]);
         self.send_body(group, producer.event(QueueType::ClientEvent, fields, n).body);
     }

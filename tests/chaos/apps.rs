@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use hookferry::job::QueueType;
-use hookferry::producer::Producer;
+use hookferry::producer::Signer;
 use hookferry::queue::NewMessage;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -76,11 +76,11 @@ pub fn secret_of(key_given: &str) -> Option<SecretString> {
 /// The n-th job of a group. Some are of a size that takes several segments.
 pub fn job(group: usize, n: usize, kind: Kind, size: usize) -> NewMessage {
     let (app, kind_of_queue) = (group / QueueType::ALL.len(), QueueType::ALL[group % QueueType::ALL.len()]);
-    let producer = Producer {
-        app_id: format!("app{app}"),
-        app_key: if kind == Kind::UnknownApp { "nobody".to_owned() } else { key(app) },
-        secret: SecretString::from(if kind == Kind::Forged { "forged".to_owned() } else { secret(app) }),
-    };
+    let producer = Signer::new(
+        format!("app{app}"),
+        if kind == Kind::UnknownApp { "nobody".to_owned() } else { key(app) },
+        if kind == Kind::Forged { "forged".to_owned() } else { secret(app) },
+    );
     let fields = json!({
         "channel": "private-chaos", "group": group, "n": n,
         "gone": kind == Kind::Gone, "data": "x".repeat(size),

@@ -13,7 +13,7 @@ use hookferry::job::QueueType;
 use hookferry::local::fifo::Broker;
 use hookferry::local::receiver::{Arrival, Receiver, serve};
 use hookferry::local::server::{ACCOUNT, Server};
-use hookferry::producer::Producer;
+use hookferry::producer::Signer;
 use hookferry::queue::NewMessage;
 use secrecy::SecretString;
 use serde_json::{Map, json};
@@ -216,8 +216,7 @@ pub fn job(group: &str, n: u64) -> NewMessage {
 }
 
 pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> NewMessage {
-    let producer =
-        Producer { app_id: "app-id".into(), app_key: key.into(), secret: SecretString::from(secret) };
+    let producer = Signer::new("app-id", key, secret);
     let fields = [("channel", json!("private-x")), ("group", json!(group)), ("n", json!(n))];
     let fields = Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value)));
     let mut job = producer.event(QueueType::ClientEvent, fields, n);

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSy
 use bytes::Bytes;
 
 use crate::app::WebhookId;
-use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
+use crate::queue::{BatchEntryResult, Message, NO_WEBHOOK, Receipt, Redriven};
 
 pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
     use MessageSystemAttributeName as Name;
@@ -68,19 +68,12 @@ pub(super) fn text(value: &str) -> MessageAttributeValue {
         .unwrap_or_else(|_| unreachable!("the data type is set"))
 }
 
-/// Stands for no webhook at all: SQS takes no empty attribute.
-const NONE: &str = "-";
-
-/// Webhooks as an attribute.
-pub(super) fn identities(webhooks: &[WebhookId]) -> String {
-    if webhooks.is_empty() {
-        return NONE.to_owned();
-    }
-    webhooks.iter().map(WebhookId::as_str).collect::<Vec<_>>().join(",")
-}
-
 fn parse_identities(text: &str) -> Vec<WebhookId> {
-    text.split(',').map(str::trim).filter(|id| !id.is_empty() && *id != NONE).map(WebhookId::from).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|id| !id.is_empty() && *id != NO_WEBHOOK)
+        .map(WebhookId::from)
+        .collect()
 }
 
 /// A moment as an attribute: seconds since the Unix epoch, with milliseconds.

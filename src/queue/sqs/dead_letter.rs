@@ -3,9 +3,9 @@
 use aws_sdk_sqs::Client;
 use tracing::warn;
 
-use super::convert::{identities, text, timestamp};
+use super::convert::{text, timestamp};
 use super::error::{Asked, is_refusal, settling};
-use crate::queue::{DeadLetter, Error};
+use crate::queue::{DeadLetter, Error, identities};
 
 /// Sends a letter, and returns once it is confirmed. One that is refused for what it is (a body of
 /// nearly the longest that a queue takes is too long with attributes) goes without them, as SQS itself

@@ -15,7 +15,7 @@ use crate::queue::{Error, ReceiveError};
 
 /// What was asked for, so that an error can say what was missing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The permission that the call needs, `sqs:ReceiveMessage` or its like.
     pub permission: &'static str,
     /// The region that the request was signed for.
@@ -84,7 +84,7 @@ enum Kind {
 }
 
 /// Sorts an error; its text is for people.
-pub(super) fn classify<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> ReceiveError
+pub(crate) fn classify<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> ReceiveError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
@@ -135,8 +135,15 @@ where
     }
 }
 
+/// Whether a batch's entry failed because there were too many requests.
+pub(crate) fn is_throttling(code: &str) -> bool {
+    let entry =
+        Answer { code: Some(code), message: None, status: 200, content_type: "", body: &[], date: None };
+    entry.kind() == Kind::Throttled
+}
+
 /// Whether the service understood the request and will not have it, whoever sends it and however often.
-pub(super) fn is_refusal<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> bool
+pub(crate) fn is_refusal<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> bool
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {

@@ -7,7 +7,6 @@ mod identities;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use secrecy::SecretString;
 use serde_json::json;
 use tokio::time::{advance, sleep};
 
@@ -18,7 +17,7 @@ use crate::job::QueueType;
 use crate::local::fifo::{Broker, Outgoing, Receive};
 use crate::outcome::Outcome;
 use crate::plan::Delivery;
-use crate::producer::Producer;
+use crate::producer::Signer;
 use crate::queue::{AttemptId, ReceiveError, Redriven};
 use crate::worker::delete_batcher;
 use crate::worker::permits::Permits;
@@ -177,8 +176,7 @@ impl World {
 
     /// Sends the job of that number, on a channel, under a key and a secret.
     fn send(&self, n: u64, key: &str, secret: &str, channel: &str) {
-        let producer =
-            Producer { app_id: "a".into(), app_key: key.into(), secret: SecretString::from(secret) };
+        let producer = Signer::new("a", key, secret);
         let fields = [("n".to_owned(), json!(n)), ("channel".to_owned(), json!(channel))];
         let job = producer.event(QueueType::ClientEvent, serde_json::Map::from_iter(fields), n);
         let dedup = Some(job.deduplication);

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use hookferry::job::{QueueType, deduplication_id, group_id};
 use hookferry::local::fifo::Outgoing;
-use hookferry::producer::Producer;
+use hookferry::producer::Signer;
 use hookferry::random::Random;
 use hookferry::telemetry::health::Health;
 use hookferry::telemetry::metrics::Metrics;
 use hookferry::worker::{Parts, Worker};
-use secrecy::SecretString;
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, sleep_until};
@@ -204,7 +203,7 @@ fn message(plan: &Plan, n: usize, job: &Planned) -> (String, String) {
     let version = plan.versions_between(job.app, job.at, job.at).last().unwrap();
     let secret = if job.poison == Poison::Signature { "wrong" } else { version.secret };
     let key = if job.poison == Poison::UnknownApp { "nobody".to_owned() } else { format!("k{app}") };
-    let producer = Producer { app_id: app, app_key: key, secret: SecretString::from(secret) };
+    let producer = Signer::new(app, key, secret);
     let fields = Map::from_iter([("n".to_owned(), json!(n)), ("channel".to_owned(), json!(job.channel))]);
     let kind: QueueType = job.kind;
     (group, producer.event(kind, fields, 0).body)

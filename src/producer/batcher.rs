@@ -1,0 +1,228 @@
+//! Several events in one job, as Pusher batches its webhooks.
+//!
+//! Batches are kept apart by message group, which is that of an app and a queue type: events of different
+//! types or groups never share a job.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::Producer;
+use super::driver::{Answer, Confirmation, Ticket, tell};
+use super::error::Error;
+use super::event::Event;
+use super::signer::Signer;
+
+/// Events that wait to be taken over; past it [`Batcher::add`] waits.
+const WAITING: usize = 1000;
+
+/// When a batch is closed: whatever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// How long after its first event.
+    pub window: Duration,
+    /// How many events it has then.
+    pub max_events: usize,
+    /// How many bytes of events it may have. An event larger than that goes by itself.
+    pub max_bytes: usize,
+}
+
+impl Default for Batching {
+    /// Pusher's own: 250 ms or 20 events; and 256 KiB, which every queue takes and most receivers do.
+    fn default() -> Self {
+        Self { window: Duration::from_millis(250), max_events: 20, max_bytes: 256 << 10 }
+    }
+}
+
+/// Gathers an app's events into jobs of several. Dropped, it closes its batches and hands them over.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    events: mpsc::Sender<Command>,
+}
+
+enum Command {
+    Event(Event, Answer),
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+struct Open {
+    events: Vec<Event>,
+    answers: Vec<Answer>,
+    bytes: usize,
+    closes: Instant,
+}
+
+impl Batcher {
+    pub(super) fn start(producer: Producer, signer: Signer, batching: Batching) -> Self {
+        let (events, received) = mpsc::channel(WAITING);
+        drop(tokio::spawn(run(producer, signer, batching, received)));
+        Self { events }
+    }
+
+    /// Hands over one event. Its confirmation is that of the job it goes in.
+    ///
+    /// # Errors
+    /// [`Error::Dropped`] where the runtime has ended the batcher.
+    pub async fn add(&self, event: Event) -> Result<Confirmation, Error> {
+        let (answer, confirmation) = Confirmation::pair();
+        self.events.send(Command::Event(event, answer)).await.map_err(|_| Error::Dropped)?;
+        Ok(confirmation)
+    }
+
+    /// Closes every open batch and waits until the jobs are with the producer; see [`Producer::flush`] for
+    /// their way to the queue.
+    ///
+    /// # Errors
+    /// [`Error::Dropped`] where the runtime has ended the batcher.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let (answer, flushed) = oneshot::channel();
+        self.events.send(Command::Flush(answer)).await.map_err(|_| Error::Dropped)?;
+        flushed.await.map_err(|_| Error::Dropped)
+    }
+}
+
+/// The batches that are open, by message group. No clock, no I/O.
+#[derive(Debug)]
+struct Batches {
+    batching: Batching,
+    open: HashMap<String, Open>,
+}
+
+impl Batches {
+    fn new(batching: Batching) -> Self {
+        Self { batching, open: HashMap::new() }
+    }
+
+    /// Adds an event; gives the batches of its group that are closed by it, in order.
+    fn add(&mut self, now: Instant, group: &str, event: Event, answer: Answer) -> Vec<(String, Open)> {
+        let mut closed = Vec::new();
+        let size = event.json().len();
+        let fits = |open: &Open| open.bytes + size <= self.batching.max_bytes;
+        if self.open.get(group).is_some_and(|open| !fits(open)) {
+            closed.extend(self.open.remove_entry(group));
+        }
+        let open = self.open.entry(group.to_owned()).or_insert_with(|| Open {
+            events: Vec::new(),
+            answers: Vec::new(),
+            bytes: 0,
+            closes: now + self.batching.window,
+        });
+        open.bytes += size;
+        open.events.push(event);
+        open.answers.push(answer);
+        if open.events.len() >= self.batching.max_events || open.bytes >= self.batching.max_bytes {
+            closed.extend(self.open.remove_entry(group));
+        }
+        closed
+    }
+
+    fn next_close(&self) -> Option<Instant> {
+        self.open.values().map(|open| open.closes).min()
+    }
+
+    /// The batches whose time has come, the oldest first.
+    fn due(&mut self, now: Instant) -> Vec<(String, Open)> {
+        let mut due: Vec<_> = self.open.extract_if(|_, open| open.closes <= now).collect();
+        due.sort_by_key(|(_, open)| open.closes);
+        due
+    }
+
+    fn all(&mut self) -> Vec<(String, Open)> {
+        let mut all: Vec<_> = self.open.drain().collect();
+        all.sort_by_key(|(_, open)| open.closes);
+        all
+    }
+}
+
+async fn run(producer: Producer, signer: Signer, batching: Batching, mut received: mpsc::Receiver<Command>) {
+    let mut batches = Batches::new(batching);
+    loop {
+        let next = batches.next_close();
+        let closed = tokio::select! {
+            command = received.recv() => match command {
+                Some(Command::Event(event, answer)) => {
+                    batches.add(Instant::now(), &signer.group(&event), event, answer)
+                }
+                Some(Command::Flush(answer)) => {
+                    hand_over(&producer, &signer, batches.all()).await;
+                    // Whoever gave the flush up wants no answer.
+                    answer.send(()).unwrap_or_default();
+                    continue;
+                }
+                None => break,
+            },
+            () = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            } => batches.due(Instant::now()),
+        };
+        hand_over(&producer, &signer, closed).await;
+    }
+    hand_over(&producer, &signer, batches.all()).await;
+}
+
+async fn hand_over(producer: &Producer, signer: &Signer, closed: Vec<(String, Open)>) {
+    for (group, batch) in closed {
+        let job = signer.job_of(&group, &batch.events);
+        match producer.place_for(&job).await {
+            Ok((size, place)) => {
+                producer.hand_over(job, size, Ticket { answers: batch.answers, _place: place });
+            }
+            Err(error) => tell(&job, batch.answers, &Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batches(max_events: usize, max_bytes: usize) -> Batches {
+        Batches::new(Batching { window: Duration::from_millis(250), max_events, max_bytes })
+    }
+
+    fn event(n: u32) -> Event {
+        Event::channel_occupied("lobby").unwrap().with("n", &n).unwrap()
+    }
+
+    fn add(batches: &mut Batches, now: Instant, group: &str, n: u32) -> Vec<usize> {
+        let closed = batches.add(now, group, event(n), Confirmation::pair().0);
+        closed.into_iter().map(|(_, open)| open.events.len()).collect()
+    }
+
+    #[test]
+    fn a_batch_closes_by_count_by_size_and_by_time_whatever_comes_first() {
+        let now = Instant::now();
+        let mut by_count = batches(3, 1 << 20);
+        let closed: Vec<_> = (0..7).map(|n| add(&mut by_count, now, "g", n)).collect();
+        assert_eq!(closed, [vec![], vec![], vec![3], vec![], vec![], vec![3], vec![]]);
+
+        let size = event(1).json().len();
+        let mut by_size = batches(100, 2 * size + 1);
+        let closed: Vec<_> = (0..4).map(|n| add(&mut by_size, now, "g", n)).collect();
+        assert_eq!(closed, [vec![], vec![], vec![2], vec![]]);
+        let mut tiny = batches(100, 1);
+        assert_eq!(add(&mut tiny, now, "g", 1), [1], "an event larger than the limit goes by itself");
+
+        let mut by_time = batches(100, 1 << 20);
+        add(&mut by_time, now, "g", 0);
+        add(&mut by_time, now + Duration::from_millis(200), "g", 1);
+        assert_eq!(by_time.next_close(), Some(now + Duration::from_millis(250)));
+        assert!(by_time.due(now + Duration::from_millis(249)).is_empty());
+        assert_eq!(by_time.due(now + Duration::from_millis(250))[0].1.events.len(), 2);
+    }
+
+    #[test]
+    fn groups_never_share_a_batch() {
+        let now = Instant::now();
+        let mut batches = batches(2, 1 << 20);
+        assert!(add(&mut batches, now, "a_client_event_webhooks", 0).is_empty());
+        assert!(add(&mut batches, now, "b_client_event_webhooks", 1).is_empty());
+        assert_eq!(batches.all().len(), 2);
+    }
+}

@@ -1,0 +1,282 @@
+//! What waits to be sent, per message group: the order of sends, as a state machine.
+//!
+//! `now` and chance are arguments; there is no clock and no I/O. Invariants:
+//! - A group has at most one batch under way, and nothing of it is taken before that batch is settled.
+//! - What is to be sent again comes before everything later of its group.
+//! - A job is sent for the last time so early that it arrives within the deduplication interval of its first
+//!   send.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::check::MAX_BYTES;
+use super::error::{CallError, Error};
+use super::port::EntryResult;
+use crate::queue::{MAX_BATCH, MessageId, NewMessage};
+
+/// After how long a send is cut off.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// How long after its first send a job is sent again. With the deadline of a call this ends 50 s before SQS
+/// forgets a deduplication id, five minutes after it took the message.
+pub const RETRY_WINDOW: Duration = Duration::from_secs(240);
+/// The longest wait before the first retry; it doubles with each, up to the cap.
+const BACKOFF_BASE: Duration = Duration::from_millis(100);
+/// The longest wait before any retry.
+const BACKOFF_CAP: Duration = Duration::from_secs(5);
+
+/// A job on its way, with what its sender is told by.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) job: NewMessage,
+    pub(super) ticket: T,
+    size: usize,
+    first_sent: Option<Instant>,
+    failures: u32,
+    /// A batch with it was refused, and it is not known for whom of them: it goes by itself.
+    alone: bool,
+}
+
+/// What goes out in one call: jobs of one group or more, those of a group in their order.
+#[derive(Debug)]
+pub(super) struct Batch<T> {
+    pub(super) entries: Vec<Entry<T>>,
+}
+
+/// The end of a job: what its sender is to be told.
+#[derive(Debug)]
+pub(super) struct Settled<T> {
+    pub(super) entry: Entry<T>,
+    pub(super) result: Result<MessageId, Error>,
+}
+
+#[derive(Debug)]
+struct Group<T> {
+    waiting: VecDeque<Entry<T>>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In line for a send.
+    Ready,
+    /// A batch of it is under way.
+    UnderWay,
+    /// It failed, and waits for its next attempt.
+    Paused,
+}
+
+/// All that is not yet confirmed and not under way.
+#[derive(Debug)]
+pub(super) struct Outbox<T> {
+    groups: HashMap<Arc<str>, Group<T>>,
+    ready: VecDeque<Arc<str>>,
+    paused: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    /// Jobs that overtook an earlier one of their group, because SQS took them and not the earlier one of
+    /// the same batch.
+    pub(super) overtaken: u64,
+}
+
+impl<T> Outbox<T> {
+    pub(super) fn new() -> Self {
+        Self { groups: HashMap::new(), ready: VecDeque::new(), paused: BinaryHeap::new(), overtaken: 0 }
+    }
+
+    /// Takes over a job, behind all others of its group.
+    pub(super) fn push(&mut self, job: NewMessage, size: usize, ticket: T) {
+        let entry = Entry { job, ticket, size, first_sent: None, failures: 0, alone: false };
+        if let Some(group) = self.groups.get_mut(entry.job.group.as_str()) {
+            group.waiting.push_back(entry);
+            return;
+        }
+        let name: Arc<str> = entry.job.group.as_str().into();
+        self.ready.push_back(Arc::clone(&name));
+        self.groups.insert(name, Group { waiting: VecDeque::from([entry]), state: State::Ready });
+    }
+
+    /// When the next paused group may go on.
+    pub(super) fn next_change(&self) -> Option<Instant> {
+        self.paused.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// What to send next, if anything can go. A batch has jobs of one group, and of more only where more
+    /// groups wait than could be sent at once.
+    pub(super) fn take(&mut self, now: Instant, free_calls: usize) -> Option<Batch<T>> {
+        while self.paused.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((_, name))) = self.paused.pop() else { break };
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.state = State::Ready;
+                self.ready.push_back(name);
+            }
+        }
+        if free_calls == 0 {
+            return None;
+        }
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut groups = self.ready.len().div_ceil(free_calls).clamp(1, MAX_BATCH);
+        while groups > 0 {
+            let Some(name) = self.ready.pop_front() else { break };
+            let before = entries.len();
+            let Some(group) = self.groups.get_mut(&name) else { continue };
+            while let Some(next) = group.waiting.front() {
+                let full = entries.len() == MAX_BATCH || bytes + next.size > MAX_BYTES;
+                if full || (next.alone && !entries.is_empty()) {
+                    break;
+                }
+                let Some(mut entry) = group.waiting.pop_front() else { break };
+                entry.first_sent.get_or_insert(now);
+                bytes += entry.size;
+                let alone = entry.alone;
+                entries.push(entry);
+                if alone {
+                    group.state = State::UnderWay;
+                    return Some(Batch { entries });
+                }
+            }
+            if entries.len() == before {
+                // No room for its first job: it is the next batch's.
+                self.ready.push_front(name);
+                break;
+            }
+            group.state = State::UnderWay;
+            groups -= 1;
+        }
+        (!entries.is_empty()).then_some(Batch { entries })
+    }
+
+    /// Books what became of a batch: gives the jobs that are done with, and keeps the others in their
+    /// places. `chance` in 0..1 draws the wait.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        batch: Batch<T>,
+        answer: Result<Vec<EntryResult>, CallError>,
+        chance: f64,
+    ) -> Vec<Settled<T>> {
+        let several = batch.entries.len() > 1;
+        let mut settled = Vec::with_capacity(batch.entries.len());
+        let mut again: Vec<(Arc<str>, VecDeque<Entry<T>>)> = Vec::new();
+        let mut names: Vec<Arc<str>> = Vec::new();
+        let mut answers = match answer {
+            Ok(answers) => Answers::Each(answers.into_iter()),
+            Err(error) => Answers::All(error),
+        };
+        for mut entry in batch.entries {
+            let (name, _) = match self.groups.get_key_value(entry.job.group.as_str()) {
+                Some((name, group)) => (Arc::clone(name), group),
+                None => continue,
+            };
+            if names.last() != Some(&name) {
+                names.push(Arc::clone(&name));
+            }
+            let behind = again.last_mut().filter(|(group, _)| *group == name);
+            match answers.next(several) {
+                Verdict::Sent(id) => {
+                    if behind.is_some() {
+                        self.overtaken += 1;
+                    }
+                    settled.push(Settled { entry, result: Ok(id) });
+                }
+                Verdict::Final(error) => settled.push(Settled { entry, result: Err(error) }),
+                Verdict::Alone => {
+                    entry.alone = true;
+                    keep(&mut again, name, entry);
+                }
+                Verdict::Again(error) => {
+                    entry.failures += 1;
+                    if expired(&entry, now) {
+                        settled.push(Settled { entry, result: Err(error) });
+                    } else {
+                        keep(&mut again, name, entry);
+                    }
+                }
+            }
+        }
+        let mut again: HashMap<Arc<str>, VecDeque<Entry<T>>> = again.into_iter().collect();
+        for name in names {
+            let failed = again.remove(&name).unwrap_or_default();
+            self.put_back(now, name, failed, chance);
+        }
+        settled
+    }
+
+    /// Puts what has to be sent again before the rest of its group, and the group in line, to wait or away.
+    fn put_back(&mut self, now: Instant, name: Arc<str>, failed: VecDeque<Entry<T>>, chance: f64) {
+        let Some(group) = self.groups.get_mut(&name) else { return };
+        let failures = failed.front().map_or(0, |head| head.failures);
+        for entry in failed.into_iter().rev() {
+            group.waiting.push_front(entry);
+        }
+        if group.waiting.is_empty() {
+            self.groups.remove(&name);
+        } else if failures == 0 {
+            group.state = State::Ready;
+            self.ready.push_back(name);
+        } else {
+            group.state = State::Paused;
+            self.paused.push(Reverse((now + backoff(failures, chance), name)));
+        }
+    }
+}
+
+fn keep<T>(again: &mut Vec<(Arc<str>, VecDeque<Entry<T>>)>, name: Arc<str>, entry: Entry<T>) {
+    match again.last_mut() {
+        Some((group, entries)) if *group == name => entries.push_back(entry),
+        Some(_) | None => again.push((name, VecDeque::from([entry]))),
+    }
+}
+
+/// Whether a job may not be sent once more. The next wait is inside the 50 s that the window leaves.
+fn expired<T>(entry: &Entry<T>, now: Instant) -> bool {
+    entry.first_sent.is_some_and(|first| now >= first + RETRY_WINDOW)
+}
+
+/// Full jitter over the doubled base.
+fn backoff(failures: u32, chance: f64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
+    ceiling.mul_f64(chance.clamp(0.0, 1.0)).max(Duration::from_millis(1))
+}
+
+/// What an answer means for one job.
+enum Verdict {
+    Sent(MessageId),
+    /// It will never be sent.
+    Final(Error),
+    /// It is to be sent by itself, to learn whom the refusal is for.
+    Alone,
+    /// It is to be sent again; the error if there is no time left for that.
+    Again(Error),
+}
+
+enum Answers {
+    Each(std::vec::IntoIter<EntryResult>),
+    All(CallError),
+}
+
+impl Answers {
+    fn next(&mut self, several: bool) -> Verdict {
+        match self {
+            Self::Each(answers) => match answers.next() {
+                Some(EntryResult::Sent(id)) => Verdict::Sent(id),
+                Some(EntryResult::Refused(why)) => Verdict::Final(Error::Refused(why)),
+                Some(EntryResult::Throttled(why)) => Verdict::Again(Error::Throttled(why)),
+                Some(EntryResult::Failed(why)) => Verdict::Again(Error::Unavailable(why)),
+                None => Verdict::Again(Error::NoResponse("the answer left the job out".to_owned())),
+            },
+            Self::All(error) => match error.clone() {
+                CallError::Refused(_) if several => Verdict::Alone,
+                CallError::Refused(why) => Verdict::Final(Error::Refused(why)),
+                CallError::Denied(why) => Verdict::Final(Error::Denied(why)),
+                CallError::Missing(why) => Verdict::Final(Error::Missing(why)),
+                CallError::Throttled(why) => Verdict::Again(Error::Throttled(why)),
+                CallError::Service(why) => Verdict::Again(Error::Unavailable(why)),
+                CallError::NoResponse(why) => Verdict::Again(Error::NoResponse(why)),
+            },
+        }
+    }
+}

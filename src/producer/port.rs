@@ -1,0 +1,30 @@
+//! The port to the queue: what the producer asks of it, and what it may rely on.
+
+use super::error::CallError;
+use crate::queue::{MessageId, NewMessage};
+
+/// What became of one entry of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryResult {
+    /// It is on the queue, now or since an earlier send with the same deduplication id.
+    Sent(MessageId),
+    /// It can never be sent: a fault of the sender.
+    Refused(String),
+    /// It was throttled, and is not on the queue.
+    Throttled(String),
+    /// The queue could not do it; it may be on the queue all the same.
+    Failed(String),
+}
+
+/// A way to send messages to one SQS FIFO queue.
+pub trait SendBatch: Send + Sync + 'static {
+    /// Sends one to ten messages, of at most 1 MiB together, in their order; answers for each one, in order.
+    ///
+    /// A message whose deduplication id was sent within the last five minutes is not sent again, and is
+    /// answered with the first one's id. A call that takes longer than [`super::outbox::CALL_DEADLINE`] is
+    /// cut off and counts as [`CallError::NoResponse`].
+    fn send_batch(
+        &self,
+        batch: &[&NewMessage],
+    ) -> impl Future<Output = Result<Vec<EntryResult>, CallError>> + Send;
+}

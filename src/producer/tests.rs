@@ -1,0 +1,302 @@
+//! The producer under paused time, over the local queue's state machine.
+
+mod queue;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::{Instant, advance};
+
+use super::*;
+use queue::{Fault, Queue};
+
+fn signer() -> Signer {
+    Signer::new("app-id", "app-key", "app-secret")
+}
+
+fn job(group: &str, n: u64) -> NewMessage {
+    NewMessage::new(group.to_owned(), serde_json::json!({"g": group, "n": n}).to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jobs_of_a_group_arrive_in_the_order_of_the_calls_ten_a_batch() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    for n in 0..25 {
+        drop(producer.enqueue(job("g", n)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(queue.batches(), [vec!["g"; 10], vec!["g"; 10], vec!["g"; 5]]);
+    assert_eq!(queue.arrived(), BTreeMap::from([("g".to_owned(), (0..25).collect::<Vec<_>>())]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_has_one_send_under_way_and_others_do_not_wait_for_it() {
+    let queue = Queue::new();
+    queue.fault("slow", Fault::Hangs(Duration::from_secs(5)));
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let began = Instant::now();
+    let slow = producer.enqueue(job("slow", 0)).await.unwrap();
+    let behind = producer.enqueue(job("slow", 1)).await.unwrap();
+    for n in 0..3 {
+        producer.enqueue(job("quick", n)).await.unwrap().await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(queue.under_way("slow"), 1);
+    slow.await.unwrap();
+    behind.await.unwrap();
+    assert_eq!(queue.most_under_way("slow"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_failed_in_part_goes_on_from_the_failed_entry() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::FailsFrom(3));
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    for n in 0..12 {
+        drop(producer.enqueue(job("g", n)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(queue.sent(), vec![(0..10).collect::<Vec<_>>(), (3..12).collect()]);
+    assert_eq!(queue.arrived()["g"], (0..12).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_response_is_asked_again_and_nothing_arrives_twice() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::LosesResponse);
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let first = producer.enqueue(job("g", 0)).await.unwrap().await.unwrap();
+    assert_eq!(queue.sent().len(), 2);
+    assert_eq!(queue.arrived()["g"], [0]);
+    assert!(!first.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_job_is_sent_after_its_deduplication_id_may_be_forgotten() {
+    for (fault, ends) in [
+        (Fault::Throttles, Error::Throttled("slow down".into())),
+        (Fault::LosesRequest, Error::NoResponse("lost".into())),
+        (Fault::Breaks, Error::Unavailable("broken".into())),
+    ] {
+        let queue = Queue::new();
+        queue.for_ever("g", fault);
+        let producer = Producer::over(queue.clone(), Buffer::default());
+        let began = Instant::now();
+        assert_eq!(producer.enqueue(job("g", 0)).await.unwrap().await, Err(ends));
+        let lasted = began.elapsed();
+        assert!(lasted >= outbox::RETRY_WINDOW && lasted < Duration::from_secs(290), "{lasted:?}");
+        let failed = producer.flush().await.unwrap_err();
+        assert_eq!(failed.failed, 1);
+        assert_eq!(producer.flush().await, Ok(()), "told once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_queue_denies_or_does_not_have_is_told_at_once() {
+    for (fault, ends) in
+        [(Fault::Denies, Error::Denied("no".into())), (Fault::IsMissing, Error::Missing("none".into()))]
+    {
+        let queue = Queue::new();
+        queue.for_ever("g", fault);
+        let producer = Producer::over(queue, Buffer::default());
+        assert_eq!(producer.enqueue(job("g", 0)).await.unwrap().await, Err(ends));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_job_that_is_refused_takes_no_other_of_its_batch_along() {
+    let queue = Queue::new();
+    queue.refuse("g", 4);
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let jobs = stream::iter((0..10).map(|n| job("g", n)));
+    let results: Vec<_> = producer.enqueue_all(jobs).collect().await;
+    let failed: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_err()).map(|(n, _)| n).collect();
+    assert_eq!(failed, [4]);
+    assert_eq!(queue.arrived()["g"], [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_queue_takes_is_told_before_it_is_sent() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let large = NewMessage::new("g".into(), "x".repeat((1 << 20) + 1));
+    let refused = producer.enqueue(large).await.map(drop);
+    assert_eq!(refused, Err(Error::TooLarge { size: (1 << 20) + 1, limit: 1 << 20 }));
+    for (group, body, dedup) in
+        [("a b", "{}", "d"), ("", "{}", "d"), ("g", "", "d"), ("g", "\u{0}", "d"), ("g", "{}", "é")]
+    {
+        let mut wrong = NewMessage::new(group.into(), body.into());
+        dedup.clone_into(&mut wrong.deduplication);
+        let refused = producer.try_enqueue(wrong).map(drop).unwrap_err();
+        assert!(matches!(refused.error, Error::Refused(_)), "{refused:?}");
+    }
+    assert!(queue.sent().is_empty());
+    let largest = NewMessage::new("g".into(), "x".repeat(1 << 20));
+    producer.enqueue(largest).await.unwrap().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_makes_enqueue_wait_and_try_enqueue_give_the_job_back() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::Hangs(Duration::from_secs(5)));
+    let producer = Producer::over(queue.clone(), Buffer { jobs: 3, ..Buffer::default() });
+    for n in 0..3 {
+        drop(producer.try_enqueue(job("g", n)).unwrap());
+    }
+    let back = producer.try_enqueue(job("g", 3)).map(drop).unwrap_err();
+    assert_eq!((back.error, back.job), (Error::Full, job("g", 3)));
+    assert!(producer.enqueue(job("g", 3)).now_or_never().is_none());
+    let began = Instant::now();
+    producer.enqueue(job("g", 3)).await.unwrap().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(5));
+
+    let queue = Queue::new();
+    queue.fault("g", Fault::Hangs(Duration::from_secs(5)));
+    let producer = Producer::over(queue, Buffer { bytes: 0, ..Buffer::default() });
+    let half = NewMessage::new("g".into(), "x".repeat(600_000));
+    drop(producer.try_enqueue(half.clone()).unwrap());
+    assert_eq!(producer.try_enqueue(half).map(drop).unwrap_err().error, Error::Full);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_holds_no_more_bytes_than_the_queue_takes() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    for n in 0..5 {
+        let body = serde_json::json!({"g": "g", "n": n, "x": "x".repeat(400_000)}).to_string();
+        drop(producer.enqueue(NewMessage::new("g".into(), body)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(queue.sent(), [vec![0, 1], vec![2, 3], vec![4]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_producer_held_is_still_sent() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let all: Vec<_> = (0..30).map(|n| producer.try_enqueue(job("g", n)).unwrap()).collect();
+    drop(producer);
+    for confirmation in all {
+        confirmation.await.unwrap();
+    }
+    assert_eq!(queue.arrived()["g"].len(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_groups_than_calls_share_batches_and_stay_in_order() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let jobs = stream::iter((0..3000).map(|n| job(&format!("g{}", n % 600), n / 600)));
+    let failed = producer.enqueue_all(jobs).filter(|result| std::future::ready(result.is_err())).count();
+    assert_eq!(failed.await, 0);
+    let arrived = queue.arrived();
+    assert_eq!(arrived.len(), 600);
+    assert!(arrived.values().all(|ns| *ns == [0, 1, 2, 3, 4]));
+    assert!(queue.sent().len() < 600, "{} calls", queue.sent().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn batched_events_are_one_job_of_their_type_that_verifies() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let batcher = producer.batched(signer(), Batching::default());
+    let mut confirmations = Vec::new();
+    for n in 0..50 {
+        let joined = Event::member_added("presence-a", &n.to_string()).unwrap();
+        confirmations.push(batcher.add(joined).await.unwrap());
+        confirmations.push(batcher.add(Event::channel_occupied("presence-a").unwrap()).await.unwrap());
+    }
+    advance(Duration::from_millis(251)).await;
+    for confirmation in confirmations {
+        confirmation.await.unwrap();
+    }
+    let mut sizes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (group, body) in queue.bodies() {
+        let job = crate::job::Job::decode(&body).unwrap();
+        job.verify(&"app-secret".into()).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&job.payload).unwrap();
+        sizes.entry(group).or_default().push(payload["events"].as_array().unwrap().len());
+    }
+    let expected = ["app-id_channel_occupied_webhooks", "app-id_member_added_webhooks"];
+    assert_eq!(sizes, BTreeMap::from(expected.map(|group| (group.to_owned(), vec![20, 20, 10]))));
+}
+
+#[test]
+fn builders_write_what_soketi_writes_byte_for_byte() {
+    let fixture = include_str!("../../tests/fixtures/soketi-1.6.1-jobs.jsonl");
+    let mut same = 0;
+    for line in fixture.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let body = line["body"].as_str().unwrap();
+        let (_, rest) = body.split_once(r#""time_ms":"#).unwrap();
+        let time_ms = &rest[..rest.find(',').unwrap()];
+        let event = rebuilt(body);
+        let payload = format!(r#"{{"time_ms":{time_ms},"events":[{}]}}"#, event.json());
+        let made = signer().payload_in(signer().group(&event), payload);
+        assert_eq!((made.body.as_str(), &line["group"]), (body, &made.group.as_str().into()));
+        assert_eq!(line["dedup"], made.deduplication);
+        same += 1;
+    }
+    assert_eq!(same, 24);
+}
+
+/// The event of a captured job, made again by the builders.
+fn rebuilt(body: &str) -> Event {
+    #[derive(serde::Deserialize)]
+    struct Captured<'a> {
+        #[serde(borrow)]
+        payload: Payload<'a>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Payload<'a> {
+        #[serde(borrow)]
+        events: Vec<BTreeMap<&'a str, &'a serde_json::value::RawValue>>,
+    }
+    let captured: Captured<'_> = serde_json::from_str(body).unwrap();
+    let event = &captured.payload.events[0];
+    let text = |name: &str| serde_json::from_str::<String>(event[name].get()).unwrap();
+    let channel = text("channel");
+    match text("name").as_str() {
+        "client_event" => {
+            let mut made = Event::client_event(&channel, &text("event"), event["data"]).unwrap();
+            if event.contains_key("socket_id") {
+                made = made.socket_id(&text("socket_id")).unwrap();
+            }
+            if event.contains_key("user_id") {
+                made = made.user_id(&text("user_id")).unwrap();
+            }
+            made
+        }
+        "member_added" => Event::member_added(&channel, &text("user_id")).unwrap(),
+        "member_removed" => Event::member_removed(&channel, &text("user_id")).unwrap(),
+        "channel_occupied" => Event::channel_occupied(&channel).unwrap(),
+        "channel_vacated" => Event::channel_vacated(&channel).unwrap(),
+        "cache_miss" => Event::cache_miss(&channel).unwrap(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn builders_hold_events_to_pushers_rules() {
+    let kind = |event: Result<Event, InvalidEvent>| event.unwrap_err();
+    assert!(matches!(kind(Event::channel_occupied("a b")), InvalidEvent::Channel(_)));
+    assert!(matches!(kind(Event::channel_occupied("")), InvalidEvent::Channel(_)));
+    assert!(matches!(kind(Event::channel_occupied(&"x".repeat(201))), InvalidEvent::Channel(_)));
+    assert!(matches!(kind(Event::member_added("private-a", "1")), InvalidEvent::ChannelKind { .. }));
+    assert!(matches!(kind(Event::member_removed("presence-a", "")), InvalidEvent::Empty("user_id")));
+    assert!(matches!(kind(Event::cache_miss("news")), InvalidEvent::ChannelKind { .. }));
+    assert!(matches!(kind(Event::client_event("news", "client-a", "")), InvalidEvent::ChannelKind { .. }));
+    let encrypted = Event::client_event("private-encrypted-a", "client-a", "");
+    assert!(matches!(kind(encrypted), InvalidEvent::ChannelKind { .. }));
+    assert!(matches!(kind(Event::client_event("private-a", "a", "")), InvalidEvent::ClientEvent(_)));
+    let private = Event::client_event("private-a", "client-a", "").unwrap();
+    assert!(matches!(kind(private.clone().user_id("1")), InvalidEvent::ChannelKind { .. }));
+    assert!(matches!(kind(private.with("channel", "b")), InvalidEvent::Member(_)));
+    let own = Event::own("order.paid").unwrap().with("order", &7).unwrap();
+    assert_eq!(own.json(), r#"{"name":"order.paid","order":7}"#);
+    assert_eq!(signer().group(&own), "app-id_order.paid");
+    assert_eq!(signer().group(&own.in_group("order-7")), "order-7");
+}
