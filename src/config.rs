@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::delivery::function_name::{Allowed, PatternError};
 use crate::delivery::http;
+use crate::delivery::lambda::function_name::{Allowed, PatternError};
 use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;

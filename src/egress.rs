@@ -1,4 +1,5 @@
 //! Where this process may connect to on behalf of an app: which addresses, and how names become addresses.
 
 pub mod address_policy;
+pub mod checked;
 pub mod resolver;

@@ -4,15 +4,8 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::select;
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
 use tokio::time::timeout;
 
 use super::Failure;
@@ -56,22 +49,15 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
 }
 
 async fn ask(address: &str) -> anyhow::Result<(StatusCode, String)> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/healthz").header(HOST, address).body(Empty::<Bytes>::new())?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let said = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let said = said.map_err(|error| anyhow!(error))?.to_bytes();
-        Ok((status, String::from_utf8_lossy(&said).into_owned()))
-    };
-    tokio::pin!(exchange);
-    select! {
-        answer = &mut exchange => answer,
-        ended = connection => {
-            ended?;
-            exchange.await
-        }
+    // The worker is asked itself, whatever proxy the environment names.
+    let client = Client::builder().no_proxy().redirect(Policy::none()).build()?;
+    let url = format!("http://{address}/healthz");
+    let mut answer = client.get(url).send().await.map_err(reqwest::Error::without_url)?;
+    let mut said = Vec::new();
+    while said.len() < MAX_ANSWER
+        && let Some(chunk) = answer.chunk().await?
+    {
+        said.extend_from_slice(&chunk);
     }
+    Ok((answer.status(), String::from_utf8_lossy(&said).into_owned()))
 }

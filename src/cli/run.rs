@@ -1,5 +1,6 @@
 //! `run`: the worker.
 
+mod destinations;
 mod facts;
 mod sources;
 
@@ -14,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
+use self::destinations::Destinations;
 use super::{Failure, configuration, log, signals};
 use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
-use crate::delivery::Destinations;
-use crate::delivery::http::Http;
-use crate::delivery::lambda::{Judge, Lambda};
+use crate::delivery::http::{Http, Settings};
+#[cfg(feature = "lambda")]
+use crate::delivery::lambda::Lambda;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
@@ -129,15 +131,10 @@ pub(super) async fn worker(
         grace: config.grace,
     };
     let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
-    let guard = config.http.guard.clone();
-    let judge: Judge = Arc::new(move |address| guard.judge(address).map_err(|refused| refused.to_string()));
-    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::new().context("host names")?);
-    let http = Http::with_resolver(config.http, Arc::clone(&resolver)).context("HTTP deliveries")?;
-    let LambdaConfig { endpoint, allowed } = config.lambda;
-    let lambda = Lambda::load(endpoint, allowed, judge, resolver, config.timeout).await;
+    let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let parts = Parts {
         queue: connection.queue(usage),
-        transport: Destinations::new(http, lambda),
+        transport,
         apps,
         random: Random::from_system(),
         metrics,
@@ -149,6 +146,22 @@ pub(super) async fn worker(
     AbortOnDropHandle::new(working).await.context("the worker failed")?;
     serving.abort();
     Ok(())
+}
+
+#[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]
+async fn destinations(
+    http: Settings,
+    LambdaConfig { endpoint, allowed }: LambdaConfig,
+    timeout: Duration,
+) -> anyhow::Result<Destinations> {
+    let policy = http.policy.clone();
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::new().context("host names")?);
+    Ok(Destinations {
+        http: Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?,
+        #[cfg(feature = "lambda")]
+        // The SDK's loader is a large future.
+        lambda: Box::pin(Lambda::load(endpoint, allowed, policy, resolver, timeout)).await,
+    })
 }
 
 fn announce(config: &Config) {

@@ -378,14 +378,14 @@ fn endpoints_of_the_client_options_win_and_ssl_and_variants_of_aws_follow_them()
 #[test]
 fn how_deliveries_go_out_is_checked() {
     let http = read(&[]).unwrap().http;
-    assert_eq!((http.max_per_host, http.patience), (Some(1000), Duration::from_millis(500)));
+    assert_eq!((http.max_per_host, http.turn_timeout), (Some(1000), Duration::from_millis(500)));
     assert_eq!(read(&[("WEBHOOKS_MAX_PER_HOST", "0")]).unwrap().http.max_per_host, None);
     let networks =
-        read(&[("WEBHOOKS_ALLOWED_NETWORKS", " 10.0.0.0/8, fd12::1\n127.0.0.1 ,")]).unwrap().http.guard;
+        read(&[("WEBHOOKS_ALLOWED_NETWORKS", " 10.0.0.0/8, fd12::1\n127.0.0.1 ,")]).unwrap().http.policy;
     for (address, allowed) in
         [("10.9.9.9", true), ("fd12::1", true), ("127.0.0.1", true), ("127.0.0.2", false)]
     {
-        assert_eq!(networks.judge(address.parse().unwrap()).is_ok(), allowed, "{address}");
+        assert_eq!(networks.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
     }
     let text = errors(&[
         ("WEBHOOKS_ALLOWED_NETWORKS", "10.0.0.0/8,inside"),

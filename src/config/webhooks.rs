@@ -14,13 +14,13 @@ use crate::plan::Limits;
 
 /// An attempt waits for its turn at a busy destination for this part of its time at most: what is left
 /// has to be enough for the request.
-const PATIENCE: u32 = 8;
+const TURN: u32 = 8;
 
 /// Ten messages of 1 MiB, more than which SQS hands over at no time.
 const MOST_BYTES: usize = 10_485_760;
 
 pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Settings {
-    let guard = raw.allowed_networks.as_deref().map_or(Ok(AddressPolicy::default()), guard);
+    let policy = raw.allowed_networks.as_deref().map_or(Ok(AddressPolicy::default()), networks);
     let proxy = raw.proxy_url.as_deref().map(Proxy::parse).transpose();
     let authorities = raw
         .ca_file
@@ -29,11 +29,11 @@ pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Se
     let max_per_host =
         reader.number("WEBHOOKS_MAX_PER_HOST", raw.max_per_host.as_ref(), 1000_usize, 0, 100_000);
     Settings {
-        guard: reader.result("WEBHOOKS_ALLOWED_NETWORKS", guard).unwrap_or_default(),
+        policy: reader.result("WEBHOOKS_ALLOWED_NETWORKS", policy).unwrap_or_default(),
         proxy: reader.result("WEBHOOKS_PROXY_URL", proxy).flatten(),
         authorities: reader.result("WEBHOOKS_CA_FILE", authorities.transpose()).flatten().unwrap_or_default(),
         max_per_host: (max_per_host > 0).then_some(max_per_host),
-        patience: timeout / PATIENCE,
+        turn_timeout: timeout / TURN,
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn read_coalesce(raw: &Webhooks, reader: &mut Reader) -> Option<Limit
 }
 
 /// Networks, or single addresses, between commas or blanks.
-fn guard(text: &str) -> Result<AddressPolicy, String> {
+fn networks(text: &str) -> Result<AddressPolicy, String> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
     let network = |part: &str| {
         let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));

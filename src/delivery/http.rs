@@ -1,45 +1,44 @@
 //! HTTP delivery: one POST, the whole response read and thrown away, no redirects, no cookies.
 //!
-//! Built on bare connections rather than on a ready-made client, because what has to hold here is decided
-//! where a connection is made and where it is used again:
+//! The client is reqwest's. What is ours is around it:
 //!
-//! - `dial` judges the very address that it dials; nothing is resolved in between. A kept connection
-//!   belongs to one [`Http`] and so to one guard: another guard is another pool.
-//! - `pool` uses a kept connection only while the peer has not closed it, and sends a request again only
-//!   if not one byte of it was written or the peer says that it did not look at it.
-//! - `connection` speaks HTTP/2 by hyper, which has a task and its buffers once a receiver, and `http1`
-//!   HTTP/1.1, of which there is a connection for every attempt under way: hyper's own holds 18 to 27 KB
-//!   each, and takes about 3 % more CPU a delivery. `response` is what reads it, by httparse.
-//! - `wire` bounds what a peer may send without getting anywhere: headers, 1xx responses, frames.
-//! - `slots` bounds the requests to one destination at a time.
+//! - `names`: a name leads to addresses that were checked, and reqwest dials exactly those. A literal
+//!   address is never looked up and is checked before the request. No redirect is followed, so no other
+//!   host is ever met;
+//! - `clients`: how it is set up, and how long its connections are kept;
+//! - `reuse`: a kept connection that ends before its answer is no failure of the receiver's. The request is
+//!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
+//!   again: that is the queue's to do;
+//! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
+//! - `host_limiter`: the bound on requests to one destination at a time.
 //!
-//! Deadlines are the caller's: it drops the future, and with it the connection.
+//! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
-mod connection;
-mod dial;
+mod clients;
 mod failure;
-mod http1;
-mod pool;
+mod host_limiter;
+mod names;
 mod proxy;
 mod request;
-mod response;
-mod slots;
+mod reuse;
 mod tls;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hyper::StatusCode;
+use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use reqwest::{Response, StatusCode, Version};
 
-use crate::egress::address_policy::AddressPolicy;
+use crate::egress::address_policy::{AddressPolicy, Refused};
+use crate::egress::checked::Checked;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
-use connection::Answer;
+use clients::Clients;
+use host_limiter::HostLimiter;
 pub use proxy::Proxy;
-use request::{Place, Post};
+use request::{Origin, RequestTarget};
 pub use tls::Authorities;
 
 /// As much of a response body is read, so that the connection can be used again; past it the
@@ -47,13 +46,13 @@ pub use tls::Authorities;
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
 /// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
-const MAX_PLACES: usize = 10_000;
+const MAX_TARGETS: usize = 10_000;
 
 /// How deliveries go out.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Which addresses may be dialled.
-    pub guard: AddressPolicy,
+    pub policy: AddressPolicy,
     /// The forward proxy that everything goes through.
     pub proxy: Option<Proxy>,
     /// Certificate authorities that are trusted besides the system's.
@@ -61,7 +60,7 @@ pub struct Settings {
     /// Requests to one destination at a time; `None` is no bound.
     pub max_per_host: Option<usize>,
     /// How long an attempt waits for its turn where that bound is reached.
-    pub patience: Duration,
+    pub turn_timeout: Duration,
 }
 
 /// Deliveries cannot be made at all.
@@ -73,6 +72,9 @@ pub enum SetUpError {
     /// TLS refuses its own configuration.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
+    /// The client refuses its configuration.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
     /// The system's resolver configuration cannot be used.
     #[error(transparent)]
     Resolver(#[from] crate::egress::resolver::SetUpError),
@@ -81,9 +83,12 @@ pub enum SetUpError {
 /// The HTTP transport.
 #[derive(Debug)]
 pub struct Http {
-    pool: pool::Pool,
-    slots: slots::Slots,
-    places: Places,
+    clients: Clients,
+    checked: Checked,
+    policy: AddressPolicy,
+    proxied: bool,
+    limiter: HostLimiter,
+    targets: Targets,
 }
 
 impl Http {
@@ -100,66 +105,126 @@ impl Http {
     /// # Errors
     /// What is missing.
     pub fn with_resolver(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Self, SetUpError> {
-        let Settings { guard, proxy, authorities, max_per_host, patience } = settings;
+        let Settings { policy, proxy, authorities, max_per_host, turn_timeout } = settings;
         let tls = tls::configuration(&authorities)?;
-        let dialler = dial::Dialler { guard, proxy, resolver, tls };
-        let slots = slots::Slots::new(max_per_host, patience);
-        Ok(Self { pool: pool::Pool::new(dialler), slots, places: Places::default() })
+        let checked = Checked::new(policy.clone(), Arc::clone(&resolver));
+        let names: Arc<dyn reqwest::dns::Resolve> = match &proxy {
+            None => Arc::new(names::Receivers(checked.clone())),
+            Some(proxy) => Arc::new(names::ProxyAlone { proxy: proxy.clone(), resolver }),
+        };
+        let proxied = proxy.is_some();
+        let clients = Clients::new(tls, proxy, names)?;
+        let limiter = HostLimiter::new(max_per_host, turn_timeout);
+        Ok(Self { clients, checked, policy, proxied, limiter, targets: Targets::default() })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
     pub async fn attempt(&self, url: &str, delivery: &Delivery, number: u32) -> Outcome {
-        let post = self.places.find(url).and_then(|place| Post::new(place, delivery, number));
-        let mut post = match post {
-            Ok(post) => post,
+        let target = match self.targets.find(url) {
+            Ok(target) => target,
             Err(reason) => return Outcome::Permanent(reason),
         };
-        let _slot = match self.slots.take(&post.place.origin).await {
-            Ok(slot) => slot,
+        if let Err(refused) = self.check(&target.origin) {
+            return Outcome::Permanent(Reason::Refused(refused.to_string()));
+        }
+        let _permit = match self.limiter.acquire(&target.origin).await {
+            Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        let (answer, connection) = match self.pool.send(&mut post).await {
-            Ok(answered) => answered,
-            Err(outcome) => return outcome,
+        match self.send(&target, delivery, number).await {
+            Ok(response) => outcome(response).await,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// What can be told of a host without looking it up.
+    fn check(&self, origin: &Origin) -> Result<(), Refused> {
+        if self.proxied {
+            Proxy::check(&self.policy, &origin.host)
+        } else {
+            self.checked.check_literal(&origin.host)
+        }
+    }
+
+    /// Sends one request; once more if a kept connection ended before the answer.
+    async fn send(
+        &self,
+        target: &RequestTarget,
+        delivery: &Delivery,
+        number: u32,
+    ) -> Result<Response, Outcome> {
+        let post = || target.post(delivery, number).map_err(Outcome::Permanent);
+        let pooled = self.clients.pooled();
+        let error = match pooled.client.execute(post()?).await {
+            Ok(response) => {
+                pooled.answered.by(&response);
+                return Ok(response);
+            }
+            Err(error) => error,
         };
-        self.pool.keep(&post.place.origin, connection, answer.reusable);
-        judge(answer)
+        if !failure::ended(&error) || !pooled.answered.before(&error) {
+            return Err(failure::outcome(&error, self.proxied));
+        }
+        // Boxed: it is rare.
+        let again = Box::pin(self.clients.fresh().execute(post()?)).await;
+        again.map_err(|error| failure::outcome(&error, self.proxied))
     }
 }
 
 /// URLs that were taken apart before, each of which is used over and over.
 #[derive(Debug, Default)]
-struct Places(Mutex<HashMap<String, Arc<Place>>>);
+struct Targets(Mutex<HashMap<String, Arc<RequestTarget>>>);
 
-impl Places {
-    fn find(&self, url: &str) -> Result<Arc<Place>, Reason> {
+impl Targets {
+    fn find(&self, url: &str) -> Result<Arc<RequestTarget>, Reason> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known.get(url) {
-            return Ok(Arc::clone(place));
+        if let Some(target) = known.get(url) {
+            return Ok(Arc::clone(target));
         }
-        let place = Arc::new(Place::of(url)?);
-        if known.len() >= MAX_PLACES {
+        let target = Arc::new(RequestTarget::parse(url)?);
+        if known.len() >= MAX_TARGETS {
             known.clear();
         }
-        known.insert(url.to_owned(), Arc::clone(&place));
-        Ok(place)
+        known.insert(url.to_owned(), Arc::clone(&target));
+        Ok(target)
     }
 }
 
-/// What a response comes to.
-fn judge(answer: Answer) -> Outcome {
-    let Answer { status, retry_after: asked, body, .. } = answer;
-    match body {
-        // A success is one only when its body came through; a failure stays the failure it is.
-        Err(reason) if status.is_success() => Outcome::transient(reason),
-        _ if status.is_success() => Outcome::Delivered,
-        _ if status == StatusCode::GONE => Outcome::Permanent(Reason::Gone),
-        _ => {
-            // The wall clock: a date is what the receiver wrote.
-            let retry_after = asked.and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
-            Outcome::Transient { reason: Reason::Status(status.as_u16()), retry_after }
+/// What a response comes to, once its body was read.
+async fn outcome(response: Response) -> Outcome {
+    let status = response.status();
+    if status.is_success() {
+        // A success is one only when its body came through.
+        return read(response).await.map_or_else(Outcome::transient, |()| Outcome::Delivered);
+    }
+    // The wall clock: a date is what the receiver wrote.
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = asked.and_then(|value| retry_after(value, SystemTime::now()));
+    // A failure stays the failure it is, whatever becomes of its body: that is read for the connection's sake.
+    read(response).await.ok();
+    if status == StatusCode::GONE {
+        return Outcome::Permanent(Reason::Gone);
+    }
+    Outcome::Transient { reason: Reason::Status(status.as_u16()), retry_after }
+}
+
+/// Reads a body up to the cap; the connection of a longer one is dropped, or its stream reset.
+async fn read(mut response: Response) -> Result<(), Reason> {
+    let headers = response.headers();
+    // Nothing but the connection's end says where it ends.
+    let until_close = response.version() <= Version::HTTP_11
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING);
+    let mut length = 0;
+    while length <= MAX_RESPONSE_BODY {
+        match response.chunk().await {
+            Ok(Some(chunk)) => length += chunk.len(),
+            Ok(None) => break,
+            Err(error) if until_close && failure::without_goodbye(&error) => break,
+            Err(error) => return Err(failure::broken(&error)),
         }
     }
+    Ok(())
 }
 
 /// A `Retry-After` in either form: seconds, or a date.

@@ -1,9 +1,9 @@
-//! Which addresses a webhook may go to. Pure: it judges one address, and whoever dials asks it about
+//! Which addresses a webhook may go to. Pure: it checks one address, and whoever dials asks it about
 //! exactly the address that is dialled.
 //!
 //! Strangers choose the URLs, so only public addresses are dialled, plus the networks that the operator
 //! names. Link-local addresses, cloud metadata services, multicast, unspecified and broadcast cannot be
-//! allowed by anyone. An IPv6 address that stands for an IPv4 address is judged by that one: where it
+//! allowed by anyone. An IPv6 address that stands for an IPv4 address is checked as that one: where it
 //! leads is decided by a gateway, a relay or the kernel, not by its spelling.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,8 +21,8 @@ pub struct AddressPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     address: IpAddr,
-    /// The address that was judged: the one that `address` stands for, or itself.
-    judged: IpAddr,
+    /// The address that was checked: the one that `address` stands for, or itself.
+    checked: IpAddr,
     rule: Rule,
     never: bool,
 }
@@ -106,20 +106,39 @@ impl AddressPolicy {
         Ok(Self { allowed: allowed.into() })
     }
 
+    /// Those of a name's addresses that may be dialled.
+    ///
+    /// # Errors
+    /// The first refusal, if every address is refused.
+    pub fn filter(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Refused> {
+        let mut refused = None;
+        addresses.retain(|address| match self.check(*address) {
+            Ok(()) => true,
+            Err(error) => {
+                refused.get_or_insert(error);
+                false
+            }
+        });
+        match refused {
+            Some(refused) if addresses.is_empty() => Err(refused),
+            Some(_) | None => Ok(addresses),
+        }
+    }
+
     /// Says whether this very address may be dialled.
-    pub fn judge(&self, address: IpAddr) -> Result<(), Refused> {
+    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         let Inner { addresses, is_all } = Inner::of(address);
         let own = (!is_all).then_some(address);
-        for judged in own.into_iter().chain(addresses.into_iter().flatten().map(IpAddr::V4)) {
-            let refused = |rule: &Rule, never| Refused { address, judged, rule: *rule, never };
-            if let Some(rule) = NEVER.iter().find(|(network, _)| network.contains(&judged)) {
+        for checked in own.into_iter().chain(addresses.into_iter().flatten().map(IpAddr::V4)) {
+            let refused = |rule: &Rule, never| Refused { address, checked, rule: *rule, never };
+            if let Some(rule) = NEVER.iter().find(|(network, _)| network.contains(&checked)) {
                 return Err(refused(rule, true));
             }
-            if self.allowed.iter().any(|network| network.contains(&judged)) {
+            if self.allowed.iter().any(|network| network.contains(&checked)) {
                 continue;
             }
             let mut rules = NOT_PUBLIC.iter().chain([&UPPER]);
-            if let Some(rule) = rules.find(|(network, _)| network.contains(&judged)) {
+            if let Some(rule) = rules.find(|(network, _)| network.contains(&checked)) {
                 return Err(refused(rule, false));
             }
         }
@@ -129,16 +148,16 @@ impl AddressPolicy {
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { address, judged, rule: (network, what), never } = self;
-        if address == judged {
+        let Self { address, checked, rule: (network, what), never } = self;
+        if address == checked {
             write!(f, "{address} is {what} ({network})")?;
         } else {
-            write!(f, "{address} stands for {judged}, which is {what} ({network})")?;
+            write!(f, "{address} stands for {checked}, which is {what} ({network})")?;
         }
         if *never {
             return write!(f, "; WEBHOOKS_ALLOWED_NETWORKS cannot allow it");
         }
-        let host = IpNet::from(*judged);
+        let host = IpNet::from(*checked);
         write!(f, "; add {host} or its network to WEBHOOKS_ALLOWED_NETWORKS if webhooks may go there")
     }
 }

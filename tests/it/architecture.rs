@@ -40,26 +40,19 @@ const ROOMS: &[Room] = &[
         &[
             "base64",
             "httpdate",
-            "http",
-            "http_body",
-            "http_body_util",
             "hyper",
             "hyper_util",
-            "h2",
-            "httparse",
             "percent_encoding",
             "reqwest",
             "rustls",
             "rustls_native_certs",
-            "socket2",
-            "tokio_rustls",
             "url",
             "webpki",
         ],
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/function_name", "egress", "json"],
+        &["aws", "delivery/lambda/function_name", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
@@ -69,9 +62,8 @@ const ROOMS: &[Room] = &[
             "url",
         ],
     ),
-    ("delivery/without_lambda", &["delivery/function_name", "egress"], &[]),
-    ("delivery/function_name", &[], &["wildmatch"]),
-    ("egress", &[], &["hickory_resolver", "ipnet"]),
+    ("delivery/lambda/function_name", &[], &["wildmatch"]),
+    ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
     ("aws", &[], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client"]),
     // The worker, which knows the ports and no adapter.
     (
@@ -108,22 +100,7 @@ const ROOMS: &[Room] = &[
         &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
     ),
     // All wiring.
-    (
-        "cli",
-        &["*"],
-        &[
-            "anyhow",
-            "axum",
-            "clap",
-            "hyper",
-            "hyper_util",
-            "http_body_util",
-            "tracing_subscriber",
-            "url",
-            "uuid",
-            "reqwest",
-        ],
-    ),
+    ("cli", &["*"], &["anyhow", "axum", "clap", "tracing_subscriber", "url", "uuid", "reqwest"]),
 ];
 
 /// Crates that say nothing of where a room stands.

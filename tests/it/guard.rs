@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use hookferry::delivery::http::{Http, Settings};
 use hookferry::outcome::{Outcome, Reason};
 
-use crate::peer::{Accepted, Names, OK, Peer, attempt, guard, http, loopback, reason};
+use crate::peer::{Accepted, Names, OK, Peer, attempt, http, loopback, policy, reason};
 use crate::world::{World, job};
 
 /// Listeners on the same port of both loopback addresses, which tell whether anyone ever connected.
@@ -136,7 +136,7 @@ async fn no_spelling_of_an_inside_address_is_ever_dialled() {
 #[tokio::test]
 async fn what_no_one_can_allow_is_not_dialled_though_everything_is_allowed() {
     let trap = Trap::new();
-    let http = http(Settings { guard: guard(&["0.0.0.0/0", "::/0"]), ..Settings::default() });
+    let http = http(Settings { policy: policy(&["0.0.0.0/0", "::/0"]), ..Settings::default() });
     for host in
         ["0", "0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "169.254.169.254", "[fe80::1]", "255.255.255.255"]
     {
@@ -201,7 +201,7 @@ async fn a_name_of_forbidden_addresses_alone_is_refused_and_of_mixed_ones_reache
     let port = allowed.address.port();
     let forbidden = TcpListener::bind(("127.0.0.2", port)).unwrap();
     forbidden.set_nonblocking(true).unwrap();
-    let guard = guard(&["127.0.0.1/32"]);
+    let policy = policy(&["127.0.0.1/32"]);
     for (answer, delivered) in [
         (&["127.0.0.2"][..], false),
         (&["127.0.0.2", "10.0.0.1", "::1", "169.254.169.254"], false),
@@ -209,7 +209,7 @@ async fn a_name_of_forbidden_addresses_alone_is_refused_and_of_mixed_ones_reache
         (&["127.0.0.1", "127.0.0.2"], true),
         (&["::ffff:127.0.0.2", "::1", "127.0.0.2", "127.0.0.1"], true),
     ] {
-        let settings = Settings { guard: guard.clone(), ..Settings::default() };
+        let settings = Settings { policy: policy.clone(), ..Settings::default() };
         let http = Http::with_resolver(settings, Names::new("tenant.test", &[answer])).unwrap();
         let outcome = attempt(&http, &format!("http://tenant.test:{port}/")).await;
         if delivered {
@@ -230,7 +230,7 @@ async fn a_name_that_is_rebound_between_two_look_ups_reaches_what_was_judged_or_
     trap.set_nonblocking(true).unwrap();
     let names =
         Names::new("rebinding.test", &[&["127.0.0.1"], &["127.0.0.2"], &["127.0.0.1"], &["127.0.0.2"]]);
-    let settings = Settings { guard: guard(&["127.0.0.1/32"]), ..Settings::default() };
+    let settings = Settings { policy: policy(&["127.0.0.1/32"]), ..Settings::default() };
     let http = Http::with_resolver(settings, std::sync::Arc::<Names>::clone(&names)).unwrap();
     let url = format!("http://rebinding.test:{}/", peer.address.port());
     for look_up in 0..4 {
@@ -253,7 +253,7 @@ async fn a_kept_connection_is_of_no_use_under_a_tighter_list() {
     assert_eq!(attempt(&before, &peer.url()).await, Outcome::Delivered);
     assert_eq!(attempt(&before, &peer.url()).await, Outcome::Delivered);
     assert_eq!((peer.connected(), peer.seen()), (1, 2), "it is kept");
-    let tightened = http(Settings { guard: guard(&["127.0.0.2/32"]), ..Settings::default() });
+    let tightened = http(Settings { policy: policy(&["127.0.0.2/32"]), ..Settings::default() });
     let outcome = attempt(&tightened, &peer.url()).await;
     assert!(matches!(outcome, Outcome::Permanent(Reason::Refused(_))), "{outcome:?}");
     assert_eq!((peer.connected(), peer.seen()), (1, 2));
@@ -263,7 +263,7 @@ async fn a_kept_connection_is_of_no_use_under_a_tighter_list() {
 async fn no_redirect_of_any_kind_is_followed() {
     let trap = Trap::new();
     let elsewhere = Peer::answering(OK).await;
-    let http = http(Settings { guard: guard(&["127.0.0.1/32"]), ..Settings::default() });
+    let http = http(Settings { policy: policy(&["127.0.0.1/32"]), ..Settings::default() });
     let targets = [
         format!("http://[::1]:{}/", trap.port),
         "http://169.254.169.254/latest/meta-data/".to_owned(),

@@ -129,10 +129,10 @@ pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// Settings under which the loopback may be dialled.
 pub fn loopback() -> Settings {
-    Settings { guard: guard(&["127.0.0.0/8", "::1/128"]), ..Settings::default() }
+    Settings { policy: policy(&["127.0.0.0/8", "::1/128"]), ..Settings::default() }
 }
 
-pub fn guard(allowed: &[&str]) -> AddressPolicy {
+pub fn policy(allowed: &[&str]) -> AddressPolicy {
     AddressPolicy::new(allowed.iter().map(|network| network.parse().unwrap())).unwrap()
 }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Speaks};
-use crate::peer::{Names, OK, Peer, attempt, guard, loopback, read_request, reason};
+use crate::peer::{Names, OK, Peer, attempt, loopback, policy, read_request, reason};
 
 /// A proxy that makes every tunnel to `target` and passes on nothing.
 async fn tunnels(target: std::net::SocketAddr) -> Peer {
@@ -91,7 +91,7 @@ async fn literal_addresses_and_localhost_are_judged_before_the_proxy_hears_of_th
         }
     }
     assert_eq!(proxy.connected(), 0);
-    let http = through(&proxy, Settings { guard: guard(&["127.0.0.0/8"]), ..Settings::default() });
+    let http = through(&proxy, Settings { policy: policy(&["127.0.0.0/8"]), ..Settings::default() });
     assert_eq!(attempt(&http, "http://127.0.0.1/").await, Outcome::Delivered);
     assert_eq!(attempt(&http, "http://localhost/").await, Outcome::Delivered);
 }
@@ -99,14 +99,11 @@ async fn literal_addresses_and_localhost_are_judged_before_the_proxy_hears_of_th
 #[tokio::test]
 async fn a_proxy_that_makes_no_tunnel_is_said_so_without_its_password() {
     for (answer, expected) in [
-        (
-            "HTTP/1.1 407 Auth\r\nproxy-authenticate: Basic\r\n\r\n",
-            "status 407: it wants other credentials in WEBHOOKS_PROXY_URL",
-        ),
-        ("HTTP/1.1 403 Forbidden\r\n\r\n", "the proxy made no tunnel: status 403"),
-        ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\n\r\n", "status 302"),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "it did not answer in HTTP"),
-        ("", "it did not answer in HTTP"),
+        ("HTTP/1.1 407 Auth\r\nproxy-authenticate: Basic\r\n\r\n", "proxy authorization required"),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "tunnel error: unsuccessful"),
+        ("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\n\r\n", "tunnel error: unsuccessful"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "tunnel error: unsuccessful"),
+        ("", "tunnel error: unexpected end of file"),
     ] {
         let proxy = Peer::new(move |mut peer| async move {
             peer.read_request().await;
@@ -117,6 +114,7 @@ async fn a_proxy_that_makes_no_tunnel_is_said_so_without_its_password() {
         assert!(matches!(outcome, Outcome::Transient { reason: Reason::Connect(_), .. }), "{outcome:?}");
         let why = reason(&outcome);
         assert!(why.contains(expected) && !why.contains("s3cret"), "{why}");
+        assert!(why.contains("WEBHOOKS_PROXY_URL, check its address and credentials"), "{why}");
     }
     let endless = Peer::new(|mut peer| async move {
         peer.read_request().await;
@@ -125,5 +123,5 @@ async fn a_proxy_that_makes_no_tunnel_is_said_so_without_its_password() {
     })
     .await;
     let why = reason(&attempt(&through(&endless, loopback()), "https://tenant.test/").await);
-    assert!(why.contains("it did not answer in HTTP"), "{why}");
+    assert!(why.contains("tunnel error"), "{why}");
 }

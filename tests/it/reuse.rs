@@ -84,22 +84,88 @@ async fn a_close_that_the_runtime_has_not_heard_of_costs_nothing_either() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_peer_may_have_seen_is_never_sent_again_by_itself() {
-    let peer = Peer::new(|mut peer| async move {
-        peer.read_request().await;
-        peer.write(OK).await;
-        // The second one is taken, and never answered.
-        peer.read_request().await;
+async fn a_kept_connection_that_ends_before_its_answer_costs_one_more_request_and_no_attempt() {
+    for reset in [false, true] {
+        let peer = Peer::new(move |mut peer| async move {
+            peer.read_request().await;
+            peer.write(OK).await;
+            // The second one is taken, and never answered.
+            peer.read_request().await;
+            if reset {
+                peer.reset();
+            }
+        })
+        .await;
+        let http = http(loopback());
+        assert_eq!(attempt(&http, &peer.url()).await, Outcome::Delivered);
+        assert_eq!(attempt(&http, &peer.url()).await, Outcome::Delivered);
+        assert_eq!((peer.connected(), peer.seen()), (2, 3), "{reset}");
+        let requests = peer.requests.lock().unwrap().clone();
+        assert_eq!(requests[1], requests[2], "the same request, of the same attempt");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_sent_again_once_at_most_and_never_behind_a_new_connection_that_ended() {
+    let answers = Arc::new(AtomicUsize::new(1));
+    let left = Arc::clone(&answers);
+    let peer = Peer::new(move |mut peer| {
+        let left = Arc::clone(&left);
+        async move {
+            while peer.read_request().await.is_some() {
+                if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err()
+                {
+                    return;
+                }
+                peer.write(OK).await;
+            }
+        }
     })
     .await;
     let http = http(loopback());
     assert_eq!(attempt(&http, &peer.url()).await, Outcome::Delivered);
-    let outcome = attempt(&http, &peer.url()).await;
-    assert_eq!(
-        outcome,
-        Outcome::transient(Reason::Broken("it was closed before the response was complete".into()))
-    );
-    assert_eq!((peer.connected(), peer.seen()), (1, 2));
+    let broken = Outcome::transient(Reason::Broken("it was closed before the response was complete".into()));
+    assert_eq!(attempt(&http, &peer.url()).await, broken);
+    assert_eq!((peer.connected(), peer.seen()), (2, 3), "once on the kept one, once on a new one");
+    assert_eq!(attempt(&http, &peer.url()).await, broken);
+    assert_eq!((peer.connected(), peer.seen()), (3, 4), "a new one has no excuse");
+}
+
+#[tokio::test]
+async fn a_receiver_that_closes_behind_every_answer_without_a_word_gets_every_job_at_its_first_attempt() {
+    let peer = Peer::new(|mut peer| async move {
+        if peer.read_request().await.is_some() {
+            peer.write(OK).await;
+        }
+    })
+    .await;
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    // One group: each job goes out right behind the answer to the one before, as the connection closes.
+    let jobs: Vec<_> = (0..20).map(|n| job("g", n)).collect();
+    world.send(&jobs).await;
+    let webhooks = format!(r#"[{{"url":"{}"}}]"#, peer.url());
+    let _worker = world.worker(&[], &[("DEFAULT_APP_WEBHOOKS", &webhooks)]);
+    world.wait_until_empty().await;
+    assert!(world.dead().await.is_empty());
+    let requests = peer.requests.lock().unwrap();
+    assert!(requests.iter().all(|request| request.to_lowercase().contains("x-hookferry-attempt: 1\r\n")));
+    let bodies: std::collections::HashSet<_> =
+        requests.iter().map(|r| r.split_once("\r\n\r\n").unwrap().1).collect();
+    assert_eq!(bodies.len(), 20);
+}
+
+/// Connections are used at short intervals, and all the same none for longer than five minutes.
+#[tokio::test]
+async fn a_busy_connection_gives_way_to_a_new_one_after_five_minutes() {
+    let peer = Peer::answering(OK).await;
+    let http = http(loopback());
+    for half_minute in 0..25 {
+        assert_eq!(attempt(&http, &peer.url()).await, Outcome::Delivered);
+        assert_eq!(peer.connected(), 1 + half_minute / 10, "after {half_minute} half minutes");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]
@@ -209,7 +275,7 @@ impl Busy {
 async fn requests_to_one_host_are_bounded_and_wait_their_turn_or_are_deferred() {
     let busy = Busy::default();
     let (peer, other) = (busy.peer(Duration::from_millis(200)).await, Peer::answering(OK).await);
-    let bounded = |patience| http(Settings { max_per_host: Some(3), patience, ..loopback() });
+    let bounded = |turn_timeout| http(Settings { max_per_host: Some(3), turn_timeout, ..loopback() });
     let url = peer.url();
     let patient = bounded(PATIENCE);
     let outcomes = futures_util::future::join_all((0..9).map(|_| attempt(&patient, &url))).await;
@@ -279,7 +345,7 @@ async fn a_worker_keeps_the_bound_delivers_everything_in_order_and_gives_nothing
 #[tokio::test]
 async fn waiting_for_a_slot_ends_with_the_attempt() {
     let peer = Peer::new(|mut peer| async move { while peer.read_request().await.is_some() {} }).await;
-    let http = Arc::new(http(Settings { max_per_host: Some(1), patience: PATIENCE, ..loopback() }));
+    let http = Arc::new(http(Settings { max_per_host: Some(1), turn_timeout: PATIENCE, ..loopback() }));
     let (first, url) = (Arc::clone(&http), peer.url());
     let hanging = tokio::spawn(async move { attempt(&first, &url).await });
     crate::world::wait_until(|| peer.seen() == 1).await;

@@ -261,7 +261,7 @@ async fn a_proxy_that_cannot_be_used_is_told_without_its_password() {
     worker.kill().await.unwrap();
     let mut printed = String::new();
     stderr.read_to_string(&mut printed).await.unwrap();
-    assert!(printed.contains("status 407: it wants other credentials in WEBHOOKS_PROXY_URL"), "{printed}");
+    assert!(printed.contains("WEBHOOKS_PROXY_URL, check its address and credentials: tunnel error: proxy authorization required"), "{printed}");
     assert_clean("the log", &printed);
     assert_clean("a dead letter", &format!("{:?}", world.letters().await));
 }

@@ -1,23 +1,18 @@
 //! The forward proxy of `WEBHOOKS_PROXY_URL`.
 //!
 //! Its rules: every HTTP delivery goes through it, `https` ones by CONNECT, `http` ones by their absolute
-//! URL. Its own address is the operator's choice and is not judged. A literal address in a webhook's
-//! URL is judged here as ever; a name is not looked up here but passed on, so that what it may lead to
+//! URL. Its own address is the operator's choice and is not checked. A literal address in a webhook's
+//! URL is checked here as ever; a name is not looked up here but passed on, so that what it may lead to
 //! is the proxy's to decide, except `localhost`, which would be the proxy itself. No other proxy
 //! variable (`HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, …) has any effect.
 
-use std::io;
+use std::net::IpAddr;
 
-use hyper::header::HeaderValue;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
-use super::request::{Origin, basic};
-use crate::outcome::Reason;
-
-/// A proxy's whole answer to CONNECT; a longer one is no proxy's.
-const MAX_HEAD: usize = 8 * 1024;
+use super::request::basic;
+use crate::egress::address_policy::{AddressPolicy, Refused};
 
 /// A forward proxy. Printed without its credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,31 +38,29 @@ impl Proxy {
         Ok(Self { host: host.to_owned(), port: url.port_or_known_default().unwrap_or(80), credentials })
     }
 
-    /// Asks the proxy for a tunnel to `origin`.
-    pub(super) async fn tunnel(&self, stream: &mut TcpStream, origin: &Origin) -> Result<(), Reason> {
-        let broken = |error: io::Error| refused(&format!("it broke off: {error}"));
-        let target = format!("{}:{}", origin.host, origin.port);
-        let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
-        if let Some(credentials) = &self.credentials {
-            request.extend_from_slice(b"Proxy-Authorization: ");
-            request.extend_from_slice(credentials.as_bytes());
-            request.extend_from_slice(b"\r\n");
-        }
-        request.extend_from_slice(b"\r\n");
-        stream.write_all(&request).await.map_err(broken)?;
-        let mut head = Vec::with_capacity(512);
-        loop {
-            if let Some(status) = status(&head)? {
-                return match status {
-                    200..=299 => Ok(()),
-                    407 => Err(refused("status 407: it wants other credentials in WEBHOOKS_PROXY_URL")),
-                    status => Err(refused(&format!("status {status}"))),
-                };
+    /// As reqwest takes it.
+    pub(super) fn for_client(&self) -> reqwest::Result<reqwest::Proxy> {
+        let proxy = reqwest::Proxy::all(format!("http://{}:{}", self.host, self.port))?;
+        Ok(match &self.credentials {
+            Some(credentials) => proxy.custom_http_auth(credentials.clone()),
+            None => proxy,
+        })
+    }
+
+    /// Says whether a host may be passed on, as far as that can be told without looking it up.
+    pub(super) fn check(policy: &AddressPolicy, host: &Host<String>) -> Result<(), Refused> {
+        let address = match host {
+            Host::Ipv4(address) => IpAddr::V4(*address),
+            Host::Ipv6(address) => IpAddr::V6(*address),
+            Host::Domain(name) => {
+                let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+                if !last.eq_ignore_ascii_case("localhost") {
+                    return Ok(());
+                }
+                IpAddr::from([127, 0, 0, 1])
             }
-            if head.len() > MAX_HEAD || stream.read_buf(&mut head).await.map_err(broken)? == 0 {
-                return Err(refused("it did not answer in HTTP"));
-            }
-        }
+        };
+        policy.check(address)
     }
 }
 
@@ -75,20 +68,6 @@ impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Proxy({}:{})", self.host, self.port)
     }
-}
-
-/// The status in an answer's head, once all of it is there.
-fn status(head: &[u8]) -> Result<Option<u16>, Reason> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(head) {
-        Ok(parsed) => Ok(parsed.is_complete().then_some(response.code).flatten()),
-        Err(_) => Err(refused("it did not answer in HTTP")),
-    }
-}
-
-fn refused(why: &str) -> Reason {
-    Reason::Connect(format!("the proxy made no tunnel: {why}"))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Authorities {
 }
 
 /// What every TLS connection is made with.
-pub(super) fn configuration(authorities: &Authorities) -> Result<Arc<ClientConfig>, SetUpError> {
+pub(super) fn configuration(authorities: &Authorities) -> Result<ClientConfig, SetUpError> {
     let unusable = |error: &dyn std::fmt::Display| SetUpError::Tls(error.to_string());
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
@@ -64,7 +64,7 @@ pub(super) fn configuration(authorities: &Authorities) -> Result<Arc<ClientConfi
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// rustls' own verifier, with two additions: a certificate that is itself in `WEBHOOKS_CA_FILE` is

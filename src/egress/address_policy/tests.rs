@@ -1,16 +1,16 @@
 use super::*;
 
-fn guard(allowed: &[&str]) -> AddressPolicy {
+fn policy(allowed: &[&str]) -> AddressPolicy {
     AddressPolicy::new(allowed.iter().map(|network| network.parse().unwrap())).unwrap()
 }
 
-fn judge(guard: &AddressPolicy, address: &str) -> Result<(), Refused> {
-    guard.judge(address.parse().unwrap())
+fn check(policy: &AddressPolicy, address: &str) -> Result<(), Refused> {
+    policy.check(address.parse().unwrap())
 }
 
 #[test]
 fn public_addresses_pass_by_default() {
-    let guard = AddressPolicy::default();
+    let policy = AddressPolicy::default();
     for address in [
         "1.1.1.1",
         "9.255.255.255",
@@ -42,7 +42,7 @@ fn public_addresses_pass_by_default() {
         "64:ff9b::808:808",
         "2001:0:808:808:0:0:f7f7:f7f7",
     ] {
-        assert_eq!(judge(&guard, address), Ok(()), "{address}");
+        assert_eq!(check(&policy, address), Ok(()), "{address}");
     }
 }
 
@@ -120,9 +120,9 @@ const REFUSED: [&str; 68] = [
 
 #[test]
 fn everything_else_is_refused_by_default_whatever_it_is_wrapped_in() {
-    let guard = AddressPolicy::default();
+    let policy = AddressPolicy::default();
     for address in REFUSED.iter().chain(&["fd20:ce::254", "fd00::1", "fdff:ffff::1", "febf::1", "ff0e::1"]) {
-        let refused = judge(&guard, address).unwrap_err().to_string();
+        let refused = check(&policy, address).unwrap_err().to_string();
         let canonical = address.parse::<IpAddr>().unwrap().to_string();
         assert!(refused.starts_with(&canonical), "{refused}");
         assert!(refused.contains("WEBHOOKS_ALLOWED_NETWORKS"), "{refused}");
@@ -131,7 +131,7 @@ fn everything_else_is_refused_by_default_whatever_it_is_wrapped_in() {
 
 #[test]
 fn an_allowed_network_lets_its_addresses_pass_in_every_wrapping_and_no_others() {
-    let guard = guard(&["127.0.0.0/8", "::1/128", "10.1.0.0/16", "fd00::/8"]);
+    let policy = policy(&["127.0.0.0/8", "::1/128", "10.1.0.0/16", "fd00::/8"]);
     for address in [
         "127.0.0.1",
         "127.9.9.9",
@@ -145,17 +145,17 @@ fn an_allowed_network_lets_its_addresses_pass_in_every_wrapping_and_no_others() 
         "fd12:3456::1",
         "8.8.8.8",
     ] {
-        assert_eq!(judge(&guard, address), Ok(()), "{address}");
+        assert_eq!(check(&policy, address), Ok(()), "{address}");
     }
     for address in ["10.2.0.0", "192.168.0.1", "::ffff:10.2.0.1", "fd00:ec2::254", "0.0.0.0", "::", "fc00::1"]
     {
-        assert!(judge(&guard, address).is_err(), "{address}");
+        assert!(check(&policy, address).is_err(), "{address}");
     }
 }
 
 #[test]
 fn what_can_never_be_allowed_is_refused_though_everything_is_allowed() {
-    let guard = guard(&["0.0.0.0/0", "::/0"]);
+    let policy = policy(&["0.0.0.0/0", "::/0"]);
     for address in [
         "0.0.0.0",
         "::",
@@ -185,21 +185,21 @@ fn what_can_never_be_allowed_is_refused_though_everything_is_allowed() {
         "::ffff:0.0.0.0",
         "::ffff:224.0.0.1",
     ] {
-        let refused = judge(&guard, address).unwrap_err().to_string();
+        let refused = check(&policy, address).unwrap_err().to_string();
         assert!(refused.ends_with("WEBHOOKS_ALLOWED_NETWORKS cannot allow it"), "{refused}");
     }
     for address in ["127.0.0.1", "10.0.0.1", "240.0.0.1", "::1", "fd00::1", "4000::1", "64:ff9b:1::808:808"] {
-        assert_eq!(judge(&guard, address), Ok(()), "{address}");
+        assert_eq!(check(&policy, address), Ok(()), "{address}");
     }
 }
 
 #[test]
 fn local_use_nat64_needs_its_own_leave_and_that_of_what_is_inside() {
-    let local = guard(&["64:ff9b:1::/48"]);
-    assert_eq!(judge(&local, "64:ff9b:1::808:808"), Ok(()));
-    assert_eq!(judge(&local, "64:ff9b:1:808:8:800::"), Ok(()));
+    let local = policy(&["64:ff9b:1::/48"]);
+    assert_eq!(check(&local, "64:ff9b:1::808:808"), Ok(()));
+    assert_eq!(check(&local, "64:ff9b:1:808:8:800::"), Ok(()));
     for address in ["64:ff9b:1::7f00:1", "64:ff9b:1:a01:2:300::", "64:ff9b:1::a01:203"] {
-        assert!(judge(&local, address).is_err(), "{address}");
+        assert!(check(&local, address).is_err(), "{address}");
     }
 }
 
@@ -215,18 +215,18 @@ fn a_network_that_can_never_be_allowed_is_an_error() {
 
 #[test]
 fn host_bits_do_not_matter_and_a_mapped_network_is_the_one_it_maps() {
-    assert_eq!(judge(&guard(&["10.1.2.3/8"]), "10.200.0.1"), Ok(()));
-    assert_eq!(judge(&guard(&["::ffff:10.0.0.0/104"]), "10.0.0.1"), Ok(()));
+    assert_eq!(check(&policy(&["10.1.2.3/8"]), "10.200.0.1"), Ok(()));
+    assert_eq!(check(&policy(&["::ffff:10.0.0.0/104"]), "10.0.0.1"), Ok(()));
 }
 
 #[test]
 fn a_refusal_names_the_address_the_rule_and_what_to_set() {
     assert_eq!(
-        judge(&AddressPolicy::default(), "10.1.2.3").unwrap_err().to_string(),
+        check(&AddressPolicy::default(), "10.1.2.3").unwrap_err().to_string(),
         "10.1.2.3 is private (10.0.0.0/8); add 10.1.2.3/32 or its network to WEBHOOKS_ALLOWED_NETWORKS if webhooks may go there"
     );
     assert_eq!(
-        judge(&AddressPolicy::default(), "64:ff9b::7f00:1").unwrap_err().to_string(),
+        check(&AddressPolicy::default(), "64:ff9b::7f00:1").unwrap_err().to_string(),
         "64:ff9b::7f00:1 stands for 127.0.0.1, which is loopback (127.0.0.0/8); add 127.0.0.1/32 or its network to WEBHOOKS_ALLOWED_NETWORKS if webhooks may go there"
     );
 }

@@ -1,20 +1,22 @@
 //! One client a region, endpoint and credentials, made once. Those for AWS and the operator's endpoint share
-//! one HTTP client, and so its connections; those for endpoints of apps share another, which judges addresses.
+//! one HTTP client, and so its connections; those for endpoints of apps share another, which checks addresses.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::SharedHttpClient;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::capped::Cap;
-use super::foreign::{self, Judge, RefusedAddress};
+use super::custom_endpoint;
 use super::options::Options;
-use crate::egress::resolver::Resolve;
+use crate::egress::address_policy::Refused;
+use crate::egress::checked::Checked;
 
 /// Clients kept. Most installations have one; where apps bring their own credentials, a new client costs
 /// no more than a connection.
@@ -23,8 +25,9 @@ pub(super) const MAX_CLIENTS: usize = 64;
 /// The clients by a digest of what they are for: credentials are kept in them alone.
 pub(super) struct Clients {
     sdk: SdkConfig,
-    judge: Judge,
-    foreign: SharedHttpClient,
+    checked: Checked,
+    /// For endpoints of apps.
+    custom: SharedHttpClient,
     made: Mutex<Made>,
 }
 
@@ -42,14 +45,14 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
-    pub(super) fn new(sdk: SdkConfig, judge: Judge, resolver: Arc<dyn Resolve>) -> Self {
-        Self { sdk, foreign: foreign::http_client(&judge, resolver), judge, made: Mutex::default() }
+    pub(super) fn new(sdk: SdkConfig, checked: Checked) -> Self {
+        Self { sdk, custom: custom_endpoint::http_client(checked.clone()), checked, made: Mutex::default() }
     }
 
     /// The client for these; none for an address that is refused.
-    pub(super) fn of(&self, options: &Options) -> Result<Client, RefusedAddress> {
-        if let Some(endpoint) = &options.endpoint {
-            foreign::literal(endpoint, &self.judge)?;
+    pub(super) fn of(&self, options: &Options) -> Result<Client, Refused> {
+        if let Some(host) = options.endpoint.as_ref().and_then(Url::host) {
+            self.checked.check_literal(&host)?;
         }
         Ok(self.kept_or_made(options))
     }
@@ -80,7 +83,7 @@ impl Clients {
             .retry_config(RetryConfig::disabled())
             .interceptor(Cap);
         if let Some(endpoint) = &options.endpoint {
-            config = config.endpoint_url(endpoint.as_str()).http_client(self.foreign.clone());
+            config = config.endpoint_url(endpoint.as_str()).http_client(self.custom.clone());
         }
         if let Some(credentials) = &options.credentials {
             config = config.credentials_provider(credentials.clone());
@@ -108,7 +111,7 @@ fn digest(options: &Options) -> [u8; 32] {
     let credentials = options.credentials.as_ref();
     let parts = (
         &options.region,
-        options.endpoint.as_ref().map(url::Url::as_str),
+        options.endpoint.as_ref().map(Url::as_str),
         credentials.map(|own| (own.access_key_id(), own.secret_access_key(), own.session_token())),
     );
     // As JSON, so that no two different parts run together into the same text.

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::REGION;
 use crate::app::Lambda as Webhook;
-use crate::delivery::function_name::{Function, is_region};
+use crate::delivery::lambda::function_name::{Function, is_region};
 
 /// Where a function is invoked, and by whom.
 #[derive(Clone, Debug)]

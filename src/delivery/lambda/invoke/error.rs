@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 
-use super::foreign::refusal;
+use super::custom_endpoint::refusal;
 use super::shown;
 use crate::aws::error_chain;
 use crate::outcome::{Outcome, Reason};

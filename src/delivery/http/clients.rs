@@ -1,0 +1,137 @@
+//! The HTTP clients: one with a pool of kept connections, and one without.
+//!
+//! The client with the pool gives way to a new one from time to time, so that busy connections notice a
+//! name that moves. What is under way on the old one goes on; its kept connections end with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::dns::Resolve;
+use reqwest::redirect::Policy;
+use rustls::ClientConfig;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::SetUpError;
+use super::failure;
+use super::proxy::Proxy;
+use super::reuse::Answered;
+
+/// For one family's addresses together: several fit into an attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// An idle connection is kept as long as common load balancers keep theirs (60 s), less a margin.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Idle connections kept to one host. A busy host has as many requests under way as it needs and few of
+/// them idle at a time; a host that is called in bursts dials what is beyond this anew.
+const MAX_IDLE_PER_HOST: usize = 128;
+
+/// No connection is older than this and a request, so that a name that moves is noticed.
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// HTTP/2: a response's headers; receivers of webhooks send a dozen lines.
+const MAX_HEADER_LIST: u32 = 64 * 1024;
+/// HTTP/2: what a peer may send of one response before it is read, and of all together.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// HTTP/2: a connection with requests under way is asked for a sign of life so often, and given up if there
+/// is none for as long. Both fit into an attempt of 4 s.
+const PING: Duration = Duration::from_millis(1500);
+
+/// Makes clients and hands them out.
+pub(super) struct Clients {
+    recipe: Recipe,
+    pooled: Mutex<Pooled>,
+    /// Dials for every request.
+    fresh: Client,
+}
+
+/// The client of the moment, and which of its connections have been of use.
+#[derive(Clone)]
+pub(super) struct Pooled {
+    pub client: Client,
+    pub answered: Arc<Answered>,
+    born: Instant,
+}
+
+/// What every client is made of.
+struct Recipe {
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
+    names: Arc<dyn Resolve>,
+}
+
+impl Clients {
+    pub(super) fn new(
+        tls: ClientConfig,
+        proxy: Option<Proxy>,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, SetUpError> {
+        let recipe = Recipe { tls, proxy, names };
+        let (pooled, fresh) = (recipe.pooled()?, recipe.client(0)?);
+        Ok(Self { recipe, pooled: Mutex::new(pooled), fresh })
+    }
+
+    /// The client with kept connections.
+    pub(super) fn pooled(&self) -> Pooled {
+        let mut pooled = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+        if pooled.born.elapsed() >= MAX_AGE {
+            self.renew(&mut pooled);
+        }
+        pooled.clone()
+    }
+
+    /// The client without.
+    pub(super) fn fresh(&self) -> &Client {
+        &self.fresh
+    }
+
+    fn renew(&self, pooled: &mut Pooled) {
+        match self.recipe.pooled() {
+            Ok(made) => *pooled = made,
+            // Its like was made before. The old one delivers as well, but for names that have moved.
+            Err(error) => {
+                warn!(%error, "kept connections cannot be renewed");
+                pooled.born = Instant::now();
+            }
+        }
+    }
+}
+
+impl Recipe {
+    fn pooled(&self) -> Result<Pooled, SetUpError> {
+        let client = self.client(MAX_IDLE_PER_HOST)?;
+        Ok(Pooled { client, answered: Arc::default(), born: Instant::now() })
+    }
+
+    fn client(&self, idle: usize) -> Result<Client, SetUpError> {
+        let unusable = |error: reqwest::Error| SetUpError::Client(failure::innermost(&error).to_string());
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .dns_resolver(Arc::clone(&self.names))
+            .redirect(Policy::none())
+            .referer(false)
+            // Without it the environment's proxy variables count; before `proxy`, which it would undo.
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(idle)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(MAX_HEADER_LIST)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING);
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.for_client().map_err(unusable)?);
+        }
+        builder.build().map_err(unusable)
+    }
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! Which connections have answered a request: those whose sudden end may be no more than the receiver's
+//! way to close what it keeps.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::Response;
+
+/// Connections remembered, 64 bytes each. Past it all are forgotten: an end of one of them is then an attempt that
+/// failed.
+const MAX_REMEMBERED: usize = 16 * 1024;
+
+/// A connection, as its two ends' addresses name it.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The connections of one client that have answered.
+#[derive(Debug, Default)]
+pub(super) struct Answered(Mutex<HashSet<Ends>>);
+
+impl Answered {
+    /// A response came.
+    pub(super) fn by(&self, response: &Response) {
+        let Some(info) = response.extensions().get::<HttpInfo>() else { return };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(ends(info));
+    }
+
+    /// Whether the connection that an error is about had answered an earlier request. It is forgotten.
+    pub(super) fn before(&self, error: &reqwest::Error) -> bool {
+        let Some(ends) = ends_of(error) else { return false };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ends)
+    }
+}
+
+fn ends(info: &HttpInfo) -> Ends {
+    (info.local_addr(), info.remote_addr())
+}
+
+fn ends_of(error: &reqwest::Error) -> Option<Ends> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<legacy::Error>() {
+            let mut extras = hyper::http::Extensions::new();
+            error.connect_info()?.get_extras(&mut extras);
+            return extras.get().map(ends);
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,152 @@
+//! Lambda delivery: one invocation, by name, of a function that a webhook names.
+//!
+//! Invariants:
+//! - the worker's own role signs for AWS' endpoints and the operator's alone: an endpoint of an app's
+//!   goes with credentials of that app's, and a region of an app's is one label of a host name;
+//! - an endpoint of an app's is dialled only at an address that the policy lets pass;
+//! - a function is invoked only if `WEBHOOKS_ALLOWED_FUNCTIONS` lets apps name it;
+//! - the SDK never retries, and of an answer no more is read than is looked at.
+
+mod capped;
+mod clients;
+mod custom_endpoint;
+mod error;
+mod options;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::InvocationType;
+use serde_json::{Map, Value};
+
+use super::function_name::{Allowed, Function};
+use crate::app::Lambda as Webhook;
+use crate::aws;
+use crate::egress::address_policy::AddressPolicy;
+use crate::egress::checked::Checked;
+use crate::egress::resolver::Resolve;
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{ATTEMPT_HEADER, Delivery};
+use clients::Clients;
+use options::Options;
+
+/// The region where nothing names one, as with soketi.
+const REGION: &str = "us-east-1";
+/// As much of a function's error is shown; type and message together.
+const MAX_ERROR: usize = 200;
+
+/// The Lambda transport.
+#[derive(Debug)]
+pub struct Lambda {
+    clients: Clients,
+    allowed: Allowed,
+    timeout: Duration,
+}
+
+impl Lambda {
+    /// Loads the default chain of credentials. `endpoint` is the operator's own, and is not checked; those of
+    /// apps are looked up by `resolver` and dialled where `policy` lets them. An invocation takes no longer than `timeout`.
+    pub async fn load(
+        endpoint: Option<String>,
+        allowed: Allowed,
+        policy: AddressPolicy,
+        resolver: Arc<dyn Resolve>,
+        timeout: Duration,
+    ) -> Self {
+        let sdk = aws::load(REGION.to_owned(), endpoint, timeout).await;
+        Self { clients: Clients::new(sdk, Checked::new(policy, resolver)), allowed, timeout }
+    }
+
+    /// Makes one attempt.
+    pub async fn attempt(&self, webhook: &Webhook, delivery: &Delivery, number: u32) -> Outcome {
+        let function = match webhook.function.parse::<Function>() {
+            Ok(function) => function,
+            Err(error) => return Outcome::Permanent(Reason::FunctionName(error.to_string())),
+        };
+        let options = match Options::parse(webhook, &function) {
+            Ok(options) => options,
+            Err(error) => return Outcome::Permanent(Reason::FunctionOptions(error.to_string())),
+        };
+        let reference = function.reference(&options.region);
+        if !self.allowed.allows(&function, &options.region) {
+            return Outcome::Permanent(Reason::FunctionRefused(reference));
+        }
+        let client = match self.clients.of(&options) {
+            Ok(client) => client,
+            Err(refused) => return Outcome::Permanent(Reason::Refused(refused.to_string())),
+        };
+        let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
+        let invocation = client
+            .invoke()
+            .function_name(reference)
+            .set_qualifier(function.qualifier)
+            .invocation_type(kind)
+            .payload(Blob::new(payload(delivery, number)));
+        match invocation.send().await {
+            Ok(answer) => outcome(&answer),
+            Err(failure) => error::outcome(&failure, self.timeout),
+        }
+    }
+}
+
+/// `{"payload":…,"headers":{…}}`, the payload by its own bytes and the headers in their order. As with
+/// HTTP, the later of two headers of one name replaces the earlier.
+fn payload(delivery: &Delivery, number: u32) -> Vec<u8> {
+    let number = number.to_string();
+    let given = delivery.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut headers: Vec<(&str, &str)> = Vec::with_capacity(delivery.headers.len() + 1);
+    for (name, value) in given.chain([(ATTEMPT_HEADER, number.as_str())]) {
+        match headers.iter_mut().find(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+            Some(earlier) => *earlier = (name, value),
+            None => headers.push((name, value)),
+        }
+    }
+    let member = |(name, value): &(&str, &str)| format!("{}:{}", Value::from(*name), Value::from(*value));
+    let headers = headers.iter().map(member).collect::<Vec<_>>().join(",");
+    let mut bytes = Vec::with_capacity(delivery.body.len() + headers.len() + 32);
+    bytes.extend_from_slice(b"{\"payload\":");
+    bytes.extend_from_slice(&delivery.body);
+    bytes.extend_from_slice(b",\"headers\":{");
+    bytes.extend_from_slice(headers.as_bytes());
+    bytes.extend_from_slice(b"}}");
+    bytes
+}
+
+/// The SDK fails for everything but a 2xx; a function that failed is one of these all the same.
+fn outcome(answer: &InvokeOutput) -> Outcome {
+    match answer.function_error() {
+        None => Outcome::Delivered,
+        Some(kind) => {
+            let payload = answer.payload().map_or(&[][..], AsRef::as_ref);
+            Outcome::transient(Reason::FunctionFailed(told(kind, payload)))
+        }
+    }
+}
+
+/// What the function said of its failure: its type and message where it told them, else how its answer
+/// begins.
+fn told(kind: &str, payload: &[u8]) -> String {
+    let told = serde_json::from_slice::<Map<String, Value>>(payload).ok().map(|mut told| {
+        let mut part =
+            |name| told.remove(name).and_then(crate::json::scalar_text).filter(|text| !text.is_empty());
+        (part("errorType"), part("errorMessage"))
+    });
+    let words = match told {
+        Some((Some(kind), Some(message))) => format!("{kind}: {message}"),
+        Some((Some(only), None) | (None, Some(only))) => only,
+        Some((None, None)) | None => format!("{kind}: {}", String::from_utf8_lossy(payload)),
+    };
+    shown(&words, MAX_ERROR)
+}
+
+/// Words from outside: one line of them, not too much, and nothing that an attribute of a dead letter
+/// cannot hold.
+fn shown(words: &str, most: usize) -> String {
+    let unfit = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    words.chars().map(|c| if unfit(c) { ' ' } else { c }).take(most).collect()
+}
+
+#[cfg(test)]
+mod tests;
