@@ -19,6 +19,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::delivery::http;
 use crate::delivery::lambda::function_name::{Allowed, PatternError};
+use crate::delivery::lambda::region::{RegionError, Regions};
 use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
@@ -37,6 +38,8 @@ pub struct LambdaConfig {
     pub endpoint: Option<String>,
     /// The functions that apps may name.
     pub allowed: Allowed,
+    /// The regions that apps may name besides AWS' known ones.
+    pub regions: Regions,
 }
 
 /// How log lines look.
@@ -99,7 +102,7 @@ impl Config {
         let retry = read_retry(&raw, &mut reader);
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let apps = apps::read(&raw, &mut reader);
-        let lambda = read_lambda(&raw, &mut reader);
+        let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
         let host: IpAddr = reader.parsed(
             "METRICS_HOST",
             raw.metrics.host.as_ref(),
@@ -169,14 +172,28 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
     retry
 }
 
-fn read_lambda(raw: &Raw, reader: &mut Reader) -> Option<LambdaConfig> {
+fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Option<LambdaConfig> {
     let endpoint = raw.plain.lambda_endpoint.clone();
     if let Some(endpoint) = &endpoint {
         reader.result("LAMBDA_ENDPOINT", queue::http_url(endpoint));
     }
-    let allowed = raw.webhooks.allowed_functions.as_deref().unwrap_or("*").parse();
+    let strangers = apps.is_some_and(|apps| !matches!(apps.source, Source::Array));
+    let allowed = raw.webhooks.allowed_functions.as_deref();
+    if strangers && allowed.is_none() && cfg!(feature = "lambda") {
+        reader.warnings.push(
+            "WEBHOOKS_ALLOWED_FUNCTIONS is not set and apps come from a database: no Lambda function is invoked for \
+             them (name those that apps may invoke with the worker's role, or * for all)"
+                .to_owned(),
+        );
+    }
+    // An app of the environment is the operator's own; who writes to a database may be anyone.
+    let allowed = allowed.unwrap_or(if strangers { "" } else { "*" }).parse();
     let allowed = allowed.map_err(|error: PatternError| error.to_string());
-    Some(LambdaConfig { endpoint, allowed: reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed)? })
+    let allowed = reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed);
+    let regions = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
+    let regions = regions.map_err(|error: RegionError| error.to_string());
+    let regions = reader.result("WEBHOOKS_ALLOWED_REGIONS", regions);
+    Some(LambdaConfig { endpoint, allowed: allowed?, regions: regions? })
 }
 
 fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {

@@ -27,6 +27,7 @@ mod aws;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+mod descriptors;
 pub mod egress;
 pub mod job;
 mod json;

@@ -22,6 +22,7 @@ use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
 use crate::delivery::lambda::Lambda;
+use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
@@ -51,7 +52,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    worker(config, listener, metrics, shutdown).await?;
+    Box::pin(worker(config, listener, metrics, shutdown)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,6 +74,15 @@ pub(super) async fn worker(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     announce(&config);
+    let limit = descriptors::raise();
+    let max_in_flight = descriptors::places(limit, config.queue.max_in_flight);
+    if max_in_flight < config.queue.max_in_flight {
+        warn!(
+            limit,
+            max_in_flight,
+            "the limit of open files is too low for QUEUE_SQS_MAX_IN_FLIGHT, so fewer messages are taken (raise the hard limit: ulimit -Hn, nofile in ECS' ulimits)"
+        );
+    }
     let health = Arc::new(Health::new(STILL));
     let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
     // Health is served to the very end of the drain.
@@ -120,11 +130,11 @@ pub(super) async fn worker(
         coalesce: config.coalesce,
     };
     metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
-    metrics.max_in_flight.set(i64::try_from(config.queue.max_in_flight).unwrap_or(i64::MAX));
+    metrics.max_in_flight.set(i64::try_from(max_in_flight).unwrap_or(i64::MAX));
     metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
     let bounds = Bounds {
         wait: config.queue.wait,
-        max_in_flight: config.queue.max_in_flight,
+        max_in_flight,
         max_bytes: config.queue.max_bytes,
         batch: config.queue.batch,
         pause: config.queue.pause,
@@ -151,7 +161,7 @@ pub(super) async fn worker(
 #[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]
 async fn destinations(
     http: Settings,
-    LambdaConfig { endpoint, allowed }: LambdaConfig,
+    LambdaConfig { endpoint, allowed, regions }: LambdaConfig,
     timeout: Duration,
 ) -> anyhow::Result<Destinations> {
     let policy = http.policy.clone();
@@ -160,7 +170,7 @@ async fn destinations(
         http: Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?,
         #[cfg(feature = "lambda")]
         // The SDK's loader is a large future.
-        lambda: Box::pin(Lambda::load(endpoint, allowed, policy, resolver, timeout)).await,
+        lambda: Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await,
     })
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 35] = [
+const BAD: [(&str, &str); 36] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -32,6 +32,7 @@ const BAD: [(&str, &str); 35] = [
     ("WEBHOOKS_COALESCE_MAX_EVENTS", "0"),
     ("WEBHOOKS_COALESCE_MAX_BYTES", "256k"),
     ("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"),
+    ("WEBHOOKS_ALLOWED_REGIONS", "eu-west-1.evil.test"),
     ("LAMBDA_ENDPOINT", "nonsense"),
     ("APP_MANAGER_DRIVER", "mongodb"),
     ("APP_MANAGER_CACHE_ENABLED", "perhaps"),

@@ -341,6 +341,21 @@ fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
     assert!(allows("orders-new") && !allows("others"));
     let text = errors(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"), ("LAMBDA_ENDPOINT", "nonsense")]);
     assert!(text.contains("WEBHOOKS_ALLOWED_FUNCTIONS: ") && text.contains("LAMBDA_ENDPOINT: "), "{text}");
+    // What strangers may name is the operator's to say.
+    for (driver, given, allowed, said) in
+        [("array", None, true, false), ("dynamodb", None, false, true), ("dynamodb", Some("*"), true, false)]
+    {
+        let mut variables = vec![("APP_MANAGER_DRIVER", driver)];
+        variables.extend(given.map(|given| ("WEBHOOKS_ALLOWED_FUNCTIONS", given)));
+        let config = read(&variables).unwrap();
+        assert_eq!(
+            config.lambda.allowed.allows(&"f".parse().unwrap(), "us-east-1"),
+            allowed,
+            "{driver} {given:?}"
+        );
+        let warned = config.warnings.iter().any(|warning| warning.contains("WEBHOOKS_ALLOWED_FUNCTIONS"));
+        assert_eq!(warned, said, "{driver} {given:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 68] = [
+pub const VARIABLES: [(&str, &str); 69] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -27,7 +27,8 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "300"),
     ("WEBHOOKS_RETRY_BASE_MS", "1000"),
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
-    ("WEBHOOKS_ALLOWED_FUNCTIONS", "*"),
+    ("WEBHOOKS_ALLOWED_FUNCTIONS", ""),
+    ("WEBHOOKS_ALLOWED_REGIONS", ""),
     ("LAMBDA_ENDPOINT", ""),
     ("WEBHOOKS_ALLOWED_NETWORKS", ""),
     ("WEBHOOKS_PROXY_URL", ""),
@@ -103,6 +104,7 @@ pub(super) struct Webhooks {
     pub retry_base_ms: Option<String>,
     pub retry_max_ms: Option<String>,
     pub allowed_functions: Option<String>,
+    pub allowed_regions: Option<String>,
     pub allowed_networks: Option<String>,
     pub proxy_url: Option<String>,
     pub ca_file: Option<String>,

@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/record", "apps/settings", "json"], &["rustls", "sqlx"]),
     (
         "delivery/http",
-        &["egress"],
+        &["descriptors", "egress"],
         &[
             "base64",
             "httpdate",
@@ -52,7 +52,7 @@ const ROOMS: &[Room] = &[
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/lambda/function_name", "egress", "json"],
+        &["aws", "delivery/lambda/function_name", "delivery/lambda/region", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
@@ -62,8 +62,10 @@ const ROOMS: &[Room] = &[
             "url",
         ],
     ),
-    ("delivery/lambda/function_name", &[], &["wildmatch"]),
+    ("delivery/lambda/function_name", &["delivery/lambda/region"], &["wildmatch"]),
+    ("delivery/lambda/region", &[], &[]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
+    ("descriptors", &[], &["rustix"]),
     ("aws", &[], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client"]),
     // The worker, which knows the ports and no adapter.
     (

@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod conformance;
 mod deliveries;
+mod descriptors;
 mod edge;
 mod guard;
 mod http2;
