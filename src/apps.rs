@@ -4,8 +4,6 @@ pub mod array;
 pub mod cache;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
-#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
-mod record;
 pub mod settings;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;
@@ -14,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::{error, info, warn};
 
-use crate::app::App;
+use crate::app::{App, Remark, Severity};
 
 /// How long an answer that the source itself gave is given again to whoever asks past the memory: many
 /// jobs of one app fail together, and their verdicts cost the source one look-up a second.
@@ -100,5 +99,14 @@ pub trait Apps: Send + Sync + 'static {
             let asked_at = Instant::now();
             Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
         }
+    }
+}
+
+/// Says what is to be said of an app.
+fn log(remark: &Remark) {
+    match remark.severity {
+        Severity::Error => error!("{}", remark.text),
+        Severity::Warning => warn!("{}", remark.text),
+        Severity::Note => info!("{}", remark.text),
     }
 }

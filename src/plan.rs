@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Filter, Target, Webhook, WebhookId};
+use crate::app::{App, Target, Webhook, WebhookId};
 use crate::job::{Job, sign};
 use crate::json::{Text, describe_json_error};
 pub use coalesce::{Coalescer, Limits};
@@ -97,13 +97,7 @@ fn wants(webhook: &Webhook, event: &Event<'_>) -> bool {
         .event_types
         .as_ref()
         .is_none_or(|types| types.iter().any(|name| name.as_bytes() == &*event.name));
-    named && passes(&webhook.filter, &event.channel)
-}
-
-fn passes(filter: &Filter, channel: &[u8]) -> bool {
-    let starts = filter.channel_name_starts_with.as_deref().unwrap_or_default();
-    let ends = filter.channel_name_ends_with.as_deref().unwrap_or_default();
-    channel.starts_with(starts.as_bytes()) && channel.ends_with(ends.as_bytes())
+    named && webhook.filter.passes(&event.channel)
 }
 
 fn bytes(value: &RawValue) -> &[u8] {

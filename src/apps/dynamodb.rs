@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
 use super::settings::DynamoDb as Settings;
-use super::{Apps, LookUpError, record};
-use crate::app::App;
+use super::{Apps, LookUpError};
+use crate::app::{self, App, Origin};
 use crate::aws;
 
 /// soketi's name of the index.
@@ -89,13 +89,13 @@ impl Apps for DynamoDb {
             .await
             .map_err(|failure| self.unreachable(&failure))?;
         let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
-        let unreadable = |what| {
-            let key: String = key.chars().take(64).collect();
+        let key = app::shown(key);
+        app::read(object(item).into(), Origin::Row).map(|app| Some(Arc::new(app))).map_err(|error| {
             LookUpError::Unusable(format!(
-                "DynamoDB: the app with the key {key:?} cannot be read: {what} (the index has to project all attributes)"
+                "DynamoDB: the app with the key {key} cannot be read: {} (the index has to project all attributes)",
+                error.why
             ))
-        };
-        record::app(object(item)).map(|app| Some(Arc::new(app))).map_err(unreadable)
+        })
     }
 }
 
@@ -128,9 +128,9 @@ mod tests {
     use super::*;
     use crate::app::Target;
 
-    fn read(attributes: Vec<(&str, AttributeValue)>) -> Result<App, String> {
+    fn read(attributes: Vec<(&str, AttributeValue)>) -> Result<App, app::Unusable> {
         let item = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        record::app(object(item))
+        app::read(object(item).into(), Origin::Row)
     }
 
     #[test]

@@ -17,9 +17,8 @@ use serde_json::{Map, Value};
 use sqlx::pool::PoolOptions;
 
 use super::LookUpError;
-use super::record;
 use super::settings::Sql;
-use crate::app::App;
+use crate::app::{self, App, Origin};
 #[cfg(feature = "mysql")]
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
@@ -91,14 +90,30 @@ impl Place {
 
     /// An app from its row.
     fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
-        let unreadable = |what| {
-            let key: String = key.chars().take(64).collect();
-            LookUpError::Unusable(format!(
-                "{}: the app with the key {key:?} cannot be read: {what}",
-                self.database
-            ))
+        app::read(row.into(), Origin::Row).map(Arc::new).map_err(|error| self.unusable(key, &error.why))
+    }
+
+    /// One app's row cannot be used: which, and why.
+    fn unusable(&self, key: &str, why: &str) -> LookUpError {
+        let key = app::shown(key);
+        LookUpError::Unusable(format!("{}: the app with the key {key} cannot be read: {why}", self.database))
+    }
+
+    /// A look-up that failed: the database's trouble, or that of one row.
+    fn failed(&self, key: &str, error: &sqlx::Error) -> LookUpError {
+        // Class 22 is for data of the wrong kind.
+        let data = |error: &dyn sqlx::error::DatabaseError| {
+            error.code().is_some_and(|state| state.starts_with("22"))
         };
-        record::app(row).map(Arc::new).map_err(unreadable)
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                self.unusable(key, "a column of its row is of the wrong type")
+            }
+            sqlx::Error::Database(error) if data(error.as_ref()) => {
+                self.unusable(key, "the database cannot give its row")
+            }
+            other => self.unreachable(other),
+        }
     }
 }
 

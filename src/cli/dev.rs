@@ -148,7 +148,7 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
         let stored =
             json!({"id": app, "key": format!("{app}-key"), "secret": SECRET, "webhooks": webhooks(app)});
         let app = serde_json::from_value(stored).context("a sample app")?;
-        config.apps.more.push(app);
+        config.apps.listed.apps.push(app);
     }
     Ok(config)
 }

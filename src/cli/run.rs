@@ -51,7 +51,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    worker(config, listener, metrics, shutdown).await?;
+    Box::pin(worker(config, listener, metrics, shutdown)).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::variables::{Raw, Reader, Server};
-use crate::app::{App, parse_webhooks};
-use crate::apps::array;
+use crate::app::limits::MAX_ID_BYTES;
+use crate::app::{self, App, Remark, Severity};
+use crate::apps::array::{self, Listed};
 use crate::apps::cache::CacheTtl;
 use crate::apps::settings::{DynamoDb, Sql, Tls};
-use crate::json::describe_json_error;
 
 /// The most connections where no pool is configured, as with soketi.
 const CONNECTIONS: (u32, u32) = (0, 10);
@@ -30,10 +30,10 @@ pub struct AppsConfig {
     pub default: App,
     /// Whether that app still has one of soketi's well-known defaults.
     pub well_known: bool,
-    /// The apps of the file.
-    pub more: Vec<App>,
-    /// The file.
-    pub file: Option<PathBuf>,
+    /// The apps of `APPS`.
+    pub listed: Listed,
+    /// The file of `APPS_FILE`, and the apps that it holds.
+    pub file: Option<(PathBuf, Listed)>,
 }
 
 /// The drivers whose features this build does not have.
@@ -63,47 +63,61 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let source = read_source(raw, reader);
     let keep = read_keep(raw, reader);
     let file = raw.plain.apps_file.clone().map(PathBuf::from);
-    let given = &raw.default_app;
-    let value = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.to_owned());
-    let secret = value(&given.secret, "app-secret");
-    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
-    let mut default = App {
-        id: value(&given.id, "app-id"),
-        key: value(&given.key, "app-key"),
-        secret: SecretString::from(secret),
-        webhooks: Vec::new(),
-    };
     if let Some(source @ (Source::DynamoDb(_) | Source::Postgres(_) | Source::MySql(_))) = source {
-        if file.is_some() || given.webhooks.is_some() {
-            reader
-                .warn("APPS_FILE and DEFAULT_APP_* are for APP_MANAGER_DRIVER=array and ignored".to_owned());
+        if file.is_some() || raw.plain.apps.is_some() || raw.default_app.webhooks.is_some() {
+            reader.warn(
+                "APPS, APPS_FILE and DEFAULT_APP_* are for APP_MANAGER_DRIVER=array and ignored".to_owned(),
+            );
         }
-        return Some(AppsConfig { source, keep, default, well_known: false, more: Vec::new(), file: None });
+        let default = App::new(String::new(), String::new(), SecretString::default(), Vec::new());
+        let listed = Listed::default();
+        return Some(AppsConfig { source, keep, default, well_known: false, listed, file: None });
     }
-    let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
-    let webhooks = reader.result(
-        "DEFAULT_APP_WEBHOOKS",
-        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", describe_json_error(&error))),
-    );
-    default.webhooks = webhooks.unwrap_or_default();
-    reader.result("DEFAULT_APP_WEBHOOKS", array::check(&default));
-    let more = match &file {
-        None => Vec::new(),
-        Some(path) => {
-            let read = array::read(path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
-            reader.result("APPS_FILE", read).unwrap_or_default()
+    let (default, well_known) = read_default(raw, reader);
+    let listed = raw.plain.apps.as_deref().map(array::parse).transpose();
+    let listed =
+        reader.result("APPS", listed.map_err(|error| error.to_string())).flatten().unwrap_or_default();
+    let file = file.and_then(|path| {
+        let read = array::read(&path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
+        Some((path, reader.result("APPS_FILE", read)?))
+    });
+    Some(AppsConfig { source: source?, keep, default, well_known, listed, file })
+}
+
+/// The app of `DEFAULT_APP_*`, and whether it is soketi's well-known one. What cannot be used of it is an
+/// error: nobody but the operator registers here.
+fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
+    let given = &raw.default_app;
+    let mut value = |name: &str, given: &Option<String>, default: &str| {
+        let value = given.clone().unwrap_or_else(|| default.to_owned());
+        if value.len() > MAX_ID_BYTES {
+            reader.error(format!("{name}: has more than {MAX_ID_BYTES} bytes"));
         }
+        value
     };
-    #[cfg(not(feature = "lambda"))]
-    for app in std::iter::once(&default).chain(&more) {
-        if app.webhooks.iter().any(|webhook| matches!(webhook.target, crate::app::Target::Lambda(_))) {
-            reader.error(format!(
-                "DEFAULT_APP_WEBHOOKS or APPS_FILE: app {:?} has a lambda_function; build with the cargo feature lambda",
-                app.id
-            ));
+    let id = value("DEFAULT_APP_ID", &given.id, "app-id");
+    let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
+    let secret = value("DEFAULT_APP_SECRET", &given.secret, "app-secret");
+    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
+    let webhooks = app::webhooks(given.webhooks.as_deref().unwrap_or_default(), &id);
+    let (webhooks, remarks) = reader.result("DEFAULT_APP_WEBHOOKS", webhooks).unwrap_or_default();
+    for Remark { severity, text } in remarks {
+        match severity {
+            Severity::Error => reader.error(format!("DEFAULT_APP_WEBHOOKS: {text}")),
+            Severity::Warning => reader.warn(format!("DEFAULT_APP_WEBHOOKS: {text}")),
+            Severity::Note => {}
         }
     }
-    Some(AppsConfig { source: source?, keep, default, well_known, more, file })
+    #[cfg(not(feature = "lambda"))]
+    if webhooks.iter().any(|webhook| matches!(webhook.target, app::Target::Lambda(_))) {
+        reader.error(
+            "DEFAULT_APP_WEBHOOKS: a webhook has a lambda_function; build with the cargo feature lambda"
+                .to_owned(),
+        );
+    }
+    let mut app = App::new(id, key, SecretString::from(secret), webhooks);
+    app.previous.extend(given.previous_secret.clone().map(SecretString::from));
+    (app, well_known)
 }
 
 /// What to do about a driver that was not compiled in.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 68] = [
+pub const VARIABLES: &[(&str, &str)] = &[
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -42,7 +42,9 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("DEFAULT_APP_ID", "app-id"),
     ("DEFAULT_APP_KEY", "app-key"),
     ("DEFAULT_APP_SECRET", "app-secret"),
+    ("DEFAULT_APP_PREVIOUS_SECRET", ""),
     ("DEFAULT_APP_WEBHOOKS", "[]"),
+    ("APPS", ""),
     ("APPS_FILE", ""),
     ("APP_MANAGER_DYNAMODB_TABLE", "apps"),
     ("APP_MANAGER_DYNAMODB_REGION", "us-east-1"),
@@ -117,6 +119,7 @@ pub(super) struct DefaultApp {
     pub id: Option<String>,
     pub key: Option<String>,
     pub secret: Option<String>,
+    pub previous_secret: Option<String>,
     pub webhooks: Option<String>,
 }
 
@@ -174,6 +177,7 @@ pub(super) struct Aws {
 #[derive(Debug, Deserialize)]
 pub(super) struct Plain {
     pub queue_driver: Option<String>,
+    pub apps: Option<String>,
     pub apps_file: Option<String>,
     pub lambda_endpoint: Option<String>,
     pub shutdown_grace_seconds: Option<String>,

@@ -17,7 +17,7 @@ const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
     ("job", &["json"], &["hmac", "sha2", "hex"]),
-    ("app", &["job", "json"], &[]),
+    ("app", &["job", "json"], &["http", "regex", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome"], &[]),
     ("policy", &["outcome"], &[]),
@@ -29,11 +29,10 @@ const ROOMS: &[Room] = &[
     // Their adapters.
     ("queue/sqs", &["aws"], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"]),
     ("apps/cache", &[], &["arc_swap"]),
-    ("apps/record", &["json"], &[]),
     ("apps/settings", &[], &[]),
-    ("apps/array", &["json"], &["arc_swap", "url"]),
-    ("apps/dynamodb", &["app", "apps/record", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
-    ("apps/sql", &["apps/record", "apps/settings", "json"], &["rustls", "sqlx"]),
+    ("apps/array", &["json"], &["arc_swap"]),
+    ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
+    ("apps/sql", &["apps/settings", "json"], &["rustls", "sqlx"]),
     (
         "delivery/http",
         &["egress"],

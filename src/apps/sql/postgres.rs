@@ -75,15 +75,12 @@ impl Apps for Postgres {
                     self.conditions.worked(n);
                     let row = row.map(|row| serde_json::from_str(&row)).transpose();
                     let row = row.map_err(|error| {
-                        LookUpError::Unusable(format!(
-                            "PostgreSQL: a row is no JSON object: {}",
-                            crate::json::describe_json_error(&error)
-                        ))
+                        self.place.unusable(key, &crate::json::describe_json_error(&error))
                     })?;
                     return row.map(|row| self.place.app(key, row)).transpose();
                 }
                 Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.unreachable(&error)),
+                Err(error) => return Err(self.place.failed(key, &error)),
             }
         }
         Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))

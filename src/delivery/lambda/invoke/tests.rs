@@ -105,7 +105,7 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
 }
 
 fn webhook(json: &str) -> Webhook {
-    match serde_json::from_str::<crate::app::Webhook>(json).unwrap().target {
+    match crate::app::webhooks(&format!("[{json}]"), "a").unwrap().0.remove(0).target {
         Target::Lambda(webhook) => webhook,
         Target::Http(_) | Target::Missing | Target::Unusable { .. } => panic!("no function in {json}"),
     }
