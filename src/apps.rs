@@ -58,6 +58,22 @@ pub enum Sources {
     Postgres(cache::Cache<sql::Postgres>),
 }
 
+impl Sources {
+    /// Reads the file again, or forgets that what a database said is new: it is asked again, and what it said
+    /// before serves while it is down.
+    pub async fn reload(&self) {
+        match self {
+            Self::Array(array) => array.reload().await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.expire(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.expire(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.expire(),
+        }
+    }
+}
+
 impl Apps for Sources {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {

@@ -6,8 +6,10 @@
 
 mod apps;
 mod client_options;
+mod effective;
 mod endpoint;
 mod queue;
+mod unknown;
 mod variables;
 mod webhooks;
 
@@ -23,6 +25,7 @@ use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
+pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
 use variables::{Raw, Reader};
@@ -90,8 +93,13 @@ pub struct LogConfig {
 impl Config {
     /// Reads and checks the whole configuration.
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Errors> {
-        let raw = Raw::read(environment);
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
         let mut reader = Reader::default();
+        let pairs = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for warning in unknown::warnings(pairs) {
+            reader.warn(warning);
+        }
+        let raw = Raw::read(environment);
         let queue = queue::read(&raw, &mut reader);
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);

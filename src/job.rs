@@ -5,6 +5,8 @@
 //! re-serialising JSON reorders keys, rewrites numbers and rejects the lone surrogates that
 //! JavaScript emits. Knows nothing of queues, apps' webhooks or HTTP.
 
+mod hint;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::json::{Text, describe_json_error};
+use crate::json::Text;
 
 /// One webhook job, decoded but not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +29,23 @@ pub struct Job {
     pub signature: String,
 }
 
-/// Why a body is no job.
+/// Why a body is no job: what it lacks, or what it is instead. Nothing of the body is in it.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is not a webhook job: {}", describe_json_error(.0))]
-pub struct DecodeError(#[from] serde_json::Error);
+#[error("the body is not a webhook job: {0}")]
+pub struct DecodeError(String);
 
-/// The signature does not match the payload under the app's secret.
+/// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature does not match the payload under the app's secret")]
-pub struct SignatureError;
+pub enum SignatureError {
+    /// It is not that of the payload's bytes.
+    #[error("the signature does not match the payload under the app's secret")]
+    Mismatch,
+    /// It is that of the same JSON with other spaces.
+    #[error(
+        "the signature is of the same payload with other spaces: sign the very bytes that are sent, or send the bytes that were signed"
+    )]
+    Respaced,
+}
 
 /// The envelope's outline. Of a member that comes twice the last counts, as in JavaScript.
 struct Envelope<'a> {
@@ -107,7 +117,11 @@ fn shown_id(id: &RawValue) -> String {
 impl Job {
     /// Decodes a message body; the payload stays a slice of it, nothing is copied.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-        let envelope: Envelope<'_> = serde_json::from_slice(body)?;
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(body).map_err(|error| DecodeError(hint::why(body, &error)))?;
+        if envelope.payload.get().starts_with('"') {
+            return Err(DecodeError(hint::why_text(envelope.payload).to_owned()));
+        }
         Ok(Self {
             app_key: envelope.app_key,
             app_id: envelope.app_id,
@@ -118,8 +132,14 @@ impl Job {
 
     /// Checks the signature over the payload's own bytes, in constant time.
     pub fn verify(&self, secret: &SecretString) -> Result<(), SignatureError> {
-        let claimed = hex::decode(&self.signature).map_err(|_| SignatureError)?;
-        mac(secret, [self.payload.as_ref()]).verify_slice(&claimed).map_err(|_| SignatureError)
+        let claimed = hex::decode(&self.signature).map_err(|_| SignatureError::Mismatch)?;
+        mac(secret, [self.payload.as_ref()]).verify_slice(&claimed).map_err(|_| SignatureError::Mismatch)
+    }
+
+    /// Why the signature, which does not match, does not.
+    #[must_use]
+    pub fn why_unverified(&self, secret: &SecretString) -> SignatureError {
+        hint::why_unsigned(self, secret)
     }
 
     /// The body that soketi would enqueue for this job.

@@ -134,6 +134,16 @@ impl<A: Apps> Cache<A> {
         &self.source
     }
 
+    /// From now on every key is looked up again when it is next asked for.
+    pub fn expire(&self) {
+        let now = Instant::now();
+        let mut kept = self.state.lock();
+        kept.fresh.clear();
+        for entry in kept.entries.values_mut() {
+            entry.until = Some(now);
+        }
+    }
+
     /// What is remembered, or the look-up to wait for.
     fn look(&self, key: &str) -> Result<Answer, Shared<Flight>> {
         let now = Instant::now();

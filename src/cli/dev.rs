@@ -85,7 +85,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     tasks.spawn(report_dead_letters(endpoint.clone(), Arc::clone(&books)));
     tasks.spawn(produce(endpoint, Arc::clone(&books), options.jobs, options.rate, !options.no_faults));
     let config = configuration(address, receiver_address)?;
-    let worker = tokio::spawn(run::worker(config, metrics_listener, Arc::clone(&metrics), shutdown.clone()));
+    let worker =
+        tokio::spawn(run::worker(config, metrics_listener, Arc::clone(&metrics), shutdown.clone(), None));
 
     let complete = watch(&books, &metrics, options.jobs, &shutdown).await;
     shutdown.cancel();

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use self::destinations::Destinations;
+use super::reload::Reload;
 use super::{Failure, configuration, log, signals};
 use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
@@ -41,7 +42,7 @@ const START_WAIT: Duration = Duration::from_secs(2);
 const STILL: Duration = Duration::from_secs(30);
 
 pub(super) async fn main() -> Result<ExitCode, Failure> {
-    log(None);
+    let reload = Reload::new(log(None));
     let config = configuration(&[])?;
     let shutdown = signals::shutdown();
     let metrics = Arc::new(Metrics::new());
@@ -51,7 +52,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    Box::pin(worker(config, listener, metrics, shutdown)).await?;
+    Box::pin(worker(config, listener, metrics, shutdown, reload)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,6 +72,7 @@ pub(super) async fn worker(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
+    reload: Option<Reload>,
 ) -> Result<(), Failure> {
     announce(&config);
     let health = Arc::new(Health::new(STILL));
@@ -130,7 +132,10 @@ pub(super) async fn worker(
         pause: config.queue.pause,
         grace: config.grace,
     };
-    let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
+    let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
+    if let Some(reload) = reload {
+        app_tasks.spawn(reload.run(apps.clone()));
+    }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let parts = Parts {
         queue: connection.queue(usage),

@@ -205,7 +205,7 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("QUEUE_SQS_CLIENT_OPTIONS"), word),
         (Just("QUEUE_SQS_CLIENT_OPTIONS"), matching(&options)),
         (Just("APPS_FILE"), Just(String::new())),
-        (prop::sample::select(&VARIABLES[..]).prop_map(|(name, _)| name), "[0-9a-z.:/\\[{}\"]{0,8}"),
+        (prop::sample::select(VARIABLES).prop_map(|(name, _)| name), "[0-9a-z.:/\\[{}\"]{0,8}"),
     ]
     .prop_filter("no file of this machine is read", |(name, value)| {
         !name.ends_with("_FILE") || value.is_empty()

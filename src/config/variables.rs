@@ -236,7 +236,7 @@ impl Raw {
 
 /// soketi reads every value as JSON if it is some, so that quotes around one, which a file given to
 /// `docker run --env-file` keeps, do not count.
-fn unquoted(value: String) -> String {
+pub(super) fn unquoted(value: String) -> String {
     serde_json::from_str(&value).unwrap_or(value)
 }
 

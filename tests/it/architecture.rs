@@ -16,7 +16,7 @@ const PURE: [&str; 8] = ["app", "job", "json", "lease", "local/fifo", "outcome",
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
-    ("job", &["json"], &["hmac", "sha2", "hex"]),
+    ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
     ("app", &["job", "json"], &["http", "regex", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome"], &[]),
@@ -99,7 +99,21 @@ const ROOMS: &[Room] = &[
         &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
     ),
     // All wiring.
-    ("cli", &["*"], &["anyhow", "axum", "clap", "tracing_subscriber", "url", "uuid", "reqwest"]),
+    (
+        "cli",
+        &["*"],
+        &[
+            "anyhow",
+            "axum",
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "tracing_subscriber",
+            "url",
+            "uuid",
+            "reqwest",
+        ],
+    ),
 ];
 
 /// Crates that say nothing of where a room stands.

@@ -17,6 +17,7 @@ mod edge;
 mod guard;
 mod http2;
 mod local_queue;
+mod operator;
 mod peer;
 mod proxy;
 mod reuse;

@@ -80,7 +80,8 @@ fn a_webhook_that_cannot_be_used_is_told_by_name_and_takes_nothing_from_its_sibl
     let (webhook, _) = one(r#"{"url":"http://h/","headers":{"A b":"1"}}"#);
     let Target::Unusable { registered, .. } = webhook.target else { panic!() };
     assert_eq!(*registered, Target::Http("http://h/".into()), "once it is mended, it is the same webhook");
-    let (webhook, _) = one(r#"{"url":"ftp://h/","event_types":["cache_miss"],"filter":{"channel_prefix":"a"}}"#);
+    let (webhook, _) =
+        one(r#"{"url":"ftp://h/","event_types":["cache_miss"],"filter":{"channel_prefix":"a"}}"#);
     assert_eq!(webhook.event_types.unwrap(), ["cache_miss"], "only the jobs that it wants wait for it");
     assert!(!webhook.filter.passes(b"b"));
 }

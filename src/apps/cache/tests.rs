@@ -323,3 +323,15 @@ async fn answers_kept_for_a_second_are_bounded() {
     cache.find_fresh("k").await.unwrap();
     assert_eq!(cache.state.lock().fresh.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reload_every_key_is_looked_up_again_and_what_was_known_serves_while_the_source_is_down() {
+    let cache = cache(CacheTtl::Always, ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Fails);
+    cache.expire();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    cache.source().does(TWO);
+    cache.expire();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"));
+}

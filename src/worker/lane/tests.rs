@@ -242,7 +242,7 @@ impl World {
     }
 
     fn ids(&self) -> Vec<WebhookId> {
-        let webhooks = webhooks(self.webhooks.clone()).unwrap();
+        let (webhooks, _) = webhooks(&self.webhooks.to_string(), "a").unwrap();
         webhooks.into_iter().map(|webhook| webhook.id).collect()
     }
 

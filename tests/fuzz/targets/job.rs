@@ -58,7 +58,7 @@ fn members(text: &str) -> Option<(String, &str, String)> {
     };
     Some((
         read(["appKey", "app_key"], &key)?,
-        last(["payload", "payload"]).pop()?,
+        last(["payload", "payload"]).pop().filter(|payload| !payload.starts_with('"'))?,
         read(["originalPusherSignature", "original_signature"], &text)?,
     ))
 }
