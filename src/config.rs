@@ -188,7 +188,7 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
 fn read_lambda(raw: &Raw, reader: &mut Reader) -> Option<LambdaConfig> {
     let endpoint = raw.plain.lambda_endpoint.clone();
     if let Some(endpoint) = &endpoint {
-        reader.result("LAMBDA_ENDPOINT", queue::http_url(endpoint));
+        reader.result("LAMBDA_ENDPOINT", endpoint::http_url(endpoint));
     }
     let allowed = raw.webhooks.allowed_functions.as_deref().unwrap_or("*").parse();
     let allowed = allowed.map_err(|error: PatternError| error.to_string());

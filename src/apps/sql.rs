@@ -9,10 +9,13 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use sqlx::pool::PoolOptions;
 
@@ -115,6 +118,26 @@ impl Place {
             other => self.unreachable(other),
         }
     }
+}
+
+/// The certificates of the system's authorities and of those in `file`, in PEM; whom the public trusts is
+/// built in. A file that cannot be read was told of at start; a certificate that rustls does not take would
+/// fail every connection, and is left out.
+fn authorities(file: Option<&Path>) -> Vec<u8> {
+    let mut pem = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
+    let mut taken = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        if taken.add(certificate.clone()).is_ok() {
+            let text = BASE64_STANDARD.encode(&certificate);
+            pem.extend_from_slice(b"\n-----BEGIN CERTIFICATE-----\n");
+            for line in text.as_bytes().chunks(64) {
+                pem.extend_from_slice(line);
+                pem.push(b'\n');
+            }
+            pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
+        }
+    }
+    pem
 }
 
 fn pool<DB: sqlx::Database>(settings: &Sql, deadline: Duration) -> PoolOptions<DB> {

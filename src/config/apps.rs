@@ -1,5 +1,6 @@
 //! `APP_MANAGER_*`, `DEFAULT_APP_*`, `DB_*` and `APPS_FILE`: where the apps are.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -176,7 +177,7 @@ fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
 fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
     let given = &raw.app_manager;
     let endpoint = given.dynamodb_endpoint.as_deref().and_then(|endpoint| {
-        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::queue::http_url(endpoint))?;
+        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::endpoint::http_url(endpoint))?;
         Some(endpoint.to_owned())
     });
     let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
@@ -234,18 +235,37 @@ fn read_tls(name: &str, given: &Server, reader: &mut Reader) -> Tls {
     {
         reader.error(format!("DB_{name}_CA_FILE: {:?} cannot be read: {error}", file.to_string_lossy()));
     }
-    match (given.tls.as_deref(), file) {
+    let tls = match (given.tls.as_deref(), file) {
         (None | Some("prefer"), None) => Tls::Prefer,
         (Some("require"), None) => Tls::Require,
+        (Some("verify-full"), None) => Tls::Verify(None),
         (Some("off"), None) => Tls::Off,
-        (None | Some("prefer" | "require"), Some(file)) => Tls::Verify(file),
+        (None | Some("prefer" | "require" | "verify-full"), Some(file)) => Tls::Verify(Some(file)),
         (Some("off"), Some(_)) => {
             reader.error(format!("DB_{name}_TLS: off contradicts DB_{name}_CA_FILE"));
             Tls::Off
         }
         (Some(other), _) => {
-            reader.error(format!("DB_{name}_TLS: {other:?} is none of prefer, require and off"));
+            reader.error(format!("DB_{name}_TLS: {other:?} is none of prefer, require, verify-full and off"));
             Tls::Prefer
         }
+    };
+    let host = given.host.as_deref().unwrap_or("127.0.0.1");
+    let what = match &tls {
+        Tls::Verify(_) => return tls,
+        Tls::Prefer => "prefer is encrypted only where the server offers it, and for whoever answers",
+        Tls::Require => "require encrypts for whoever answers",
+        Tls::Off => "off sends the apps' secrets in the clear",
+    };
+    if !is_local(host) {
+        reader.warn(format!(
+            "DB_{name}_TLS: {what}, and DB_{name}_HOST is not this machine; set verify-full, with DB_{name}_CA_FILE where the authority is your cloud's or your own"
+        ));
     }
+    tls
+}
+
+/// Whether a server is on this machine.
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.starts_with('/') || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -9,7 +9,7 @@ use aws_sdk_sqs::config::Credentials;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use serde_json::{Map, Value};
 
-use super::queue::http_url;
+use super::endpoint::http_url;
 use super::variables::Reader;
 use crate::queue::sqs::Options;
 

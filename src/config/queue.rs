@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::client_options::{self, ClientOptions};
-use super::endpoint::{Destination, destination, named_region, no_region, region_hint};
+use super::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
 use super::variables::{Raw, Reader};
 
 /// Which queue, and how it is used.
@@ -164,21 +164,6 @@ fn reached_at(
     };
     let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
     (region, endpoint)
-}
-
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    if text.contains(['@', '?', '#']) {
-        // Not quoted, here or in any log: a password or a token may stand there.
-        return Err("must hold no user name or password, no query and no fragment".to_owned());
-    }
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(format!("{text:?} is no http or https URL"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with its path".to_owned());
-    }
-    Ok(url)
 }
 
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]

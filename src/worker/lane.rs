@@ -11,6 +11,7 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
+mod own_rules;
 mod run;
 
 use std::collections::VecDeque;

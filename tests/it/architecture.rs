@@ -32,7 +32,7 @@ const ROOMS: &[Room] = &[
     ("apps/settings", &[], &[]),
     ("apps/array", &["json"], &["arc_swap"]),
     ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
-    ("apps/sql", &["apps/settings", "json"], &["rustls", "sqlx"]),
+    ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
         &["egress"],

@@ -105,3 +105,29 @@ async fn sighup_reloads_the_apps_and_does_not_end_the_worker() {
     world.wait_for(2).await;
     assert!(worker.try_wait().unwrap().is_none(), "it still runs");
 }
+
+#[tokio::test]
+async fn a_webhook_may_end_its_retries_and_its_attempts_earlier_than_the_worker() {
+    let world = World::new(|arrival| match arrival.path.as_str() {
+        "/never-again" => (500, Duration::ZERO),
+        "/slow" => (200, Duration::from_secs(3)),
+        _ => (200, Duration::ZERO),
+    })
+    .await;
+    let to = |path: &str| format!("{}{path}", world.receiver);
+    let webhooks = serde_json::json!([
+        {"url": to("/never-again"), "retry": {"enabled": false}},
+        {"url": to("/slow"), "request_timeout_ms": 100, "retry": {"max_attempts": 2}},
+        {"url": to("/private"), "filter": {"channel_prefix": "private-"}},
+        {"url": to("/public"), "filter": {"channel_pattern": "^public-"}},
+    ]);
+    let _worker = world.worker(&[], &[("DEFAULT_APP_WEBHOOKS", &webhooks.to_string())]);
+    world.send(&[job("g", 0)]).await;
+    world.wait_until_empty().await;
+    let arrived: Vec<String> =
+        world.arrivals.lock().unwrap().iter().map(|arrival| arrival.path.clone()).collect();
+    let count = |path: &str| arrived.iter().filter(|arrived| *arrived == path).count();
+    assert_eq!((count("/never-again"), count("/public")), (1, 0), "{arrived:?}");
+    assert!(count("/slow") <= 2, "{arrived:?}");
+    assert_eq!(world.dead().await.len(), 1, "given up for the two that do not have it");
+}

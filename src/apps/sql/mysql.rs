@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, ValueRef};
 
-use super::{Conditions, Place, another_may_do, pool};
+use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::{App, is_column};
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, LookUpError};
@@ -104,7 +104,10 @@ fn options(settings: &Sql) -> MySqlConnectOptions {
     match &settings.tls {
         Tls::Prefer => options.ssl_mode(MySqlSslMode::Preferred),
         Tls::Require => options.ssl_mode(MySqlSslMode::Required),
-        Tls::Verify(file) => options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca(file),
+        Tls::Verify(file) => {
+            let authorities = authorities(file.as_deref());
+            options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca_from_pem(authorities)
+        }
         Tls::Off => options.ssl_mode(MySqlSslMode::Disabled),
     }
 }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
-use super::{Conditions, Place, another_may_do, pool};
+use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::App;
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, LookUpError};
@@ -101,7 +101,10 @@ fn options(settings: &Sql) -> PgConnectOptions {
     match &settings.tls {
         Tls::Prefer => options.ssl_mode(PgSslMode::Prefer),
         Tls::Require => options.ssl_mode(PgSslMode::Require),
-        Tls::Verify(file) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(file),
+        Tls::Verify(file) => {
+            let authorities = authorities(file.as_deref());
+            options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(authorities)
+        }
         Tls::Off => options.ssl_mode(PgSslMode::Disable),
     }
 }

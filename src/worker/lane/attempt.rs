@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::run::{Run, next_number};
-use super::{InFlight, Lane, SETTLE_MARGIN, Shared};
+use super::{InFlight, Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Target;
 use crate::apps::Apps;
 use crate::delivery::Transport;
@@ -72,14 +72,23 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let now = Instant::now();
         let (shared, arrived) = (&self.shared, now.duration_since(self.arrived));
         let ages = self.jobs.iter().take(run.jobs).map(move |held| held.message.age + arrived);
-        let deadline = now + shared.rules.attempt_timeout;
+        let app = run.app.as_deref();
         let app_id = run.app.as_ref().map_or("", |app| &app.id);
         let tries = run.deliveries.iter().map(|delivery| {
             let destination = breaker::destination(app_id, &delivery.webhook);
-            shared.deliver(delivery, destination, number, ages.clone(), deadline)
+            let own = own_rules::webhook(app, &delivery.webhook);
+            let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
+            shared.deliver(delivery, destination, number, ages.clone(), now + longest)
         });
         // Nearly every job has one webhook; join_all costs nothing worth a special case.
-        join_all(tries).await
+        let outcomes = join_all(tries).await;
+        // What failed together goes on alone first.
+        let (Some(head), 1) = (self.jobs.front(), run.jobs) else { return outcomes };
+        let age = self.age(head);
+        let judged = |(outcome, delivery): (Outcome, &Delivery)| {
+            own_rules::judged(outcome, own_rules::webhook(app, &delivery.webhook), number, age)
+        };
+        outcomes.into_iter().zip(&run.deliveries).map(judged).collect()
     }
 
     /// Puts what came of an attempt on the record of every job that was in it.
@@ -105,7 +114,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         if record.done {
             return Some(Disposition::Done);
         }
-        let (random, retry) = (self.shared.random.fraction(), &self.shared.rules.retry);
+        let failing = outcomes.iter().zip(&run.deliveries);
+        let failing = failing.filter(|(outcome, _)| matches!(outcome, Outcome::Transient { .. }));
+        let failing = failing.map(|(_, delivery)| own_rules::webhook(run.app.as_deref(), &delivery.webhook));
+        let retry = &own_rules::backoff(&self.shared.rules.retry, failing);
+        let random = self.shared.random.fraction();
         // What failed for good earlier still decides how the job ends, as long as the app has it.
         let webhooks = run.app.as_ref().map_or(&[][..], |app| &app.webhooks);
         let earlier: Vec<_> = record
@@ -163,9 +176,10 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
             Gate::Closed | Gate::HalfOpenProbe => {}
         }
         let started = Instant::now();
+        let longest = deadline.duration_since(started);
         let outcome = timeout_at(deadline, self.transport.attempt(delivery, number))
             .await
-            .unwrap_or(Outcome::transient(Reason::Timeout(self.rules.attempt_timeout)));
+            .unwrap_or(Outcome::transient(Reason::Timeout(longest)));
         self.metrics.attempted(&outcome, started.elapsed());
         match &outcome {
             Outcome::Delivered => {
