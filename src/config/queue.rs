@@ -40,6 +40,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     if let Some(driver) = raw.plain.queue_driver.as_deref().filter(|driver| *driver != "sqs") {
         reader.error(format!("QUEUE_DRIVER: {driver:?} is not sqs, the one queue that hookferry works on"));
     }
+    for name in &raw.unsendable {
+        reader.error(format!("{name}: holds a blank, a control character or one beyond ASCII"));
+    }
     let url = queue.url.as_deref().map_or_else(
         || Err("is not set; it is the URL of the SQS FIFO queue that soketi sends to".to_owned()),
         queue_url,

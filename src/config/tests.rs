@@ -200,6 +200,26 @@ fn requests_are_signed_for_the_region_of_the_endpoint_that_is_dialled() {
 }
 
 #[test]
+fn credentials_are_trimmed_and_refused_by_name_if_they_cannot_be_sent() {
+    let options = r#"{"accessKeyId":"AK\n","secretAccessKey":" s ","sessionToken":"t\r\n"}"#;
+    let config = read(&[("AWS_ACCESS_KEY_ID", "AKIAX\n"), ("QUEUE_SQS_CLIENT_OPTIONS", options)]).unwrap();
+    let credentials = config.queue.client.sdk.credentials.unwrap();
+    assert_eq!(
+        (credentials.access_key_id(), credentials.secret_access_key(), credentials.session_token()),
+        ("AK", "s", Some("t"))
+    );
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", "hu\nsh"),
+        ("AWS_SECRET_ACCESS_KEY", "hu\u{1}sh"),
+        ("AWS_SESSION_TOKEN", "hü sh"),
+        ("QUEUE_SQS_CLIENT_OPTIONS", r#"{"accessKeyId":"hu\nsh","secretAccessKey":"s"}"#),
+    ] {
+        let text = errors(&[(name, value)]);
+        assert!(text.starts_with(name) && !text.contains("sh "), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_region_is_refused_wherever_it_stands() {
     for variables in [
         &[("QUEUE_SQS_URL", "https://sqs.eu-west-1a.amazonaws.com/1/w.fifo")][..],

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::aws::can_be_sent;
+
 /// Every variable that is read, with its default as `.env.example` shows it.
 pub const VARIABLES: [(&str, &str); 68] = [
     ("QUEUE_DRIVER", "sqs"),
@@ -192,13 +194,21 @@ pub(super) struct Raw {
     pub log: Log,
     pub aws: Aws,
     pub plain: Plain,
+    /// Which of the SDK's credentials hold what cannot be sent.
+    pub unsendable: Vec<&'static str>,
 }
+
+/// The SDK's credentials in the environment, which it reads by itself.
+const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 impl Raw {
     pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
+        let mut unsendable = Vec::new();
         for (name, value) in environment {
+            let credential = CREDENTIALS.into_iter().find(|known| *known == name);
+            unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
             let value = unquoted(value);
             if value.trim().is_empty() {
                 continue;
@@ -226,6 +236,7 @@ impl Raw {
             log: section("LOG_", &variables),
             aws: section("AWS_", &variables),
             plain: section("", &variables),
+            unsendable,
         }
     }
 }

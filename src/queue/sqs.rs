@@ -32,6 +32,7 @@ use tracing::warn;
 use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
+use crate::aws::with_clean_credentials;
 use crate::queue::NewMessage;
 use convert::{answers, message, sibling_queue_url, text};
 pub(crate) use error::{Asked, classify, is_refusal, is_throttling};
@@ -122,7 +123,8 @@ impl Connection {
         if options.fips {
             loader = loader.use_fips(true);
         }
-        Self { sdk: loader.load().await, options, url: address.url, pinned }
+        let sdk = with_clean_credentials(&loader.load().await);
+        Self { sdk, options, url: address.url, pinned }
     }
 
     /// Asks the queue for its attributes.

@@ -64,7 +64,7 @@ const ROOMS: &[Room] = &[
     ),
     ("delivery/lambda/function_name", &[], &["wildmatch"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
-    ("aws", &[], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client"]),
+    ("aws", &[], &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_smithy_http_client"]),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -96,7 +96,7 @@ const ROOMS: &[Room] = &[
     // Settings of adapters, but no type of an SDK.
     (
         "config",
-        &["app", "apps", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
+        &["app", "apps", "aws", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
         &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
     ),
     // All wiring.
