@@ -1,7 +1,11 @@
 //! What the adapters to AWS' services share: how a service is reached, credentials that can be sent, and
 //! errors in words.
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -108,6 +112,21 @@ fn clean(given: Credentials) -> Result<Credentials, &'static str> {
 /// Whether a part of credentials, trimmed, can stand in a header.
 pub fn can_be_sent(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The ARN of whoever these credentials are of, as STS says it.
+///
+/// # Errors
+/// Why it does not.
+pub async fn caller(sdk: &SdkConfig, timeout: Duration) -> Result<String, String> {
+    // STS is not where the queue is.
+    let mut builder = sdk.to_builder();
+    builder.set_endpoint_url(None);
+    let timeouts = TimeoutConfig::builder().operation_timeout(timeout).build();
+    let sdk = builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+    let call = aws_sdk_sts::Client::new(&sdk).get_caller_identity().send();
+    let answer = Box::pin(call).await.map_err(|failure| error_chain(&failure))?;
+    Ok(answer.arn.unwrap_or_else(|| "unnamed".to_owned()))
 }
 
 /// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.

@@ -3,11 +3,13 @@
 // clap shows the options' docs as they stand, back-ticks and all.
 #![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
 
+mod check;
 mod dev;
 mod dlq;
 mod enqueue;
 mod healthcheck;
 mod local_queue;
+mod preflight;
 mod receive;
 mod run;
 mod signals;
@@ -45,7 +47,9 @@ enum Command {
     Receive(receive::Options),
     /// Put jobs on the queue: one event from flags, or JSON lines from standard input.
     Enqueue(enqueue::Options),
-    /// Dead letters: put them back on the queue.
+    /// Look at everything that a worker with this environment would meet, and change nothing: exit 0, 1 or 78.
+    Check(check::Options),
+    /// Dead letters: list, show, put back, export, delete.
     Dlq(dlq::Options),
     /// Ask the worker running with this environment whether it is alive: exit 0 or 1.
     Healthcheck,
@@ -70,7 +74,8 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::LocalQueue(options) => local_queue::main(options).await,
         Command::Receive(options) => receive::main(options).await,
         Command::Enqueue(options) => enqueue::main(options).await,
-        Command::Dlq(options) => dlq::main(options).await,
+        Command::Check(options) => Box::pin(check::main(options)).await,
+        Command::Dlq(options) => Box::pin(dlq::main(options)).await,
         Command::Healthcheck => healthcheck::main().await,
     };
     match ended {

@@ -31,6 +31,7 @@ pub mod egress;
 pub mod job;
 mod json;
 pub mod lease;
+pub mod letters;
 pub mod local;
 pub mod outcome;
 pub mod plan;

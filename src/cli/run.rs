@@ -2,7 +2,7 @@
 
 mod destinations;
 mod facts;
-mod sources;
+pub(super) mod sources;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use self::destinations::Destinations;
+use super::preflight::{self, Finding, Severity};
 use super::{Failure, configuration, log, signals};
 use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
@@ -23,7 +24,6 @@ use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
 use crate::delivery::lambda::Lambda;
 use crate::egress::resolver::{Resolve, SystemResolver};
-use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
@@ -31,7 +31,7 @@ use crate::telemetry::board::Limits;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::watchdog::Watchdog;
-use crate::worker::lane::{AMPLE_RECEIVES, Rules};
+use crate::worker::lane::Rules;
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
@@ -51,7 +51,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    worker(config, listener, metrics, shutdown).await?;
+    Box::pin(worker(config, listener, metrics, shutdown)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,19 +90,10 @@ pub(super) async fn worker(
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
-    check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout")
-        .map_err(|error| Errors(vec![error]))?;
-    let dead_letter_url = config.queue.dead_letter_url.clone().or(description.dead_letter_url);
-    if dead_letter_url.is_none() {
-        warn!(
-            "there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)"
-        );
-    }
-    if let Some(most) = description.max_receive_count.filter(|most| *most < AMPLE_RECEIVES) {
-        warn!(
-            "the queue's RedrivePolicy dead-letters after {most} receives, within the retry window and, behind a job that keeps failing, untried (set its maxReceiveCount to 1000)"
-        );
-    }
+    let max_receive_count = description.max_receive_count;
+    let facts = Box::pin(preflight::facts(&connection, description, &config)).await;
+    tell(&preflight::judge(&facts, &config))?;
+    let dead_letter_url = facts.dead_letters.map(|dead| dead.url);
     let usage = Usage {
         wait: config.queue.wait,
         // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.
@@ -116,7 +107,7 @@ pub(super) async fn worker(
         visibility,
         attempt_timeout: config.timeout,
         retry: config.retry,
-        max_receive_count: description.max_receive_count,
+        max_receive_count,
         coalesce: config.coalesce,
     };
     metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
@@ -182,6 +173,20 @@ fn announce(config: &Config) {
             "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three"
         );
     }
+}
+
+/// Says what is not as it should be; all that is refused at once.
+fn tell(findings: &[Finding]) -> Result<(), Errors> {
+    let mut refused = Vec::new();
+    for finding in findings {
+        match finding.severity {
+            Severity::Ok => {}
+            Severity::Warning => warn!("{}", finding.line()),
+            Severity::Error => error!("{}", finding.line()),
+            Severity::Refused => refused.push(finding.line()),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Errors(refused)) }
 }
 
 /// Asks until the queue answers; `None` if the worker is to end before that.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 35] = [
+const BAD: [(&str, &str); 36] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -18,6 +18,7 @@ const BAD: [(&str, &str); 35] = [
     ("QUEUE_SQS_WAIT_TIME_SECONDS", "21"),
     ("QUEUE_SQS_VISIBILITY_TIMEOUT", "43201"),
     ("QUEUE_SQS_DLQ_URL", "dead.fifo"),
+    ("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "perhaps"),
     ("QUEUE_SQS_MAX_IN_FLIGHT", "18446744073709551616"),
     ("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", "1"),
     ("WEBHOOKS_TIMEOUT_MS", "4s"),

@@ -29,6 +29,8 @@ pub struct QueueConfig {
     pub visibility: Option<Duration>,
     /// The dead-letter queue, if it is not to be the queue's own.
     pub dead_letter_url: Option<String>,
+    /// Whether to run on a queue whose `maxReceiveCount` is too low for the retry window.
+    pub allow_low_receive_count: bool,
     /// Messages in memory at once.
     pub max_in_flight: usize,
     /// Bytes of bodies in memory, past which no poll starts.
@@ -89,6 +91,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
         dead_letter_url,
+        allow_low_receive_count: reader
+            .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
+            .unwrap_or_default(),
         max_in_flight: reader.number(
             "QUEUE_SQS_MAX_IN_FLIGHT",
             queue.max_in_flight.as_ref(),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::aws::can_be_sent;
 
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 68] = [
+pub const VARIABLES: [(&str, &str); 69] = [
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -23,6 +23,7 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("QUEUE_SQS_WAIT_TIME_SECONDS", "10"),
     ("QUEUE_SQS_VISIBILITY_TIMEOUT", ""),
     ("QUEUE_SQS_DLQ_URL", ""),
+    ("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "false"),
     ("QUEUE_SQS_MAX_IN_FLIGHT", "2000"),
     ("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", "67108864"),
     ("WEBHOOKS_TIMEOUT_MS", "4000"),
@@ -94,6 +95,7 @@ pub(super) struct Queue {
     pub wait_time_seconds: Option<String>,
     pub visibility_timeout: Option<String>,
     pub dlq_url: Option<String>,
+    pub allow_low_receive_count: Option<String>,
     pub max_in_flight: Option<String>,
     pub max_in_flight_bytes: Option<String>,
 }

@@ -16,6 +16,7 @@
 
 mod clients;
 mod failure;
+mod handshake;
 mod host_limiter;
 mod names;
 mod proxy;
@@ -36,6 +37,7 @@ use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use clients::Clients;
+pub use handshake::handshake;
 use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::{Origin, RequestTarget};

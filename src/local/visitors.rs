@@ -90,8 +90,9 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
 
 /// A host without its port.
 fn name_of(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
+    if let Some(end) = host.strip_prefix('[').and(host.find(']')) {
+        let (name, rest) = host.split_at(end + 1);
+        return if rest.is_empty() || rest.starts_with(':') { name } else { host };
     }
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }

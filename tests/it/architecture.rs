@@ -64,7 +64,11 @@ const ROOMS: &[Room] = &[
     ),
     ("delivery/lambda/function_name", &[], &["wildmatch"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
-    ("aws", &[], &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_smithy_http_client"]),
+    (
+        "aws",
+        &[],
+        &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
+    ),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -83,6 +87,8 @@ const ROOMS: &[Room] = &[
         ],
         &["url"],
     ),
+    // Those who look after dead letters.
+    ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     ("telemetry", &["outcome", "queue"], &["prometheus_client"]),
@@ -91,8 +97,14 @@ const ROOMS: &[Room] = &[
     ("producer/sqs", &["queue/sqs"], &["aws_sdk_sqs"]),
     ("local/fifo", &["job"], &["uuid"]),
     ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),
-    ("local/server", &["job", "local/fifo", "local/protocol"], &["axum", "uuid", "base64", "url"]),
-    ("local/receiver", &["job", "local/fifo", "plan"], &["axum"]),
+    ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
+    ("local/visitors", &[], &["axum"]),
+    (
+        "local/server",
+        &["job", "local/connections", "local/fifo", "local/protocol", "local/visitors"],
+        &["axum", "uuid", "base64", "url"],
+    ),
+    ("local/receiver", &["job", "local/connections", "local/fifo", "local/visitors", "plan"], &["axum"]),
     // Settings of adapters, but no type of an SDK.
     (
         "config",

@@ -22,7 +22,7 @@ const START_WAIT: Duration = Duration::from_secs(5);
 const TRIAL: &str = "hookferry-start-up";
 
 /// Where the apps are, in words.
-pub(super) fn describe(config: &AppsConfig) -> String {
+pub(in crate::cli) fn describe(config: &AppsConfig) -> String {
     match &config.source {
         Source::Array => format!("{} of the environment and APPS_FILE", config.more.len() + 1),
         Source::DynamoDb(settings) => format!("DynamoDB table {:?} in {}", settings.table, settings.region),
@@ -33,7 +33,7 @@ pub(super) fn describe(config: &AppsConfig) -> String {
 
 /// Opens the source; its tasks end at `shutdown`. A database that is down stops nothing: that is said,
 /// and it is tried again until it answers.
-pub(super) async fn open(
+pub(in crate::cli) async fn open(
     config: AppsConfig,
     timeout: Duration,
     shutdown: &CancellationToken,

@@ -10,6 +10,7 @@
 mod capped;
 mod clients;
 mod custom_endpoint;
+mod dry_run;
 mod error;
 mod options;
 
