@@ -100,13 +100,7 @@ impl Config {
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let apps = apps::read(&raw, &mut reader);
         let lambda = read_lambda(&raw, &mut reader);
-        let host: IpAddr = reader.parsed(
-            "METRICS_HOST",
-            raw.metrics.host.as_ref(),
-            IpAddr::from([127, 0, 0, 1]),
-            "an IP address",
-        );
-        let port: u16 = reader.parsed("METRICS_PORT", raw.metrics.port.as_ref(), 9602, "a port");
+        let metrics = read_metrics(&raw, &mut reader);
         let grace =
             reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
         read_log(&raw, &mut reader);
@@ -123,7 +117,6 @@ impl Config {
         let (Some(apps), Some(lambda), true) = (apps, lambda, reader.errors.is_empty()) else {
             return Err(Errors(reader.errors));
         };
-        let metrics = SocketAddr::new(host, port);
         let warnings = reader.warnings;
         Ok(Self { queue, timeout, http, retry, coalesce, apps, lambda, metrics, grace, warnings })
     }
@@ -136,6 +129,21 @@ impl LogConfig {
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         read_log(&Raw::read(environment), &mut Reader::default())
     }
+}
+
+/// Where a worker with this environment serves health and metrics; read as the worker itself reads it.
+pub fn metrics_address(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<SocketAddr, Errors> {
+    let mut reader = Reader::default();
+    let address = read_metrics(&Raw::read(environment), &mut reader);
+    if reader.errors.is_empty() { Ok(address) } else { Err(Errors(reader.errors)) }
+}
+
+fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {
+    let (host, port) = (raw.metrics.host.as_ref(), raw.metrics.port.as_ref());
+    let host = reader.parsed("METRICS_HOST", host, IpAddr::from([127, 0, 0, 1]), "an IP address");
+    SocketAddr::new(host, reader.parsed("METRICS_PORT", port, 9602, "a port"))
 }
 
 fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
