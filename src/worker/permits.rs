@@ -78,6 +78,12 @@ impl Permits {
         Permit { _slot: reserved.0.split(1), bytes: Arc::clone(&self.bytes), size }
     }
 
+    /// Bytes of bodies in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.held.load(Ordering::Acquire)
+    }
+
     /// How many places are taken, reserved ones included.
     #[must_use]
     pub fn taken(&self) -> usize {

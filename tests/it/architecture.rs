@@ -100,7 +100,7 @@ const ROOMS: &[Room] = &[
         &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
     ),
     // All wiring.
-    ("cli", &["*"], &["anyhow", "axum", "clap", "tracing_subscriber", "url", "uuid", "reqwest"]),
+    ("cli", &["*"], &["anyhow", "axum", "clap", "ratatui", "tracing_subscriber", "url", "uuid", "reqwest"]),
 ];
 
 /// Crates that say nothing of where a room stands.

@@ -1,6 +1,5 @@
 //! One attempt at the head of a lane, and at what goes out with it: send, record, decide.
 
-use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,7 +8,6 @@ use tracing::{debug, warn};
 
 use super::run::{Run, next_number};
 use super::{InFlight, Lane, SETTLE_MARGIN, Shared};
-use crate::app::Target;
 use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::outcome::{Outcome, Reason};
@@ -18,6 +16,7 @@ use crate::policy::{Disposition, decide};
 use crate::queue::Queue;
 use crate::worker::breaker::{self, Gate};
 use crate::worker::ledger::{Record, Settled};
+use crate::worker::report::{Failed, Host};
 
 /// What was tried for the jobs at the head of the lane, and what it came to.
 pub(super) struct Attempted {
@@ -28,6 +27,22 @@ pub(super) struct Attempted {
 }
 
 impl Attempted {
+    /// Who failed, for a reason that decided how a job goes on.
+    pub(super) fn failed<'a>(&'a self, reason: &'a Reason) -> Failed<'a> {
+        let because = |outcome: &Outcome| match outcome {
+            Outcome::Delivered => false,
+            Outcome::Transient { reason: other, .. }
+            | Outcome::Deferred(other)
+            | Outcome::Permanent(other) => other == reason,
+        };
+        let at = self.outcomes.iter().position(because);
+        Failed {
+            app_id: self.run.app.as_ref().map(|app| app.id.as_str()),
+            delivery: at.and_then(|at| self.run.deliveries.get(at)),
+            reason,
+        }
+    }
+
     /// How many jobs it was for.
     pub(super) fn jobs(&self) -> usize {
         self.run.jobs
@@ -76,7 +91,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let app_id = run.app.as_ref().map_or("", |app| &app.id);
         let tries = run.deliveries.iter().map(|delivery| {
             let destination = breaker::destination(app_id, &delivery.webhook);
-            shared.deliver(delivery, destination, number, ages.clone(), deadline)
+            shared.deliver(app_id, delivery, destination, number, ages.clone(), deadline)
         });
         // Nearly every job has one webhook; join_all costs nothing worth a special case.
         join_all(tries).await
@@ -150,6 +165,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     /// jobs whose events it holds.
     async fn deliver(
         &self,
+        app_id: &str,
         delivery: &Delivery,
         destination: u64,
         number: u32,
@@ -166,12 +182,12 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
         let outcome = timeout_at(deadline, self.transport.attempt(delivery, number))
             .await
             .unwrap_or(Outcome::transient(Reason::Timeout(self.rules.attempt_timeout)));
-        self.metrics.attempted(&outcome, started.elapsed());
+        self.attempted(app_id, delivery, &outcome, started.elapsed());
         match &outcome {
             Outcome::Delivered => {
                 self.breaker.succeeded(destination);
                 let took = started.elapsed();
-                ages.for_each(|age| self.metrics.age_at_delivery.observe((age + took).as_secs_f64()));
+                ages.for_each(|age| self.delivered(age + took));
             }
             Outcome::Transient { .. } => self.breaker.failed(destination, gate, Instant::now()),
             // Neither sign of life nor of failure: the destination was not asked, or is not asked again
@@ -202,7 +218,7 @@ fn log(
 ) {
     let (id, group, jobs) = (&head.message.id, &head.message.group, run.jobs);
     let app_id = run.app.as_ref().map_or("", |app| &app.id);
-    let destination = Destination(delivery.map(|delivery| &delivery.target));
+    let destination = Host(delivery.map(|delivery| &delivery.target));
     let next_retry_s = match then {
         Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
         Disposition::Done | Disposition::DeadLetter(_) => None,
@@ -218,24 +234,6 @@ fn log(
         Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
             warn!(message_id = %id, app_id, %group, %destination, attempt, jobs, reason = reason.code(),
                 detail = %reason, next_retry_s, "delivery failed");
-        }
-    }
-}
-
-/// The destination's host or function: never a path, query or user info. Looked for only where a line
-/// is logged.
-struct Destination<'a>(Option<&'a Target>);
-
-impl fmt::Display for Destination<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(Target::Http(url)) => {
-                let url = url::Url::parse(url.trim());
-                f.write_str(url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default())
-            }
-            Some(Target::Lambda(lambda)) => f.write_str(&lambda.function),
-            Some(Target::Unusable { registered, .. }) => Destination(Some(registered.as_ref())).fmt(f),
-            Some(Target::Missing) | None => Ok(()),
         }
     }
 }
