@@ -85,7 +85,7 @@ test("on a phone nothing has to be scrolled sideways, and each value says what i
   await phone.goto(world.page);
   await phone.locator("#blocked tbody tr").first().waitFor();
   assert.equal(await phone.evaluate(() => document.scrollingElement.scrollWidth), 360);
-  const outside = await phone.evaluate(() => [...document.querySelectorAll("main *")].filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 90)));
+  const outside = await phone.evaluate(() => [...document.querySelectorAll("main *:not(thead *)")].filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 90)));
   assert.deepEqual(outside, []);
   const label = await phone.evaluate(() => getComputedStyle(document.querySelector("#blocked td:nth-child(5)"), "::before").content);
   assert.equal(label, '"Next retry"');

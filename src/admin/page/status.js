@@ -28,7 +28,7 @@
   };
   const ms = (n) => n === null || n === undefined ? "–" : n < 1 ? "<1 ms" : n < 1000 ? `${n.toFixed(0)} ms`
     : n < 60000 ? `${(n / 1000).toFixed(1)} s` : span(Math.round(n / 1000));
-  const percent = (share) => share === null ? "–" : share === 1 ? "100 %" : `${Math.min(99.9, share * 100).toFixed(share > 0.1 ? 1 : 2)} %`;
+  const percent = (share) => share === null ? "–" : share === 1 ? "100 %" : share === 0 ? "0 %" : `${Math.min(99.9, share * 100).toFixed(share > 0.1 ? 1 : 2)} %`;
   const type = (text) => text.replaceAll("_", " ");
 
   // Sparklines
@@ -86,7 +86,7 @@
     const scroll = make("div", make("table", [make("thead", head), make("tbody", body)]), "scroll");
     place.replaceChildren(scroll);
   };
-  const sub = (text) => text ? make("span", text, "sub") : null;
+  const sub = (text, whole) => text ? make("span", text, whole ? "sub whole" : "sub") : null;
   const count = (id, rows) => show(at(id), !rows.count ? "" : rows.count > rows.rows.length ? `${whole(rows.count)}, the first ${rows.rows.length} shown` : whole(rows.count));
   const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
   const badge = (state) => make("span", `${MARKS[state]} ${state}`, `badge ${state}`);
@@ -126,7 +126,7 @@
     count("n-blocked", s.blocked);
     table("blocked", "No group is blocked.", [
       ["App", (r) => [r.app || "unknown app", sub(r.queue_type ? type(r.queue_type) : r.group)]],
-      ["Blocked for", (r) => [span(r.blocked_s), sub(`job sent ${span(r.age_s)} ago`)]],
+      ["Blocked for", (r) => [span(r.blocked_s), sub(`job sent ${span(r.age_s)} ago`, true)]],
       ["Why", (r) => [r.detail, sub(r.destination)]],
       ["Attempts", (r) => whole(r.attempts), "number"],
       ["Next retry", (r) => r.next_retry_s ? `in ${span(r.next_retry_s)}` : "due", "number"],

@@ -148,7 +148,7 @@ impl Books {
         );
         for (what, count) in [("duplicates", self.duplicates), ("OVERTAKEN", self.disorder)] {
             if count > 0 {
-                line += &format!("  {what} {count}");
+                line.extend([format!("  {what} {count}")]);
             }
         }
         cut(line)

@@ -89,8 +89,7 @@ fn keys(shutdown: CancellationToken) -> mpsc::Receiver<KeyCode> {
                 continue;
             }
             // In raw mode the terminal makes no signal of it.
-            let interrupt =
-                key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+            let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
             let code = if interrupt { KeyCode::Char('q') } else { key.code };
             if sender.blocking_send(code).is_err() {
                 return;
@@ -145,12 +144,7 @@ fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, jobs: Option<u64>) {
     let page = format!("Status page: http://{}/", shown.page);
     frame.render_widget(Paragraph::new(vec![Line::from(page).bold(), Line::from(totals)]), head);
     let body = groups.into_iter().map(|(group, waiting)| row(group, waiting, &blocked, shown));
-    let widths = [
-        Constraint::Length(22),
-        Constraint::Length(26),
-        Constraint::Length(8),
-        Constraint::Min(10),
-    ];
+    let widths = [Constraint::Length(22), Constraint::Length(26), Constraint::Length(8), Constraint::Min(10)];
     let header = Row::new(["GROUP", "STATE", "WAITING", "NEXT RETRY"]).style(dim());
     frame.render_widget(Table::new(body, widths).header(header), table);
     progress(frame, bar, jobs, delivered + dead);
