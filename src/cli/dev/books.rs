@@ -72,7 +72,7 @@ impl Books {
                 "refused",
                 &group,
                 n,
-                &format!("attempt {}: {}, its group waits", arrival.attempt, arrival.status),
+                &format!("attempt {}: {}, group waits", arrival.attempt, arrival.status),
             );
             return;
         }
