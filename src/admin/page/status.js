@@ -163,7 +163,7 @@
       ["Unmatched jobs", (r) => whole(r.unmatched), "number"],
     ], s.apps.rows);
 
-    table("attributes", "The queue has not answered yet.", [
+    table("attributes", "This worker does not tell them; hookferry check does.", [
       ["Attribute", (r) => make("code", r.name)],
       ["Value", (r) => r.value],
       ["Recommended", (r) => r.recommended],
@@ -172,7 +172,7 @@
     if (changed("warnings", s.warnings)) {
       at("warnings").replaceChildren(...(s.warnings.length ? [make("ul", s.warnings.map((text) => make("li", text)))] : []));
     }
-    table("settings", "No variable is set: all defaults.", [
+    table("settings", "This worker does not tell it; hookferry env --effective does.", [
       ["Variable", (r) => make("code", r.name)],
       ["Value", (r) => r.value],
       ["From", (r) => r.source],
