@@ -1,37 +1,43 @@
-//! An app and the webhooks it registered, as soketi's app drivers describe them.
+//! An app and the webhooks it registered, as soketi's and sockudo's app drivers describe them.
 
+mod filter;
+pub mod limits;
 mod registration;
+mod remark;
 mod webhook_id;
 
+use std::time::Duration;
+
 use secrecy::SecretString;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::json::scalar_text;
-use registration::Registration;
-pub use registration::{parse_webhooks, webhooks};
+use crate::job::{Job, SignatureError, sign};
+pub use filter::{Filter, Pattern};
+pub use registration::{EVENT_TYPES, Origin, Unusable, app as read, is_column, webhooks};
+pub use remark::{Remark, Severity, nearest, shown};
 pub use webhook_id::WebhookId;
 
 /// One app: who signs the jobs, and where its events go.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct App {
     /// Its id, the first half of its message group ids.
-    #[serde(deserialize_with = "id")]
     pub id: String,
     /// Its public key, by which jobs name it.
-    #[serde(deserialize_with = "id")]
     pub key: String,
-    /// The secret under which its payloads are signed.
-    #[serde(deserialize_with = "secret")]
+    /// The secret under which its payloads are signed, and its deliveries.
     pub secret: SecretString,
+    /// Secrets from before a rotation: a job may still be signed under one of them.
+    pub previous: Vec<SecretString>,
     /// Where its events go, in the order it registered them.
-    #[serde(default, deserialize_with = "listed")]
     pub webhooks: Vec<Webhook>,
+    /// What is to be said of how it was registered.
+    pub remarks: Vec<Remark>,
 }
 
 /// One registered webhook.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Registration")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
     /// What tells it apart from the app's others, wherever it stands among them.
     pub id: WebhookId,
@@ -43,12 +49,32 @@ pub struct Webhook {
     pub event_types: Option<Vec<String>>,
     /// The channels it wants.
     pub filter: Filter,
+    /// The longest that one of its attempts may take, if that is less than the worker's own.
+    pub timeout: Option<Duration>,
+    /// How its failures are dealt with, where that differs from the worker's own.
+    pub retry: Retry,
+    /// Whether it gets the headers of Standard Webhooks too, if that was said.
+    pub standard_headers: Option<bool>,
+}
+
+/// How a webhook's failures are dealt with: what it says nothing of is the worker's, and so are the
+/// limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// After so many attempts a job is given up; 1 where it is not to be retried at all.
+    pub max_attempts: Option<u32>,
+    /// A job whose failures go back for longer is given up.
+    pub window: Option<Duration>,
+    /// The first backoff's upper end.
+    pub base: Option<Duration>,
+    /// The upper end of every backoff.
+    pub cap: Option<Duration>,
 }
 
 /// Where a webhook goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// An HTTP POST to this URL, as it was registered (it may not even parse).
+    /// An HTTP POST to this URL, as it was registered.
     Http(String),
     /// An invocation of this AWS Lambda function.
     Lambda(Lambda),
@@ -77,65 +103,49 @@ pub struct Lambda {
     pub client_options: Option<String>,
 }
 
-/// Which channels a webhook wants. An absent part lets everything pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Filter {
-    /// The channel's name has to begin so.
-    #[serde(default)]
-    pub channel_name_starts_with: Option<String>,
-    /// The channel's name has to end so.
-    #[serde(default)]
-    pub channel_name_ends_with: Option<String>,
+impl App {
+    /// An app with one secret, on which there is nothing to be remarked.
+    #[must_use]
+    pub fn new(id: String, key: String, secret: SecretString, webhooks: Vec<Webhook>) -> Self {
+        Self { id, key, secret, previous: Vec::new(), webhooks, remarks: Vec::new() }
+    }
+
+    /// A job of the app's as it is to be delivered: signed under the newest secret, whichever of them its
+    /// producer signed it under.
+    pub fn verified(&self, mut job: Job) -> Result<Job, SignatureError> {
+        if job.verify(&self.secret).is_ok() {
+            return Ok(job);
+        }
+        if !self.previous.iter().any(|secret| job.verify(secret).is_ok()) {
+            return Err(job.why_unverified(&self.secret));
+        }
+        job.signature = sign(&self.secret, [job.payload.as_ref()]);
+        Ok(job)
+    }
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = scalar_text(Value::deserialize(deserializer)?).filter(|text| !text.is_empty());
-    text.ok_or_else(|| serde::de::Error::custom("must not be empty"))
+impl Webhook {
+    /// A webhook that wants everything, with nothing of its own.
+    #[must_use]
+    pub fn of(target: Target) -> Self {
+        Self {
+            id: WebhookId::of(&target),
+            target,
+            headers: Vec::new(),
+            event_types: None,
+            filter: Filter::default(),
+            timeout: None,
+            retry: Retry::default(),
+            standard_headers: None,
+        }
+    }
 }
 
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    id(deserializer).map(SecretString::from)
-}
-
-fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Webhook>, D::Error> {
-    webhooks(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+impl<'de> Deserialize<'de> for App {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(Value::deserialize(deserializer)?, Origin::File).map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn webhooks_come_as_a_list_as_text_or_as_null() {
-        for webhooks in [
-            r#"[{"url":"http://a/","event_types":["client_event"]}]"#,
-            r#""[{\"url\":\"http://a/\",\"event_types\":[\"client_event\"]}]""#,
-        ] {
-            let app: App = serde_json::from_str(&format!(
-                r#"{{"id":7,"key":"k","secret":"s","enabled":true,"webhooks":{webhooks}}}"#
-            ))
-            .unwrap();
-            assert_eq!(app.id, "7");
-            assert_eq!(app.webhooks[0].target, Target::Http("http://a/".into()));
-        }
-        let none: App = serde_json::from_str(r#"{"id":"a","key":"k","secret":"s","webhooks":null}"#).unwrap();
-        assert!(none.webhooks.is_empty());
-    }
-
-    #[test]
-    fn a_url_wins_over_a_function_and_neither_is_missing() {
-        let parse = |text: &str| serde_json::from_str::<Webhook>(text).unwrap().target;
-        assert_eq!(parse(r#"{"url":"u","lambda_function":"f"}"#), Target::Http("u".into()));
-        assert!(matches!(
-            parse(r#"{"lambda_function":"f","lambda":{"async":true}}"#),
-            Target::Lambda(Lambda { asynchronous: true, .. })
-        ));
-        assert_eq!(parse("{}"), Target::Missing);
-    }
-
-    #[test]
-    fn the_secret_is_not_printed() {
-        let app: App = serde_json::from_str(r#"{"id":"a","key":"k","secret":"hush"}"#).unwrap();
-        assert!(!format!("{app:?}").contains("hush"));
-    }
-}
+mod tests;

@@ -4,8 +4,6 @@ pub mod array;
 pub mod cache;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
-#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
-mod record;
 pub mod settings;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;
@@ -14,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::{error, info, warn};
 
-use crate::app::App;
+use crate::app::{App, Remark, Severity};
 
 /// How long an answer that the source itself gave is given again to whoever asks past the memory: many
 /// jobs of one app fail together, and their verdicts cost the source one look-up a second.
@@ -59,6 +58,22 @@ pub enum Sources {
     Postgres(cache::Cache<sql::Postgres>),
 }
 
+impl Sources {
+    /// Reads the file again, or forgets that what a database said is new: it is asked again, and what it said
+    /// before serves while it is down.
+    pub async fn reload(&self) {
+        match self {
+            Self::Array(array) => array.reload().await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.expire(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.expire(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.expire(),
+        }
+    }
+}
+
 impl Apps for Sources {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {
@@ -100,5 +115,14 @@ pub trait Apps: Send + Sync + 'static {
             let asked_at = Instant::now();
             Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
         }
+    }
+}
+
+/// Says what is to be said of an app.
+fn log(remark: &Remark) {
+    match remark.severity {
+        Severity::Error => error!("{}", remark.text),
+        Severity::Warning => warn!("{}", remark.text),
+        Severity::Note => info!("{}", remark.text),
     }
 }

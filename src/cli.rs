@@ -3,14 +3,21 @@
 // clap shows the options' docs as they stand, back-ticks and all.
 #![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
 
+mod check;
 mod dev;
 mod dlq;
 mod enqueue;
+mod env;
+mod env_file;
 mod healthcheck;
 mod local_queue;
+mod preflight;
 mod receive;
+mod reload;
 mod run;
+mod shell;
 mod signals;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -29,6 +36,9 @@ use crate::config::{self, Config, Errors, LogConfig, LogFormat};
 #[derive(Debug, Parser)]
 #[command(name = "hookferry", version)]
 pub struct Cli {
+    /// Variables from a file, NAME=value a line; what is set already wins. May be given again.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Vec<std::path::PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -45,10 +55,20 @@ enum Command {
     Receive(receive::Options),
     /// Put jobs on the queue: one event from flags, or JSON lines from standard input.
     Enqueue(enqueue::Options),
-    /// Dead letters: put them back on the queue.
+    /// Tell whether one job, or one received webhook, is valid, and if it is not, why.
+    Verify(verify::Options),
+    /// Look at everything that a worker with this environment would meet, and change nothing: exit 0, 1 or 78.
+    Check(check::Options),
+    /// Dead letters: list, show, put back, export, delete.
     Dlq(dlq::Options),
     /// Ask the worker running with this environment whether it is alive: exit 0 or 1.
     Healthcheck,
+    /// Print the annotated list of variables, or the values in force.
+    Env(env::Options),
+    /// Print a script that completes commands and options in a shell.
+    Completions(shell::Options),
+    /// Print the manual page.
+    Man,
 }
 
 /// Why a command ended.
@@ -64,24 +84,36 @@ enum Failure {
 
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
+    if !cli.env_file.is_empty() {
+        return failed(env_file::start_again(&cli.env_file).into());
+    }
     let ended = match cli.command.unwrap_or(Command::Run) {
         Command::Run => Box::pin(run::main()).await,
         Command::Dev(options) => dev::main(options).await,
         Command::LocalQueue(options) => local_queue::main(options).await,
         Command::Receive(options) => receive::main(options).await,
         Command::Enqueue(options) => enqueue::main(options).await,
-        Command::Dlq(options) => dlq::main(options).await,
+        Command::Verify(options) => verify::main(options),
+        Command::Check(options) => Box::pin(check::main(options)).await,
+        Command::Dlq(options) => Box::pin(dlq::main(options)).await,
         Command::Healthcheck => healthcheck::main().await,
+        Command::Env(options) => env::main(&options),
+        Command::Completions(options) => shell::completions(&options),
+        Command::Man => shell::man(),
     };
-    match ended {
-        Ok(code) => code,
-        Err(Failure::Configuration(Errors(errors))) => {
+    ended.unwrap_or_else(failed)
+}
+
+/// Says why a command ended.
+fn failed(failure: Failure) -> ExitCode {
+    match failure {
+        Failure::Configuration(Errors(errors)) => {
             for error in errors {
                 eprintln!("configuration error: {error}");
             }
             ExitCode::from(config::EXIT_CODE)
         }
-        Err(Failure::Other(error)) => {
+        Failure::Other(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
@@ -99,8 +131,9 @@ fn configuration(over: &[(&str, Option<String>)]) -> Result<Config, Errors> {
     Config::from_env(environment)
 }
 
-/// Starts logging: for people on a terminal, JSON elsewhere, to standard error.
-fn log(default_level: Option<&str>) {
+/// Starts logging: for people on a terminal, JSON elsewhere, to standard error. What it gives can change the
+/// level later.
+fn log(default_level: Option<&str>) -> Option<reload::Level> {
     let mut environment = config::environment();
     if let Some(level) = default_level {
         environment.entry("LOG_LEVEL".to_owned()).or_insert_with(|| level.to_owned());
@@ -110,13 +143,7 @@ fn log(default_level: Option<&str>) {
         Some(format) => format == LogFormat::Human,
         None => std::io::stderr().is_terminal(),
     };
-    let mut targets: Targets = level.parse().unwrap_or_default();
-    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime", "sqlx"] {
-        // They warn, with a dump of their state, of what is told here in words.
-        if !level.contains(quiet) {
-            targets = targets.with_target(quiet, LevelFilter::ERROR);
-        }
-    }
+    let (targets, handle) = tracing_subscriber::reload::Layer::new(targets(&level));
     // What libraries tell below a warning holds headers and bodies, and with them secrets.
     let own = filter_fn(|line| {
         let of_hookferry = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
@@ -129,7 +156,23 @@ fn log(default_level: Option<&str>) {
     } else {
         registry.with(layer.json().flatten_event(true)).try_init()
     };
-    if let Err(error) = started {
-        eprintln!("logging is set up already: {error}");
+    match started {
+        Ok(()) => Some(handle),
+        Err(error) => {
+            eprintln!("logging is set up already: {error}");
+            None
+        }
     }
+}
+
+/// The filter of a level.
+fn targets(level: &str) -> Targets {
+    let mut targets: Targets = level.parse().unwrap_or_default();
+    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime", "sqlx"] {
+        // They warn, with a dump of their state, of what is told here in words.
+        if !level.contains(quiet) {
+            targets = targets.with_target(quiet, LevelFilter::ERROR);
+        }
+    }
+    targets
 }

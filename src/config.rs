@@ -6,8 +6,10 @@
 
 mod apps;
 mod client_options;
+mod effective;
 mod endpoint;
 mod queue;
+mod unknown;
 mod variables;
 mod webhooks;
 
@@ -19,10 +21,12 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::delivery::http;
 use crate::delivery::lambda::function_name::{Allowed, PatternError};
+use crate::delivery::lambda::region::{RegionError, Regions};
 use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
+pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
 use variables::{Raw, Reader};
@@ -37,6 +41,8 @@ pub struct LambdaConfig {
     pub endpoint: Option<String>,
     /// The functions that apps may name.
     pub allowed: Allowed,
+    /// The regions that apps may name besides AWS' known ones.
+    pub regions: Regions,
 }
 
 /// How log lines look.
@@ -67,6 +73,8 @@ pub struct Config {
     pub lambda: LambdaConfig,
     /// Where health and metrics are served.
     pub metrics: SocketAddr,
+    /// Whether the numbers that alarms and autoscaling need are written as CloudWatch metric lines.
+    pub embedded_metrics: bool,
     /// From the first signal to the end.
     pub grace: Duration,
     /// Things to say at start-up.
@@ -90,8 +98,13 @@ pub struct LogConfig {
 impl Config {
     /// Reads and checks the whole configuration.
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Errors> {
-        let raw = Raw::read(environment);
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
         let mut reader = Reader::default();
+        let pairs = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for warning in unknown::warnings(pairs) {
+            reader.warn(warning);
+        }
+        let raw = Raw::read(environment);
         let queue = queue::read(&raw, &mut reader);
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
@@ -99,14 +112,9 @@ impl Config {
         let retry = read_retry(&raw, &mut reader);
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let apps = apps::read(&raw, &mut reader);
-        let lambda = read_lambda(&raw, &mut reader);
-        let host: IpAddr = reader.parsed(
-            "METRICS_HOST",
-            raw.metrics.host.as_ref(),
-            IpAddr::from([127, 0, 0, 1]),
-            "an IP address",
-        );
-        let port: u16 = reader.parsed("METRICS_PORT", raw.metrics.port.as_ref(), 9602, "a port");
+        let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
+        let metrics = read_metrics(&raw, &mut reader);
+        let embedded_metrics = reader.truth("METRICS_EMF", raw.metrics.emf.as_ref()).unwrap_or_default();
         let grace =
             reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
         read_log(&raw, &mut reader);
@@ -123,9 +131,20 @@ impl Config {
         let (Some(apps), Some(lambda), true) = (apps, lambda, reader.errors.is_empty()) else {
             return Err(Errors(reader.errors));
         };
-        let metrics = SocketAddr::new(host, port);
         let warnings = reader.warnings;
-        Ok(Self { queue, timeout, http, retry, coalesce, apps, lambda, metrics, grace, warnings })
+        Ok(Self {
+            queue,
+            timeout,
+            http,
+            retry,
+            coalesce,
+            apps,
+            lambda,
+            metrics,
+            embedded_metrics,
+            grace,
+            warnings,
+        })
     }
 }
 
@@ -136,6 +155,21 @@ impl LogConfig {
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         read_log(&Raw::read(environment), &mut Reader::default())
     }
+}
+
+/// Where a worker with this environment serves health and metrics; read as the worker itself reads it.
+pub fn metrics_address(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<SocketAddr, Errors> {
+    let mut reader = Reader::default();
+    let address = read_metrics(&Raw::read(environment), &mut reader);
+    if reader.errors.is_empty() { Ok(address) } else { Err(Errors(reader.errors)) }
+}
+
+fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {
+    let (host, port) = (raw.metrics.host.as_ref(), raw.metrics.port.as_ref());
+    let host = reader.parsed("METRICS_HOST", host, IpAddr::from([127, 0, 0, 1]), "an IP address");
+    SocketAddr::new(host, reader.parsed("METRICS_PORT", port, 9602, "a port"))
 }
 
 fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
@@ -169,14 +203,28 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
     retry
 }
 
-fn read_lambda(raw: &Raw, reader: &mut Reader) -> Option<LambdaConfig> {
+fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Option<LambdaConfig> {
     let endpoint = raw.plain.lambda_endpoint.clone();
     if let Some(endpoint) = &endpoint {
-        reader.result("LAMBDA_ENDPOINT", queue::http_url(endpoint));
+        reader.result("LAMBDA_ENDPOINT", endpoint::http_url(endpoint));
     }
-    let allowed = raw.webhooks.allowed_functions.as_deref().unwrap_or("*").parse();
+    let strangers = apps.is_some_and(|apps| !matches!(apps.source, Source::Array));
+    let allowed = raw.webhooks.allowed_functions.as_deref();
+    if strangers && allowed.is_none() && cfg!(feature = "lambda") {
+        reader.warnings.push(
+            "WEBHOOKS_ALLOWED_FUNCTIONS is not set and apps come from a database: no Lambda function is invoked for \
+             them (name those that apps may invoke with the worker's role, or * for all)"
+                .to_owned(),
+        );
+    }
+    // An app of the environment is the operator's own; who writes to a database may be anyone.
+    let allowed = allowed.unwrap_or(if strangers { "" } else { "*" }).parse();
     let allowed = allowed.map_err(|error: PatternError| error.to_string());
-    Some(LambdaConfig { endpoint, allowed: reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed)? })
+    let allowed = reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed);
+    let regions = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
+    let regions = regions.map_err(|error: RegionError| error.to_string());
+    let regions = reader.result("WEBHOOKS_ALLOWED_REGIONS", regions);
+    Some(LambdaConfig { endpoint, allowed: allowed?, regions: regions? })
 }
 
 fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {

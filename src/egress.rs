@@ -2,4 +2,5 @@
 
 pub mod address_policy;
 pub mod checked;
+pub mod inward_names;
 pub mod resolver;

@@ -4,6 +4,12 @@
 //! as the bytes it arrived in, because its signature covers those bytes and no others:
 //! re-serialising JSON reorders keys, rewrites numbers and rejects the lone surrogates that
 //! JavaScript emits. Knows nothing of queues, apps' webhooks or HTTP.
+//!
+//! sockudo signs when it delivers, not when it enqueues: what its envelope calls a signature is a label,
+//! and the app's secret stands beside it. Such a job is genuine if that secret is the app's own: whoever
+//! knows it could sign as well. The embedded secret signs nothing, and is kept as a digest alone.
+
+mod hint;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -12,7 +18,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::json::{Text, describe_json_error};
+use crate::json::Text;
 
 /// One webhook job, decoded but not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +31,27 @@ pub struct Job {
     pub payload: Bytes,
     /// Hex HMAC-SHA256 of `payload` under the app's secret, as the producer wrote it.
     pub signature: String,
+    /// SHA-256 of the secret in sockudo's envelope, in which `signature` is no signature.
+    pub sender_secret: Option<[u8; 32]>,
 }
 
-/// Why a body is no job.
+/// Why a body is no job: what it lacks, or what it is instead. Nothing of the body is in it.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is not a webhook job: {}", describe_json_error(.0))]
-pub struct DecodeError(#[from] serde_json::Error);
+#[error("the body is not a webhook job: {0}")]
+pub struct DecodeError(String);
 
-/// The signature does not match the payload under the app's secret.
+/// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature does not match the payload under the app's secret")]
-pub struct SignatureError;
+pub enum SignatureError {
+    /// It is not that of the payload's bytes.
+    #[error("the signature does not match the payload under the app's secret")]
+    Mismatch,
+    /// It is that of the same JSON with other spaces.
+    #[error(
+        "the signature is of the same payload with other spaces: sign the very bytes that are sent, or send the bytes that were signed"
+    )]
+    Respaced,
+}
 
 /// The envelope's outline. Of a member that comes twice the last counts, as in JavaScript.
 struct Envelope<'a> {
@@ -43,6 +59,7 @@ struct Envelope<'a> {
     app_id: String,
     payload: &'a RawValue,
     signature: String,
+    sender_secret: Option<[u8; 32]>,
 }
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
@@ -64,12 +81,14 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
     // where it is to be ignored.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let (mut app_key, mut app_id, mut payload, mut signature) = (None, None, None, None);
+        let mut sender_secret = None;
         while let Some(Text(key)) = map.next_key()? {
             match &*key {
                 b"appKey" | b"app_key" => app_key = Some(key_of(map.next_value()?)?),
                 b"appId" | b"app_id" => app_id = Some(map.next_value()?),
                 b"payload" => payload = Some(map.next_value()?),
                 b"originalPusherSignature" | b"original_signature" => signature = Some(map.next_value()?),
+                b"app_secret" => sender_secret = secret_digest(map.next_value()?),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -80,6 +99,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             app_id: app_id.map(shown_id).unwrap_or_default(),
             payload: payload.ok_or_else(|| Error::missing_field("payload"))?,
             signature: signature.ok_or_else(|| Error::missing_field("originalPusherSignature"))?,
+            sender_secret,
         })
     }
 }
@@ -104,22 +124,54 @@ fn shown_id(id: &RawValue) -> String {
     }
 }
 
+/// The digest of the secret in an envelope, if it is text; anything else vouches for nothing.
+fn secret_digest(secret: &RawValue) -> Option<[u8; 32]> {
+    let secret: SecretString = serde_json::from_str::<String>(secret.get()).ok()?.into();
+    Some(Sha256::digest(secret.expose_secret()).into())
+}
+
 impl Job {
     /// Decodes a message body; the payload stays a slice of it, nothing is copied.
     pub fn decode(body: &Bytes) -> Result<Self, DecodeError> {
-        let envelope: Envelope<'_> = serde_json::from_slice(body)?;
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(body).map_err(|error| DecodeError(hint::why(body, &error)))?;
+        if envelope.payload.get().starts_with('"') {
+            return Err(DecodeError(hint::why_text(envelope.payload).to_owned()));
+        }
         Ok(Self {
             app_key: envelope.app_key,
             app_id: envelope.app_id,
             payload: body.slice_ref(envelope.payload.get().as_bytes()),
             signature: envelope.signature,
+            sender_secret: envelope.sender_secret,
         })
     }
 
-    /// Checks the signature over the payload's own bytes, in constant time.
+    /// Checks the signature over the payload's own bytes, or the secret that stands for one, in constant
+    /// time.
     pub fn verify(&self, secret: &SecretString) -> Result<(), SignatureError> {
-        let claimed = hex::decode(&self.signature).map_err(|_| SignatureError)?;
-        mac(secret, [self.payload.as_ref()]).verify_slice(&claimed).map_err(|_| SignatureError)
+        let signed = hex::decode(&self.signature)
+            .is_ok_and(|claimed| mac(secret, [self.payload.as_ref()]).verify_slice(&claimed).is_ok());
+        let vouched = self.sender_secret.is_some_and(|digest| {
+            let own: [u8; 32] = Sha256::digest(secret.expose_secret()).into();
+            digest.iter().zip(own).fold(0, |differs, (theirs, own)| differs | (theirs ^ own)) == 0
+        });
+        if signed || vouched { Ok(()) } else { Err(SignatureError::Mismatch) }
+    }
+
+    /// Why the signature, which does not match, does not.
+    #[must_use]
+    pub fn why_unverified(&self, secret: &SecretString) -> SignatureError {
+        hint::why_unsigned(self, secret)
+    }
+
+    /// The signature of the whole payload, of a job that was verified under `secret`.
+    #[must_use]
+    pub fn signature_under(&self, secret: &SecretString) -> String {
+        match self.sender_secret {
+            Some(_) => sign(secret, [self.payload.as_ref()]),
+            None => self.signature.clone(),
+        }
     }
 
     /// The body that soketi would enqueue for this job.
@@ -217,11 +269,19 @@ pub fn sign<'a>(secret: &SecretString, pieces: impl IntoIterator<Item = &'a [u8]
     hex::encode(mac(secret, pieces).finalize().into_bytes())
 }
 
+/// HMAC-SHA256 of pieces under a key that is bytes.
+pub(crate) fn sign_raw<'a>(key: &[u8], pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    mac_by(key, pieces).finalize().into_bytes().into()
+}
+
 fn mac<'a>(secret: &SecretString, pieces: impl IntoIterator<Item = &'a [u8]>) -> Hmac<Sha256> {
+    mac_by(secret.expose_secret().as_bytes(), pieces)
+}
+
+fn mac_by<'a>(key: &[u8], pieces: impl IntoIterator<Item = &'a [u8]>) -> Hmac<Sha256> {
     // HMAC pads or hashes a key of any length, so this cannot fail.
     #[allow(clippy::expect_used, reason = "an HMAC key may have any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .expect("an HMAC key may have any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("an HMAC key may have any length");
     for piece in pieces {
         mac.update(piece);
     }

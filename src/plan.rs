@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Filter, Target, Webhook, WebhookId};
+use crate::app::{App, Target, Webhook, WebhookId};
 use crate::job::{Job, sign};
 use crate::json::{Text, describe_json_error};
 pub use coalesce::{Coalescer, Limits};
@@ -80,7 +80,7 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
             let signature = sign(&app.secret, [body.as_ref()]);
             (body, signature)
         } else {
-            (job.payload.clone(), job.signature.clone())
+            (job.payload.clone(), job.signature_under(&app.secret))
         };
         deliveries.push(Delivery {
             webhook: webhook.id.clone(),
@@ -97,13 +97,7 @@ fn wants(webhook: &Webhook, event: &Event<'_>) -> bool {
         .event_types
         .as_ref()
         .is_none_or(|types| types.iter().any(|name| name.as_bytes() == &*event.name));
-    named && passes(&webhook.filter, &event.channel)
-}
-
-fn passes(filter: &Filter, channel: &[u8]) -> bool {
-    let starts = filter.channel_name_starts_with.as_deref().unwrap_or_default();
-    let ends = filter.channel_name_ends_with.as_deref().unwrap_or_default();
-    channel.starts_with(starts.as_bytes()) && channel.ends_with(ends.as_bytes())
+    named && webhook.filter.passes(&event.channel)
 }
 
 fn bytes(value: &RawValue) -> &[u8] {
@@ -242,7 +236,7 @@ mod tests {
     fn job(payload: &str) -> Job {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let signature = sign(&SecretString::from("app-secret"), [payload.as_ref()]);
-        Job { app_key: "app-key".into(), app_id: "app-id".into(), payload, signature }
+        Job { app_key: "app-key".into(), app_id: "app-id".into(), payload, signature, sender_secret: None }
     }
 
     fn header<'a>(delivery: &'a Delivery, name: &str) -> Vec<&'a str> {

@@ -26,6 +26,8 @@ mod sqs;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,13 +62,25 @@ impl Producer {
         Self::over(sqs::Sqs::new(&client, queue_url.into()), Buffer::default())
     }
 
+    /// A producer that leaves retries to the client: a job that the client's own could not send has failed.
+    /// For a command that someone waits for.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, on which it runs.
+    #[must_use]
+    pub fn with_retries_of(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
+        let queue = sqs::Sqs::with_retries_of(client, queue_url.into());
+        let (commands, places) = driver::start(queue, Buffer::default(), Duration::ZERO);
+        Self { commands, places }
+    }
+
     /// A producer over any way to send a batch.
     ///
     /// # Panics
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
     pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
-        let (commands, places) = driver::start(queue, buffer);
+        let (commands, places) = driver::start(queue, buffer, outbox::RETRY_WINDOW);
         Self { commands, places }
     }
 

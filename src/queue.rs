@@ -22,6 +22,9 @@ use crate::job::deduplication_id;
 /// The most entries that SQS takes or gives in one call.
 pub const MAX_BATCH: usize = 10;
 
+/// The most bytes of one message, and of a whole batch, bodies and attributes together: 1 MiB.
+pub const MAX_BATCH_BYTES: usize = 1_048_576;
+
 /// An SQS message id; the same on every redelivery.
 pub type MessageId = Arc<str>;
 
@@ -152,6 +155,29 @@ impl NewMessage {
             ("delivered", identities(&redriven.delivered)),
         ]
     }
+
+    /// What counts against SQS' bounds.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len()
+            + attributes_size(self.attributes().iter().map(|(name, value)| (*name, value.as_str())))
+    }
+
+    /// The same message with as much of what a redrive says of it as fits, and whether that is all: first
+    /// it goes without who has it, then without its first id.
+    #[must_use]
+    pub fn fitting(mut self) -> (Self, bool) {
+        if self.size() <= MAX_BATCH_BYTES {
+            return (self, true);
+        }
+        if let Some(redriven) = &mut self.redriven {
+            redriven.delivered.clear();
+        }
+        if self.size() > MAX_BATCH_BYTES {
+            self.redriven = None;
+        }
+        (self, false)
+    }
 }
 
 /// The attribute of no webhook: SQS takes no empty one.
@@ -163,6 +189,28 @@ pub(crate) fn identities(webhooks: &[WebhookId]) -> String {
         return NO_WEBHOOK.to_owned();
     }
     webhooks.iter().map(WebhookId::as_str).collect::<Vec<_>>().join(",")
+}
+
+/// The bytes of text attributes: names, types and values.
+pub fn attributes_size<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> usize {
+    attributes.into_iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum()
+}
+
+/// Cuts messages into batches that SQS takes: ten each at the most, and no more bytes than it allows.
+pub fn batches(messages: &[NewMessage]) -> impl Iterator<Item = &[NewMessage]> {
+    let mut rest = messages;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fits = |message: &&NewMessage| {
+            bytes = bytes.saturating_add(message.size());
+            bytes <= MAX_BATCH_BYTES
+        };
+        // One that is too large alone is for SQS to refuse.
+        let count = rest.iter().take(MAX_BATCH).take_while(fits).count().max(1).min(rest.len());
+        let (batch, left) = rest.split_at_checked(count)?;
+        rest = left;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Names one logical receive, so that a lost response can be asked for again.
@@ -226,4 +274,42 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Sends one message to the dead-letter queue.
     fn dead_letter(&self, letter: &DeadLetter) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(size: usize) -> NewMessage {
+        NewMessage::new("g".to_owned(), "x".repeat(size))
+    }
+
+    #[test]
+    fn batches_are_cut_by_number_and_by_bytes_and_none_is_left_out() {
+        for (sizes, cut) in [
+            (vec![], vec![]),
+            (vec![1; 25], vec![10, 10, 5]),
+            (vec![300_000; 8], vec![3, 3, 2]),
+            (vec![MAX_BATCH_BYTES, 1, MAX_BATCH_BYTES], vec![1, 1, 1]),
+            (vec![MAX_BATCH_BYTES + 1, 1], vec![1, 1]),
+        ] {
+            let messages: Vec<_> = sizes.into_iter().map(message).collect();
+            assert_eq!(batches(&messages).map(<[NewMessage]>::len).collect::<Vec<_>>(), cut);
+        }
+    }
+
+    #[test]
+    fn attributes_count_and_a_message_that_is_too_large_with_them_goes_without_some() {
+        let redriven =
+            Redriven { source: "m".repeat(36).into(), delivered: vec![WebhookId::from("0123456789ab")] };
+        let sized = |size| NewMessage { redriven: Some(redriven.clone()), ..message(size) };
+        let attributes = sized(0).size();
+        assert!(attributes > 36 + 12);
+        assert!(sized(MAX_BATCH_BYTES - attributes).fitting().1);
+        let (less, whole) = sized(MAX_BATCH_BYTES - attributes + 1).fitting();
+        assert!(!whole && less.size() <= MAX_BATCH_BYTES);
+        assert_eq!(less.redriven.map(|redriven| redriven.delivered), Some(Vec::new()));
+        let (bare, whole) = sized(MAX_BATCH_BYTES).fitting();
+        assert!(!whole && bare.redriven.is_none() && bare.body.len() == MAX_BATCH_BYTES);
+    }
 }

@@ -12,6 +12,7 @@ pub mod lane;
 pub mod ledger;
 pub mod permits;
 mod poll;
+mod report;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,6 +101,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             random: parts.random,
             metrics: parts.metrics,
+            health: Arc::clone(&parts.health),
             shutdown,
             received_last: CancellationToken::new(),
         };
@@ -116,6 +118,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let (acknowledgements, serve) = delete_batcher::start::<Q, Shared<Q, T, A>>(
             Arc::clone(&self.shared),
             Arc::clone(&self.shared.metrics),
+            Arc::clone(&self.health),
             self.bounds.max_in_flight,
         );
         // In a set of its own: it ends with this future, should that be dropped.
@@ -151,6 +154,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             }
             // In this order, so that a seed of the simulation repeats itself, and so that what is
             // done is taken off before there is more.
+            self.shared.metrics.pollers.set(i64::try_from(polls.len()).unwrap_or(i64::MAX));
+            self.shared.metrics.lanes.set(i64::try_from(lanes.len()).unwrap_or(i64::MAX));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if end.is_none() => {
@@ -166,7 +171,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     return;
                 }
                 // Before what there may be very much of: this says that the loop turns.
-                _ = beat.tick() => self.health.turned(),
+                _ = beat.tick() => {
+                    self.health.turned();
+                    self.measure_blocked();
+                }
                 Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
                 Some(polled) = polls.join_next(), if !polls.is_empty() => {
                     if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
@@ -265,8 +273,15 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
 
     fn measure(&self) {
         let metrics = &self.shared.metrics;
+        metrics.bytes_in_flight.set(i64::try_from(self.permits.bytes()).unwrap_or(i64::MAX));
         metrics.in_flight.set(i64::try_from(self.permits.taken()).unwrap_or(i64::MAX));
-        metrics.blocked.set(i64::try_from(self.shared.ledger.waiting()).unwrap_or(i64::MAX));
+        self.measure_blocked();
+    }
+
+    /// Blocked groups expire with time, whatever else happens.
+    fn measure_blocked(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.blocked.set(i64::try_from(metrics.board.blocked_groups()).unwrap_or(i64::MAX));
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {

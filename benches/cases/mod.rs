@@ -119,6 +119,7 @@ fn job(payload: &str) -> Job {
         app_id: "app-id".to_owned(),
         signature: sign(&secret(), [payload.as_bytes()]),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
+        sender_secret: None,
     }
 }
 

@@ -1,194 +1,254 @@
-//! Webhooks and their parts in every shape in which soketi takes them.
+//! Apps in every shape in which soketi and sockudo take them: from a file, the environment, or a row.
 //!
 //! soketi never checks a shape: it does what JavaScript does with whatever is there. So what works
-//! with it by design or by chance is read here, and means the same; what it would ignore in silence
-//! is an error, so that no event is lost for it.
+//! with it by design or by chance is read here, and means the same. What it would ignore in silence is
+//! remarked on; a webhook that cannot be used is marked as such and takes nothing from its siblings; an
+//! app past a limit, or without its key or secret, is unusable as a whole.
+
+mod webhook;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
 
+use super::limits::{MAX_ID_BYTES, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
+use super::remark::{Remarks, Severity};
 use super::webhook_id::number;
-use super::{Filter, Lambda, Target, Webhook, WebhookId};
-use crate::job::QueueType;
-use crate::json::scalar_text;
+use super::{App, Webhook};
+use crate::json::{describe_json_error, scalar_text};
+pub use webhook::EVENT_TYPES;
 
-/// Webhooks as JSON text: a list, nothing, or such text once more as a JSON string, which is what a
-/// JSON column holds that was written by a program that encodes for itself.
+/// The columns, or members, of each part. Of several that have a value the first counts, as with soketi;
+/// the last two spellings are not soketi's.
+const ID: [&str; 4] = ["AppId", "id", "app_id", "appId"];
+const KEY: [&str; 4] = ["AppKey", "key", "app_key", "appKey"];
+const SECRET: [&str; 4] = ["AppSecret", "secret", "app_secret", "appSecret"];
+/// A secret from before a rotation, or several, under which jobs may still be signed.
+const PREVIOUS: [&str; 4] = ["PreviousSecret", "previous_secret", "previous_secrets", "previousSecret"];
+const WEBHOOKS: [&str; 2] = ["Webhooks", "webhooks"];
+/// Where sockudo keeps an app's webhooks: among everything else, below this.
+const POLICY: [&str; 2] = ["policy", "Policy"];
+
+/// What soketi and sockudo know of an app besides, which means nothing to a worker.
+const OTHERS: [&str; 43] = [
+    "enabled",
+    "name",
+    "maxConnections",
+    "enableClientMessages",
+    "maxBackendEventsPerSecond",
+    "maxClientEventsPerSecond",
+    "maxReadRequestsPerSecond",
+    "maxPresenceMembersPerChannel",
+    "maxPresenceMemberSizeInKb",
+    "maxChannelNameLength",
+    "maxEventChannelsAtOnce",
+    "maxEventNameLength",
+    "maxEventPayloadInKb",
+    "maxEventBatchSize",
+    "enableUserAuthentication",
+    "hasClientEventWebhooks",
+    "hasChannelOccupiedWebhooks",
+    "hasChannelVacatedWebhooks",
+    "hasMemberAddedWebhooks",
+    "hasMemberRemovedWebhooks",
+    "hasCacheMissedWebhooks",
+    "max_connections",
+    "enable_client_messages",
+    "max_backend_events_per_second",
+    "max_client_events_per_second",
+    "max_read_requests_per_second",
+    "max_presence_members_per_channel",
+    "max_presence_member_size_in_kb",
+    "max_channel_name_length",
+    "max_event_channels_at_once",
+    "max_event_name_length",
+    "max_event_payload_in_kb",
+    "max_event_batch_size",
+    "enable_user_authentication",
+    "enable_watchlist_events",
+    "allowed_origins",
+    "annotations_enabled",
+    "channel_delta_compression",
+    "idempotency",
+    "connection_recovery",
+    "channel_namespaces",
+    "message_rate_limit",
+    "decay_seconds",
+];
+
+/// What an app is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file, or the environment: whatever it holds was written for soketi, sockudo or hookferry.
+    File,
+    /// A row of a table, or an item: it may have columns of anyone's.
+    Row,
+}
+
+/// An app that cannot be used at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("app {}: {why}", shown_id(.id.as_deref()))]
+pub struct Unusable {
+    /// Its id, as far as it can be told.
+    pub id: Option<String>,
+    /// The key by which its jobs name it, as far as it can be told.
+    pub key: Option<String>,
+    /// What is wrong with it; nothing of its values.
+    pub why: String,
+}
+
+/// Whether a column is one that [`app`] looks at.
+#[must_use]
+pub fn is_column(name: &str) -> bool {
+    let known = [&ID[..], &KEY, &SECRET, &PREVIOUS, &WEBHOOKS, &POLICY];
+    known.iter().any(|names| names.contains(&name))
+}
+
+/// Reads an app.
 ///
 /// # Errors
-/// The JSON error where the text is not a list of webhooks.
-pub fn parse_webhooks(text: &str) -> Result<Vec<Webhook>, serde_json::Error> {
-    let value =
-        |text: &str| if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(text) };
-    let mut text = Cow::Borrowed(text);
-    let mut parsed = value(&text)?;
-    if let Value::String(inner) = parsed {
-        parsed = value(&inner)?;
-        text = Cow::Owned(inner);
-    }
-    // By way of a value, because of two members of one name JavaScript takes the last. Only an error
-    // from the text knows its line and column.
-    let webhooks: Result<Option<_>, _> = serde_json::from_value(parsed);
-    Ok(numbered(webhooks.or_else(|_| serde_json::from_str(&text))?))
-}
-
-/// Webhooks as a database or a file holds them: a list, JSON text, or nothing.
-///
-/// # Errors
-/// The JSON error where it is none of these.
-pub fn webhooks(stored: Value) -> Result<Vec<Webhook>, serde_json::Error> {
-    match stored {
-        Value::String(text) => parse_webhooks(&text),
-        other => Ok(numbered(serde_json::from_value(other)?)),
-    }
-}
-
-fn numbered(webhooks: Option<Vec<Webhook>>) -> Vec<Webhook> {
-    let mut webhooks = webhooks.unwrap_or_default();
-    number(&mut webhooks);
-    webhooks
-}
-
-#[derive(Deserialize)]
-pub(super) struct Registration {
-    #[serde(default)]
-    url: Option<String>,
-    #[serde(default)]
-    lambda_function: Option<String>,
-    #[serde(default)]
-    lambda: Option<LambdaOptions>,
-    #[serde(default)]
-    headers: Option<Headers>,
-    #[serde(default)]
-    event_types: Option<EventTypes>,
-    #[serde(default)]
-    filter: Option<Filter>,
-}
-
-/// Headers by name. PHP writes an empty object as an empty list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Headers {
-    Named(BTreeMap<String, Value>),
-    Empty([(); 0]),
-}
-
-/// Names of events; soketi finds them in a text as well as in a list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EventTypes {
-    List(Vec<Value>),
-    Text(String),
-}
-
-#[derive(Default, Deserialize)]
-struct LambdaOptions {
-    #[serde(default, rename = "async", deserialize_with = "truthy")]
-    asynchronous: bool,
-    #[serde(default)]
-    region: Option<String>,
-    #[serde(default)]
-    client_options: Option<Value>,
-}
-
-impl From<Registration> for Webhook {
-    fn from(registration: Registration) -> Self {
-        let named = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-        let options = registration.lambda.unwrap_or_default();
-        // soketi looks at `url` first.
-        let target = match (named(registration.url), named(registration.lambda_function)) {
-            (Some(url), _) => Target::Http(url),
-            (None, Some(function)) => Target::Lambda(Lambda {
-                function,
-                asynchronous: options.asynchronous,
-                region: named(options.region),
-                client_options: options.client_options.map(|options| options.to_string()),
-            }),
-            (None, None) => Target::Missing,
-        };
-        Self {
-            id: WebhookId::of(&target),
-            target,
-            headers: match registration.headers {
-                Some(Headers::Named(headers)) => headers
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name, scalar_text(value)?)))
-                    .collect(),
-                Some(Headers::Empty([])) | None => Vec::new(),
-            },
-            event_types: registration.event_types.map(|types| match types {
-                EventTypes::List(list) => list.into_iter().filter_map(scalar_text).collect(),
-                EventTypes::Text(text) => QueueType::ALL
-                    .into_iter()
-                    .map(QueueType::event_name)
-                    .filter(|name| text.contains(name))
-                    .map(str::to_owned)
-                    .collect(),
-            }),
-            filter: registration.filter.unwrap_or_default(),
+/// It has no id, key or secret, its webhooks are no list, or it is past a limit.
+pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
+    let Value::Object(mut record) = record else {
+        return Err(Unusable { id: None, key: None, why: "it is no object".to_owned() });
+    };
+    let id = take(&mut record, &ID).and_then(scalar_text);
+    let key = take(&mut record, &KEY).and_then(scalar_text);
+    let unusable =
+        |why| Unusable { id: id.clone(), key: key.clone().filter(|key| key.len() <= MAX_ID_BYTES), why };
+    let present = |part: &Option<String>, names: &[&str; 4]| match part {
+        None => Err(unusable(format!("it has no {} (nor {})", names[1], names[0]))),
+        Some(text) if text.len() > MAX_ID_BYTES => {
+            Err(unusable(format!("its {} has more than {MAX_ID_BYTES} bytes", names[1])))
+        }
+        Some(text) => Ok(text.clone()),
+    };
+    let (own_id, own_key) = (present(&id, &ID)?, present(&key, &KEY)?);
+    let mut secrets = secrets(&mut record).map_err(unusable)?.into_iter();
+    let secret =
+        secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
+    let mut remarks = Remarks::on(&own_id);
+    let stored = stored_webhooks(&mut record).map_err(unusable)?;
+    let webhooks = listed(stored, &mut remarks).map_err(unusable)?;
+    if origin == Origin::File {
+        for name in record.keys().filter(|name| !OTHERS.contains(&name.as_str())) {
+            remarks.unknown("member", name, ["id", "key", "secret", "previous_secret", "webhooks", "policy"]);
         }
     }
-}
-
-/// What JavaScript takes for true, as soketi does: every text but the empty one, too.
-fn truthy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => false,
-        Value::Bool(value) => value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(_) | Value::Object(_) => true,
+    if webhooks.is_empty() {
+        remarks.add(Severity::Warning, &format_args!("it has no webhooks"));
+    }
+    Ok(App {
+        previous: secrets.collect(),
+        remarks: remarks.finish(),
+        ..App::new(own_id, own_key, secret, webhooks)
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reads the webhooks of the app with this id from JSON text: a list, nothing, or such text once more as
+/// a JSON string, which is what a JSON column holds that was written by a program that encodes for itself.
+///
+/// # Errors
+/// It is no list, or past a limit.
+pub fn webhooks(text: &str, id: &str) -> Result<(Vec<Webhook>, Vec<super::Remark>), String> {
+    let mut remarks = Remarks::on(id);
+    let webhooks = listed(Value::String(text.to_owned()), &mut remarks)?;
+    Ok((webhooks, remarks.finish()))
+}
 
-    #[test]
-    fn webhooks_come_in_every_shape_that_soketi_takes() {
-        let one = r#"[{"url":"http://a/","headers":[],"filter":[],"lambda":[],"event_types":["client_event",null]}]"#;
-        let encoded = serde_json::to_string(one).unwrap();
-        for text in [one, &encoded] {
-            let webhook = parse_webhooks(text).unwrap().remove(0);
-            assert_eq!(webhook.target, Target::Http("http://a/".into()));
-            assert_eq!((webhook.headers.len(), webhook.filter), (0, Filter::default()));
-            assert_eq!(webhook.event_types.unwrap(), ["client_event"]);
-        }
-        let text = r#"[{"url":"u","url":"v","event_types":"member_added,cache_miss"}]"#;
-        let webhook = parse_webhooks(text).unwrap().remove(0);
-        assert_eq!(webhook.event_types.unwrap(), ["member_added", "cache_miss"]);
-        assert_eq!(webhook.target, Target::Http("v".into()), "as in JavaScript, the last one");
-        for nothing in ["", " ", "null", "[]", r#""""#, r#""[]""#, r#""null""#] {
-            assert_eq!(parse_webhooks(nothing).unwrap(), [], "{nothing:?}");
-        }
-        for wrong in ["{", "{}", "7", r#""{}""#, r#"["u"]"#, r#"[{"headers":"x"}]"#] {
-            assert!(parse_webhooks(wrong).is_err(), "{wrong}");
+fn take(record: &mut Map<String, Value>, names: &[&str]) -> Option<Value> {
+    let empty = |value: &Value| value.is_null() || value.as_str().is_some_and(str::is_empty);
+    let mut found = None;
+    for name in names {
+        let value = record.remove(*name).filter(|value| !empty(value));
+        found = found.or(value);
+    }
+    found
+}
+
+/// The app's secrets, the newest first.
+fn secrets(record: &mut Map<String, Value>) -> Result<Vec<SecretString>, String> {
+    let mut texts: Vec<String> = Vec::new();
+    for value in [take(record, &SECRET), take(record, &PREVIOUS)].into_iter().flatten() {
+        match value {
+            Value::Array(list) if list.len() > MAX_SECRETS => {
+                return Err(format!("it has more than {MAX_SECRETS} secrets"));
+            }
+            Value::Array(list) => texts.extend(list.into_iter().filter_map(scalar_text)),
+            Value::Object(_) => return Err("its secret is no text".to_owned()),
+            // A text column can hold a list, too.
+            Value::String(text) if text.starts_with("[\"") => {
+                match serde_json::from_str::<Vec<String>>(&text) {
+                    Ok(list) => texts.extend(list),
+                    Err(_) => texts.push(text),
+                }
+            }
+            scalar => texts.extend(scalar_text(scalar)),
         }
     }
+    texts.retain(|text| !text.is_empty());
+    if texts.len() > MAX_SECRETS {
+        return Err(format!("it has more than {MAX_SECRETS} secrets"));
+    }
+    if texts.iter().any(|text| text.len() > MAX_ID_BYTES) {
+        return Err(format!("its secret has more than {MAX_ID_BYTES} bytes"));
+    }
+    Ok(texts.into_iter().map(SecretString::from).collect())
+}
 
-    #[test]
-    fn async_is_what_javascript_takes_for_true() {
-        for (written, means) in [
-            ("true", true),
-            ("1", true),
-            ("\"1\"", true),
-            ("1.0", true),
-            ("\"yes\"", true),
-            ("false", false),
-            ("0", false),
-            ("0.0", false),
-            ("null", false),
-            ("\"\"", false),
-        ] {
-            let text = format!(r#"{{"lambda_function":"f","lambda":{{"async":{written}}}}}"#);
-            let Target::Lambda(lambda) = serde_json::from_str::<Webhook>(&text).unwrap().target else {
-                panic!("{text}")
-            };
-            assert_eq!(lambda.asynchronous, means, "{written}");
+/// The webhooks of sockudo's policy, if there is one that has any, else the app's own.
+fn stored_webhooks(record: &mut Map<String, Value>) -> Result<Value, String> {
+    let own = take(record, &WEBHOOKS).unwrap_or_default();
+    let policy = match take(record, &POLICY) {
+        Some(Value::String(text)) => {
+            let policy = text_as_value(&text, "policy")?;
+            Some(policy)
         }
+        policy => policy,
+    };
+    match policy {
+        None | Some(Value::Null) => Ok(own),
+        Some(Value::Object(mut policy)) => Ok(take(&mut policy, &WEBHOOKS).unwrap_or(own)),
+        Some(_) => Err("its policy is no object".to_owned()),
     }
 }
+
+fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> {
+    let mut stored = Cow::<Value>::Owned(stored);
+    for _ in 0..2 {
+        if let Value::String(text) = &*stored {
+            stored = Cow::Owned(text_as_value(text, "webhooks")?);
+        }
+    }
+    let list = match stored.into_owned() {
+        Value::Null => Vec::new(),
+        Value::Array(list) => list,
+        _ => return Err("its webhooks are no list".to_owned()),
+    };
+    if list.len() > MAX_WEBHOOKS {
+        return Err(format!("it has {} webhooks; {MAX_WEBHOOKS} is the most", list.len()));
+    }
+    let read = |(n, value)| webhook::read(value, &format!("webhooks[{n}]"), remarks);
+    let mut webhooks = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    number(&mut webhooks);
+    Ok(webhooks)
+}
+
+fn text_as_value(text: &str, what: &str) -> Result<Value, String> {
+    if text.len() > MAX_WEBHOOKS_BYTES {
+        return Err(format!("its {what} have more than {MAX_WEBHOOKS_BYTES} bytes"));
+    }
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(text)
+        .map_err(|error| format!("its {what} cannot be read: {}", describe_json_error(&error)))
+}
+
+fn shown_id(id: Option<&str>) -> String {
+    id.map_or_else(|| "without an id".to_owned(), |id| super::remark::shown(id).to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -80,10 +80,10 @@ pub(super) fn number(webhooks: &mut [Webhook]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::parse_webhooks;
+    use crate::app::webhooks as read;
 
     fn ids(webhooks: &str) -> Vec<WebhookId> {
-        parse_webhooks(webhooks).unwrap().into_iter().map(|webhook| webhook.id).collect()
+        read(webhooks, "a").unwrap().0.into_iter().map(|webhook| webhook.id).collect()
     }
 
     #[test]

@@ -1,39 +1,47 @@
 //! Apps from the environment and from a file that is reloaded when it changes.
 
-use std::collections::HashMap;
+mod list;
+
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
-use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{Apps, FRESH_FOR, Fresh, LookUpError};
-use crate::app::{App, Target};
-use crate::json::describe_json_error;
+use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
+use crate::app::App;
+pub use list::{ListError, Listed, parse, read};
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
+/// As many remarks are logged when apps are loaded; the apps of one file can be thousands.
+const MAX_LOGGED: usize = 100;
 
 /// Apps by key; a clone shares them.
 #[derive(Clone, Debug)]
 pub struct Array {
-    apps: Arc<ArcSwap<HashMap<String, Arc<App>>>>,
+    apps: Arc<ArcSwap<ByKey>>,
     file: Option<Arc<File>>,
+    /// What was said of the apps as they are now, so that it is not said again.
+    said: Arc<Mutex<HashSet<String>>>,
 }
+
+/// What a key stands for: an app, or why it cannot be used.
+type ByKey = HashMap<String, Result<Arc<App>, Arc<str>>>;
 
 /// The file that the apps beyond the environment's come from.
 #[derive(Debug)]
 struct File {
     path: PathBuf,
     /// The environment's apps, which no file replaces.
-    always: Vec<App>,
+    always: Listed,
     seen: Mutex<Seen>,
 }
 
@@ -59,37 +67,30 @@ enum Version {
     Of(SystemTime, u64, u64),
 }
 
-/// Why a file of apps cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot be read: {0}")]
-    Read(#[from] std::io::Error),
-    /// It is no JSON, or not of apps.
-    #[error("is not a JSON array of apps, nor a soketi config file with appManager.array.apps: {0}")]
-    Parse(#[from] serde_json::Error),
-    /// An app is of no use.
-    #[error("{0}")]
-    App(String),
-}
-
 impl Array {
     /// Of these apps; the first of two with one key wins.
     #[must_use]
     pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
-        Self { apps: Arc::new(ArcSwap::from_pointee(by_key(apps))), file: None }
+        Self::of(Listed { apps: apps.into_iter().collect(), unusable: Vec::new() }, None)
     }
 
-    /// Of the apps `always` and those that `file` held when it was read, `more`.
+    /// Of the apps `always`, those that the environment tells of, and those of `file`, if there is one:
+    /// those that it held when it was read, and later those that it holds then.
     #[must_use]
-    pub fn with_file(always: Vec<App>, more: Vec<App>, file: PathBuf) -> Self {
-        let apps = by_key(always.iter().cloned().chain(more));
-        let file = File { path: file, always, seen: Mutex::default() };
-        Self { apps: Arc::new(ArcSwap::from_pointee(apps)), file: Some(Arc::new(file)) }
+    pub fn with_file(always: Listed, file: Option<(PathBuf, Listed)>) -> Self {
+        let Some((path, more)) = file else { return Self::of(always, None) };
+        let all = always.clone().and(more);
+        Self::of(all, Some(Arc::new(File { path, always, seen: Mutex::default() })))
+    }
+
+    fn of(apps: Listed, file: Option<Arc<File>>) -> Self {
+        let array = Self { apps: Arc::default(), file, said: Arc::default() };
+        array.take_over(apps);
+        array
     }
 
     /// Looks at the file at once and then until `shutdown`, and takes it over when it has changed. A
-    /// broken file keeps the last good apps.
+    /// broken file keeps the last good apps; an app of it that cannot be used is left out alone.
     pub async fn watch(self, shutdown: CancellationToken) {
         let Some(file) = &self.file else { return };
         loop {
@@ -97,6 +98,13 @@ impl Array {
             if shutdown.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Reads the file again, changed or not.
+    pub async fn reload(&self) {
+        if let Some(file) = &self.file {
+            self.load(file).await;
         }
     }
 
@@ -112,7 +120,7 @@ impl Array {
             let version = version(&file.path).await;
             // At the first look it may have changed since it was read, while the queue was awaited.
             if file.seen().version != version {
-                array.reload(&file).await;
+                array.load(&file).await;
             }
             let mut seen = file.seen();
             seen.version = version;
@@ -125,31 +133,50 @@ impl Array {
         look
     }
 
-    /// All of the file or nothing of it.
-    async fn reload(&self, file: &File) {
+    async fn load(&self, file: &File) {
         let path = &file.path;
-        let read = tokio::fs::read_to_string(path).await.map_err(FileError::from);
+        let read = tokio::fs::read_to_string(path).await.map_err(ListError::from);
         match read.and_then(|text| parse(&text)) {
-            Ok(apps) => {
-                info!(file = %path.display(), apps = apps.len(), "apps loaded");
-                self.apps.store(Arc::new(by_key(file.always.iter().cloned().chain(apps))));
+            Ok(listed) => {
+                info!(file = %path.display(), apps = listed.apps.len(), left_out = listed.unusable.len(), "apps loaded");
+                self.take_over(file.always.clone().and(listed));
             }
             Err(error) => {
                 error!(file = %path.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
             }
         }
     }
+
+    fn take_over(&self, listed: Listed) {
+        let remarks = listed.remarks();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = remarks.iter().filter(|remark| !said.contains(&remark.text));
+        for remark in new.clone().take(MAX_LOGGED) {
+            log(remark);
+        }
+        let rest = new.count().saturating_sub(MAX_LOGGED);
+        if rest > 0 {
+            warn!(remarks = rest, "and more is to be said of the apps: see hookferry check");
+        }
+        *said = remarks.into_iter().map(|remark| remark.text).collect();
+        drop(said);
+        self.apps.store(Arc::new(by_key(listed)));
+    }
 }
 
 impl File {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Apps for Array {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
-        Ok(self.apps.load().get(key).cloned())
+        match self.apps.load().get(key) {
+            Some(Ok(app)) => Ok(Some(Arc::clone(app))),
+            Some(Err(why)) => Err(LookUpError::Unusable(why.as_ref().to_owned())),
+            None => Ok(None),
+        }
     }
 
     /// The file is looked at, whichever key it is, at most once in [`FRESH_FOR`].
@@ -169,87 +196,16 @@ impl Apps for Array {
     }
 }
 
-/// Reads a file of apps.
-pub fn read(file: &Path) -> Result<Vec<App>, FileError> {
-    parse(&std::fs::read_to_string(file)?)
-}
-
-/// Says what is wrong with an app's webhooks, if anything.
-///
-/// # Errors
-/// The webhook's place and what it lacks.
-pub fn check(app: &App) -> Result<(), String> {
-    for (n, webhook) in app.webhooks.iter().enumerate() {
-        let place = || format!("webhook {n} of app {:?}", app.id);
-        match &webhook.target {
-            Target::Missing => return Err(format!("{} has neither url nor lambda_function", place())),
-            Target::Http(url) => {
-                if let Err(reason) = url::Url::parse(url.trim()) {
-                    return Err(format!("{}: its url is no URL: {reason}", place()));
-                }
-            }
-            Target::Unusable { why, .. } => return Err(format!("{}: {why}", place())),
-            Target::Lambda(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Takes the text of such a file apart.
-pub fn parse(text: &str) -> Result<Vec<App>, FileError> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum File {
-        Apps(Vec<serde_json::Value>),
-        Config {
-            #[serde(rename = "appManager")]
-            manager: Manager,
-        },
-        Flat {
-            #[serde(rename = "appManager.array.apps")]
-            apps: Vec<serde_json::Value>,
-        },
-    }
-    #[derive(Deserialize)]
-    struct Manager {
-        array: Listed,
-    }
-    #[derive(Deserialize)]
-    struct Listed {
-        apps: Vec<serde_json::Value>,
-    }
-    // First as JSON at all, so that a slip of the pen is told with its line and column.
-    let value: serde_json::Value = serde_json::from_str(text)?;
-    let apps = match serde_json::from_value(value)? {
-        File::Apps(apps) | File::Flat { apps } => apps,
-        File::Config { manager } => manager.array.apps,
-    };
-    apps.into_iter()
-        .enumerate()
-        .map(|(n, app)| {
-            let fields: Vec<String> =
-                app.as_object().map(|app| app.keys().cloned().collect()).unwrap_or_default();
-            let app: App = serde_json::from_value(app).map_err(|error| {
-                FileError::App(format!("app {n} of the file: {}", lacks(&fields, &error)))
-            })?;
-            check(&app).map_err(FileError::App)?;
-            Ok(app)
-        })
-        .collect()
-}
-
-/// What is wrong with an app, without quoting any of it.
-fn lacks(fields: &[String], error: &serde_json::Error) -> String {
-    match ["id", "key", "secret"].iter().find(|name| !fields.iter().any(|field| field == *name)) {
-        Some(name) => format!("it has no `{name}`"),
-        None => describe_json_error(error),
-    }
-}
-
-fn by_key(apps: impl IntoIterator<Item = App>) -> HashMap<String, Arc<App>> {
+fn by_key(listed: Listed) -> ByKey {
     let mut map = HashMap::new();
-    for app in apps {
-        map.entry(app.key.clone()).or_insert_with(|| Arc::new(app));
+    for app in listed.apps {
+        map.entry(app.key.clone()).or_insert_with(|| Ok(Arc::new(app)));
+    }
+    for unusable in listed.unusable {
+        let why = unusable.to_string();
+        if let Some(key) = unusable.key {
+            map.entry(key).or_insert_with(|| Err(why.into()));
+        }
     }
     map
 }
@@ -268,38 +224,12 @@ mod tests {
 
     const APP: &str = r#"{"id":"a","key":"k","secret":"s","webhooks":[{"url":"http://h/"}]}"#;
 
-    #[test]
-    fn a_file_is_a_list_of_apps_or_a_soketi_config() {
-        for text in [
-            format!("[{APP}]"),
-            format!(r#"{{"debug":true,"appManager":{{"driver":"array","array":{{"apps":[{APP}]}}}}}}"#),
-            format!(r#"{{"appManager.array.apps":[{APP}]}}"#),
-        ] {
-            assert_eq!(parse(&text).unwrap()[0].key, "k", "{text}");
-        }
-    }
-
-    #[test]
-    fn a_broken_file_says_what_is_wrong() {
-        for (text, says) in [
-            ("[", "line 1"),
-            ("{}", "not a JSON array of apps"),
-            (r#"[{"id":"a","key":"k"}]"#, "no `secret`"),
-            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{"headers":"x"}]}]"#, "wrong type"),
-            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{}]}]"#, "neither url nor lambda_function"),
-            (r#"[{"id":"a","key":"k","secret":"s","webhooks":[{"url":"h"}]}]"#, "no URL"),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-    }
-
     #[tokio::test]
     async fn a_file_that_changed_before_it_was_watched_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Vec::new(), Vec::new(), file);
+        let array = Array::with_file(Listed::default(), Some((file, Listed::default())));
         let shutdown = CancellationToken::new();
         let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
         while array.find_by_key("k").await.unwrap().is_none() {
@@ -316,7 +246,10 @@ mod tests {
         std::fs::write(&file, "[]").unwrap();
         tokio::time::pause();
         let always: App = serde_json::from_str(r#"{"id":"d","key":"default","secret":"s"}"#).unwrap();
-        let array = Array::with_file(vec![always], Vec::new(), file.clone());
+        let array = Array::with_file(
+            Listed { apps: vec![always], ..Listed::default() },
+            Some((file.clone(), Listed::default())),
+        );
         let shutdown = CancellationToken::new();
         let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
         let settle = async || {
@@ -352,7 +285,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, "[]").unwrap();
-        let array = Array::with_file(Vec::new(), Vec::new(), file.clone());
+        let array = Array::with_file(Listed::default(), Some((file.clone(), Listed::default())));
         assert!(array.find_fresh("k").await.unwrap().app.is_none());
         let replacement = dir.path().join("new.json");
         std::fs::write(&replacement, format!("[{APP}]")).unwrap();
@@ -373,5 +306,19 @@ mod tests {
         let without = Array::new([]);
         let asked = Instant::now();
         assert!(without.find_fresh("k").await.unwrap().asked_at >= asked, "the environment never changes");
+    }
+
+    #[tokio::test]
+    async fn an_app_that_cannot_be_used_is_told_as_such_and_its_neighbours_are_found() {
+        let bad = r#"{"id":"b","key":"x","webhooks":[]}"#;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        let array = Array::with_file(Listed::default(), Some((file.clone(), read(&file).unwrap())));
+        std::fs::write(&file, format!("[{bad},{APP}]")).unwrap();
+        array.reload().await;
+        assert!(array.find_by_key("k").await.unwrap().is_some());
+        let Err(LookUpError::Unusable(why)) = array.find_by_key("x").await else { panic!("unusable") };
+        assert!(why.contains("app \"b\"") && why.contains("no secret"), "{why}");
     }
 }

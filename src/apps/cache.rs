@@ -27,7 +27,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
-use super::{Apps, FRESH_FOR, Fresh, LookUpError};
+use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
 use crate::app::App;
 
 /// Entries kept; some 10 MB of ordinary apps.
@@ -134,6 +134,16 @@ impl<A: Apps> Cache<A> {
         &self.source
     }
 
+    /// From now on every key is looked up again when it is next asked for.
+    pub fn expire(&self) {
+        let now = Instant::now();
+        let mut kept = self.state.lock();
+        kept.fresh.clear();
+        for entry in kept.entries.values_mut() {
+            entry.until = Some(now);
+        }
+    }
+
     /// What is remembered, or the look-up to wait for.
     fn look(&self, key: &str) -> Result<Answer, Shared<Flight>> {
         let now = Instant::now();
@@ -223,8 +233,9 @@ impl State {
             Ok(_) | Err(LookUpError::Unusable(_)) => {
                 recovered = std::mem::take(&mut kept.down);
                 if let Err(failure) = &fresh {
-                    complain = kept.complains(failure, now);
+                    complain = kept.complains(&failure.to_string(), now);
                 }
+                kept.remark(&key, &fresh, now);
                 match self.until(matches!(fresh, Ok(Some(_))), now) {
                     Some(until) => {
                         kept.insert(key.clone(), Entry { answer: fresh.clone(), until, used: now });
@@ -235,7 +246,7 @@ impl State {
             }
             Err(failure @ LookUpError::Unreachable(_)) => {
                 kept.down = true;
-                complain = kept.complains(failure, now);
+                complain = kept.complains(&failure.to_string(), now);
                 kept.stale(&key, now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
         };
@@ -271,6 +282,23 @@ impl Kept {
             self.make_room();
         }
         self.entries.insert(key, entry);
+    }
+
+    /// Logs what is to be said of how an app is registered, unless it was said of the app as it was known.
+    fn remark(&mut self, key: &str, fresh: &Answer, now: Instant) {
+        let Ok(Some(app)) = fresh else { return };
+        let known = match self.entries.get(key) {
+            Some(Entry { answer: Ok(Some(known)), .. }) => Some(Arc::clone(known)),
+            Some(_) | None => None,
+        };
+        if known.is_some_and(|known| known.remarks == app.remarks) {
+            return;
+        }
+        for remark in &app.remarks {
+            if self.complains(&remark.text, now) {
+                log(remark);
+            }
+        }
     }
 
     /// The app that the source told of when it last answered, for a while longer. That there is none, or
@@ -313,13 +341,12 @@ impl Kept {
     }
 
     /// Whether this has not been said lately.
-    fn complains(&mut self, failure: &LookUpError, now: Instant) -> bool {
+    fn complains(&mut self, text: &str, now: Instant) -> bool {
         self.complaints.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
-        let text = failure.to_string();
-        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(&text) {
+        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(text) {
             return false;
         }
-        self.complaints.insert(text, now);
+        self.complaints.insert(text.to_owned(), now);
         true
     }
 }

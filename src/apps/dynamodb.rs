@@ -1,23 +1,25 @@
-//! Apps in DynamoDB, as soketi's `dynamodb` driver reads them: by the index `AppKeyIndex` on `AppKey`.
+//! Apps in DynamoDB, as soketi's `dynamodb` driver reads them, by the index `AppKeyIndex` on `AppKey`, and
+//! sockudo's, by `KeyIndex` on `key`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
 use super::settings::DynamoDb as Settings;
-use super::{Apps, LookUpError, record};
-use crate::app::App;
+use super::{Apps, LookUpError};
+use crate::app::{self, App, Origin};
 use crate::aws;
 
-/// soketi's name of the index.
-const INDEX: &str = "AppKeyIndex";
+/// The index of each server's table and its key: soketi's, and sockudo's.
+const INDEXES: [(&str, &str); 2] = [("AppKeyIndex", "AppKey"), ("KeyIndex", "key")];
 /// The longest key of an index, in bytes; to ask for a longer one is an error.
 const MAX_KEY: usize = 2048;
 /// As much of the service's own words is shown.
@@ -28,6 +30,8 @@ const MAX_WORDS: usize = 150;
 pub struct DynamoDb {
     client: Client,
     settings: Settings,
+    /// Which of the indexes was the last that is there.
+    index: AtomicUsize,
 }
 
 impl DynamoDb {
@@ -38,7 +42,23 @@ impl DynamoDb {
         let retry =
             RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
         let config = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_config(retry).build();
-        Self { client: Client::from_conf(config), settings }
+        Self { client: Client::from_conf(config), settings, index: AtomicUsize::new(0) }
+    }
+
+    async fn query(&self, index: usize, key: &str) -> Result<QueryOutput, SdkError<QueryError>> {
+        let (index, attribute) = INDEXES.get(index).copied().unwrap_or(INDEXES[0]);
+        self.client
+            .query()
+            .table_name(&self.settings.table)
+            .index_name(index)
+            .scan_index_forward(false)
+            .limit(1)
+            // By a placeholder: `key` is a reserved word.
+            .key_condition_expression("#app_key = :app_key")
+            .expression_attribute_names("#app_key", attribute)
+            .expression_attribute_values(":app_key", AttributeValue::S(key.to_owned()))
+            .send()
+            .await
     }
 
     fn unreachable(&self, failure: &SdkError<QueryError>) -> LookUpError {
@@ -51,7 +71,7 @@ impl DynamoDb {
                         "allow dynamodb:Query on the table's index to the worker's role"
                     }
                     "ResourceNotFoundException" | "ValidationException" => {
-                        "check APP_MANAGER_DYNAMODB_TABLE and _REGION; the table needs the index AppKeyIndex on AppKey"
+                        "check APP_MANAGER_DYNAMODB_TABLE and _REGION; the table needs the index AppKeyIndex on AppKey (or, with sockudo, KeyIndex on key)"
                     }
                     "ProvisionedThroughputExceededException" | "ThrottlingException" => {
                         "raise the table's capacity or APP_MANAGER_CACHE_TTL"
@@ -76,27 +96,31 @@ impl Apps for DynamoDb {
         if key.is_empty() || key.len() > MAX_KEY {
             return Ok(None);
         }
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.settings.table)
-            .index_name(INDEX)
-            .scan_index_forward(false)
-            .limit(1)
-            .key_condition_expression("AppKey = :app_key")
-            .expression_attribute_values(":app_key", AttributeValue::S(key.to_owned()))
-            .send()
-            .await
-            .map_err(|failure| self.unreachable(&failure))?;
-        let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
-        let unreadable = |what| {
-            let key: String = key.chars().take(64).collect();
-            LookUpError::Unusable(format!(
-                "DynamoDB: the app with the key {key:?} cannot be read: {what} (the index has to project all attributes)"
-            ))
+        let first = self.index.load(Ordering::Relaxed);
+        let answer = match self.query(first, key).await {
+            // The other server's table, if it is one.
+            Err(failure) if is_no_index(&failure) => {
+                let other = (first + 1) % INDEXES.len();
+                let answer = self.query(other, key).await.map_err(|_| self.unreachable(&failure))?;
+                self.index.store(other, Ordering::Relaxed);
+                answer
+            }
+            answer => answer.map_err(|failure| self.unreachable(&failure))?,
         };
-        record::app(object(item)).map(|app| Some(Arc::new(app))).map_err(unreadable)
+        let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
+        let key = app::shown(key);
+        app::read(object(item).into(), Origin::Row).map(|app| Some(Arc::new(app))).map_err(|error| {
+            LookUpError::Unusable(format!(
+                "DynamoDB: the app with the key {key} cannot be read: {} (the index has to project all attributes)",
+                error.why
+            ))
+        })
     }
+}
+
+/// Whether the table may be there without the index.
+fn is_no_index(failure: &SdkError<QueryError>) -> bool {
+    failure.as_service_error().and_then(ProvideErrorMetadata::code) == Some("ValidationException")
 }
 
 fn object(item: HashMap<String, AttributeValue>) -> Map<String, Value> {
@@ -128,9 +152,9 @@ mod tests {
     use super::*;
     use crate::app::Target;
 
-    fn read(attributes: Vec<(&str, AttributeValue)>) -> Result<App, String> {
+    fn read(attributes: Vec<(&str, AttributeValue)>) -> Result<App, app::Unusable> {
         let item = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        record::app(object(item))
+        app::read(object(item).into(), Origin::Row)
     }
 
     #[test]

@@ -50,9 +50,9 @@ pub enum Tls {
     Prefer,
     /// Always; its certificate is not checked.
     Require,
-    /// Always, with a certificate for the server's host name, by an authority of this file or by one
-    /// that is publicly trusted.
-    Verify(PathBuf),
+    /// Always, with a certificate for the server's host name, by an authority that the system or the public
+    /// trusts or, if there is a file, by one of that.
+    Verify(Option<PathBuf>),
     /// Never.
     Off,
 }

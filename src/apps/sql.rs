@@ -9,17 +9,19 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 use sqlx::pool::PoolOptions;
 
 use super::LookUpError;
-use super::record;
 use super::settings::Sql;
-use crate::app::App;
+use crate::app::{self, App, Origin};
 #[cfg(feature = "mysql")]
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
@@ -91,15 +93,51 @@ impl Place {
 
     /// An app from its row.
     fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
-        let unreadable = |what| {
-            let key: String = key.chars().take(64).collect();
-            LookUpError::Unusable(format!(
-                "{}: the app with the key {key:?} cannot be read: {what}",
-                self.database
-            ))
-        };
-        record::app(row).map(Arc::new).map_err(unreadable)
+        app::read(row.into(), Origin::Row).map(Arc::new).map_err(|error| self.unusable(key, &error.why))
     }
+
+    /// One app's row cannot be used: which, and why.
+    fn unusable(&self, key: &str, why: &str) -> LookUpError {
+        let key = app::shown(key);
+        LookUpError::Unusable(format!("{}: the app with the key {key} cannot be read: {why}", self.database))
+    }
+
+    /// A look-up that failed: the database's trouble, or that of one row.
+    fn failed(&self, key: &str, error: &sqlx::Error) -> LookUpError {
+        // Class 22 is for data of the wrong kind.
+        let data = |error: &dyn sqlx::error::DatabaseError| {
+            error.code().is_some_and(|state| state.starts_with("22"))
+        };
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                self.unusable(key, "a column of its row is of the wrong type")
+            }
+            sqlx::Error::Database(error) if data(error.as_ref()) => {
+                self.unusable(key, "the database cannot give its row")
+            }
+            other => self.unreachable(other),
+        }
+    }
+}
+
+/// The certificates of the system's authorities and of those in `file`, in PEM; whom the public trusts is
+/// built in. A file that cannot be read was told of at start; a certificate that rustls does not take would
+/// fail every connection, and is left out.
+fn authorities(file: Option<&Path>) -> Vec<u8> {
+    let mut pem = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
+    let mut taken = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        if taken.add(certificate.clone()).is_ok() {
+            let text = BASE64_STANDARD.encode(&certificate);
+            pem.extend_from_slice(b"\n-----BEGIN CERTIFICATE-----\n");
+            for line in text.as_bytes().chunks(64) {
+                pem.extend_from_slice(line);
+                pem.push(b'\n');
+            }
+            pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
+        }
+    }
+    pem
 }
 
 fn pool<DB: sqlx::Database>(settings: &Sql, deadline: Duration) -> PoolOptions<DB> {

@@ -1,6 +1,9 @@
 //! `dev`: the whole system on this machine, with sample jobs.
 
 mod books;
+mod controls;
+mod panel;
+mod worker;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,11 +17,11 @@ use serde_json::{Map, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::enqueue::now_ms;
-use super::{Failure, local_queue, log, run, signals};
+use super::{Failure, local_queue, log, signals};
 use crate::config::Config;
 use crate::job::QueueType;
 use crate::local::fifo::{AttributeValue, Outgoing, Receive};
@@ -27,13 +30,16 @@ use crate::local::server::Endpoint;
 use crate::producer::Signer;
 use crate::telemetry::metrics::Metrics;
 use books::Books;
+use controls::Controls;
 
 const QUEUE: &str = "webhooks.fifo";
 const DEAD_LETTERS: &str = "dead-letters.fifo";
 const SECRET: &str = "dev-secret";
 const APPS: [&str; 3] = ["shop", "chat", "game"];
-/// The app whose endpoint fails for a while, and for how long.
-const FAILING: (&str, Duration) = ("chat", Duration::from_secs(4));
+/// The place of the app whose endpoint fails for a while, and for how long.
+const FAILING: (usize, Duration) = (1, Duration::from_secs(4));
+/// Sample jobs a second, at the most.
+const MAX_RATE: f64 = 100_000.0;
 /// The job that is forged.
 const FORGED: u64 = 7;
 /// Without any progress for so long something is wrong.
@@ -57,8 +63,8 @@ pub(super) struct Options {
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("off"));
-    if !(options.rate > 0.0 && options.rate <= 100_000.0) {
-        return Err(anyhow!("--rate {} does not lie between 0 and 100000", options.rate).into());
+    if !(options.rate > 0.0 && options.rate <= MAX_RATE) {
+        return Err(anyhow!("--rate {} does not lie between 0 and {MAX_RATE}", options.rate).into());
     }
     let shutdown = signals::shutdown();
     let server = local_queue::bind(options.listen, &[QUEUE.to_owned()], Some(DEAD_LETTERS)).await?;
@@ -67,59 +73,92 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = TcpListener::bind(loopback).await.context("the receiver's address")?;
     let receiver_address = listener.local_addr().context("the receiver's address is unknown")?;
-    let metrics_listener = TcpListener::bind(loopback).await.context("the metrics' address")?;
-    let metrics_address = metrics_listener.local_addr().context("the metrics' address is unknown")?;
-    introduce(address, receiver_address, metrics_address);
+    let ops = TcpListener::bind(loopback).await.context("the status page's address")?;
+    let ops_address = ops.local_addr().context("the status page's address is unknown")?;
+    introduce(address, receiver_address, ops_address);
 
     let metrics = Arc::new(Metrics::new());
-    let books = Arc::new(Mutex::new(Books::default()));
+    let panelled = panel::fits();
+    let books = Arc::new(Mutex::new(Books::new(panelled)));
+    let controls = Arc::new(Controls::new(options.rate, !options.no_faults));
     // The queue and the receiver outlive the worker's drain.
     let later = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(server.serve(later.clone()));
     let (arrivals, arrived) = mpsc::channel(1000);
-    let receiver =
-        Receiver { secret: SecretString::from(SECRET), answer: answers(!options.no_faults), arrivals };
+    let answer = answers(Arc::clone(&controls));
+    let receiver = Receiver { secret: SecretString::from(SECRET), answer, arrivals };
     tasks.spawn(serve(listener, receiver, later));
     tasks.spawn(report_arrivals(arrived, Arc::clone(&books)));
     tasks.spawn(report_dead_letters(endpoint.clone(), Arc::clone(&books)));
-    tasks.spawn(produce(endpoint, Arc::clone(&books), options.jobs, options.rate, !options.no_faults));
+    tasks.spawn(produce(
+        endpoint,
+        Arc::clone(&books),
+        Arc::clone(&controls),
+        options.jobs,
+        !options.no_faults,
+    ));
     let config = configuration(address, receiver_address)?;
-    let worker = tokio::spawn(run::worker(config, metrics_listener, Arc::clone(&metrics), shutdown.clone()));
-
-    let complete = watch(&books, &metrics, options.jobs, &shutdown).await;
+    let ops = ops.into_std().context("the status page's socket")?;
+    let worker = tokio::spawn(worker::supervise(
+        config,
+        ops,
+        Arc::clone(&metrics),
+        Arc::clone(&controls),
+        shutdown.clone(),
+    ));
+    let shown = Shown { books: &books, metrics: &metrics, controls: &controls, page: ops_address };
+    let complete = if panelled {
+        panel::run(&shown, options.jobs, &shutdown).await.context("the terminal")?
+    } else {
+        watch(&shown, options.jobs, &shutdown).await
+    };
     shutdown.cancel();
     worker.await.context("the worker failed")??;
-    let books = books.lock().unwrap_or_else(PoisonError::into_inner);
-    println!("\n{}", books.summary(&metrics));
+    Ok(conclude(&shown, options.jobs, complete))
+}
+
+/// What was seen, and whether all is accounted for.
+fn conclude(shown: &Shown<'_>, jobs: Option<u64>, complete: bool) -> ExitCode {
+    let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("\n{}\n", books.summary(shown.metrics));
+    for sentence in books.story() {
+        println!("{sentence}");
+    }
     let accounted = complete && books.in_order();
-    match options.jobs {
+    let code = match jobs {
         Some(_) if !accounted => {
             println!("not every job is accounted for");
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
         Some(jobs) => {
             println!("all {jobs} jobs are accounted for, each in the order of its group");
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
-        None => Ok(ExitCode::SUCCESS),
-    }
+        None => ExitCode::SUCCESS,
+    };
+    println!("Next, try: hookferry dev --jobs 5000 --rate 500   (more: hookferry --help)");
+    code
 }
 
-fn introduce(queue: SocketAddr, receiver: SocketAddr, metrics: SocketAddr) {
+/// The status page's address comes first: it is what there is to see.
+fn introduce(queue: SocketAddr, receiver: SocketAddr, ops: SocketAddr) {
     let url = local_queue::queue_url(queue, QUEUE);
     let producer = Signer::new("shop", "shop-key", SECRET);
     let fields = Map::from_iter([("channel".to_owned(), json!("private-a"))]);
     let sample = producer.event(QueueType::ClientEvent, fields, now_ms());
     println!(
-        "hookferry dev: queue http://{queue}, receiver http://{receiver}, metrics http://{metrics}/metrics\n\n\
-         To point a soketi at it (apps: shop, chat, game; keys shop-key, …; secret {SECRET}):\n  \
+        "Status page: http://{ops}/\n\n\
+         hookferry dev: queue http://{queue}, receiver http://{receiver}\n\n\
+         To point a soketi at it (apps shop, chat, game; keys shop-key, …;\n\
+         secret {SECRET}):\n  \
          QUEUE_DRIVER=sqs\n  QUEUE_SQS_URL={url}\n  QUEUE_SQS_ENDPOINT=http://{queue}\n  QUEUE_SQS_REGION=us-east-1\n  \
          AWS_ACCESS_KEY_ID=local\n  AWS_SECRET_ACCESS_KEY=local\n\n\
          To send one job by hand:\n  \
-         AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws sqs send-message --region us-east-1 \
-         --endpoint-url http://{queue} --queue-url {url} --message-group-id {} \
-         --message-deduplication-id {} --message-body '{}'\n",
+         AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \\\n  \
+         aws sqs send-message --region us-east-1 \\\n  \
+         --endpoint-url http://{queue} \\\n  --queue-url {url} \\\n  --message-group-id {} \\\n  \
+         --message-deduplication-id \\\n  {} \\\n  --message-body '{}'\n",
         sample.group, sample.deduplication, sample.body
     );
 }
@@ -148,36 +187,32 @@ fn configuration(queue: SocketAddr, receiver: SocketAddr) -> Result<Config, Fail
         let stored =
             json!({"id": app, "key": format!("{app}-key"), "secret": SECRET, "webhooks": webhooks(app)});
         let app = serde_json::from_value(stored).context("a sample app")?;
-        config.apps.more.push(app);
+        config.apps.listed.apps.push(app);
     }
     Ok(config)
 }
 
-fn answers(faults: bool) -> Arc<Answer> {
-    let began: Mutex<Option<Instant>> = Mutex::new(None);
+fn answers(controls: Arc<Controls>) -> Arc<Answer> {
     Arc::new(move |arrival| {
-        let (app, while_) = FAILING;
-        if !faults || arrival.path != format!("/{app}") {
-            return (200, Duration::ZERO);
-        }
-        let began = *began.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
-        (if began.elapsed() < while_ { 500 } else { 200 }, Duration::ZERO)
+        let app = APPS.iter().position(|app| arrival.path.strip_prefix('/') == Some(app));
+        (if app.is_some_and(|app| controls.fails(app)) { 500 } else { 200 }, Duration::ZERO)
     })
 }
 
 async fn produce(
     endpoint: Endpoint,
     books: Arc<Mutex<Books>>,
+    controls: Arc<Controls>,
     jobs: Option<u64>,
-    rate: f64,
     faults: bool,
 ) -> std::io::Result<()> {
-    let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut due = Instant::now();
     // With few jobs the last one is the forged one.
     let forged = jobs.map_or(FORGED, |jobs| FORGED.min(jobs - 1));
     for n in 0..jobs.unwrap_or(u64::MAX) {
-        ticks.tick().await;
+        sleep_until(due).await;
+        // By the rate of this moment: it can be changed.
+        due += Duration::from_secs_f64(1.0 / controls.rate());
         let place = usize::try_from(n).unwrap_or_default();
         let (Some(app), Some(kind)) =
             (APPS.get(place % APPS.len()), QueueType::ALL.get(place / APPS.len() % QueueType::ALL.len()))
@@ -237,35 +272,56 @@ async fn report_dead_letters(endpoint: Endpoint, books: Arc<Mutex<Books>>) -> st
 
 /// Prints a summary now and then until all jobs are accounted for (true), or it is told to stop or
 /// nothing moves any more (false).
-async fn watch(
-    books: &Mutex<Books>,
-    metrics: &Metrics,
-    jobs: Option<u64>,
-    shutdown: &CancellationToken,
-) -> bool {
-    let mut moved = Instant::now();
-    let mut before = 0;
-    let mut shown = Instant::now();
+async fn watch(shown: &Shown<'_>, jobs: Option<u64>, shutdown: &CancellationToken) -> bool {
+    let mut progress = Progress::new(jobs);
+    let mut told = Instant::now();
     loop {
         if shutdown.run_until_cancelled(sleep(Duration::from_millis(20))).await.is_none() {
             return false;
         }
-        let books = books.lock().unwrap_or_else(PoisonError::into_inner);
+        let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(complete) = progress.ended(&books, shown.metrics) {
+            return complete;
+        }
+        if told.elapsed() > Duration::from_secs(2) {
+            told = Instant::now();
+            println!("{}", books.summary(shown.metrics));
+        }
+    }
+}
+
+/// What is shown of a run.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    books: &'a Mutex<Books>,
+    metrics: &'a Metrics,
+    controls: &'a Controls,
+    page: SocketAddr,
+}
+
+/// Whether a run is at its end.
+struct Progress {
+    jobs: Option<u64>,
+    settled: u64,
+    moved: Instant,
+}
+
+impl Progress {
+    fn new(jobs: Option<u64>) -> Self {
+        Self { jobs, settled: 0, moved: Instant::now() }
+    }
+
+    /// Whether all jobs are accounted for, once the run has ended.
+    fn ended(&mut self, books: &Books, metrics: &Metrics) -> Option<bool> {
         let settled = books.settled();
         // The queue has the last word: what is delivered has to be deleted too.
-        if jobs.is_some_and(|jobs| settled >= jobs) && metrics.acknowledged.get() >= settled {
-            return true;
+        if self.jobs.is_some_and(|jobs| settled >= jobs) && metrics.acknowledged.get() >= settled {
+            return Some(true);
         }
-        if settled != before {
-            before = settled;
-            moved = Instant::now();
+        if settled != self.settled {
+            self.settled = settled;
+            self.moved = Instant::now();
         }
-        if moved.elapsed() > STALLED && jobs.is_some() {
-            return false;
-        }
-        if shown.elapsed() > Duration::from_secs(2) {
-            shown = Instant::now();
-            println!("{}", books.summary(metrics));
-        }
+        (self.moved.elapsed() > STALLED && self.jobs.is_some()).then_some(false)
     }
 }

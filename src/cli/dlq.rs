@@ -1,17 +1,25 @@
 //! `dlq`: dead letters.
 
+mod filters;
+mod list;
+mod port;
+mod purge;
+mod redrive;
+
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use super::run::address;
-use super::{Failure, configuration, log};
-use crate::queue::NewMessage;
-use crate::queue::sqs::{Connection, Sqs, Usage};
-use crate::queue::{AttemptId, BatchEntryResult, MAX_BATCH, Message, Queue, Redriven};
+use super::{Failure, configuration, log, signals};
+use crate::queue::sqs::{Connection, Usage};
 use crate::random::Random;
+use filters::Filters;
+use port::DeadLetterQueue;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -19,29 +27,48 @@ pub(super) struct Options {
     command: Command,
 }
 
+/// Every one of them uses QUEUE_SQS_URL and QUEUE_SQS_DLQ_URL, or the target of the queue's RedrivePolicy.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put the dead letters back on the queue, in order, for the webhooks that do not have them yet.
-    ///
-    /// Uses QUEUE_SQS_URL and QUEUE_SQS_DLQ_URL, or the target of the queue's RedrivePolicy.
-    Redrive {
-        /// Stop after so many.
+    /// Show how many letters there are, by app and reason. They are received for that, which hides them and their groups
+    /// for its duration, and all are given back.
+    List {
+        #[command(flatten)]
+        filters: Filters,
+        /// As one JSON object.
         #[arg(long)]
-        most: Option<usize>,
+        json: bool,
     },
+    /// Show one letter, its attributes and its body.
+    Show {
+        /// The letter's id, or its job's.
+        id: String,
+    },
+    /// Put letters back on the queue, in order, for the webhooks that do not have them yet. Takes what is there when it
+    /// begins, each once; may be interrupted and repeated.
+    Redrive(redrive::Options),
+    /// Write letters to standard output as JSON lines that `enqueue` takes, and leave them where they are.
+    Export {
+        #[command(flatten)]
+        filters: Filters,
+    },
+    /// Delete letters, after a copy of them was written to a file.
+    Purge(purge::Options),
+}
+
+/// A dead-letter queue, the queue that it belongs to, and what the commands share.
+struct Dlq {
+    connection: Connection,
+    url: String,
+    dead: Connection,
+    letters: DeadLetterQueue,
+    random: Random,
+    stop: CancellationToken,
 }
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
-    let Command::Redrive { most } = options.command;
     let config = configuration(&[])?;
-    let usage = Usage {
-        wait: Duration::from_secs(1),
-        // Long enough to send ten back, and to see that the queue is empty before any reappears.
-        visibility: Some(Duration::from_secs(30)),
-        settle_timeout: Duration::from_secs(10),
-        dead_letter_url: None,
-    };
     let connection = Connection::load(address(&config.queue)).await;
     let dead = match config.queue.dead_letter_url.clone() {
         Some(url) => url,
@@ -52,53 +79,54 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
             .dead_letter_url
             .ok_or_else(|| anyhow!("there is no dead-letter queue: set QUEUE_SQS_DLQ_URL"))?,
     };
-    let letters = {
-        let mut queue = config.queue.clone();
-        queue.url = dead;
-        Connection::load(address(&queue)).await.queue(usage.clone())
-    };
-    let source = connection.queue(usage);
-    let count = redrive(&letters, &source, most.unwrap_or(usize::MAX)).await?;
-    println!("{count} jobs put back on {}", config.queue.url);
-    Ok(ExitCode::SUCCESS)
+    let dead = connection.at(dead);
+    let ours = connection.queue(usage()).identity();
+    let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
+    let url = config.queue.url.clone();
+    let stop = signals::shutdown();
+    let dlq = Dlq { connection, url, dead, letters, random: Random::from_system(), stop };
+    match options.command {
+        Command::List { filters, json } => list::list(&dlq, &filters, json).await,
+        Command::Show { id } => list::show(&dlq, &id).await,
+        Command::Redrive(options) => Box::pin(redrive::main(&dlq, config, options)).await,
+        Command::Export { filters } => list::export(&dlq, &filters).await,
+        Command::Purge(options) => purge::main(&dlq, options).await,
+    }
 }
 
-async fn redrive(letters: &Sqs, source: &Sqs, most: usize) -> anyhow::Result<usize> {
-    let random = Random::from_system();
-    let mut count = 0;
-    while count < most {
-        let attempt = AttemptId(random.uuid().to_string());
-        let messages =
-            letters.receive(MAX_BATCH.min(most - count), &attempt).await.context("the dead-letter queue")?;
-        if messages.is_empty() {
-            break;
-        }
-        let jobs = messages.iter().map(back).collect::<anyhow::Result<Vec<_>>>()?;
-        // Deleted only once the queue has them; sent twice, they are deduplicated.
-        source.send(&jobs).await.context("the queue")?;
-        let receipts: Vec<_> = messages.iter().map(|message| &message.receipt).collect();
-        let deleted = letters.delete(&receipts).await.context("the dead-letter queue")?;
-        count += messages.len();
-        if deleted.iter().any(|entry| *entry != BatchEntryResult::Ok) {
-            return Err(anyhow!(
-                "some letters were put back but not deleted; run this again within five minutes"
-            ));
+fn usage() -> Usage {
+    Usage {
+        wait: Duration::from_secs(1),
+        visibility: None,
+        settle_timeout: Duration::from_secs(10),
+        dead_letter_url: None,
+    }
+}
+
+impl Dlq {
+    /// How many letters there are, hidden ones included, by the queue's own count.
+    async fn depth(&self) -> anyhow::Result<usize> {
+        Ok(self.dead.describe().await.context("the dead-letter queue")?.depth())
+    }
+
+    /// Whether other queues too name this one in their RedrivePolicy. Where that is not to be known, a letter
+    /// that names no queue is taken for ours.
+    async fn is_shared(&self) -> bool {
+        match self.dead.sources().await {
+            Ok(sources) => sources.iter().any(|source| Some(source) != self.letters.ours.as_ref()),
+            Err(error) => {
+                eprintln!("whether other queues share the dead-letter queue cannot be told: {error}");
+                false
+            }
         }
     }
-    Ok(count)
 }
 
-fn back(message: &Message) -> anyhow::Result<NewMessage> {
-    let body = std::str::from_utf8(&message.body)
-        .with_context(|| format!("the body of {} is no text", message.id))?;
-    let redriven = message
-        .redriven
-        .clone()
-        .unwrap_or_else(|| Redriven { source: message.id.clone(), delivered: Vec::new() });
-    Ok(NewMessage {
-        body: body.to_owned(),
-        group: message.group.to_string(),
-        deduplication: format!("redrive-{}", message.id),
-        redriven: Some(redriven),
-    })
+/// Asks on the terminal; whether the answer is `wanted`.
+fn confirmed(question: &str, wanted: &str) -> anyhow::Result<bool> {
+    eprint!("{question}");
+    std::io::stderr().flush().context("the terminal")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("the terminal")?;
+    Ok(answer.trim().eq_ignore_ascii_case(wanted))
 }

@@ -1,23 +1,28 @@
-//! `enqueue`: put jobs on the queue.
+//! `enqueue`: put jobs on the queue, in order.
 
+mod line;
+mod progress;
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::Instant;
 
 use super::run::address;
 use super::{Failure, configuration, log};
-use crate::job::{Job, QueueType, group_id};
-use crate::producer::Signer;
+use crate::app::App;
+use crate::producer::{Error, Producer, Signer};
 use crate::queue::NewMessage;
-use crate::queue::sqs::{Connection, Sqs, Usage};
-
-/// Lines read before they are sent.
-const CHUNK: usize = 10;
+use crate::queue::sqs::Connection;
+use line::{event, job};
+use progress::Progress;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -34,107 +39,143 @@ pub(super) struct Options {
     #[arg(long)]
     app_key: Option<String>,
     /// The event's name: client_event, member_added, member_removed, channel_vacated,
-    /// channel_occupied or cache_miss. Without it jobs are read from standard input.
+    /// channel_occupied or cache_miss; or one of your own, with a --group. Without it jobs are read from
+    /// standard input, one JSON object a line: {"group","dedup","body"}, {"event":{…},"group"} or a job's
+    /// body alone.
     #[arg(long)]
     event: Option<String>,
-    /// The event's channel.
-    #[arg(long, default_value = "private-test", requires = "event")]
-    channel: String,
+    /// The event's channel; default: one of the kind that the event happens on.
+    #[arg(long, requires = "event")]
+    channel: Option<String>,
     /// More members of the event, a JSON object: '{"event":"client-hello","data":"hi"}'.
     #[arg(long, value_name = "JSON", requires = "event")]
     fields: Option<String>,
+    /// The message group; default: that of the app and the event's type.
+    #[arg(long, requires = "event")]
+    group: Option<String>,
+    /// Print the jobs, one {"group","dedup","body"} a line, instead of sending them.
+    #[arg(long)]
+    print: bool,
 }
 
-/// A line of standard input: a job with its group and deduplication id, or a job's body alone.
-#[derive(Deserialize)]
-struct Line {
-    body: String,
-    group: Option<String>,
-    dedup: Option<String>,
+/// What the command came to.
+#[derive(Default)]
+struct Summary {
+    sent: u64,
+    failed: u64,
 }
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
+    // Nothing is sent there.
+    let nowhere =
+        options.print.then(|| "https://sqs.us-east-1.amazonaws.com/000000000000/print.fifo".to_owned());
     let config = configuration(&[
-        ("QUEUE_SQS_URL", options.queue_url.clone()),
+        ("QUEUE_SQS_URL", nowhere.or_else(|| options.queue_url.clone())),
         ("QUEUE_SQS_ENDPOINT", options.endpoint.clone()),
         ("DEFAULT_APP_ID", options.app_id.clone()),
         ("DEFAULT_APP_KEY", options.app_key.clone()),
     ])?;
-    let queue = Connection::load(address(&config.queue)).await.queue(Usage {
-        wait: Duration::ZERO,
-        visibility: None,
-        settle_timeout: Duration::from_secs(10),
-        dead_letter_url: None,
-    });
-    let Some(event) = &options.event else {
-        return standard_input(&queue).await.map(|()| ExitCode::SUCCESS);
+    let App { id, key, secret, .. } = config.apps.default;
+    let signer = Signer::new(id, key, secret);
+    let read = RefCell::new(None);
+    let jobs: stream::LocalBoxStream<'_, NewMessage> = match &options.event {
+        Some(name) => {
+            let fields = options.fields.as_deref().unwrap_or("{}");
+            let event = event(name, options.channel.as_deref(), options.group.as_deref(), fields)?;
+            stream::iter([signer.job(&event)]).boxed_local()
+        }
+        None => until_error(lines(&signer), &read).boxed_local(),
     };
-    let kind = QueueType::of_event(event)
-        .ok_or_else(|| anyhow!("--event {event}: soketi has no webhook of that name"))?;
-    let mut fields = Map::from_iter([("channel".to_owned(), Value::from(options.channel.as_str()))]);
-    if let Some(more) = &options.fields {
-        let more: Map<String, Value> = serde_json::from_str(more).context("--fields is not a JSON object")?;
-        fields.extend(more);
+    let summary = if options.print {
+        print(jobs).await?
+    } else {
+        let client = Connection::load(address(&config.queue)).await.sender();
+        let producer = Producer::with_retries_of(client, config.queue.url);
+        send(&producer, jobs, options.event.is_none()).await?
+    };
+    // What came before a line that is no job has been sent: the lines printed say how far this got.
+    if let Some(error) = read.into_inner() {
+        return Err(error.into());
     }
-    let app = config.apps.default;
-    let producer = Signer::new(app.id, app.key, app.secret);
-    send(&queue, &[producer.event(kind, fields, now_ms())]).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn standard_input(queue: &Sqs) -> Result<(), Failure> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut jobs = Vec::with_capacity(CHUNK);
-    let mut number = 0;
-    while let Some(line) = lines.next_line().await.context("standard input")? {
-        number += 1;
-        if line.trim().is_empty() {
-            continue;
-        }
-        match job(&line).with_context(|| format!("line {number}")) {
-            Ok(job) => jobs.push(job),
-            Err(error) => {
-                // What came before it goes out: the lines printed say how far this got.
-                send(queue, &jobs).await?;
-                return Err(error.into());
+/// The jobs of standard input, or why a line is none.
+fn lines(signer: &Signer) -> impl Stream<Item = anyhow::Result<NewMessage>> {
+    let input = BufReader::new(tokio::io::stdin()).lines();
+    stream::try_unfold((input, 0_u64), move |(mut input, mut number)| async move {
+        loop {
+            let Some(line) = input.next_line().await.context("standard input")? else { return Ok(None) };
+            number += 1;
+            if !line.trim().is_empty() {
+                let job = job(&line, signer).with_context(|| format!("line {number}"))?;
+                return Ok(Some((job, (input, number))));
             }
         }
-        if jobs.len() == CHUNK {
-            send(queue, &jobs).await?;
-            jobs.clear();
+    })
+}
+
+/// The stream up to its first error, which is put down.
+fn until_error<T>(
+    items: impl Stream<Item = anyhow::Result<T>>,
+    error: &RefCell<Option<anyhow::Error>>,
+) -> impl Stream<Item = T> {
+    items.scan((), move |(), item| {
+        std::future::ready(item.map_err(|failure| *error.borrow_mut() = Some(failure)).ok())
+    })
+}
+
+async fn print(jobs: impl Stream<Item = NewMessage>) -> anyhow::Result<Summary> {
+    let mut jobs = pin!(jobs);
+    let mut out = std::io::stdout();
+    while let Some(job) = jobs.next().await {
+        let line = serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body});
+        writeln!(out, "{line}").context("standard output")?;
+    }
+    Ok(Summary::default())
+}
+
+async fn send(
+    producer: &Producer,
+    jobs: impl Stream<Item = NewMessage>,
+    several: bool,
+) -> anyhow::Result<Summary> {
+    let began = Instant::now();
+    let progress = Progress::start(several);
+    let mut summary = Summary::default();
+    let mut results = pin!(producer.enqueue_all(jobs));
+    let mut out = std::io::stdout();
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(id) => {
+                progress.one_more();
+                summary.sent += 1;
+                writeln!(out, "{id}").context("standard output")?;
+            }
+            // No other job will fare better.
+            Err(error @ (Error::Denied(_) | Error::Missing(_))) => {
+                return Err(anyhow!("after {} jobs: {error}", summary.sent));
+            }
+            Err(error) => {
+                summary.failed += 1;
+                progress.say(&format!("job {} of the input: {error}", summary.sent + summary.failed));
+            }
         }
     }
-    Ok(send(queue, &jobs).await?)
+    progress.end();
+    if several {
+        eprintln!("{}", told(&summary, began.elapsed()));
+    }
+    Ok(summary)
 }
 
-async fn send(queue: &Sqs, jobs: &[NewMessage]) -> anyhow::Result<()> {
-    for id in queue.send(jobs).await.context("the queue did not take it")? {
-        println!("{id}");
-    }
-    Ok(())
-}
-
-fn job(line: &str) -> anyhow::Result<NewMessage> {
-    let (body, group, dedup) = match serde_json::from_str::<Line>(line) {
-        Ok(line) => (line.body, line.group, line.dedup),
-        Err(_) => (line.trim().to_owned(), None, None),
-    };
-    let group = if let Some(group) = group {
-        group
-    } else {
-        let job = Job::decode(&body.clone().into()).context("neither a job nor {\"group\",\"body\"}")?;
-        let payload: Value = serde_json::from_slice(&job.payload)?;
-        let name = payload.pointer("/events/0/name").and_then(Value::as_str).unwrap_or_default();
-        let kind = QueueType::of_event(name)
-            .with_context(|| format!("no message group is known for the event {name:?}; give a \"group\""))?;
-        group_id(&job.app_id, kind)
-    };
-    let mut job = NewMessage::new(group, body);
-    if let Some(dedup) = dedup {
-        job.deduplication = dedup;
-    }
-    Ok(job)
+/// The summary in words.
+fn told(summary: &Summary, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    format!("{} sent, {} failed, in {seconds:.1} s: {rate:.0} a second", summary.sent, summary.failed)
 }
 
 /// What soketi writes into `time_ms`.

@@ -1,6 +1,6 @@
 //! `healthcheck`: for images without a shell.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use reqwest::{Client, StatusCode};
 use tokio::time::timeout;
 
 use super::Failure;
-use crate::config;
+use crate::admin::TOKEN_HEADER;
+use crate::config::{self, Errors};
 
 /// A worker's answer is a line.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -18,21 +19,17 @@ const MAX_ANSWER: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) async fn main() -> Result<ExitCode, Failure> {
-    let environment = config::environment();
-    let variable = |name: &str, default: &str| {
-        let value = environment.get(name).or_else(|| environment.get(&format!("SOKETI_{name}")));
-        value.filter(|value| !value.is_empty()).map_or(default, String::as_str).to_owned()
+    // Not exit code 78: orchestrators know healthy and not.
+    let address = match config::metrics_address(config::environment()) {
+        Ok(address) => asked_at(address),
+        Err(Errors(errors)) => {
+            for error in errors {
+                eprintln!("configuration error: {error}");
+            }
+            return Ok(ExitCode::FAILURE);
+        }
     };
-    let host = variable("METRICS_HOST", "127.0.0.1");
-    // A worker that listens everywhere is asked on the loopback.
-    let host = match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]".to_owned(),
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-        Ok(IpAddr::V4(_)) | Err(_) => host,
-    };
-    let address = format!("{host}:{}", variable("METRICS_PORT", "9602"));
-    let answer = match timeout(TIMEOUT, ask(&address)).await {
+    let answer = match timeout(TIMEOUT, ask(address)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             eprintln!("no worker answers at {address} ({error:#}): check METRICS_HOST and METRICS_PORT");
@@ -43,21 +40,45 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let (status, said) = answer;
-    println!("{}", said.trim());
-    Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if !answer.ours {
+        eprintln!(
+            "what answers at {address} is no hookferry worker (status {}): check METRICS_HOST and METRICS_PORT",
+            answer.status.as_u16()
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("{}", answer.said.trim());
+    Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(address: &str) -> anyhow::Result<(StatusCode, String)> {
+/// A worker that listens everywhere is asked on the loopback.
+fn asked_at(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+struct Answer {
+    status: StatusCode,
+    ours: bool,
+    said: String,
+}
+
+async fn ask(address: SocketAddr) -> anyhow::Result<Answer> {
     // The worker is asked itself, whatever proxy the environment names.
     let client = Client::builder().no_proxy().redirect(Policy::none()).build()?;
     let url = format!("http://{address}/healthz");
     let mut answer = client.get(url).send().await.map_err(reqwest::Error::without_url)?;
+    let (status, ours) = (answer.status(), answer.headers().contains_key(TOKEN_HEADER));
     let mut said = Vec::new();
     while said.len() < MAX_ANSWER
         && let Some(chunk) = answer.chunk().await?
     {
         said.extend_from_slice(&chunk);
     }
-    Ok((answer.status(), String::from_utf8_lossy(&said).into_owned()))
+    Ok(Answer { status, ours, said: String::from_utf8_lossy(&said).into_owned() })
 }

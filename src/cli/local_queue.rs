@@ -26,11 +26,16 @@ pub(super) struct Options {
     /// Create a dead-letter queue too, and make it the target of the queues' RedrivePolicy.
     #[arg(long, value_name = "NAME.fifo", num_args = 0..=1, default_missing_value = "dead-letters.fifo")]
     dead_letter: Option<String>,
+    /// Another host name under which clients know this endpoint; may be given more than once. Loopback names and the
+    /// address that it listens on are known; requests to others, and those of web pages, are refused.
+    #[arg(long = "allow-host", value_name = "HOST")]
+    allowed_hosts: Vec<String>,
 }
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(None);
     let server = bind(options.listen, &options.queues, options.dead_letter.as_deref()).await?;
+    let server = server.known_as(&options.allowed_hosts).context("the address is unknown")?;
     let address = server.local_addr().context("the address is unknown")?;
     println!("local queue at http://{address}");
     for queue in options.queues.iter().chain(&options.dead_letter) {

@@ -2,7 +2,7 @@
 
 mod destinations;
 mod facts;
-mod sources;
+pub(super) mod sources;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,22 +16,25 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use self::destinations::Destinations;
+use super::preflight::{self, Finding, Severity};
+use super::reload::Reload;
 use super::{Failure, configuration, log, signals};
 use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
 use crate::delivery::lambda::Lambda;
+use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
-use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
 use crate::telemetry::board::Limits;
+use crate::telemetry::embedded::{Lines, write_lines};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::watchdog::Watchdog;
-use crate::worker::lane::{AMPLE_RECEIVES, Rules};
+use crate::worker::lane::Rules;
 use crate::worker::{Bounds, DENIED_WAIT, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
@@ -41,7 +44,7 @@ const START_WAIT: Duration = Duration::from_secs(2);
 const STILL: Duration = Duration::from_secs(30);
 
 pub(super) async fn main() -> Result<ExitCode, Failure> {
-    log(None);
+    let reload = Reload::new(log(None));
     let config = configuration(&[])?;
     let shutdown = signals::shutdown();
     let metrics = Arc::new(Metrics::new());
@@ -51,7 +54,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    worker(config, listener, metrics, shutdown).await?;
+    Box::pin(worker(config, listener, metrics, shutdown, reload)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,8 +74,18 @@ pub(super) async fn worker(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
+    reload: Option<Reload>,
 ) -> Result<(), Failure> {
     announce(&config);
+    let limit = descriptors::raise();
+    let max_in_flight = descriptors::places(limit, config.queue.max_in_flight);
+    if max_in_flight < config.queue.max_in_flight {
+        warn!(
+            limit,
+            max_in_flight,
+            "the limit of open files is too low for QUEUE_SQS_MAX_IN_FLIGHT, so fewer messages are taken (raise the hard limit: ulimit -Hn, nofile in ECS' ulimits)"
+        );
+    }
     let health = Arc::new(Health::new(STILL));
     let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
     // Health is served to the very end of the drain.
@@ -90,19 +103,10 @@ pub(super) async fn worker(
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
-    check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout")
-        .map_err(|error| Errors(vec![error]))?;
-    let dead_letter_url = config.queue.dead_letter_url.clone().or(description.dead_letter_url);
-    if dead_letter_url.is_none() {
-        warn!(
-            "there is no dead-letter queue: a job that is given up is logged and deleted (set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy)"
-        );
-    }
-    if let Some(most) = description.max_receive_count.filter(|most| *most < AMPLE_RECEIVES) {
-        warn!(
-            "the queue's RedrivePolicy dead-letters after {most} receives, within the retry window and, behind a job that keeps failing, untried (set its maxReceiveCount to 1000)"
-        );
-    }
+    let max_receive_count = description.max_receive_count;
+    let facts = Box::pin(preflight::facts(&connection, description, &config)).await;
+    tell(&preflight::judge(&facts, &config))?;
+    let dead_letter_url = facts.dead_letters.map(|dead| dead.url);
     let usage = Usage {
         wait: config.queue.wait,
         // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.
@@ -116,21 +120,24 @@ pub(super) async fn worker(
         visibility,
         attempt_timeout: config.timeout,
         retry: config.retry,
-        max_receive_count: description.max_receive_count,
+        max_receive_count,
         coalesce: config.coalesce,
     };
     metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
-    metrics.max_in_flight.set(i64::try_from(config.queue.max_in_flight).unwrap_or(i64::MAX));
+    metrics.max_in_flight.set(i64::try_from(max_in_flight).unwrap_or(i64::MAX));
     metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
     let bounds = Bounds {
         wait: config.queue.wait,
-        max_in_flight: config.queue.max_in_flight,
+        max_in_flight,
         max_bytes: config.queue.max_bytes,
         batch: config.queue.batch,
         pause: config.queue.pause,
         grace: config.grace,
     };
-    let (apps, _app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
+    let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
+    if let Some(reload) = reload {
+        app_tasks.spawn(reload.run(apps.clone()));
+    }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let parts = Parts {
         queue: connection.queue(usage),
@@ -140,6 +147,10 @@ pub(super) async fn worker(
         metrics,
         health,
     };
+    let _metric_lines = config.embedded_metrics.then(|| {
+        let lines = Lines::new(&config.queue.url);
+        AbortOnDropHandle::new(tokio::spawn(write_lines(lines, Arc::clone(&parts.metrics), shutdown.clone())))
+    });
     info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
     // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
     let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
@@ -151,7 +162,7 @@ pub(super) async fn worker(
 #[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]
 async fn destinations(
     http: Settings,
-    LambdaConfig { endpoint, allowed }: LambdaConfig,
+    LambdaConfig { endpoint, allowed, regions }: LambdaConfig,
     timeout: Duration,
 ) -> anyhow::Result<Destinations> {
     let policy = http.policy.clone();
@@ -160,7 +171,7 @@ async fn destinations(
         http: Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?,
         #[cfg(feature = "lambda")]
         // The SDK's loader is a large future.
-        lambda: Box::pin(Lambda::load(endpoint, allowed, policy, resolver, timeout)).await,
+        lambda: Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await,
     })
 }
 
@@ -182,6 +193,20 @@ fn announce(config: &Config) {
             "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three"
         );
     }
+}
+
+/// Says what is not as it should be; all that is refused at once.
+fn tell(findings: &[Finding]) -> Result<(), Errors> {
+    let mut refused = Vec::new();
+    for finding in findings {
+        match finding.severity {
+            Severity::Ok => {}
+            Severity::Warning => warn!("{}", finding.line()),
+            Severity::Error => error!("{}", finding.line()),
+            Severity::Refused => refused.push(finding.line()),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Errors(refused)) }
 }
 
 /// Asks until the queue answers; `None` if the worker is to end before that.

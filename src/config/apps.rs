@@ -1,16 +1,17 @@
 //! `APP_MANAGER_*`, `DEFAULT_APP_*`, `DB_*` and `APPS_FILE`: where the apps are.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::variables::{Raw, Reader, Server};
-use crate::app::{App, parse_webhooks};
-use crate::apps::array;
+use crate::app::limits::MAX_ID_BYTES;
+use crate::app::{self, App, Remark, Severity};
+use crate::apps::array::{self, Listed};
 use crate::apps::cache::CacheTtl;
 use crate::apps::settings::{DynamoDb, Sql, Tls};
-use crate::json::describe_json_error;
 
 /// The most connections where no pool is configured, as with soketi.
 const CONNECTIONS: (u32, u32) = (0, 10);
@@ -30,10 +31,10 @@ pub struct AppsConfig {
     pub default: App,
     /// Whether that app still has one of soketi's well-known defaults.
     pub well_known: bool,
-    /// The apps of the file.
-    pub more: Vec<App>,
-    /// The file.
-    pub file: Option<PathBuf>,
+    /// The apps of `APPS`.
+    pub listed: Listed,
+    /// The file of `APPS_FILE`, and the apps that it holds.
+    pub file: Option<(PathBuf, Listed)>,
 }
 
 /// The drivers whose features this build does not have.
@@ -63,47 +64,61 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
     let source = read_source(raw, reader);
     let keep = read_keep(raw, reader);
     let file = raw.plain.apps_file.clone().map(PathBuf::from);
-    let given = &raw.default_app;
-    let value = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.to_owned());
-    let secret = value(&given.secret, "app-secret");
-    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
-    let mut default = App {
-        id: value(&given.id, "app-id"),
-        key: value(&given.key, "app-key"),
-        secret: SecretString::from(secret),
-        webhooks: Vec::new(),
-    };
     if let Some(source @ (Source::DynamoDb(_) | Source::Postgres(_) | Source::MySql(_))) = source {
-        if file.is_some() || given.webhooks.is_some() {
-            reader
-                .warn("APPS_FILE and DEFAULT_APP_* are for APP_MANAGER_DRIVER=array and ignored".to_owned());
+        if file.is_some() || raw.plain.apps.is_some() || raw.default_app.webhooks.is_some() {
+            reader.warn(
+                "APPS, APPS_FILE and DEFAULT_APP_* are for APP_MANAGER_DRIVER=array and ignored".to_owned(),
+            );
         }
-        return Some(AppsConfig { source, keep, default, well_known: false, more: Vec::new(), file: None });
+        let default = App::new(String::new(), String::new(), SecretString::default(), Vec::new());
+        let listed = Listed::default();
+        return Some(AppsConfig { source, keep, default, well_known: false, listed, file: None });
     }
-    let webhooks = parse_webhooks(given.webhooks.as_deref().unwrap_or_default());
-    let webhooks = reader.result(
-        "DEFAULT_APP_WEBHOOKS",
-        webhooks.map_err(|error| format!("is not a JSON array of webhooks: {}", describe_json_error(&error))),
-    );
-    default.webhooks = webhooks.unwrap_or_default();
-    reader.result("DEFAULT_APP_WEBHOOKS", array::check(&default));
-    let more = match &file {
-        None => Vec::new(),
-        Some(path) => {
-            let read = array::read(path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
-            reader.result("APPS_FILE", read).unwrap_or_default()
+    let (default, well_known) = read_default(raw, reader);
+    let listed = raw.plain.apps.as_deref().map(array::parse).transpose();
+    let listed =
+        reader.result("APPS", listed.map_err(|error| error.to_string())).flatten().unwrap_or_default();
+    let file = file.and_then(|path| {
+        let read = array::read(&path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
+        Some((path, reader.result("APPS_FILE", read)?))
+    });
+    Some(AppsConfig { source: source?, keep, default, well_known, listed, file })
+}
+
+/// The app of `DEFAULT_APP_*`, and whether it is soketi's well-known one. What cannot be used of it is an
+/// error: nobody but the operator registers here.
+fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
+    let given = &raw.default_app;
+    let mut value = |name: &str, given: &Option<String>, default: &str| {
+        let value = given.clone().unwrap_or_else(|| default.to_owned());
+        if value.len() > MAX_ID_BYTES {
+            reader.error(format!("{name}: has more than {MAX_ID_BYTES} bytes"));
         }
+        value
     };
-    #[cfg(not(feature = "lambda"))]
-    for app in std::iter::once(&default).chain(&more) {
-        if app.webhooks.iter().any(|webhook| matches!(webhook.target, crate::app::Target::Lambda(_))) {
-            reader.error(format!(
-                "DEFAULT_APP_WEBHOOKS or APPS_FILE: app {:?} has a lambda_function; build with the cargo feature lambda",
-                app.id
-            ));
+    let id = value("DEFAULT_APP_ID", &given.id, "app-id");
+    let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
+    let secret = value("DEFAULT_APP_SECRET", &given.secret, "app-secret");
+    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
+    let webhooks = app::webhooks(given.webhooks.as_deref().unwrap_or_default(), &id);
+    let (webhooks, remarks) = reader.result("DEFAULT_APP_WEBHOOKS", webhooks).unwrap_or_default();
+    for Remark { severity, text } in remarks {
+        match severity {
+            Severity::Error => reader.error(format!("DEFAULT_APP_WEBHOOKS: {text}")),
+            Severity::Warning => reader.warn(format!("DEFAULT_APP_WEBHOOKS: {text}")),
+            Severity::Note => {}
         }
     }
-    Some(AppsConfig { source: source?, keep, default, well_known, more, file })
+    #[cfg(not(feature = "lambda"))]
+    if webhooks.iter().any(|webhook| matches!(webhook.target, app::Target::Lambda(_))) {
+        reader.error(
+            "DEFAULT_APP_WEBHOOKS: a webhook has a lambda_function; build with the cargo feature lambda"
+                .to_owned(),
+        );
+    }
+    let mut app = App::new(id, key, SecretString::from(secret), webhooks);
+    app.previous.extend(given.previous_secret.clone().map(SecretString::from));
+    (app, well_known)
 }
 
 /// What to do about a driver that was not compiled in.
@@ -162,7 +177,7 @@ fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
 fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
     let given = &raw.app_manager;
     let endpoint = given.dynamodb_endpoint.as_deref().and_then(|endpoint| {
-        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::queue::http_url(endpoint))?;
+        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::endpoint::http_url(endpoint))?;
         Some(endpoint.to_owned())
     });
     let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
@@ -220,18 +235,37 @@ fn read_tls(name: &str, given: &Server, reader: &mut Reader) -> Tls {
     {
         reader.error(format!("DB_{name}_CA_FILE: {:?} cannot be read: {error}", file.to_string_lossy()));
     }
-    match (given.tls.as_deref(), file) {
+    let tls = match (given.tls.as_deref(), file) {
         (None | Some("prefer"), None) => Tls::Prefer,
         (Some("require"), None) => Tls::Require,
+        (Some("verify-full"), None) => Tls::Verify(None),
         (Some("off"), None) => Tls::Off,
-        (None | Some("prefer" | "require"), Some(file)) => Tls::Verify(file),
+        (None | Some("prefer" | "require" | "verify-full"), Some(file)) => Tls::Verify(Some(file)),
         (Some("off"), Some(_)) => {
             reader.error(format!("DB_{name}_TLS: off contradicts DB_{name}_CA_FILE"));
             Tls::Off
         }
         (Some(other), _) => {
-            reader.error(format!("DB_{name}_TLS: {other:?} is none of prefer, require and off"));
+            reader.error(format!("DB_{name}_TLS: {other:?} is none of prefer, require, verify-full and off"));
             Tls::Prefer
         }
+    };
+    let host = given.host.as_deref().unwrap_or("127.0.0.1");
+    let what = match &tls {
+        Tls::Verify(_) => return tls,
+        Tls::Prefer => "prefer is encrypted only where the server offers it, and for whoever answers",
+        Tls::Require => "require encrypts for whoever answers",
+        Tls::Off => "off sends the apps' secrets in the clear",
+    };
+    if !is_local(host) {
+        reader.warn(format!(
+            "DB_{name}_TLS: {what}, and DB_{name}_HOST is not this machine; set verify-full, with DB_{name}_CA_FILE where the authority is your cloud's or your own"
+        ));
     }
+    tls
+}
+
+/// Whether a server is on this machine.
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.starts_with('/') || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 35] = [
+const BAD: [(&str, &str); 38] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -18,6 +18,7 @@ const BAD: [(&str, &str); 35] = [
     ("QUEUE_SQS_WAIT_TIME_SECONDS", "21"),
     ("QUEUE_SQS_VISIBILITY_TIMEOUT", "43201"),
     ("QUEUE_SQS_DLQ_URL", "dead.fifo"),
+    ("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "perhaps"),
     ("QUEUE_SQS_MAX_IN_FLIGHT", "18446744073709551616"),
     ("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", "1"),
     ("WEBHOOKS_TIMEOUT_MS", "4s"),
@@ -32,6 +33,7 @@ const BAD: [(&str, &str); 35] = [
     ("WEBHOOKS_COALESCE_MAX_EVENTS", "0"),
     ("WEBHOOKS_COALESCE_MAX_BYTES", "256k"),
     ("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"),
+    ("WEBHOOKS_ALLOWED_REGIONS", "eu-west-1.evil.test"),
     ("LAMBDA_ENDPOINT", "nonsense"),
     ("APP_MANAGER_DRIVER", "mongodb"),
     ("APP_MANAGER_CACHE_ENABLED", "perhaps"),
@@ -40,6 +42,7 @@ const BAD: [(&str, &str); 35] = [
     ("APPS_FILE", "/nonexistent\n/apps.json"),
     ("METRICS_HOST", "localhost"),
     ("METRICS_PORT", "65536"),
+    ("METRICS_EMF", "sometimes"),
     ("LOG_FORMAT", "xml"),
     ("LOG_LEVEL", "warning"),
     ("SHUTDOWN_GRACE_SECONDS", "4"),
@@ -205,7 +208,7 @@ fn secret_values() -> impl Strategy<Value = (&'static str, String)> {
         (Just("QUEUE_SQS_CLIENT_OPTIONS"), word),
         (Just("QUEUE_SQS_CLIENT_OPTIONS"), matching(&options)),
         (Just("APPS_FILE"), Just(String::new())),
-        (prop::sample::select(&VARIABLES[..]).prop_map(|(name, _)| name), "[0-9a-z.:/\\[{}\"]{0,8}"),
+        (prop::sample::select(VARIABLES).prop_map(|(name, _)| name), "[0-9a-z.:/\\[{}\"]{0,8}"),
     ]
     .prop_filter("no file of this machine is read", |(name, value)| {
         !name.ends_with("_FILE") || value.is_empty()

@@ -9,8 +9,9 @@ use aws_sdk_sqs::config::Credentials;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use serde_json::{Map, Value};
 
-use super::queue::http_url;
+use super::endpoint::http_url;
 use super::variables::Reader;
+use crate::aws::can_be_sent;
 use crate::queue::sqs::Options;
 
 const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
@@ -151,16 +152,32 @@ impl Taken<'_> {
     /// Out of `credentials`, or side by side with everything else.
     fn credentials(&mut self, all: &mut Object) -> Option<Credentials> {
         let mut nested = self.object(all, "credentials");
-        let mut part = |name| self.text(&mut nested, name).or_else(|| self.text(all, name));
+        let mut part = |name| {
+            let text = self.text(&mut nested, name).or_else(|| self.text(all, name))?;
+            Some(text.trim().to_owned())
+        };
         let parts = (part("accessKeyId"), part("secretAccessKey"), part("sessionToken"));
         self.rest(&nested);
         match parts {
-            (Some(id), Some(secret), token) => Some(Credentials::new(id, secret, token, None, NAME)),
+            (Some(id), Some(secret), token) => {
+                self.checked("accessKeyId", &id);
+                self.checked("secretAccessKey", &secret);
+                self.checked("sessionToken", token.as_deref().unwrap_or_default());
+                Some(Credentials::new(id, secret, token, None, NAME))
+            }
             (None, None, _) => None,
             (Some(_), None, _) | (None, Some(_), _) => {
                 self.reader.error(format!("{NAME}: accessKeyId and secretAccessKey go together"));
                 None
             }
+        }
+    }
+
+    /// Says whether a part of credentials cannot stand in a header. It is not quoted.
+    fn checked(&mut self, name: &str, text: &str) {
+        if !can_be_sent(text) {
+            self.reader
+                .error(format!("{NAME}: {name} holds a blank, a control character or one beyond ASCII"));
         }
     }
 

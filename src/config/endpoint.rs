@@ -125,6 +125,22 @@ fn is_region(text: &str) -> bool {
     word(area) && named && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// An http or https URL of a service: a host, perhaps a path, and nothing that may be a secret.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    if text.contains(['@', '?', '#']) {
+        // Not quoted, here or in any log: a password or a token may stand there.
+        return Err("must hold no user name or password, no query and no fragment".to_owned());
+    }
+    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("{text:?} is no http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path".to_owned());
+    }
+    Ok(url)
+}
+
 /// A region becomes part of a host's name. Emulators have regions of any name, AWS has not.
 pub(super) fn named_region(text: &str, aws: bool) -> Result<String, String> {
     if let Some(region) = of_zone(text) {

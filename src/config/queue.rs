@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::client_options::{self, ClientOptions};
-use super::endpoint::{Destination, destination, named_region, no_region, region_hint};
+use super::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
 use super::variables::{Raw, Reader};
 
 /// Which queue, and how it is used.
@@ -29,6 +29,8 @@ pub struct QueueConfig {
     pub visibility: Option<Duration>,
     /// The dead-letter queue, if it is not to be the queue's own.
     pub dead_letter_url: Option<String>,
+    /// Whether to run on a queue whose `maxReceiveCount` is too low for the retry window.
+    pub allow_low_receive_count: bool,
     /// Messages in memory at once.
     pub max_in_flight: usize,
     /// Bytes of bodies in memory, past which no poll starts.
@@ -39,6 +41,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     let queue = &raw.queue;
     if let Some(driver) = raw.plain.queue_driver.as_deref().filter(|driver| *driver != "sqs") {
         reader.error(format!("QUEUE_DRIVER: {driver:?} is not sqs, the one queue that hookferry works on"));
+    }
+    for name in &raw.unsendable {
+        reader.error(format!("{name}: holds a blank, a control character or one beyond ASCII"));
     }
     let url = queue.url.as_deref().map_or_else(
         || Err("is not set; it is the URL of the SQS FIFO queue that soketi sends to".to_owned()),
@@ -86,6 +91,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
         dead_letter_url,
+        allow_low_receive_count: reader
+            .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
+            .unwrap_or_default(),
         max_in_flight: reader.number(
             "QUEUE_SQS_MAX_IN_FLIGHT",
             queue.max_in_flight.as_ref(),
@@ -164,21 +172,6 @@ fn reached_at(
     };
     let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
     (region, endpoint)
-}
-
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    if text.contains(['@', '?', '#']) {
-        // Not quoted, here or in any log: a password or a token may stand there.
-        return Err("must hold no user name or password, no query and no fragment".to_owned());
-    }
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(format!("{text:?} is no http or https URL"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with its path".to_owned());
-    }
-    Ok(url)
 }
 
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]

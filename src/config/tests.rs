@@ -200,6 +200,26 @@ fn requests_are_signed_for_the_region_of_the_endpoint_that_is_dialled() {
 }
 
 #[test]
+fn credentials_are_trimmed_and_refused_by_name_if_they_cannot_be_sent() {
+    let options = r#"{"accessKeyId":"AK\n","secretAccessKey":" s ","sessionToken":"t\r\n"}"#;
+    let config = read(&[("AWS_ACCESS_KEY_ID", "AKIAX\n"), ("QUEUE_SQS_CLIENT_OPTIONS", options)]).unwrap();
+    let credentials = config.queue.client.sdk.credentials.unwrap();
+    assert_eq!(
+        (credentials.access_key_id(), credentials.secret_access_key(), credentials.session_token()),
+        ("AK", "s", Some("t"))
+    );
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", "hu\nsh"),
+        ("AWS_SECRET_ACCESS_KEY", "hu\u{1}sh"),
+        ("AWS_SESSION_TOKEN", "hü sh"),
+        ("QUEUE_SQS_CLIENT_OPTIONS", r#"{"accessKeyId":"hu\nsh","secretAccessKey":"s"}"#),
+    ] {
+        let text = errors(&[(name, value)]);
+        assert!(text.starts_with(name) && !text.contains("sh "), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_region_is_refused_wherever_it_stands() {
     for variables in [
         &[("QUEUE_SQS_URL", "https://sqs.eu-west-1a.amazonaws.com/1/w.fifo")][..],
@@ -258,7 +278,7 @@ mod databases {
         assert!(!format!("{settings:?}").contains("hush"));
         let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         let verified = sql(&[("APP_MANAGER_DRIVER", "postgres"), ("DB_POSTGRES_CA_FILE", authority)]);
-        assert_eq!(verified.tls, Tls::Verify(authority.into()));
+        assert_eq!(verified.tls, Tls::Verify(Some(authority.into())));
     }
 
     #[test]
@@ -341,6 +361,21 @@ fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
     assert!(allows("orders-new") && !allows("others"));
     let text = errors(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"), ("LAMBDA_ENDPOINT", "nonsense")]);
     assert!(text.contains("WEBHOOKS_ALLOWED_FUNCTIONS: ") && text.contains("LAMBDA_ENDPOINT: "), "{text}");
+    // What strangers may name is the operator's to say.
+    for (driver, given, allowed, said) in
+        [("array", None, true, false), ("dynamodb", None, false, true), ("dynamodb", Some("*"), true, false)]
+    {
+        let mut variables = vec![("APP_MANAGER_DRIVER", driver)];
+        variables.extend(given.map(|given| ("WEBHOOKS_ALLOWED_FUNCTIONS", given)));
+        let config = read(&variables).unwrap();
+        assert_eq!(
+            config.lambda.allowed.allows(&"f".parse().unwrap(), "us-east-1"),
+            allowed,
+            "{driver} {given:?}"
+        );
+        let warned = config.warnings.iter().any(|warning| warning.contains("WEBHOOKS_ALLOWED_FUNCTIONS"));
+        assert_eq!(warned, said, "{driver} {given:?}");
+    }
 }
 
 #[test]
@@ -409,4 +444,49 @@ fn how_deliveries_go_out_is_checked() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let no_certificate = errors(&[("WEBHOOKS_CA_FILE", empty.path().to_str().unwrap())]);
     assert!(no_certificate.contains("holds no certificate in PEM"), "{no_certificate}");
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn a_database_elsewhere_whose_certificate_is_not_checked_is_told() {
+    use crate::apps::settings::Tls;
+    let tls = |variables: &[(&str, &str)]| {
+        let driver = [("APP_MANAGER_DRIVER", "postgres")];
+        let config = read(&[&driver, variables].concat()).unwrap();
+        let Source::Postgres(settings) = config.apps.source else { panic!("PostgreSQL") };
+        (settings.tls, config.warnings.iter().any(|warning| warning.starts_with("DB_POSTGRES_TLS")))
+    };
+    let elsewhere = ("DB_POSTGRES_HOST", "db.example.com");
+    assert_eq!(tls(&[]), (Tls::Prefer, false), "on this machine");
+    assert_eq!(tls(&[("DB_POSTGRES_HOST", "::1")]), (Tls::Prefer, false));
+    assert_eq!(tls(&[elsewhere]), (Tls::Prefer, true));
+    assert_eq!(tls(&[elsewhere, ("DB_POSTGRES_TLS", "require")]), (Tls::Require, true));
+    assert_eq!(tls(&[elsewhere, ("DB_POSTGRES_TLS", "off")]), (Tls::Off, true));
+    assert_eq!(tls(&[elsewhere, ("DB_POSTGRES_TLS", "verify-full")]), (Tls::Verify(None), false));
+}
+
+#[test]
+fn what_the_environments_app_cannot_use_is_refused_and_what_a_list_cannot_is_left_out() {
+    for webhook in [
+        r#"[{"url":"ftp://receiver.example/"}]"#,
+        r#"[{"url":"https://receiver.example/","headers":{"a b":"1"}}]"#,
+        r#"[{"url":"http://256.1.1.1/"}]"#,
+    ] {
+        let text = errors(&[("DEFAULT_APP_WEBHOOKS", webhook)]);
+        assert!(
+            text.starts_with("DEFAULT_APP_WEBHOOKS: app \"app-id\": webhooks[0] cannot be used"),
+            "{text}"
+        );
+        let listed = format!(r#"[{{"id":"a","key":"k","secret":"s","webhooks":{webhook}}}]"#);
+        let config = read(&[("APPS", &listed)]).unwrap();
+        assert_eq!(config.apps.listed.apps.len(), 1);
+    }
+    assert!(errors(&[("APPS", "{hush")]).starts_with("APPS: cannot be parsed"));
+    let misspelt = read(&[
+        ("DEFAULT_APP_WEBHOOKS", r#"[{"url":"https://receiver.example/","events":["client_event"]}]"#),
+        ("WEBHOOK_TIMEOUT_MS", "1"),
+    ]);
+    let warnings = misspelt.unwrap().warnings.join("\n");
+    assert!(warnings.contains("did you mean event_types?"), "{warnings}");
+    assert!(warnings.contains("did you mean WEBHOOKS_TIMEOUT_MS?"), "{warnings}");
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::aws::can_be_sent;
+
 /// Every variable that is read, with its default as `.env.example` shows it.
-pub const VARIABLES: [(&str, &str); 68] = [
+pub const VARIABLES: &[(&str, &str)] = &[
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
     ("QUEUE_SQS_REGION", ""),
@@ -21,13 +23,15 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("QUEUE_SQS_WAIT_TIME_SECONDS", "10"),
     ("QUEUE_SQS_VISIBILITY_TIMEOUT", ""),
     ("QUEUE_SQS_DLQ_URL", ""),
+    ("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "false"),
     ("QUEUE_SQS_MAX_IN_FLIGHT", "2000"),
     ("QUEUE_SQS_MAX_IN_FLIGHT_BYTES", "67108864"),
     ("WEBHOOKS_TIMEOUT_MS", "4000"),
     ("WEBHOOKS_RETRY_WINDOW_SECONDS", "300"),
     ("WEBHOOKS_RETRY_BASE_MS", "1000"),
     ("WEBHOOKS_RETRY_MAX_MS", "60000"),
-    ("WEBHOOKS_ALLOWED_FUNCTIONS", "*"),
+    ("WEBHOOKS_ALLOWED_FUNCTIONS", ""),
+    ("WEBHOOKS_ALLOWED_REGIONS", ""),
     ("LAMBDA_ENDPOINT", ""),
     ("WEBHOOKS_ALLOWED_NETWORKS", ""),
     ("WEBHOOKS_PROXY_URL", ""),
@@ -42,7 +46,9 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("DEFAULT_APP_ID", "app-id"),
     ("DEFAULT_APP_KEY", "app-key"),
     ("DEFAULT_APP_SECRET", "app-secret"),
+    ("DEFAULT_APP_PREVIOUS_SECRET", ""),
     ("DEFAULT_APP_WEBHOOKS", "[]"),
+    ("APPS", ""),
     ("APPS_FILE", ""),
     ("APP_MANAGER_DYNAMODB_TABLE", "apps"),
     ("APP_MANAGER_DYNAMODB_REGION", "us-east-1"),
@@ -71,6 +77,7 @@ pub const VARIABLES: [(&str, &str); 68] = [
     ("DB_POOLING_MAX", "7"),
     ("METRICS_HOST", "127.0.0.1"),
     ("METRICS_PORT", "9602"),
+    ("METRICS_EMF", "false"),
     ("LOG_FORMAT", ""),
     ("LOG_LEVEL", "info"),
     ("SHUTDOWN_GRACE_SECONDS", "25"),
@@ -92,6 +99,7 @@ pub(super) struct Queue {
     pub wait_time_seconds: Option<String>,
     pub visibility_timeout: Option<String>,
     pub dlq_url: Option<String>,
+    pub allow_low_receive_count: Option<String>,
     pub max_in_flight: Option<String>,
     pub max_in_flight_bytes: Option<String>,
 }
@@ -103,6 +111,7 @@ pub(super) struct Webhooks {
     pub retry_base_ms: Option<String>,
     pub retry_max_ms: Option<String>,
     pub allowed_functions: Option<String>,
+    pub allowed_regions: Option<String>,
     pub allowed_networks: Option<String>,
     pub proxy_url: Option<String>,
     pub ca_file: Option<String>,
@@ -117,6 +126,7 @@ pub(super) struct DefaultApp {
     pub id: Option<String>,
     pub key: Option<String>,
     pub secret: Option<String>,
+    pub previous_secret: Option<String>,
     pub webhooks: Option<String>,
 }
 
@@ -154,6 +164,7 @@ pub(super) struct Pooling {
 pub(super) struct Metrics {
     pub host: Option<String>,
     pub port: Option<String>,
+    pub emf: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -174,6 +185,7 @@ pub(super) struct Aws {
 #[derive(Debug, Deserialize)]
 pub(super) struct Plain {
     pub queue_driver: Option<String>,
+    pub apps: Option<String>,
     pub apps_file: Option<String>,
     pub lambda_endpoint: Option<String>,
     pub shutdown_grace_seconds: Option<String>,
@@ -192,13 +204,21 @@ pub(super) struct Raw {
     pub log: Log,
     pub aws: Aws,
     pub plain: Plain,
+    /// Which of the SDK's credentials hold what cannot be sent.
+    pub unsendable: Vec<&'static str>,
 }
+
+/// The SDK's credentials in the environment, which it reads by itself.
+const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 impl Raw {
     pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
+        let mut unsendable = Vec::new();
         for (name, value) in environment {
+            let credential = CREDENTIALS.into_iter().find(|known| *known == name);
+            unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
             let value = unquoted(value);
             if value.trim().is_empty() {
                 continue;
@@ -226,13 +246,14 @@ impl Raw {
             log: section("LOG_", &variables),
             aws: section("AWS_", &variables),
             plain: section("", &variables),
+            unsendable,
         }
     }
 }
 
 /// soketi reads every value as JSON if it is some, so that quotes around one, which a file given to
 /// `docker run --env-file` keeps, do not count.
-fn unquoted(value: String) -> String {
+pub(super) fn unquoted(value: String) -> String {
     serde_json::from_str(&value).unwrap_or(value)
 }
 

@@ -10,18 +10,21 @@
 //!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
-//! - `host_limiter`: the bound on requests to one destination at a time.
+//! - `host_limiter`: the bound on requests to one destination at a time;
+//! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them and no HTTP/2.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
 mod clients;
 mod failure;
+mod handshake;
 mod host_limiter;
 mod names;
 mod proxy;
 mod request;
 mod reuse;
 mod tls;
+mod unanswered;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,16 +33,18 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Version};
 
-use crate::egress::address_policy::{AddressPolicy, Refused};
+use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use clients::Clients;
+pub use handshake::handshake;
 use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::{Origin, RequestTarget};
 pub use tls::Authorities;
+use unanswered::Unanswered;
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
@@ -88,6 +93,7 @@ pub struct Http {
     policy: AddressPolicy,
     proxied: bool,
     limiter: HostLimiter,
+    unanswered: Unanswered,
     targets: Targets,
 }
 
@@ -115,7 +121,8 @@ impl Http {
         let proxied = proxy.is_some();
         let clients = Clients::new(tls, proxy, names)?;
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
-        Ok(Self { clients, checked, policy, proxied, limiter, targets: Targets::default() })
+        let (unanswered, targets) = (Unanswered::default(), Targets::default());
+        Ok(Self { clients, checked, policy, proxied, limiter, unanswered, targets })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
@@ -125,39 +132,57 @@ impl Http {
             Err(reason) => return Outcome::Permanent(reason),
         };
         if let Err(refused) = self.check(&target.origin) {
-            return Outcome::Permanent(Reason::Refused(refused.to_string()));
+            return Outcome::Permanent(Reason::Refused(refused));
         }
-        let _permit = match self.limiter.acquire(&target.origin).await {
+        let mute = self.unanswered.is_mute(&target.origin);
+        let permit = match self.limiter.acquire(&target.origin, mute).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        match self.send(&target, delivery, number).await {
-            Ok(response) => outcome(response).await,
+        let watch = self.unanswered.watch(&target.origin);
+        let sent = self.send(&target, delivery, number, mute).await;
+        watch.ended(sent.is_ok());
+        match sent {
+            Ok(response) => {
+                if let Some(permit) = &permit {
+                    permit.answered();
+                }
+                outcome(response).await
+            }
+            Err(Outcome::Deferred(reason)) => {
+                self.clients.evict();
+                Outcome::Deferred(reason)
+            }
             Err(outcome) => outcome,
         }
     }
 
     /// What can be told of a host without looking it up.
-    fn check(&self, origin: &Origin) -> Result<(), Refused> {
+    fn check(&self, origin: &Origin) -> Result<(), String> {
         if self.proxied {
             Proxy::check(&self.policy, &origin.host)
         } else {
-            self.checked.check_literal(&origin.host)
+            self.checked.check_literal(&origin.host).map_err(|refused| refused.to_string())
         }
     }
 
-    /// Sends one request; once more if a kept connection ended before the answer.
+    /// Sends one request; once more if a kept connection ended before the answer. `mute`: without HTTP/2.
     async fn send(
         &self,
         target: &RequestTarget,
         delivery: &Delivery,
         number: u32,
+        mute: bool,
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
         let pooled = self.clients.pooled();
-        let error = match pooled.client.execute(post()?).await {
+        // Without TLS there is no HTTP/2 to be agreed on.
+        let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
+        let error = match client.execute(post()?).await {
             Ok(response) => {
-                pooled.answered.by(&response);
+                if pooled.answered.by(&response) {
+                    self.clients.dialled(&pooled);
+                }
                 return Ok(response);
             }
             Err(error) => error,

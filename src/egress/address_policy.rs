@@ -39,9 +39,13 @@ const fn v6(start: [u16; 4], prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix))
 }
 
-/// What no variable can allow. The metadata services are those of AWS, GCP, Azure, Alibaba and Oracle;
-/// most of them are link-local besides.
-const NEVER: [Rule; 12] = [
+const fn one(bits: u128) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), 128))
+}
+
+/// What no variable can allow. The metadata services are those of AWS, GCP, Azure, Alibaba, Oracle, Scaleway and
+/// Akamai (Linode); what others have is link-local.
+const NEVER: [Rule; 16] = [
     (v4(0, 0, 0, 0, 32), "the unspecified address"),
     (v4(169, 254, 0, 0, 16), "link-local, where clouds keep their metadata service"),
     (v4(100, 100, 100, 200, 32), "a cloud's metadata service"),
@@ -51,10 +55,11 @@ const NEVER: [Rule; 12] = [
     (v4(255, 255, 255, 255, 32), "broadcast"),
     (v6([0; 4], 128), "the unspecified address"),
     (v6([0xfd00, 0xec2, 0, 0], 32), "a cloud's metadata service"),
-    (
-        IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128)),
-        "a cloud's metadata service",
-    ),
+    (one(0xfd20_00ce_0000_0000_0000_0000_0000_0254), "a cloud's metadata service"),
+    (one(0xfd00_00c1_0000_0000_0000_0000_a9fe_a9fe), "a cloud's metadata service"),
+    (one(0xfd00_0042_0000_0000_0000_0000_0000_0042), "a cloud's metadata service"),
+    (one(0xfd00_a9fe_a9fe_0000_0000_0000_0000_0001), "a cloud's metadata service"),
+    (one(0xfd00_0100_0000_0000_0000_0000_0100_0200), "a cloud's metadata service"),
     (v6([0xfe80, 0, 0, 0], 10), "link-local"),
     (v6([0xff00, 0, 0, 0], 8), "multicast"),
 ];
@@ -104,6 +109,12 @@ impl AddressPolicy {
             }
         }
         Ok(Self { allowed: allowed.into() })
+    }
+
+    /// Whether the whole address space is allowed, but for what never is.
+    #[must_use]
+    pub fn allows_everything(&self) -> bool {
+        self.allowed.iter().any(|network| network.prefix_len() == 0 && network.addr().is_ipv4())
     }
 
     /// Those of a name's addresses that may be dialled.

@@ -40,13 +40,13 @@ fn the_payload_keeps_its_own_bytes() {
 #[test]
 fn a_changed_payload_or_signature_is_refused() {
     let changed = decode(&BODY.replace("lobby", "hobby")).unwrap();
-    assert_eq!(changed.verify(&secret()), Err(SignatureError));
+    assert_eq!(changed.verify(&secret()), Err(SignatureError::Mismatch));
     for signature in ["", "zz", "dffd", &"0".repeat(64)] {
         let mut job = decode(BODY).unwrap();
         job.signature = signature.to_owned();
-        assert_eq!(job.verify(&secret()), Err(SignatureError));
+        assert_eq!(job.verify(&secret()), Err(SignatureError::Mismatch));
     }
-    assert_eq!(decode(BODY).unwrap().verify(&SecretString::from("other")), Err(SignatureError));
+    assert_eq!(decode(BODY).unwrap().verify(&SecretString::from("other")), Err(SignatureError::Mismatch));
 }
 
 #[test]
@@ -57,6 +57,21 @@ fn sockudos_envelope_decodes_and_its_secret_is_not_kept() {
     .unwrap();
     assert_eq!((job.app_key.as_str(), job.app_id.as_str()), ("k", "i"));
     assert!(!format!("{job:?}").contains("hush"));
+}
+
+#[test]
+fn sockudos_job_is_genuine_if_it_holds_the_apps_own_secret_and_is_signed_anew() {
+    let body = r#"{"job_id":"7","app_key":"k","app_id":"one","app_secret":"app-secret","payload":{"time_ms":1,"events":[]},"original_signature":"one:presence-a:channel_occupied"}"#;
+    let job = decode(body).unwrap();
+    job.verify(&secret()).unwrap();
+    assert_eq!(job.signature_under(&secret()), sign(&secret(), [job.payload.as_ref()]));
+    assert_eq!(job.verify(&SecretString::from("another")), Err(SignatureError::Mismatch));
+    for other in [r#""app-secreT""#, r#""""#, "null", "7", r#"["app-secret"]"#] {
+        let forged = decode(&body.replace(r#""app-secret""#, other)).unwrap();
+        assert_eq!(forged.verify(&secret()), Err(SignatureError::Mismatch), "{other}");
+    }
+    let unsigned = decode(&body.replace(r#""app_secret":"app-secret","#, "")).unwrap();
+    assert_eq!(unsigned.verify(&secret()), Err(SignatureError::Mismatch));
 }
 
 #[test]

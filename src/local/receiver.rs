@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -14,7 +14,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
+use crate::local::connections;
+use crate::local::visitors::Visitors;
 use crate::plan::{ATTEMPT_HEADER, ID_HEADER};
+
+/// No webhook is larger: it is one message's, or ten small ones' together.
+const MAX_BODY: usize = crate::local::fifo::MAX_MESSAGE_SIZE * 2;
 
 /// A webhook that arrived.
 #[derive(Clone, Debug)]
@@ -78,14 +83,19 @@ pub async fn serve(
     receiver: Receiver,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let router = Router::new()
-        .fallback(receive)
-        .layer(DefaultBodyLimit::max(crate::local::fifo::MAX_MESSAGE_SIZE * 2))
-        .with_state(receiver);
-    shutdown.run_until_cancelled(axum::serve(listener, router).into_future()).await.unwrap_or(Ok(()))
+    let router = Router::new().fallback(receive).with_state(receiver);
+    connections::serve(listener, router, shutdown).await;
+    Ok(())
 }
 
-async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, body: Body) -> StatusCode {
+    if Visitors::judge_page(&headers).is_err() {
+        return StatusCode::FORBIDDEN;
+    }
+    let body = match connections::body(body, MAX_BODY).await {
+        Ok(body) => body,
+        Err(status) => return status,
+    };
     let header =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let claimed = Job {
@@ -93,6 +103,7 @@ async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap,
         app_id: String::new(),
         payload: body.clone(),
         signature: header("x-pusher-signature"),
+        sender_secret: None,
     };
     let mut arrival = Arrival {
         path: uri.path().to_owned(),

@@ -6,6 +6,7 @@
 
 mod actions;
 mod convert;
+mod store;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
@@ -22,9 +23,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::connections;
 use super::fifo::{Broker, Receive, Received};
 use super::protocol::types::Parameters;
 use super::protocol::{WireError, query, xml};
+use super::visitors::Visitors;
+use store::Store;
 
 /// The account in the queue URLs and ARNs of the local queue.
 pub const ACCOUNT: &str = "000000000000";
@@ -37,6 +41,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 pub struct Server {
     listener: TcpListener,
     endpoint: Endpoint,
+    visitors: Visitors,
 }
 
 /// The queues behind the endpoint, shared with whoever runs it in the same process.
@@ -58,6 +63,7 @@ pub enum Clock {
 struct Shared {
     clock: Clock,
     broker: Mutex<Broker>,
+    store: Arc<Store>,
     tags: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     changed: Notify,
 }
@@ -69,7 +75,17 @@ impl Server {
     /// The system's, if the address cannot be bound.
     pub async fn bind(address: SocketAddr, broker: Broker) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, endpoint: Endpoint::new(broker, Clock::Wall) })
+        let visitors = Visitors::new(listener.local_addr()?, &[]);
+        Ok(Self { listener, endpoint: Endpoint::new(broker, Clock::Wall), visitors })
+    }
+
+    /// The same, known under these names too.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn known_as(mut self, hosts: &[String]) -> std::io::Result<Self> {
+        self.visitors = Visitors::new(self.listener.local_addr()?, hosts);
+        Ok(self)
     }
 
     /// Where it listens.
@@ -91,16 +107,9 @@ impl Server {
     /// # Errors
     /// The listener's.
     pub async fn serve(self, shutdown: CancellationToken) -> std::io::Result<()> {
-        use axum::serve::ListenerExt;
-        let router =
-            Router::new().fallback(answer).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(self.endpoint);
-        let listener = self.listener.tap_io(|stream| {
-            // Without it the second small write of a connection waits for an acknowledgement.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-        });
-        shutdown.run_until_cancelled(axum::serve(listener, router).into_future()).await.unwrap_or(Ok(()))
+        let router = Router::new().fallback(answer).with_state((self.endpoint, self.visitors));
+        connections::serve(self.listener, router, shutdown).await;
+        Ok(())
     }
 }
 
@@ -109,7 +118,8 @@ impl Endpoint {
     #[must_use]
     pub fn new(broker: Broker, clock: Clock) -> Self {
         let (broker, tags) = (Mutex::new(broker), Mutex::default());
-        Self { shared: Arc::new(Shared { clock, broker, tags, changed: Notify::new() }) }
+        let store = Arc::default();
+        Self { shared: Arc::new(Shared { clock, broker, store, tags, changed: Notify::new() }) }
     }
 
     /// Answers one request in the protocol in which it comes.
@@ -205,13 +215,19 @@ impl Endpoint {
 }
 
 async fn answer(
-    State(endpoint): State<Endpoint>,
+    State((endpoint, visitors)): State<(Endpoint, Visitors)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
-    endpoint.answer(&method, &uri, &headers, &body).await
+    if let Err(foreign) = visitors.judge(&headers) {
+        return (StatusCode::FORBIDDEN, format!("{foreign}\n")).into_response();
+    }
+    match connections::body(body, MAX_BODY).await {
+        Ok(body) => endpoint.answer(&method, &uri, &headers, &body).await,
+        Err(status) => status.into_response(),
+    }
 }
 
 fn json(result: Result<serde_json::Value, WireError>, request_id: &str) -> Response {

@@ -32,8 +32,13 @@ pub enum Reason {
     #[error("address refused: {0}")]
     Refused(String),
     /// As many requests to the destination as may be are under way.
-    #[error("not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST)")]
+    #[error(
+        "not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST; fewer until it answers)"
+    )]
     Busy(usize),
+    /// No file descriptor is free.
+    #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
+    NoDescriptor,
     /// 410: the receiver says that it is gone for good.
     #[error("status 410, gone for good")]
     Gone,
@@ -151,6 +156,7 @@ impl Reason {
             Self::Header(_) => "header",
             Self::Refused(_) => "address_refused",
             Self::Busy(_) => "busy",
+            Self::NoDescriptor => "no_descriptor",
             Self::Gone => "gone",
             Self::Status(_) => "status",
             Self::Timeout(_) => "timeout",

@@ -158,7 +158,12 @@ mod tests {
     fn planned(app: &App, id: &str, payload: &str) -> Vec<Delivery> {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let signature = sign(&app.secret, [payload.as_ref()]);
-        plan(&Job { app_key: "k".into(), app_id: "a".into(), payload, signature }, app, id).unwrap()
+        plan(
+            &Job { app_key: "k".into(), app_id: "a".into(), payload, signature, sender_secret: None },
+            app,
+            id,
+        )
+        .unwrap()
     }
 
     fn header<'a>(delivery: &'a Delivery, name: &str) -> &'a str {
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn events_keep_their_bytes_and_order_under_the_first_time_signed_anew() {
-        let app = app(r#"[{"url":"u","headers":{"X-Own":"1"}},{"url":"v","event_types":["b"]}]"#);
+        let app =
+            app(r#"[{"url":"http://u/","headers":{"X-Own":"1"}},{"url":"http://v/","event_types":["b"]}]"#);
         let jobs = [
             r#"{"x":1,"time_ms":1.70e3, "events":[ {"name":"a","n":1.0} , {"name":"b","data":"\ud83d"} ]}"#,
             r#"{"events":[{"name":"b"}],"time_ms":9}"#,
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_body_fills_its_limits_exactly() {
-        let app = app(r#"[{"url":"u"}]"#);
+        let app = app(r#"[{"url":"http://u/"}]"#);
         for job in [r#"{"time_ms":1,"events":[{"n":1},{}]}"#, r#"{"events":[{},{ }]}"#] {
             let job = planned(&app, "m", job);
             let merge = |limits| {
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_one_webhook_fits_none() {
-        let app = app(r#"[{"url":"u","event_types":["a"]},{"url":"v"}]"#);
+        let app = app(r#"[{"url":"http://u/","event_types":["a"]},{"url":"http://v/"}]"#);
         let mut merge = Coalescer::new(&app, Limits { events: 3, bytes: 1000 });
         assert!(merge.add("1", &planned(&app, "1", r#"{"events":[{"name":"a"},{"name":"b"}]}"#)));
         assert!(!merge.add("2", &planned(&app, "2", r#"{"events":[{"name":"a"},{"name":"b"}]}"#)));
@@ -227,7 +233,7 @@ mod tests {
     #[test]
     fn only_http_deliveries_to_the_same_webhooks_are_merged() {
         let app = app(
-            r#"[{"url":"u","event_types":["a"]},{"url":"v"},{"lambda_function":"f","event_types":["f"]}]"#,
+            r#"[{"url":"http://u/","event_types":["a"]},{"url":"http://v/"},{"lambda_function":"f","event_types":["f"]}]"#,
         );
         let (both, second, function) =
             (r#"{"events":[{"name":"a"}]}"#, r#"{"events":[{}]}"#, r#"{"events":[{"name":"f"}]}"#);

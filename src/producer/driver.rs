@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -143,12 +144,16 @@ struct Driver<Q> {
 }
 
 /// Starts a producer's task. It ends when every handle is gone and nothing is left to send.
-pub(super) fn start<Q: SendBatch>(queue: Q, buffer: Buffer) -> (mpsc::UnboundedSender<Command>, Places) {
+pub(super) fn start<Q: SendBatch>(
+    queue: Q,
+    buffer: Buffer,
+    retry_for: Duration,
+) -> (mpsc::UnboundedSender<Command>, Places) {
     #[allow(clippy::disallowed_methods, reason = "a job in it holds a place in the buffer; a flush waits")]
     let (commands, received) = mpsc::unbounded_channel();
     let driver = Driver {
         queue: Arc::new(queue),
-        outbox: Outbox::new(),
+        outbox: Outbox::new(retry_for),
         calls: JoinSet::new(),
         random: Random::from_system(),
         next_number: 0,

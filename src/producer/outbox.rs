@@ -72,6 +72,8 @@ enum State {
 /// All that is not yet confirmed and not under way.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
+    /// From the first send of a job on, how long it may be sent again.
+    retry_for: Duration,
     groups: HashMap<Arc<str>, Group<T>>,
     ready: VecDeque<Arc<str>>,
     paused: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
@@ -81,8 +83,14 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    pub(super) fn new() -> Self {
-        Self { groups: HashMap::new(), ready: VecDeque::new(), paused: BinaryHeap::new(), overtaken: 0 }
+    pub(super) fn new(retry_for: Duration) -> Self {
+        Self {
+            retry_for,
+            groups: HashMap::new(),
+            ready: VecDeque::new(),
+            paused: BinaryHeap::new(),
+            overtaken: 0,
+        }
     }
 
     /// Takes over a job, behind all others of its group.
@@ -188,7 +196,7 @@ impl<T> Outbox<T> {
                 }
                 Verdict::Again(error) => {
                     entry.failures += 1;
-                    if expired(&entry, now) {
+                    if expired(&entry, now, self.retry_for) {
                         settled.push(Settled { entry, result: Err(error) });
                     } else {
                         keep(&mut again, name, entry);
@@ -231,8 +239,8 @@ fn keep<T>(again: &mut Vec<(Arc<str>, VecDeque<Entry<T>>)>, name: Arc<str>, entr
 }
 
 /// Whether a job may not be sent once more. The next wait is inside the 50 s that the window leaves.
-fn expired<T>(entry: &Entry<T>, now: Instant) -> bool {
-    entry.first_sent.is_some_and(|first| now >= first + RETRY_WINDOW)
+fn expired<T>(entry: &Entry<T>, now: Instant, retry_for: Duration) -> bool {
+    entry.first_sent.is_some_and(|first| now >= first + retry_for)
 }
 
 /// Full jitter over the doubled base.

@@ -97,6 +97,7 @@ impl Signer {
             app_id: self.app_id.clone(),
             payload: payload.into(),
             signature,
+            sender_secret: None,
         };
         NewMessage::new(group, job.encode())
     }

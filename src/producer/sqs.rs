@@ -40,6 +40,12 @@ impl Sqs {
             .build();
         Self { client: Client::from_conf(config), url, region }
     }
+
+    /// With all of the client's settings.
+    pub(super) fn with_retries_of(client: Client, url: String) -> Self {
+        let region = client.config().region().map(ToString::to_string).unwrap_or_default();
+        Self { client, url, region }
+    }
 }
 
 impl SendBatch for Sqs {

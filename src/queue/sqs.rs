@@ -9,13 +9,18 @@
 //! The SDK sends to the region's endpoint whatever the host of the queue URL; so an endpoint that is
 //! not AWS' has to be given, or is taken from the URL where that is not AWS' either.
 
+mod clock;
 mod convert;
 mod dead_letter;
 mod error;
+mod letters;
 mod options;
+mod probe;
+mod send;
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -25,22 +30,37 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    QueueAttributeName, SendMessageBatchRequestEntry,
+    QueueAttributeName,
 };
 use tracing::warn;
 
 use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
-use crate::queue::NewMessage;
-use convert::{answers, message, sibling_queue_url, text};
+use crate::aws::{caller, with_clean_credentials};
+use clock::Clock;
+use convert::{answers, message, queue_of_url, sibling_queue_url};
 pub(crate) use error::{Asked, classify, is_refusal, is_throttling};
+pub use letters::RawLetter;
 pub use options::Options;
+pub use probe::Probe;
 
 /// What a receive may take beyond its wait.
 const RECEIVE_SLACK: Duration = Duration::from_secs(2);
+/// How long a send may take, all tries of it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a look at the queue's attributes may take.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The attributes that messages are asked for, under both names of the parameter.
+const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 4] = [
+    MessageSystemAttributeName::ApproximateReceiveCount,
+    MessageSystemAttributeName::SentTimestamp,
+    MessageSystemAttributeName::ApproximateFirstReceiveTimestamp,
+    MessageSystemAttributeName::MessageGroupId,
+];
+const SYSTEM_ATTRIBUTE_NAMES: [&str; 4] =
+    ["ApproximateReceiveCount", "SentTimestamp", "ApproximateFirstReceiveTimestamp", "MessageGroupId"];
 
 /// How to reach a queue.
 #[derive(Clone, Debug)]
@@ -63,6 +83,7 @@ pub struct Connection {
     url: String,
     /// Whether the endpoint was given, and not for the SDK to find.
     pinned: bool,
+    clock: Clock,
 }
 
 /// What the queue says of itself.
@@ -74,6 +95,33 @@ pub struct Description {
     pub dead_letter_url: Option<String>,
     /// Its `RedrivePolicy`'s `maxReceiveCount`.
     pub max_receive_count: Option<u32>,
+    /// Its `RedrivePolicy`'s target.
+    pub dead_letter_arn: Option<String>,
+    /// All of its attributes, as they came.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Description {
+    /// An attribute, if the endpoint knows it.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(String::as_str)
+    }
+
+    /// An attribute that is a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.attribute(name)?.trim().parse().ok()
+    }
+
+    /// How many messages there are, hidden and delayed ones included.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let kinds = ["", "NotVisible", "Delayed"];
+        let counts =
+            kinds.iter().filter_map(|kind| self.number(&format!("ApproximateNumberOfMessages{kind}")));
+        usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX)
+    }
 }
 
 /// How a queue is used.
@@ -97,6 +145,9 @@ pub struct Sqs {
     url: String,
     region: String,
     usage: Usage,
+    clock: Clock,
+    /// Whether it has been said what the endpoint leaves out of a message.
+    told_missing: AtomicBool,
 }
 
 impl Connection {
@@ -122,17 +173,19 @@ impl Connection {
         if options.fips {
             loader = loader.use_fips(true);
         }
-        Self { sdk: loader.load().await, options, url: address.url, pinned }
+        let sdk = with_clean_credentials(&loader.load().await);
+        Self { sdk, options, url: address.url, pinned, clock: Clock::default() }
     }
 
     /// Asks the queue for its attributes.
     pub async fn describe(&self) -> Result<Description, ReceiveError> {
         let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT, self.options.timeout);
-        let answer = client
+        let call = client
             .get_queue_attributes()
             .queue_url(&self.url)
             .attribute_names(QueueAttributeName::All)
-            .send()
+            .send();
+        let answer = Box::pin(call)
             .await
             .map_err(|failure| error::classify(&failure, &self.asked("sqs:GetQueueAttributes")))?;
         let attributes = answer.attributes.unwrap_or_default();
@@ -152,7 +205,41 @@ impl Connection {
             max_receive_count: count
                 .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
                 .and_then(|n| u32::try_from(n).ok()),
+            dead_letter_arn: member("deadLetterTargetArn").and_then(|arn| Some(arn.as_str()?.to_owned())),
+            attributes: attributes
+                .into_iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value))
+                .collect(),
         })
+    }
+
+    /// By how many milliseconds SQS' clock is ahead of this machine's, by its last answer.
+    #[must_use]
+    pub fn clock_ahead(&self) -> i64 {
+        self.clock.ahead()
+    }
+
+    /// Who AWS says that this is; `None` where the endpoint is not AWS'.
+    pub async fn caller(&self) -> Option<Result<String, String>> {
+        if self.pinned && !self.sdk.endpoint_url().is_some_and(|endpoint| endpoint.contains(".amazonaws.")) {
+            return None;
+        }
+        Some(caller(&self.sdk, DESCRIBE_TIMEOUT).await)
+    }
+
+    /// The way to another queue at the same endpoint.
+    #[must_use]
+    pub fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
+    }
+
+    /// The accounts and names of the queues whose `RedrivePolicy` names this one.
+    pub async fn sources(&self) -> Result<Vec<String>, ReceiveError> {
+        let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT, self.options.timeout);
+        let call = client.list_dead_letter_source_queues().queue_url(&self.url).send();
+        let asked = self.asked("sqs:ListDeadLetterSourceQueues");
+        let answer = Box::pin(call).await.map_err(|failure| error::classify(&failure, &asked))?;
+        Ok(answer.queue_urls.iter().filter_map(|url| queue_of_url(url)).collect())
     }
 
     fn asked(&self, permission: &'static str) -> Asked<'_> {
@@ -173,7 +260,15 @@ impl Connection {
             url: self.url.clone(),
             region: self.region().to_owned(),
             usage,
+            clock: self.clock.clone(),
+            told_missing: AtomicBool::new(false),
         }
+    }
+
+    /// A client for a producer, with the retries and timeouts that the options ask for.
+    #[must_use]
+    pub fn sender(&self) -> Client {
+        self.client(self.options.settle_retries(), SEND_TIMEOUT, self.options.timeout)
     }
 
     /// A client whose operations may take `timeout`, and each try of them `try_timeout`.
@@ -189,7 +284,7 @@ impl Connection {
             // Or the variables AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT would make every call fail.
             config = config.use_fips(false).use_dual_stack(false);
         }
-        for interceptor in self.options.interceptors() {
+        for interceptor in self.options.interceptors().chain([self.clock.interceptor()]) {
             config = config.interceptor(interceptor);
         }
         Client::from_conf(config.build())
@@ -201,49 +296,28 @@ impl Sqs {
         Asked { permission, region: &self.region }
     }
 
-    /// Sends jobs in order, ten a call; gives their message ids in the same order.
-    pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<String>, Error> {
-        let mut ids = Vec::with_capacity(jobs.len());
-        for batch in jobs.chunks(MAX_BATCH) {
-            let entries = batch
-                .iter()
-                .enumerate()
-                .map(|(n, job)| {
-                    let mut entry = SendMessageBatchRequestEntry::builder()
-                        .id(n.to_string())
-                        .message_body(&job.body)
-                        .message_group_id(&job.group)
-                        .message_deduplication_id(&job.deduplication);
-                    for (name, value) in job.attributes() {
-                        entry = entry.message_attributes(name, text(&value));
-                    }
-                    entry.build().map_err(|error| Error::Call(error.to_string()))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let answer = self
-                .settle
-                .send_message_batch()
-                .queue_url(&self.url)
-                .set_entries(Some(entries))
-                .send()
-                .await
-                .map_err(|failure| error::settling(&failure, &self.asked("sqs:SendMessage")))?;
-            if let Some(failed) = answer.failed.first() {
-                let why = failed.message.as_deref().unwrap_or(&failed.code);
-                return Err(Error::Call(format!("message {} of a batch was refused: {why}", failed.id)));
-            }
-            let sent: HashMap<_, _> =
-                answer.successful.into_iter().map(|sent| (sent.id, sent.message_id)).collect();
-            for n in 0..batch.len() {
-                // What is not said to be there must not be deleted where it came from.
-                let id = sent.get(&n.to_string()).cloned();
-                ids.push(
-                    id.ok_or_else(|| Error::Call(format!("message {n} of a batch was not answered for")))?,
-                );
-            }
+    /// Says once what the endpoint leaves out of its messages, and what follows from that.
+    fn tell_missing(&self, messages: &[aws_sdk_sqs::types::Message]) {
+        let Some(missing) = messages.iter().map(missing).find(|missing| !missing.is_empty()) else { return };
+        if !self.told_missing.swap(true, Ordering::Relaxed) {
+            warn!(
+                missing = missing.join(", "),
+                "the queue's endpoint leaves attributes out of its messages: without MessageGroupId a message cannot be worked; \
+                 without SentTimestamp and ApproximateFirstReceiveTimestamp ages are unknown, without ApproximateReceiveCount receives are"
+            );
         }
-        Ok(ids)
     }
+}
+
+/// The attributes that a message does not bring, of those that were asked for.
+fn missing(message: &aws_sdk_sqs::types::Message) -> Vec<&'static str> {
+    let has = |name| message.attributes.as_ref().is_some_and(|all| all.contains_key(name));
+    SYSTEM_ATTRIBUTES
+        .iter()
+        .zip(SYSTEM_ATTRIBUTE_NAMES)
+        .filter(|(name, _)| !has(*name))
+        .map(|(_, text)| text)
+        .collect()
 }
 
 impl Queue for Sqs {
@@ -257,19 +331,19 @@ impl Queue for Sqs {
             .wait_time_seconds(seconds(self.usage.wait))
             .set_visibility_timeout(self.usage.visibility.map(seconds))
             .receive_request_attempt_id(&attempt.0)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateFirstReceiveTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId)
+            .set_message_system_attribute_names(Some(SYSTEM_ATTRIBUTES.to_vec()))
             .message_attribute_names("source_message_id")
-            .message_attribute_names("delivered")
-            .send();
+            .message_attribute_names("delivered");
+        #[allow(deprecated, reason = "older endpoints know this name of the parameter alone")]
+        let answer = SYSTEM_ATTRIBUTES
+            .iter()
+            .fold(answer, |answer, name| answer.attribute_names(name.as_str().into()));
         let asked = self.asked("sqs:ReceiveMessage");
-        let answer = Box::pin(answer).await.map_err(|failure| error::classify(&failure, &asked))?;
-        // The one place where the wall clock is read: for a job's age.
-        let now = SystemTime::now();
+        let answer = Box::pin(answer.send()).await.map_err(|failure| error::classify(&failure, &asked))?;
+        let now = self.clock.now();
         let all = answer.messages.unwrap_or_default();
         let count = all.len();
+        self.tell_missing(&all);
         // None after one that cannot be worked: it might be of the same group, and overtake it.
         let messages: Vec<Message> = all.into_iter().map_while(|m| message(m, now)).collect();
         if messages.len() < count {
@@ -331,6 +405,8 @@ impl Queue for Sqs {
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
-        Box::pin(dead_letter::send(&self.settle, url, letter, self.asked("sqs:SendMessage"))).await
+        let source = queue_of_url(&self.url);
+        let asked = self.asked("sqs:SendMessage");
+        Box::pin(dead_letter::send(&self.settle, url, source.as_deref(), letter, asked)).await
     }
 }

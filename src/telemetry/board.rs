@@ -50,14 +50,14 @@ pub struct Limits {
 }
 
 /// One attempt at a webhook.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Attempt<'a> {
     /// Whose webhook it is.
     pub app_id: &'a str,
     /// The webhook's identity.
     pub webhook: &'a str,
-    /// Its host or function, without path, query and user info.
-    pub destination: &'a str,
+    /// Its host or function, without path, query and user info; asked for once a webhook.
+    pub destination: &'a dyn fmt::Display,
     /// What came of it.
     pub outcome: &'a Outcome,
     /// How long it took.
@@ -247,7 +247,7 @@ impl Board {
                 Destination {
                     app_id: Text::new(attempt.app_id),
                     webhook: Text::new(attempt.webhook),
-                    destination: Text::new(attempt.destination),
+                    destination: Text::new(&attempt.destination.to_string()),
                     ..Destination::default()
                 }
             });
@@ -283,7 +283,7 @@ impl Board {
         let now = Instant::now();
         let mut state = self.state();
         state.groups.blocked(blocked, now);
-        self.blocked.store(state.groups.count(now), Ordering::Relaxed);
+        self.blocked.store(state.groups.known(), Ordering::Relaxed);
     }
 
     /// The head of a group is done. Costs nothing while no group is blocked.
@@ -291,14 +291,15 @@ impl Board {
         if self.blocked.load(Ordering::Relaxed) > 0 {
             let mut state = self.state();
             state.groups.unblocked(group);
-            self.blocked.store(state.groups.count(Instant::now()), Ordering::Relaxed);
+            self.blocked.store(state.groups.known(), Ordering::Relaxed);
         }
     }
 
-    /// How many groups are blocked, as far as this process knows.
+    /// How many groups are blocked, as far as this process knows; those that other replicas have
+    /// delivered count until the next [`Board::sample`].
     #[must_use]
     pub fn blocked_groups(&self) -> usize {
-        self.state().groups.count(Instant::now())
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// A job was given up.

@@ -21,6 +21,9 @@ pub const BEAT: Duration = Duration::from_secs(1);
 /// What a lane may be late by before that counts: as much as a machine that is short of CPU may cause.
 const LATE: Duration = Duration::from_secs(30);
 
+/// How often one failing call is logged.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
 /// The worker's state as its health endpoints tell it.
 #[derive(Debug)]
 pub struct Health {
@@ -37,6 +40,7 @@ struct State {
     draining: bool,
     queue: Option<String>,
     settles: BTreeMap<SettleCall, String>,
+    said: BTreeMap<SettleCall, Instant>,
 }
 
 /// The lanes at work, and when each should have got on at the latest.
@@ -59,7 +63,8 @@ impl Health {
     #[must_use]
     pub fn new(patience: Duration) -> Self {
         let queue = Some("the queue has not answered yet".to_owned());
-        let state = State { turned: None, draining: false, queue, settles: BTreeMap::new() };
+        let state =
+            State { turned: None, draining: false, queue, settles: BTreeMap::new(), said: BTreeMap::new() };
         Self {
             patience,
             turns: AtomicU64::new(0),
@@ -105,6 +110,17 @@ impl Health {
         let why = format!("{} is denied: allow it to the worker's role", call.permission());
         self.state().settles.insert(call, why);
         self.settles_fail.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a failure of a call that settles jobs may be logged: once a minute.
+    #[must_use]
+    pub fn may_say(&self, call: SettleCall) -> bool {
+        let (now, mut state) = (Instant::now(), self.state());
+        let may = state.said.get(&call).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
+        if may {
+            state.said.insert(call, now);
+        }
+        may
     }
 
     /// A call that settles jobs was answered. Costs nothing while none is denied.

@@ -13,8 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::worker::lane::InFlight;
+use crate::worker::report::settle_call;
 
 /// The longest that a delivered job waits for its delete.
 const LINGER: Duration = Duration::from_millis(50);
@@ -50,15 +52,17 @@ impl DeleteBatcher {
 pub fn start<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
     queue: Arc<S>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     bound: usize,
 ) -> (DeleteBatcher, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(bound.max(1));
-    (DeleteBatcher(sender), serve::<Q, S>(queue, metrics, receiver))
+    (DeleteBatcher(sender), serve::<Q, S>(queue, metrics, health, receiver))
 }
 
 async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
     queue: Arc<S>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     mut receiver: mpsc::Receiver<Deletion>,
 ) {
     let mut waiting: Vec<InFlight> = Vec::with_capacity(MAX_BATCH);
@@ -93,7 +97,7 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
         if !waiting.is_empty() && (due || (urgent && calls.len() < BUSY)) {
             let batch = std::mem::replace(&mut waiting, Vec::with_capacity(MAX_BATCH));
             urgent = false;
-            calls.spawn(delete::<Q, S>(Arc::clone(&queue), Arc::clone(&metrics), batch));
+            calls.spawn(delete::<Q, S>(Arc::clone(&queue), Arc::clone(&metrics), Arc::clone(&health), batch));
         }
         if !open && waiting.is_empty() {
             break;
@@ -102,10 +106,17 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
     while calls.join_next().await.is_some() {}
 }
 
-async fn delete<Q: Queue, S: AsRef<Q>>(queue: Arc<S>, metrics: Arc<Metrics>, batch: Vec<InFlight>) {
+async fn delete<Q: Queue, S: AsRef<Q>>(
+    queue: Arc<S>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    batch: Vec<InFlight>,
+) {
     let receipts: Vec<&Receipt> = batch.iter().map(|held| &held.message.receipt).collect();
     metrics.delete_calls.inc();
-    let entries = match (*queue).as_ref().delete(&receipts).await {
+    let answer = (*queue).as_ref().delete(&receipts).await;
+    settle_call(&metrics, &health, SettleCall::Delete, &answer);
+    let entries = match answer {
         Ok(entries) => entries,
         Err(error) => {
             warn!(jobs = batch.len(), %error, "delete failed; the jobs will be deleted when they come back");

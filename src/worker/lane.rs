@@ -11,6 +11,7 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
+mod own_rules;
 mod run;
 
 use std::collections::VecDeque;
@@ -29,15 +30,20 @@ use crate::plan::Limits;
 use crate::policy::{Disposition, Retry, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Message, Queue, Receipt};
 use crate::random::Random;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::worker::breaker::Breaker;
 use crate::worker::delete_batcher::{DeleteBatcher, Deletion};
 use crate::worker::ledger::{Claim, Ledger};
 use crate::worker::permits::Permit;
+use crate::worker::report::{Failed, Wait, settle_call};
 use run::Planned;
 
 /// The longest that a release waits for the polls under way to end.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
+
+/// What the calls to the queue in one step of a lane may take together.
+const CALLS: Duration = Duration::from_secs(30);
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
 /// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
@@ -78,6 +84,8 @@ pub struct Shared<Q, T, A> {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether lanes get on, and may settle.
+    pub health: Arc<Health>,
     /// Cancelled once no further job may be started.
     pub shutdown: CancellationToken,
     /// Cancelled once this process will receive nothing more.
@@ -127,10 +135,14 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// Works the lane to its end.
     pub async fn run(mut self) {
+        // A look-up, an attempt, and the calls around them.
+        let step = self.shared.rules.attempt_timeout * 2 + CALLS;
+        let watch = self.shared.health.watch(step);
         loop {
             if self.jobs.is_empty() {
                 return;
             }
+            watch.goes_on(step);
             if self.shared.shutdown.is_cancelled() {
                 return self.release().await;
             }
@@ -141,12 +153,14 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     Disposition::Done => Ok(()),
                     // The margin behind the attempt was for one such call.
                     Disposition::DeadLetter(_) if n > 0 && !self.ensure_lease(SETTLE_MARGIN).await => return,
-                    Disposition::DeadLetter(reason) => self.dead_letter(&reason).await,
+                    Disposition::DeadLetter(reason) => self.dead_letter(attempted.failed(&reason)).await,
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };
                 match settled {
                     Ok(()) => self.acknowledge().await,
-                    Err((backoff, reason)) => return self.retry(backoff, &reason).await,
+                    Err((backoff, reason)) => {
+                        return self.retry(backoff, attempted.failed(&reason)).await;
+                    }
                 }
             }
         }
@@ -167,6 +181,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         }
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
         let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
+        if let Ok(answer) = &answer {
+            settle_call(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, answer);
+        }
         let granted = match answer {
             Ok(Ok(entries)) => entries.iter().all(|entry| *entry == BatchEntryResult::Ok),
             Ok(Err(_)) | Err(_) => false,
@@ -181,11 +198,13 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 
     /// Dead-letters the head. If the dead-letter queue does not confirm it, the job stays.
-    async fn dead_letter(&mut self, reason: &Reason) -> Result<(), (Duration, Reason)> {
+    async fn dead_letter(&mut self, failed: Failed<'_>) -> Result<(), (Duration, Reason)> {
         let Some(head) = self.jobs.front() else { return Ok(()) };
-        let letter = dead_letter(head, reason, self.age(head));
+        let letter = dead_letter(head, failed.reason, self.age(head));
         let shared = &self.shared;
-        match shared.queue.dead_letter(&letter).await {
+        let answer = shared.queue.dead_letter(&letter).await;
+        settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
+        match answer {
             Ok(()) => {
                 warn!(message_id = %letter.id, group = %letter.group, attempts = letter.attempts,
                     reason = letter.reason, detail = letter.detail, "job dead-lettered");
@@ -210,7 +229,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 return Err((backoff, reason));
             }
         }
-        shared.metrics.dead_lettered(reason);
+        shared.given_up(&letter, failed);
         Ok(())
     }
 
@@ -219,12 +238,13 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     async fn acknowledge(&mut self) {
         let Some(mut head) = self.jobs.pop_front() else { return };
         head.claim.record_mut().done = true;
+        self.shared.metrics.board.unblocked(&head.message.group);
         let last = self.jobs.is_empty();
         self.acknowledgements.send(Deletion { held: head, last }).await;
     }
 
     /// Hides the failed head and the rest, in one call.
-    async fn retry(self, backoff: Duration, reason: &Reason) {
+    async fn retry(self, backoff: Duration, failed: Failed<'_>) {
         let rules = &self.shared.rules;
         // While the head is hidden or in flight the rest cannot be received: hidden for longer, it
         // does not climb towards the queue's own dead-lettering with the head's retries.
@@ -234,7 +254,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         } else {
             backoff
         };
-        self.shared.metrics.retried(reason);
+        self.shared.metrics.retried(failed.reason);
+        if let Some(head) = self.jobs.front() {
+            let wait = Wait { backoff, age: self.age(head), behind: self.jobs.len() - 1 };
+            self.shared.blocked(head, failed, wait);
+        }
         self.settle_visibility(backoff, rest).await;
     }
 
@@ -257,7 +281,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             .enumerate()
             .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
             .collect();
-        let failed = match self.shared.queue.change_visibility(&changes).await {
+        let answer = self.shared.queue.change_visibility(&changes).await;
+        settle_call(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, &answer);
+        let failed = match answer {
             Ok(entries) => entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count(),
             Err(_) => changes.len(),
         };

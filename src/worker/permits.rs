@@ -10,12 +10,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 pub struct Permits {
     slots: Arc<Semaphore>,
     bytes: Arc<Bytes>,
-    total: usize,
 }
 
 #[derive(Debug)]
 struct Bytes {
     held: AtomicUsize,
+    /// Messages with a place.
+    messages: AtomicUsize,
     bound: usize,
     freed: Notify,
 }
@@ -27,7 +28,7 @@ pub struct Reserved(OwnedSemaphorePermit);
 /// The place of one message, given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _slot: Option<OwnedSemaphorePermit>,
+    slot: Option<OwnedSemaphorePermit>,
     bytes: Arc<Bytes>,
     size: usize,
 }
@@ -37,8 +38,13 @@ impl Permits {
     /// poller: how large a message is shows only when it is here.
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Self {
-        let bytes = Bytes { held: AtomicUsize::new(0), bound: bytes, freed: Notify::new() };
-        Self { slots: Arc::new(Semaphore::new(messages)), bytes: Arc::new(bytes), total: messages }
+        let bytes = Bytes {
+            held: AtomicUsize::new(0),
+            messages: AtomicUsize::new(0),
+            bound: bytes,
+            freed: Notify::new(),
+        };
+        Self { slots: Arc::new(Semaphore::new(messages)), bytes: Arc::new(bytes) }
     }
 
     /// Waits until at least one message may come, and takes up to `most` places.
@@ -75,13 +81,23 @@ impl Permits {
     #[must_use]
     pub fn take(&self, reserved: &mut Reserved, size: usize) -> Permit {
         self.bytes.held.fetch_add(size, Ordering::AcqRel);
-        Permit { _slot: reserved.0.split(1), bytes: Arc::clone(&self.bytes), size }
+        let slot = reserved.0.split(1);
+        if slot.is_some() {
+            self.bytes.messages.fetch_add(1, Ordering::AcqRel);
+        }
+        Permit { slot, bytes: Arc::clone(&self.bytes), size }
     }
 
-    /// How many places are taken, reserved ones included.
+    /// Bytes of bodies in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.held.load(Ordering::Acquire)
+    }
+
+    /// How many messages have a place; those that a poll under way has reserved do not count.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.total.saturating_sub(self.slots.available_permits())
+        self.bytes.messages.load(Ordering::Acquire)
     }
 }
 
@@ -95,6 +111,9 @@ impl Reserved {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.slot.is_some() {
+            self.bytes.messages.fetch_sub(1, Ordering::AcqRel);
+        }
         let before = self.bytes.held.fetch_sub(self.size, Ordering::AcqRel);
         if before >= self.bytes.bound {
             self.bytes.freed.notify_waiters();

@@ -98,6 +98,7 @@ impl Receiver {
             app_id: String::new(),
             payload: request.body.clone(),
             signature: request.header("x-pusher-signature").to_owned(),
+            sender_secret: None,
         };
         let secret = secret_of(&claimed.app_key);
         let verified = secret.is_some_and(|secret| claimed.verify(&secret).is_ok());

@@ -16,8 +16,8 @@ const PURE: [&str; 8] = ["app", "job", "json", "lease", "local/fifo", "outcome",
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
-    ("job", &["json"], &["hmac", "sha2", "hex"]),
-    ("app", &["job", "json"], &[]),
+    ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
+    ("app", &["job", "json"], &["http", "regex", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome"], &[]),
     ("policy", &["outcome"], &[]),
@@ -29,14 +29,13 @@ const ROOMS: &[Room] = &[
     // Their adapters.
     ("queue/sqs", &["aws"], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"]),
     ("apps/cache", &[], &["arc_swap"]),
-    ("apps/record", &["json"], &[]),
     ("apps/settings", &[], &[]),
-    ("apps/array", &["json"], &["arc_swap", "url"]),
-    ("apps/dynamodb", &["app", "apps/record", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
-    ("apps/sql", &["apps/record", "apps/settings", "json"], &["rustls", "sqlx"]),
+    ("apps/array", &["json"], &["arc_swap"]),
+    ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
+    ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["egress"],
+        &["descriptors", "egress"],
         &[
             "base64",
             "httpdate",
@@ -52,7 +51,7 @@ const ROOMS: &[Room] = &[
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/lambda/function_name", "egress", "json"],
+        &["aws", "delivery/lambda/function_name", "delivery/lambda/region", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
@@ -62,9 +61,15 @@ const ROOMS: &[Room] = &[
             "url",
         ],
     ),
-    ("delivery/lambda/function_name", &[], &["wildmatch"]),
+    ("delivery/lambda/function_name", &["delivery/lambda/region"], &["wildmatch"]),
+    ("delivery/lambda/region", &[], &[]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
-    ("aws", &[], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client"]),
+    ("descriptors", &[], &["rustix"]),
+    (
+        "aws",
+        &[],
+        &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
+    ),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -83,24 +88,50 @@ const ROOMS: &[Room] = &[
         ],
         &["url"],
     ),
+    // Those who look after dead letters.
+    ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     ("telemetry", &["outcome", "queue"], &["prometheus_client"]),
     ("admin", &["telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
+    ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["queue/sqs"], &["aws_sdk_sqs"]),
     ("local/fifo", &["job"], &["uuid"]),
     ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),
-    ("local/server", &["job", "local/fifo", "local/protocol"], &["axum", "uuid", "base64", "url"]),
-    ("local/receiver", &["job", "local/fifo", "plan"], &["axum"]),
+    ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
+    ("local/visitors", &[], &["axum"]),
+    (
+        "local/server",
+        &["job", "local/connections", "local/fifo", "local/protocol", "local/visitors"],
+        &["axum", "uuid", "base64", "url"],
+    ),
+    ("local/receiver", &["job", "local/connections", "local/fifo", "local/visitors", "plan"], &["axum"]),
     // Settings of adapters, but no type of an SDK.
     (
         "config",
-        &["app", "apps", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
-        &["envy", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
+        &["app", "apps", "aws", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
+        &["envy", "http", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
     ),
     // All wiring.
-    ("cli", &["*"], &["anyhow", "axum", "clap", "tracing_subscriber", "url", "uuid", "reqwest"]),
+    (
+        "cli",
+        &["*"],
+        &[
+            "anyhow",
+            "axum",
+            "clap",
+            "base64",
+            "indicatif",
+            "clap_complete",
+            "clap_mangen",
+            "ratatui",
+            "tracing_subscriber",
+            "url",
+            "uuid",
+            "reqwest",
+        ],
+    ),
 ];
 
 /// Crates that say nothing of where a room stands.

@@ -57,7 +57,7 @@ async fn receiver<F: Future<Output = ()> + Send + 'static>(
         let (acceptor, seen, serve, number) =
             (acceptor.clone(), kept.clone(), Arc::clone(&serve), Arc::clone(&number));
         async move {
-            let tls = acceptor.accept(peer.stream).await.unwrap();
+            let Ok(tls) = acceptor.accept(peer.stream).await else { return };
             let connection = h2::server::handshake(tls).await.unwrap();
             let this = {
                 let mut number = number.lock().unwrap();
@@ -239,6 +239,25 @@ async fn an_attempt_that_goes_unanswered_ends_its_stream_and_leaves_the_connecti
     assert!(timeout(Duration::from_millis(300), attempt(&http, &url)).await.is_err());
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     assert_eq!((peer.connected(), seen.count()), (1, 2));
+}
+
+/// This receiver speaks nothing but HTTP/2, so that it shows what it was offered.
+#[tokio::test]
+async fn a_receiver_that_leaves_a_row_of_attempts_unanswered_is_offered_no_http2_for_a_while() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, _| async move {
+        let mut held = Vec::new();
+        while let Some(Ok(request)) = connection.accept().await {
+            held.push(request);
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        assert!(timeout(Duration::from_secs(1), attempt(&http, &url)).await.is_err());
+    }
+    let outcome = attempt(&http, &url).await;
+    assert!(matches!(outcome, Outcome::Transient { reason: Reason::Tls(_), .. }), "{outcome:?}");
+    assert_eq!(seen.count(), 0);
+    drop(peer);
 }
 
 /// What is behind a front that has gone silent: the connection is given up by its pings.

@@ -24,3 +24,36 @@ async fn errors_are_of_the_types_that_the_sdk_knows() {
     let again = sqs.purge_queue().queue_url(&queue).send().await.unwrap_err();
     assert!(again.into_service_error().is_purge_queue_in_progress());
 }
+
+/// The status line of an answer to a request with these headers.
+async fn answered(endpoint: &str, headers: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let body = "Action=ListQueues";
+    let length = body.len();
+    let request = format!(
+        "POST / HTTP/1.1\r\n{headers}Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.lines().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn no_web_page_reaches_it_by_its_own_origin_or_by_a_name_that_leads_here() {
+    let shutdown = CancellationToken::new();
+    let endpoint = local_queue(&shutdown).await;
+    let host = endpoint.strip_prefix("http://").unwrap();
+    let own = format!("Host: {host}\r\n");
+    assert!(answered(&endpoint, &own).await.contains("200"));
+    for foreign in [
+        "Host: rebound.example\r\n".to_owned(),
+        format!("{own}Origin: https://page.example\r\n"),
+        format!("{own}Origin: http://localhost:3000\r\n"),
+        format!("{own}Sec-Fetch-Site: cross-site\r\n"),
+    ] {
+        assert!(answered(&endpoint, &foreign).await.contains("403"), "{foreign}");
+    }
+}

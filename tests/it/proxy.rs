@@ -72,7 +72,7 @@ async fn http_goes_to_the_proxy_by_its_whole_url() {
 }
 
 #[tokio::test]
-async fn literal_addresses_and_localhost_are_judged_before_the_proxy_hears_of_them() {
+async fn literal_addresses_and_names_that_lead_inside_are_checked_before_the_proxy_hears_of_them() {
     let proxy = Peer::answering(OK).await;
     let http = through(&proxy, Settings::default());
     for host in [
@@ -84,6 +84,10 @@ async fn literal_addresses_and_localhost_are_judged_before_the_proxy_hears_of_th
         "localhost",
         "a.LOCALHOST.",
         "0",
+        "intranet",
+        "printer.local",
+        "ip-10-0-0-1.ec2.internal",
+        "metadata.google.internal.",
     ] {
         for scheme in ["http", "https"] {
             let outcome = attempt(&http, &format!("{scheme}://{host}/")).await;
@@ -94,6 +98,10 @@ async fn literal_addresses_and_localhost_are_judged_before_the_proxy_hears_of_th
     let http = through(&proxy, Settings { policy: policy(&["127.0.0.0/8"]), ..Settings::default() });
     assert_eq!(attempt(&http, "http://127.0.0.1/").await, Outcome::Delivered);
     assert_eq!(attempt(&http, "http://localhost/").await, Outcome::Delivered);
+    let http = through(&proxy, Settings { policy: policy(&["0.0.0.0/0"]), ..Settings::default() });
+    assert_eq!(attempt(&http, "http://intranet/").await, Outcome::Delivered);
+    let outcome = attempt(&http, "http://metadata.google.internal/").await;
+    assert!(reason(&outcome).contains("cannot allow it"), "{outcome:?}");
 }
 
 #[tokio::test]

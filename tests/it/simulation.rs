@@ -9,9 +9,11 @@
 
 mod book;
 mod destinations;
+mod known;
 mod outside;
 mod plan;
 mod queue;
+mod redrive;
 mod run;
 
 use std::collections::BTreeMap;
@@ -34,7 +36,7 @@ const REGRESSIONS: [(u64, &str); 4] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 26] = [
+const FAULTS: [&str; 36] = [
     "attempts",
     "app changed",
     "app source down",
@@ -42,20 +44,30 @@ const FAULTS: [&str; 26] = [
     "coalesced",
     "coalesced, then alone",
     "dead-letter queue down",
+    "destination: busy",
     "destination: error status",
     "destination: hangs",
     "destination: resets",
     "destination: trickles",
+    "excuse: app changed",
+    "excuse: attempted after its end",
+    "excuse: copies unknown",
+    "excuse: last receive lost",
+    "excuse: lease unknown",
+    "excuse: letter unanswered",
+    "excuse: letters get lost",
     "freeze",
     "kill",
     "kill at a call",
     "moved by SQS",
+    "no worker for long",
     "receive: answer lost",
     "receive: answered late",
     "receive: denied",
     "receive: error of the service",
     "receive: lost on the way there",
     "receive: throttled",
+    "redrive",
     "settle: an entry failed",
     "settle: lost on the way back",
     "settle: lost on the way there",
@@ -70,10 +82,15 @@ fn simulate(seed: u64) -> Verdict {
     let outside = run::run(Plan::draw(seed));
     let book = outside.book();
     let (violations, excuses) = book.judged();
-    if !violations.is_empty() {
-        return Err(violations.into_iter().map(|violation| violation.what).collect());
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        violations.into_iter().map(|violation| violation.what).partition(|what| known::fault(what).is_some());
+    if !unknown.is_empty() {
+        return Err(unknown);
     }
     let mut counts = book.counts();
+    for fault in known.iter().filter_map(|what| known::fault(what)) {
+        *counts.entry(fault).or_default() += 1;
+    }
     counts.extend(excuses.into_iter().map(|excuse| (excuse, 1)));
     Ok(counts)
 }
@@ -158,7 +175,7 @@ fn no_seed_violates_an_invariant() {
     println!("{seeds} seeds from {from} on: {total:#?}");
     if let Some((seed, _)) = failed.first_key_value() {
         let list: Vec<String> =
-            failed.iter().take(20).map(|(seed, v)| format!("seed {seed}: {}", v[0])).collect();
+            failed.iter().take(400).map(|(seed, v)| format!("seed {seed}: {}", v[0])).collect();
         panic!("{}\n{} of {seeds} seeds failed:\n{}", trace(*seed), failed.len(), list.join("\n"));
     }
     if seeds >= SEEDS {
@@ -175,7 +192,9 @@ fn a_dead_destination_slows_the_others_by_a_factor_of_two_at_the_most() {
     for seed in 0..200 {
         let runs = Plan::with_and_without_a_dead_host(seed).map(run::run);
         for run in &runs {
-            assert_eq!(run.book().judged().0, [], "seed {seed}");
+            let found = run.book().judged().0;
+            let unknown: Vec<_> = found.iter().filter(|found| known::fault(&found.what).is_none()).collect();
+            assert!(unknown.is_empty(), "seed {seed}: {unknown:?}");
         }
         let bystanders = runs[0].plan.jobs.iter().enumerate().filter(|(_, job)| job.app > 0);
         let bystanders: Vec<usize> = bystanders.map(|(n, _)| n).collect();

@@ -36,7 +36,7 @@ pub fn app(webhooks: &Value) -> App {
 pub fn job(payload: &str) -> Job {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
     let signature = sign(&SecretString::from(SECRET), [payload.as_ref()]);
-    Job { app_key: "k".into(), app_id: "a".into(), payload, signature }
+    Job { app_key: "k".into(), app_id: "a".into(), payload, signature, sender_secret: None }
 }
 
 pub fn signature(delivery: &Delivery) -> &str {
@@ -212,7 +212,7 @@ proptest! {
     fn a_job_comes_out_of_its_envelope_as_it_was_put_in(
         payload in payload(), app_key in any::<String>(), app_id in any::<String>(), signature in any::<String>(),
     ) {
-        let job = Job { app_key, app_id, payload: payload.into(), signature };
+        let job = Job { app_key, app_id, payload: payload.into(), signature, sender_secret: None };
         let body = Bytes::from(job.encode());
         let decoded = Job::decode(&body).unwrap();
         prop_assert!(body.as_ptr_range().contains(&decoded.payload.as_ptr()), "a slice of the body");

@@ -36,6 +36,10 @@ fn client() -> Client {
 
 /// soketi's own table: by `AppId`, with the index `AppKeyIndex`.
 async fn create(table: &str) {
+    create_keyed(table, "AppId", "AppKeyIndex", "AppKey").await;
+}
+
+async fn create_keyed(table: &str, id: &str, index: &str, app_key: &str) {
     let text = |name| {
         let kind = ScalarAttributeType::S;
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
@@ -43,12 +47,12 @@ async fn create(table: &str) {
     let key =
         |name| KeySchemaElement::builder().attribute_name(name).key_type(KeyType::Hash).build().unwrap();
     let index = GlobalSecondaryIndex::builder()
-        .index_name("AppKeyIndex")
-        .key_schema(key("AppKey"))
+        .index_name(index)
+        .key_schema(key(app_key))
         .projection(Projection::builder().projection_type(ProjectionType::All).build());
     let request = client().create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-    let request = request.attribute_definitions(text("AppId")).attribute_definitions(text("AppKey"));
-    let request = request.key_schema(key("AppId")).global_secondary_indexes(index.build().unwrap());
+    let request = request.attribute_definitions(text(id)).attribute_definitions(text(app_key));
+    let request = request.key_schema(key(id)).global_secondary_indexes(index.build().unwrap());
     if let Err(error) = request.send().await {
         assert!(error.into_service_error().is_resource_in_use_exception());
     }
@@ -96,6 +100,26 @@ async fn soketis_table_is_read() {
     assert!(apps.find_by_key("without").await.unwrap().unwrap().webhooks.is_empty());
     for unknown in ["", "other", "App-Key", "\0", "é\u{1f600}", &"k".repeat(2049)] {
         assert!(apps.find_by_key(unknown).await.unwrap().is_none(), "{unknown:?}");
+    }
+}
+
+/// By `id`, with the index `KeyIndex` on `key`, and the policy as text.
+#[tokio::test]
+async fn sockudos_table_is_read() {
+    let table = table();
+    create_keyed(&table, "id", "KeyIndex", "key").await;
+    let policy = format!(r#"{{"webhooks":{HOOKS}}}"#);
+    let item = [("id", "i"), ("key", "app-key"), ("secret", "s"), ("policy", policy.as_str())];
+    let mut request = client().put_item().table_name(&table);
+    for (name, value) in item {
+        request = request.item(name, AttributeValue::S(value.into()));
+    }
+    request.send().await.unwrap();
+    let apps = open(&table).await;
+    for _ in 0..2 {
+        let app = apps.find_by_key("app-key").await.unwrap().unwrap();
+        assert_eq!(app.webhooks[0].event_types.as_deref().unwrap(), ["client_event"]);
+        assert!(apps.find_by_key("other").await.unwrap().is_none());
     }
 }
 

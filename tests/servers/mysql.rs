@@ -173,16 +173,18 @@ async fn tls_is_used_where_it_is_offered_and_checked_where_an_authority_is_named
         apps.find_by_key("app-key").await.map(|app| app.is_some())
     };
     // The server lets `encrypted` in by TLS alone.
-    for tls in [Tls::Prefer, Tls::Require, Tls::Verify(authority())] {
+    for tls in [Tls::Prefer, Tls::Require, Tls::Verify(Some(authority()))] {
         assert_eq!(asks("encrypted", tls.clone()).await, Ok(true), "{tls:?}");
     }
     assert!(asks("encrypted", Tls::Off).await.is_err());
     assert_eq!(asks("plain", Tls::Off).await, Ok(true));
     let another = tempfile::NamedTempFile::new().unwrap();
-    let failure = asks("encrypted", Tls::Verify(another.path().into())).await.unwrap_err();
+    let failure = asks("encrypted", Tls::Verify(Some(another.path().into()))).await.unwrap_err();
     assert!(failure.to_string().contains("DB_MYSQL_CA_FILE"), "{failure}");
-    let by_name =
-        Sql { host: "localhost".into(), ..server().table(&table, "encrypted", Tls::Verify(authority())) };
+    let by_name = Sql {
+        host: "localhost".into(),
+        ..server().table(&table, "encrypted", Tls::Verify(Some(authority())))
+    };
     let failure = MySql::new(&by_name, DEADLINE).find_by_key("k").await.unwrap_err();
     assert!(failure.to_string().contains("DB_MYSQL_CA_FILE"), "not the certificate's host: {failure}");
 

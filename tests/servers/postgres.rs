@@ -86,6 +86,24 @@ async fn soketis_table_is_read() {
     }
 }
 
+/// The columns that its app manager creates and that a worker looks at, and the nested record that it writes.
+#[tokio::test]
+async fn sockudos_table_is_read() {
+    let table = table();
+    let policy = format!(r#"{{"limits":{{"max_connections":1}},"webhooks":{HOOKS}}}"#);
+    run(&format!(
+        "CREATE TABLE {table} (id varchar(255) PRIMARY KEY, key varchar(255) UNIQUE NOT NULL, \
+         secret varchar(255) NOT NULL, enabled boolean NOT NULL, policy jsonb, webhooks jsonb, allowed_origins jsonb); \
+         INSERT INTO {table} VALUES ('i', 'app-key', 's', true, '{policy}', 'null', 'null'), \
+         ('j', 'flat', 's', true, NULL, '{HOOKS}', NULL)"
+    ))
+    .await;
+    for key in ["app-key", "flat"] {
+        let app = open(&table).find_by_key(key).await.unwrap().unwrap();
+        assert_eq!(app.webhooks[0].target, Target::Http("http://h/".into()), "{key}");
+    }
+}
+
 #[tokio::test]
 async fn every_shape_of_column_is_read() {
     for columns in [
@@ -149,17 +167,19 @@ async fn tls_is_used_where_it_is_offered_and_checked_where_an_authority_is_named
         apps.find_by_key("app-key").await.map(|app| app.is_some())
     };
     // The server lets `encrypted` in by TLS alone, and `plain` without it alone.
-    for tls in [Tls::Prefer, Tls::Require, Tls::Verify(authority())] {
+    for tls in [Tls::Prefer, Tls::Require, Tls::Verify(Some(authority()))] {
         assert_eq!(asks("encrypted", tls.clone()).await, Ok(true), "{tls:?}");
         assert!(asks("plain", tls).await.is_err());
     }
     assert_eq!(asks("plain", Tls::Off).await, Ok(true));
     assert!(asks("encrypted", Tls::Off).await.is_err());
     let another = tempfile::NamedTempFile::new().unwrap();
-    let failure = asks("encrypted", Tls::Verify(another.path().into())).await.unwrap_err();
+    let failure = asks("encrypted", Tls::Verify(Some(another.path().into()))).await.unwrap_err();
     assert!(failure.to_string().contains("DB_POSTGRES_CA_FILE"), "{failure}");
-    let by_name =
-        Sql { host: "localhost".into(), ..server().table(&table, "encrypted", Tls::Verify(authority())) };
+    let by_name = Sql {
+        host: "localhost".into(),
+        ..server().table(&table, "encrypted", Tls::Verify(Some(authority())))
+    };
     let failure = Postgres::new(&by_name, DEADLINE).find_by_key("k").await.unwrap_err();
     assert!(failure.to_string().contains("DB_POSTGRES_CA_FILE"), "not the certificate's host: {failure}");
 

@@ -46,7 +46,7 @@ impl Apps for Scripted {
             Does::Has(id, after) => {
                 sleep(after).await;
                 let secret = SecretString::from("s");
-                Ok(Some(Arc::new(App { id: id.into(), key: key.into(), secret, webhooks: Vec::new() })))
+                Ok(Some(Arc::new(App::new(id.into(), key.into(), secret, Vec::new()))))
             }
             Does::HasNot => Ok(None),
             Does::Fails => Err(LookUpError::Unreachable("refused".into())),
@@ -240,13 +240,13 @@ async fn kept_for_ever_is_asked_once() {
 #[tokio::test(start_paused = true)]
 async fn the_same_complaint_is_made_once_a_minute() {
     let mut kept = Kept::default();
-    let (one, other) = (LookUpError::Unusable("one".into()), LookUpError::Unusable("other".into()));
+    let (one, other) = ("one", "other");
     let now = Instant::now();
-    assert!(kept.complains(&one, now) && kept.complains(&other, now));
-    assert!(!kept.complains(&one, now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
-    assert!(kept.complains(&one, now + COMPLAIN_EVERY));
+    assert!(kept.complains(one, now) && kept.complains(other, now));
+    assert!(!kept.complains(one, now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
+    assert!(kept.complains(one, now + COMPLAIN_EVERY));
     for n in 0..MAX_COMPLAINTS * 2 {
-        kept.complains(&LookUpError::Unusable(n.to_string()), now);
+        kept.complains(&n.to_string(), now);
     }
     assert!(kept.complaints.len() <= MAX_COMPLAINTS);
 }
@@ -322,4 +322,16 @@ async fn answers_kept_for_a_second_are_bounded() {
     advance(FRESH_FOR).await;
     cache.find_fresh("k").await.unwrap();
     assert_eq!(cache.state.lock().fresh.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reload_every_key_is_looked_up_again_and_what_was_known_serves_while_the_source_is_down() {
+    let cache = cache(CacheTtl::Always, ONE);
+    cache.find_by_key("k").await.unwrap();
+    cache.source().does(Does::Fails);
+    cache.expire();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("one"));
+    cache.source().does(TWO);
+    cache.expire();
+    assert_eq!(id(cache.find_by_key("k").await).as_deref(), Some("two"));
 }

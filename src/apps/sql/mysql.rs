@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, ValueRef};
 
-use super::{Conditions, Place, another_may_do, pool};
-use crate::app::App;
-use crate::apps::record::wanted;
+use super::{Conditions, Place, another_may_do, authorities, pool};
+use crate::app::{App, is_column};
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, LookUpError};
 
@@ -56,7 +55,7 @@ impl Apps for MySql {
                     return row.map(|row| self.place.app(key, row)).transpose();
                 }
                 Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.unreachable(&error)),
+                Err(error) => return Err(self.place.failed(key, &error)),
             }
         }
         Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
@@ -65,7 +64,7 @@ impl Apps for MySql {
 
 /// The columns that are looked at, whatever their types.
 fn object(row: &MySqlRow) -> Result<Map<String, Value>, sqlx::Error> {
-    let columns = row.columns().iter().filter(|column| wanted(column.name()));
+    let columns = row.columns().iter().filter(|column| is_column(column.name()));
     columns.map(|column| Ok((column.name().to_owned(), value(row, column.ordinal())?))).collect()
 }
 
@@ -105,7 +104,10 @@ fn options(settings: &Sql) -> MySqlConnectOptions {
     match &settings.tls {
         Tls::Prefer => options.ssl_mode(MySqlSslMode::Preferred),
         Tls::Require => options.ssl_mode(MySqlSslMode::Required),
-        Tls::Verify(file) => options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca(file),
+        Tls::Verify(file) => {
+            let authorities = authorities(file.as_deref());
+            options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca_from_pem(authorities)
+        }
         Tls::Off => options.ssl_mode(MySqlSslMode::Disabled),
     }
 }

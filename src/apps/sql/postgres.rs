@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
-use super::{Conditions, Place, another_may_do, pool};
+use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::App;
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, LookUpError};
@@ -75,15 +75,12 @@ impl Apps for Postgres {
                     self.conditions.worked(n);
                     let row = row.map(|row| serde_json::from_str(&row)).transpose();
                     let row = row.map_err(|error| {
-                        LookUpError::Unusable(format!(
-                            "PostgreSQL: a row is no JSON object: {}",
-                            crate::json::describe_json_error(&error)
-                        ))
+                        self.place.unusable(key, &crate::json::describe_json_error(&error))
                     })?;
                     return row.map(|row| self.place.app(key, row)).transpose();
                 }
                 Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.unreachable(&error)),
+                Err(error) => return Err(self.place.failed(key, &error)),
             }
         }
         Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
@@ -104,7 +101,10 @@ fn options(settings: &Sql) -> PgConnectOptions {
     match &settings.tls {
         Tls::Prefer => options.ssl_mode(PgSslMode::Prefer),
         Tls::Require => options.ssl_mode(PgSslMode::Require),
-        Tls::Verify(file) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(file),
+        Tls::Verify(file) => {
+            let authorities = authorities(file.as_deref());
+            options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(authorities)
+        }
         Tls::Off => options.ssl_mode(PgSslMode::Disable),
     }
 }

@@ -7,6 +7,12 @@ use tokio::time::Instant;
 use crate::local::receiver::Arrival;
 use crate::telemetry::metrics::Metrics;
 
+/// Lines are no longer than the narrowest terminal is wide.
+const COLUMNS: usize = 80;
+
+/// Lines that a panel can show.
+const KEPT: usize = 200;
+
 /// The books: every sample job, by its group.
 #[derive(Debug)]
 pub(super) struct Books {
@@ -19,11 +25,21 @@ pub(super) struct Books {
     duplicates: u64,
     dead: u64,
     disorder: u64,
+    /// Deliveries that came after a failure.
+    retried: u64,
+    /// Failed attempts of each group.
+    refusals: HashMap<String, u64>,
+    /// The last lines, where a panel shows them.
+    lines: Option<VecDeque<String>>,
 }
 
-impl Default for Books {
-    fn default() -> Self {
+impl Books {
+    /// Empty ones, which print what happens or, for a panel, keep the last lines.
+    pub(super) fn new(panelled: bool) -> Self {
         Self {
+            lines: panelled.then(VecDeque::new),
+            retried: 0,
+            refusals: HashMap::new(),
             began: Instant::now(),
             expected: HashMap::new(),
             forged: HashSet::new(),
@@ -35,9 +51,7 @@ impl Default for Books {
             disorder: 0,
         }
     }
-}
 
-impl Books {
     pub(super) fn sent(&mut self, group: &str, n: u64, forged: bool) {
         self.sent += 1;
         if forged {
@@ -53,15 +67,17 @@ impl Books {
         let group = format!("{}_{event}_webhooks", arrival.path.trim_start_matches('/'));
         if arrival.status != 200 {
             self.failed.insert(arrival.id.clone());
+            *self.refusals.entry(group.clone()).or_default() += 1;
             self.print(
                 "refused",
                 &group,
                 n,
-                &format!("attempt {}: answered {}, its group waits", arrival.attempt, arrival.status),
+                &format!("attempt {}: {}, group waits", arrival.attempt, arrival.status),
             );
             return;
         }
         let retried = self.failed.remove(&arrival.id);
+        self.retried += u64::from(retried);
         let note = if retried {
             format!("attempt {}, after failures", arrival.attempt)
         } else {
@@ -105,29 +121,96 @@ impl Books {
             && self.delivered + self.dead == self.sent
     }
 
+    /// Groups with how many of their jobs are not delivered yet.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.expected.iter().map(|(group, waiting)| (group.as_str(), waiting.len()))
+    }
+
+    /// Jobs sent, delivered and dead-lettered.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        (self.sent, self.delivered, self.dead)
+    }
+
+    /// The last lines that a panel is to show.
+    pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.lines.iter().flatten().map(String::as_str)
+    }
+
     pub(super) fn summary(&self, metrics: &Metrics) -> String {
-        let in_flight = metrics
-            .messages
-            .get()
-            .saturating_sub(metrics.acknowledged.get() + metrics.released.get() + metrics.abandoned.get());
-        let blocked = u64::try_from(metrics.blocked.get()).unwrap_or_default();
-        format!(
-            "── {:>6.1} s  sent {}  delivered {}  retried {}  dead-lettered {}  blocked groups {}  in flight {}  duplicates {}  overtaken {}",
+        let blocked = metrics.board.blocked_groups();
+        let mut line = format!(
+            "── {:.1} s  sent {}  delivered {}  retried {}  dead {}  blocked groups {blocked}",
             self.began.elapsed().as_secs_f64(),
             self.sent,
             self.delivered,
             metrics.retries(),
             self.dead,
-            blocked,
-            in_flight.min(self.sent - self.settled().min(self.sent)).saturating_sub(blocked),
-            self.duplicates,
-            self.disorder,
-        )
+        );
+        for (what, count) in [("duplicates", self.duplicates), ("OVERTAKEN", self.disorder)] {
+            if count > 0 {
+                line.extend([format!("  {what} {count}")]);
+            }
+        }
+        cut(line)
     }
 
-    fn print(&self, what: &str, group: &str, n: u64, note: &str) {
-        println!("{:>9.3} s  {what:<9}  {group:<30}  job {n:<5} {note}", self.began.elapsed().as_secs_f64());
+    /// What was seen, in four sentences.
+    pub(super) fn story(&self) -> [String; 4] {
+        let groups = self.expected.len();
+        let order = match self.disorder {
+            0 => "each in the order of its group".to_owned(),
+            more => format!("{more} of them OUT OF ORDER"),
+        };
+        let refused: u64 = self.refusals.values().sum();
+        let failing = match refused {
+            0 => "No endpoint failed.".to_owned(),
+            _ => format!(
+                "{refused} attempts failed in {} groups: these waited, and nothing overtook.",
+                self.refusals.len()
+            ),
+        };
+        let recovered = match (self.retried, self.dead) {
+            (0, 0) => "No job had to be tried again, and none was given up.".to_owned(),
+            (retried, dead) => {
+                format!("{retried} jobs got through on a retry; {dead} went to the dead-letter queue.")
+            }
+        };
+        let lost = self.sent.saturating_sub(self.settled());
+        let end = match (lost, self.duplicates) {
+            (0, 0) => "Nothing was lost, and nothing came twice.".to_owned(),
+            (0, twice) => format!("Nothing was lost; {twice} came twice, which a kill can cause."),
+            (more, _) => format!("{more} jobs were still on the queue when it ended."),
+        };
+        [
+            format!("{} of {} jobs in {groups} groups arrived, {order}.", self.delivered, self.sent),
+            failing,
+            recovered,
+            end,
+        ]
+        .map(cut)
     }
+
+    fn print(&mut self, what: &str, group: &str, n: u64, note: &str) {
+        let (group, at) = (group.trim_end_matches("_webhooks"), self.began.elapsed().as_secs_f64());
+        let line = cut(format!("{at:>6.1} s  {what:<9}  {group:<21}  {:<7}  {note}", format!("job {n}")));
+        match &mut self.lines {
+            None => println!("{line}"),
+            Some(lines) => {
+                lines.push_back(line);
+                while lines.len() > KEPT {
+                    lines.pop_front();
+                }
+            }
+        }
+    }
+}
+
+/// A line that no terminal wraps.
+fn cut(line: String) -> String {
+    if line.chars().count() <= COLUMNS {
+        return line;
+    }
+    line.chars().take(COLUMNS - 1).chain(['…']).collect()
 }
 
 fn number(body: &[u8], event: &str) -> Option<(u64, String)> {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::apps::array::Array;
+use crate::apps::array::{Array, Listed};
 #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
 use crate::apps::cache::Cache;
 use crate::apps::cache::CacheTtl;
@@ -22,9 +22,12 @@ const START_WAIT: Duration = Duration::from_secs(5);
 const TRIAL: &str = "hookferry-start-up";
 
 /// Where the apps are, in words.
-pub(super) fn describe(config: &AppsConfig) -> String {
+pub(in crate::cli) fn describe(config: &AppsConfig) -> String {
     match &config.source {
-        Source::Array => format!("{} of the environment and APPS_FILE", config.more.len() + 1),
+        Source::Array => {
+            let file = config.file.as_ref().map_or(0, |(_, listed)| listed.apps.len());
+            format!("{} of the environment and APPS_FILE", config.listed.apps.len() + file + 1)
+        }
         Source::DynamoDb(settings) => format!("DynamoDB table {:?} in {}", settings.table, settings.region),
         Source::Postgres(settings) => format!("PostgreSQL at {}:{}", settings.host, settings.port),
         Source::MySql(settings) => format!("MySQL at {}:{}", settings.host, settings.port),
@@ -33,17 +36,16 @@ pub(super) fn describe(config: &AppsConfig) -> String {
 
 /// Opens the source; its tasks end at `shutdown`. A database that is down stops nothing: that is said,
 /// and it is tried again until it answers.
-pub(super) async fn open(
+pub(in crate::cli) async fn open(
     config: AppsConfig,
     timeout: Duration,
     shutdown: &CancellationToken,
 ) -> Result<(Sources, JoinSet<()>), Errors> {
     let mut tasks = JoinSet::new();
     if matches!(config.source, Source::Array) {
-        let Some(file) = config.file else {
-            return Ok((Sources::Array(Array::new([config.default])), tasks));
-        };
-        let apps = Array::with_file(vec![config.default], config.more, file);
+        let mut always = Listed { apps: vec![config.default], ..Listed::default() };
+        always = always.and(config.listed);
+        let apps = Array::with_file(always, config.file);
         tasks.spawn(apps.clone().watch(shutdown.clone()));
         return Ok((Sources::Array(apps), tasks));
     }

@@ -1,7 +1,9 @@
 //! The HTTP clients: one with a pool of kept connections, and one without.
 //!
-//! The client with the pool gives way to a new one from time to time, so that busy connections notice a
-//! name that moves. What is under way on the old one goes on; its kept connections end with it.
+//! The clients with a pool give way to new ones from time to time, so that busy connections notice a
+//! name that moves. What is under way on the old ones goes on; their kept connections end with it. The same
+//! happens when kept connections hold too many descriptors: whoever has many hosts keeps none of them for
+//! longer than anyone else, and connections that are in use are dialled again at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +13,13 @@ use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::SetUpError;
 use super::failure;
 use super::proxy::Proxy;
 use super::reuse::Answered;
+use crate::descriptors;
 
 /// For one family's addresses together: several fit into an attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -31,8 +34,16 @@ const MAX_IDLE_PER_HOST: usize = 128;
 /// No connection is older than this and a request, so that a name that moves is noticed.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
+/// New connections between two looks at how many descriptors are open.
+const LOOK: usize = 128;
+/// Open descriptors beyond which kept connections are let go, if half of the limit is not less: 25 KB of
+/// memory each.
+const MAX_OPEN: u64 = 3_000;
+/// Between two evictions: what is under way has to end before descriptors are free.
+const EVICTION: Duration = Duration::from_secs(5);
+
 /// HTTP/2: a response's headers; receivers of webhooks send a dozen lines.
-const MAX_HEADER_LIST: u32 = 64 * 1024;
+const MAX_HEADER_LIST: u32 = 16 * 1024;
 /// HTTP/2: what a peer may send of one response before it is read, and of all together.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -52,6 +63,8 @@ pub(super) struct Clients {
 #[derive(Clone)]
 pub(super) struct Pooled {
     pub client: Client,
+    /// Without HTTP/2: it costs less.
+    pub http1: Client,
     pub answered: Arc<Answered>,
     born: Instant,
 }
@@ -70,7 +83,7 @@ impl Clients {
         names: Arc<dyn Resolve>,
     ) -> Result<Self, SetUpError> {
         let recipe = Recipe { tls, proxy, names };
-        let (pooled, fresh) = (recipe.pooled()?, recipe.client(0)?);
+        let (pooled, fresh) = (recipe.pooled()?, recipe.client(0, false)?);
         Ok(Self { recipe, pooled: Mutex::new(pooled), fresh })
     }
 
@@ -81,6 +94,24 @@ impl Clients {
             self.renew(&mut pooled);
         }
         pooled.clone()
+    }
+
+    /// A connection was new: looks at the descriptors now and then.
+    pub(super) fn dialled(&self, pooled: &Pooled) {
+        if pooled.answered.connections().is_multiple_of(LOOK)
+            && descriptors::open() > MAX_OPEN.min(descriptors::limit() / 2)
+        {
+            self.evict();
+        }
+    }
+
+    /// Lets go of all kept connections.
+    pub(super) fn evict(&self) {
+        let mut pooled = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+        if pooled.born.elapsed() >= EVICTION {
+            debug!("kept connections are let go: they hold too many descriptors");
+            self.renew(&mut pooled);
+        }
     }
 
     /// The client without.
@@ -102,14 +133,19 @@ impl Clients {
 
 impl Recipe {
     fn pooled(&self) -> Result<Pooled, SetUpError> {
-        let client = self.client(MAX_IDLE_PER_HOST)?;
-        Ok(Pooled { client, answered: Arc::default(), born: Instant::now() })
+        let client = self.client(MAX_IDLE_PER_HOST, false)?;
+        let http1 = self.client(MAX_IDLE_PER_HOST, true)?;
+        Ok(Pooled { client, http1, answered: Arc::default(), born: Instant::now() })
     }
 
-    fn client(&self, idle: usize) -> Result<Client, SetUpError> {
+    fn client(&self, idle: usize, http1: bool) -> Result<Client, SetUpError> {
         let unusable = |error: reqwest::Error| SetUpError::Client(failure::innermost(&error).to_string());
+        let mut tls = self.tls.clone();
+        if http1 {
+            tls.alpn_protocols.retain(|protocol| protocol != b"h2");
+        }
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::clone(&self.names))
             .redirect(Policy::none())
             .referer(false)
@@ -123,6 +159,10 @@ impl Recipe {
             .http2_max_header_list_size(MAX_HEADER_LIST)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING);
+        if http1 {
+            // Retries are for streams that HTTP/2 refuses, and cost a copy of every request.
+            builder = builder.http1_only().retry(reqwest::retry::never());
+        }
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.for_client().map_err(unusable)?);
         }

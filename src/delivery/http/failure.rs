@@ -8,6 +8,7 @@ use std::io;
 
 use hyper_util::client::legacy;
 
+use crate::descriptors;
 use crate::egress::checked::NoAddress;
 use crate::egress::resolver::Unresolved;
 use crate::outcome::{Outcome, Reason};
@@ -19,9 +20,14 @@ pub(super) fn outcome(error: &reqwest::Error, proxied: bool) -> Outcome {
     if error.is_builder() {
         return Outcome::Permanent(Reason::Url(innermost(error).to_string()));
     }
+    if lacks_descriptor(error) {
+        return Outcome::Deferred(Reason::NoDescriptor);
+    }
     if let Some(refused) = causes(error).find_map(|cause| cause.downcast_ref::<NoAddress>()) {
         return match refused {
             NoAddress::Refused(refused) => Outcome::Permanent(Reason::Refused(refused.to_string())),
+            // A look-up needs a socket too, and does not say that there was none.
+            NoAddress::Unresolved(_) if descriptors::are_lacking() => Outcome::Deferred(Reason::NoDescriptor),
             NoAddress::Unresolved(_) => Outcome::transient(Reason::Resolve),
         };
     }
@@ -39,6 +45,11 @@ pub(super) fn outcome(error: &reqwest::Error, proxied: bool) -> Outcome {
         Some(cause) if cause.is::<io::Error>() => Reason::Tls(format!("the handshake broke off: {why}")),
         Some(_) | None => Reason::Connect(why.to_string()),
     })
+}
+
+/// Whether nothing could be dialled for want of a descriptor.
+fn lacks_descriptor(error: &reqwest::Error) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(descriptors::is_lack)
 }
 
 /// A connection that came about broke off, or what came over it made no sense.

@@ -3,8 +3,13 @@
 //! An attempt holds one permit at most, waits for it for no longer than `wait`, and gives it back
 //! whichever way it ends, so no lane waits for ever and none can wait for another in a circle. Where
 //! there is no permit in time the attempt is deferred: the job goes back to the queue untried.
+//!
+//! A destination has fewer permits until it has answered for the first time since it was last idle. A response's
+//! head may take 408 KiB of memory (hyper's bound, which reqwest does not pass on), and who never answers
+//! could fill as much with each of its requests.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +18,23 @@ use tokio::time::timeout;
 
 use super::request::Origin;
 
-type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Arc<Semaphore>>>>;
+/// Requests to a destination that has not answered yet: 80 MB of heads without an end.
+const UNPROVEN: usize = 200;
+/// Requests to a destination that left its last attempts unanswered, until it answers one.
+const MUTE: usize = 16;
+
+type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;
+
+/// A destination with requests under way.
+#[derive(Debug)]
+struct Host {
+    permits: Arc<Semaphore>,
+    /// All permits, those that are taken included.
+    total: usize,
+    /// The permits that it gets with its first answer.
+    withheld: usize,
+    proven: Arc<AtomicBool>,
+}
 
 /// The permits of every destination that has requests under way.
 #[derive(Debug)]
@@ -28,6 +49,7 @@ pub(super) struct HostLimiter {
 pub(super) struct HostPermit {
     permit: Option<OwnedSemaphorePermit>,
     origin: Arc<Origin>,
+    proven: Arc<AtomicBool>,
     hosts: Hosts,
 }
 
@@ -36,21 +58,60 @@ impl HostLimiter {
         Self { bound, wait, hosts: Arc::default() }
     }
 
-    /// Takes a permit, waiting for a while if there is none; the error is the bound.
-    pub(super) async fn acquire(&self, origin: &Arc<Origin>) -> Result<Option<HostPermit>, usize> {
+    /// Takes a permit, waiting for a while if there is none; the error is the bound. `mute`: the destination
+    /// left its last attempts unanswered, and nobody waits for it.
+    pub(super) async fn acquire(
+        &self,
+        origin: &Arc<Origin>,
+        mute: bool,
+    ) -> Result<Option<HostPermit>, usize> {
         let Some(bound) = self.bound else { return Ok(None) };
+        let (permits, proven, total) = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound));
+            if mute && host.total - host.permits.available_permits() >= MUTE {
+                return Err(MUTE);
+            }
+            (Arc::clone(&host.permits), Arc::clone(&host.proven), host.total)
+        };
         // Made first, so that whoever stops waiting cleans up as well.
         let mut taken =
-            HostPermit { permit: None, origin: Arc::clone(origin), hosts: Arc::clone(&self.hosts) };
-        let semaphore = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(hosts.entry(Arc::clone(origin)).or_insert_with(|| Arc::new(Semaphore::new(bound))))
-        };
-        taken.permit = match Arc::clone(&semaphore).try_acquire_owned() {
+            HostPermit { permit: None, origin: Arc::clone(origin), proven, hosts: Arc::clone(&self.hosts) };
+        taken.permit = self.permit(permits, mute).await;
+        if taken.permit.is_some() { Ok(Some(taken)) } else { Err(total) }
+    }
+}
+
+impl HostLimiter {
+    /// Has no share in the permits any more when it returns.
+    async fn permit(&self, permits: Arc<Semaphore>, mute: bool) -> Option<OwnedSemaphorePermit> {
+        match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => Some(permit),
-            Err(_) => timeout(self.wait, semaphore.acquire_owned()).await.ok().and_then(Result::ok),
-        };
-        if taken.permit.is_some() { Ok(Some(taken)) } else { Err(bound) }
+            Err(_) if mute => None,
+            Err(_) => timeout(self.wait, permits.acquire_owned()).await.ok().and_then(Result::ok),
+        }
+    }
+}
+
+impl Host {
+    fn new(bound: usize) -> Self {
+        let total = bound.min(UNPROVEN);
+        let proven = Arc::new(AtomicBool::new(bound == total));
+        Self { permits: Arc::new(Semaphore::new(total)), total, withheld: bound - total, proven }
+    }
+}
+
+impl HostPermit {
+    /// The destination answered.
+    pub(super) fn answered(&self) {
+        if self.proven.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get_mut(&self.origin) {
+            host.total += host.withheld;
+            host.permits.add_permits(host.withheld);
+        }
     }
 }
 
@@ -59,8 +120,59 @@ impl Drop for HostPermit {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.permit.take());
         // Everyone who holds or waits for a permit has a share in it; the map's alone means no one does.
-        if hosts.get(&self.origin).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
+        if hosts.get(&self.origin).is_some_and(|host| Arc::strong_count(&host.permits) == 1) {
             hosts.remove(&self.origin);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::RequestTarget;
+    use super::*;
+
+    async fn take(limiter: &HostLimiter, origin: &Arc<Origin>, mute: bool, most: usize) -> Vec<HostPermit> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Ok(permit) = limiter.acquire(origin, mute).await
+        {
+            taken.extend(permit);
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_destination_has_all_its_permits_once_it_has_answered_and_until_it_is_idle() {
+        let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
+        let origin = RequestTarget::parse("http://a/").unwrap().origin;
+        let first = take(&limiter, &origin, false, 5000).await;
+        assert_eq!(first.len(), UNPROVEN);
+        first[0].answered();
+        first[1].answered();
+        let all = take(&limiter, &origin, false, 5000).await;
+        assert_eq!(first.len() + all.len(), 1000, "and none is added twice");
+        drop((first, all));
+        assert!(limiter.hosts.lock().unwrap().is_empty());
+        assert_eq!(take(&limiter, &origin, false, 5000).await.len(), UNPROVEN);
+        let some = take(&limiter, &origin, true, 5000).await;
+        some[0].answered();
+        assert_eq!(
+            (some.len(), take(&limiter, &origin, true, 5000).await.len()),
+            (MUTE, 0),
+            "though it has answered"
+        );
+        let few = HostLimiter::new(Some(3), Duration::ZERO);
+        let three = take(&few, &origin, false, 5000).await;
+        three[0].answered();
+        assert_eq!((three.len(), take(&few, &origin, false, 5000).await.len()), (3, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_destination_goes_on_as_soon_as_it_answers() {
+        let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
+        let origin = RequestTarget::parse("http://a/").unwrap().origin;
+        let first = take(&limiter, &origin, false, UNPROVEN).await;
+        let (next, ()) = tokio::join!(limiter.acquire(&origin, false), async { first[0].answered() });
+        assert!(next.is_ok());
     }
 }

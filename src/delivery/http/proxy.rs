@@ -3,16 +3,17 @@
 //! Its rules: every HTTP delivery goes through it, `https` ones by CONNECT, `http` ones by their absolute
 //! URL. Its own address is the operator's choice and is not checked. A literal address in a webhook's
 //! URL is checked here as ever; a name is not looked up here but passed on, so that what it may lead to
-//! is the proxy's to decide, except `localhost`, which would be the proxy itself. No other proxy
+//! is the proxy's to decide, except where the name itself says that it leads inside. No other proxy
 //! variable (`HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, …) has any effect.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
 use super::request::basic;
-use crate::egress::address_policy::{AddressPolicy, Refused};
+use crate::egress::address_policy::AddressPolicy;
+use crate::egress::inward_names::{Leads, leads};
 
 /// A forward proxy. Printed without its credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,20 +48,27 @@ impl Proxy {
         })
     }
 
-    /// Says whether a host may be passed on, as far as that can be told without looking it up.
-    pub(super) fn check(policy: &AddressPolicy, host: &Host<String>) -> Result<(), Refused> {
-        let address = match host {
-            Host::Ipv4(address) => IpAddr::V4(*address),
-            Host::Ipv6(address) => IpAddr::V6(*address),
-            Host::Domain(name) => {
-                let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
-                if !last.eq_ignore_ascii_case("localhost") {
-                    return Ok(());
-                }
-                IpAddr::from([127, 0, 0, 1])
-            }
+    /// Says whether a host may be passed on, as far as that can be told without looking it up; if not, in
+    /// words why.
+    pub(super) fn check(policy: &AddressPolicy, host: &Host<String>) -> Result<(), String> {
+        let judged = |address| policy.check(address).map_err(|refused| refused.to_string());
+        let name = match host {
+            Host::Ipv4(address) => return judged(IpAddr::V4(*address)),
+            Host::Ipv6(address) => return judged(IpAddr::V6(*address)),
+            Host::Domain(name) => name,
         };
-        policy.check(address)
+        match leads(name) {
+            Leads::Anywhere => Ok(()),
+            Leads::ToItself => judged(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Leads::ToMetadata => Err(format!(
+                "the name {name} leads to a cloud's metadata service; WEBHOOKS_ALLOWED_NETWORKS cannot allow it"
+            )),
+            Leads::Inside if policy.allows_everything() => Ok(()),
+            Leads::Inside => Err(format!(
+                "the name {name} leads inside a network, and behind a proxy its address cannot be checked; use a public \
+                 name, or add 0.0.0.0/0 to WEBHOOKS_ALLOWED_NETWORKS if webhooks may go anywhere"
+            )),
+        }
     }
 }
 

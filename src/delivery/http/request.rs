@@ -26,6 +26,9 @@ const CONNECTIONS: [&str; 8] = [
     "http2-settings",
 ];
 
+/// As much of a header's name is said.
+const MAX_SHOWN: usize = 80;
+
 /// Headers that a request gets beside its delivery's: attempt, credentials, and what hyper adds (host,
 /// content-length).
 const OWN_HEADERS: usize = 4;
@@ -103,7 +106,7 @@ impl Origin {
 fn headers(delivery: &Delivery) -> Result<HeaderMap, Reason> {
     let mut map = HeaderMap::with_capacity(delivery.headers.len() + OWN_HEADERS);
     for (name, value) in &delivery.headers {
-        let cannot = || Reason::Header(name.clone());
+        let cannot = || Reason::Header(name.chars().take(MAX_SHOWN).collect());
         let header = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| cannot())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| cannot())?;
         if !CONNECTIONS.contains(&header.as_str()) {
@@ -182,5 +185,7 @@ mod tests {
         let refused = |name, value| request("http://h/", &[(name, value)]).err().unwrap();
         assert!(matches!(refused("a b", ""), Reason::Header(name) if name == "a b"));
         assert!(matches!(refused("a", "b\r\nc: d"), Reason::Header(_)));
+        let long = " é".repeat(50_000);
+        assert!(matches!(refused(&long, ""), Reason::Header(name) if name.chars().count() == MAX_SHOWN));
     }
 }

@@ -22,14 +22,19 @@ type Ends = (SocketAddr, SocketAddr);
 pub(super) struct Answered(Mutex<HashSet<Ends>>);
 
 impl Answered {
-    /// A response came.
-    pub(super) fn by(&self, response: &Response) {
-        let Some(info) = response.extensions().get::<HttpInfo>() else { return };
+    /// A response came; says whether it is its connection's first.
+    pub(super) fn by(&self, response: &Response) -> bool {
+        let Some(info) = response.extensions().get::<HttpInfo>() else { return false };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REMEMBERED {
             known.clear();
         }
-        known.insert(ends(info));
+        known.insert(ends(info))
+    }
+
+    /// How many there have been.
+    pub(super) fn connections(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether the connection that an error is about had answered an earlier request. It is forgotten.

@@ -164,6 +164,10 @@ pub(super) fn words(error: &Error) -> String {
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the receiver asks for a client certificate, and there is none".to_owned()
         }
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the receiver speaks no HTTP/1.1, and gets no HTTP/2 for a minute: it left attempts unanswered"
+                .to_owned()
+        }
         Error::InvalidMessage(_) => {
             format!("the receiver does not answer in TLS: is this an http port? ({error})")
         }

@@ -8,12 +8,12 @@ use std::str::FromStr;
 
 use wildmatch::WildMatch;
 
+use super::region::is_region;
+
 /// The longest name of a function, as Lambda has it.
 const MAX_NAME: usize = 64;
 /// The longest version or alias.
 const MAX_QUALIFIER: usize = 128;
-/// The longest region; AWS' own have at most 14 characters.
-const MAX_REGION: usize = 32;
 
 /// A function as a webhook names it: `name`, `123456789012:function:name` or a full ARN, each with a
 /// version or an alias after another colon if one is wanted.
@@ -182,16 +182,6 @@ impl Pattern {
             (Self::Name(_), Place::Account(_) | Place::Arn { .. }) | (Self::Arn { .. }, Place::Own) => false,
         }
     }
-}
-
-/// Whether a text can be a region: one label of a host name, so that nothing in it can lead elsewhere.
-#[must_use]
-pub fn is_region(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (2..=MAX_REGION).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 fn partition_of(region: &str) -> &'static str {

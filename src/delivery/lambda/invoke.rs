@@ -1,6 +1,7 @@
 //! Lambda delivery: one invocation, by name, of a function that a webhook names.
 //!
 //! Invariants:
+//! - a region of an app's is one of AWS' or one that the operator named: it is part of the host dialled;
 //! - the worker's own role signs for AWS' endpoints and the operator's alone: an endpoint of an app's
 //!   goes with credentials of that app's, and a region of an app's is one label of a host name;
 //! - an endpoint of an app's is dialled only at an address that the policy lets pass;
@@ -10,6 +11,7 @@
 mod capped;
 mod clients;
 mod custom_endpoint;
+mod dry_run;
 mod error;
 mod options;
 
@@ -22,6 +24,7 @@ use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Map, Value};
 
 use super::function_name::{Allowed, Function};
+use super::region::Regions;
 use crate::app::Lambda as Webhook;
 use crate::aws;
 use crate::egress::address_policy::AddressPolicy;
@@ -42,6 +45,8 @@ const MAX_ERROR: usize = 200;
 pub struct Lambda {
     clients: Clients,
     allowed: Allowed,
+    /// `None` where the operator's endpoint takes them all.
+    regions: Option<Regions>,
     timeout: Duration,
 }
 
@@ -51,12 +56,15 @@ impl Lambda {
     pub async fn load(
         endpoint: Option<String>,
         allowed: Allowed,
+        regions: Regions,
         policy: AddressPolicy,
         resolver: Arc<dyn Resolve>,
         timeout: Duration,
     ) -> Self {
+        // To the operator's endpoint a region is no more than a word in the signature.
+        let regions = endpoint.is_none().then_some(regions);
         let sdk = aws::load(REGION.to_owned(), endpoint, timeout).await;
-        Self { clients: Clients::new(sdk, Checked::new(policy, resolver)), allowed, timeout }
+        Self { clients: Clients::new(sdk, Checked::new(policy, resolver)), allowed, regions, timeout }
     }
 
     /// Makes one attempt.
@@ -72,6 +80,13 @@ impl Lambda {
         let reference = function.reference(&options.region);
         if !self.allowed.allows(&function, &options.region) {
             return Outcome::Permanent(Reason::FunctionRefused(reference));
+        }
+        let known = self.regions.as_ref().is_none_or(|regions| regions.allow(&options.region));
+        if !known && options.endpoint.is_none() {
+            return Outcome::Permanent(Reason::FunctionOptions(format!(
+                "{:?} is no region of AWS' that is known here; WEBHOOKS_ALLOWED_REGIONS lets apps name others",
+                options.region
+            )));
         }
         let client = match self.clients.of(&options) {
             Ok(client) => client,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::convert::{check_batch, needed, outcomes, outgoing, queue_name, seconds, shown, url};
+use super::store::{MAX_QUEUES, admit};
 use super::{Endpoint, unknown};
 use crate::local::fifo::{Attribute, AttributeValue, MAX_MESSAGE_SIZE, Outgoing, Receive, size};
 use crate::local::protocol::types::{Batch, Parameters, Request, Send, Settle};
@@ -90,6 +91,12 @@ impl Endpoint {
 
     fn create(&self, request: Request, host: &str) -> Answer {
         let name = needed(request.queue_name, "QueueName")?;
+        if self.look(|broker, _| broker.queue_names().count()) >= MAX_QUEUES {
+            return Err(WireError::new(
+                "OverLimit",
+                format!("The local queue holds {MAX_QUEUES} queues at the most."),
+            ));
+        }
         self.with(|broker, now| broker.create_queue(now, &name, &request.attributes))?;
         if !request.tags.is_empty() {
             self.tags().entry(name.clone()).or_default().extend(request.tags);
@@ -147,6 +154,7 @@ impl Endpoint {
             let md5 = md5::of_attributes([(&name, &attribute)].into_iter());
             answer.insert("MD5OfMessageSystemAttributes".into(), md5.into());
         }
+        let message = admit(&self.shared.store, message)?;
         let sent = self.with(|broker, now| broker.send(now, queue, message))?;
         answer.insert("MessageId".into(), (*sent.message_id).into());
         answer.insert("SequenceNumber".into(), sent.sequence_number.into());

@@ -82,6 +82,35 @@ pub(super) fn timestamp(moment: SystemTime) -> String {
     format!("{}.{:03}", since.as_secs(), since.subsec_millis())
 }
 
+/// How the type of a letter's `source_message_id` begins, before the account and name of the queue that it
+/// comes from: SQS takes ten attributes, all of them are used, and a type may have a label.
+pub(super) const ORIGIN_LABEL: &str = "String.";
+
+/// A text whose type's label names a queue.
+pub(super) fn marked(value: &str, queue: Option<&str>) -> MessageAttributeValue {
+    let Some(queue) = queue else { return text(value) };
+    MessageAttributeValue::builder()
+        .data_type(format!("{ORIGIN_LABEL}{queue}"))
+        .string_value(value)
+        .build()
+        .unwrap_or_else(|_| text(value))
+}
+
+/// The account and name of the queue with that URL.
+pub(super) fn queue_of_url(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let mut segments = url.path_segments()?.rev();
+    let (name, account) = (segments.next()?, segments.next());
+    Some(account.map_or_else(|| name.to_owned(), |account| format!("{account}.{name}")))
+}
+
+/// The account and name of the queue with that ARN.
+pub(super) fn queue_of_arn(arn: &str) -> Option<String> {
+    let mut parts = arn.rsplit(':');
+    let (name, account) = (parts.next()?, parts.next()?);
+    Some(format!("{account}.{name}"))
+}
+
 /// The URL of the queue with that ARN, at the same endpoint as `url`.
 pub(super) fn sibling_queue_url(url: &str, arn: &str) -> Option<String> {
     let mut parts = arn.rsplit(':');

@@ -3,28 +3,67 @@
 use aws_sdk_sqs::Client;
 use tracing::warn;
 
-use super::convert::{text, timestamp};
+use super::convert::{marked, text, timestamp};
 use super::error::{Asked, is_refusal, settling};
-use crate::queue::{DeadLetter, Error, identities};
+use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, attributes_size, identities};
 
-/// Sends a letter, and returns once it is confirmed. One that is refused for what it is (a body of
-/// nearly the longest that a queue takes is too long with attributes) goes without them, as SQS itself
-/// would move it: it must not block its group for ever.
+/// What a redrive cannot do without: the first id of the job, and who has it.
+const NEEDED: [&str; 3] = ["source_message_id", "delivered", "reason"];
+
+/// Sends a letter, and returns once it is confirmed. `source` is the account and name of the queue that
+/// the job comes from.
+///
+/// One that is refused for what it is (a body of nearly the longest that a queue takes is too long with
+/// attributes) goes without those that a redrive can do without, then without any, as SQS itself would
+/// move it: it must not block its group for ever.
 pub(super) async fn send(
     client: &Client,
     url: &str,
+    source: Option<&str>,
     letter: &DeadLetter,
     asked: Asked<'_>,
 ) -> Result<(), Error> {
-    let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
     let bare = client
         .send_message()
         .queue_url(url)
         .message_body(std::str::from_utf8(&letter.body).unwrap_or_default())
         .message_group_id(&*letter.group)
         .message_deduplication_id(&*letter.id);
-    // SQS takes ten at the most, and no empty one.
-    let attributes = [
+    let attributes = attributes(letter);
+    let size = |kept: &[&(&str, String)]| {
+        letter.body.len() + attributes_size(kept.iter().map(|(name, value)| (*name, value.as_str())))
+    };
+    let all: Vec<_> = attributes.iter().collect();
+    let needed: Vec<_> = attributes.iter().filter(|(name, _)| NEEDED.contains(name)).collect();
+    let none = Vec::new();
+    let mut why = None;
+    for (kept, what) in [(all, "all"), (needed, "those that a redrive needs"), (none, "none")] {
+        if !kept.is_empty() && size(&kept) > MAX_BATCH_BYTES {
+            why = why.or(Some("it would be too large".to_owned()));
+            continue;
+        }
+        if let Some(why) = &why {
+            warn!(message_id = %letter.id, group = %letter.group, why, attributes = what,
+                "the letter goes to the dead-letter queue without some of its attributes");
+        }
+        let send = kept.iter().fold(bare.clone(), |send, (name, value)| {
+            let own = if *name == "source_message_id" { marked(value, source) } else { text(value) };
+            send.message_attributes(*name, own)
+        });
+        let Err(failure) = send.send().await else { return Ok(()) };
+        let error = settling(&failure, &asked);
+        if !is_refusal(&failure, &asked) || kept.is_empty() {
+            return Err(error);
+        }
+        why = Some(error.to_string());
+    }
+    Err(Error::Call("the letter is too large".to_owned()))
+}
+
+/// SQS takes ten at the most, and no empty one.
+fn attributes(letter: &DeadLetter) -> Vec<(&'static str, String)> {
+    let detail = if letter.detail.is_empty() { "-" } else { &letter.detail };
+    let all = [
         ("reason", letter.reason.to_owned()),
         ("detail", detail.to_owned()),
         ("attempts", letter.attempts.to_string()),
@@ -36,16 +75,5 @@ pub(super) async fn send(
         ("first_sent", letter.first_sent.map(timestamp).unwrap_or_default()),
         ("given_up", letter.given_up.map(timestamp).unwrap_or_default()),
     ];
-    let whole = attributes
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .fold(bare.clone(), |send, (name, value)| send.message_attributes(name, text(&value)));
-    let Err(failure) = whole.send().await else { return Ok(()) };
-    let why = settling(&failure, &asked);
-    if !is_refusal(&failure, &asked) {
-        return Err(why);
-    }
-    warn!(message_id = %letter.id, group = %letter.group, %why,
-        "the dead-letter queue refuses the letter as it is; sending it without attributes");
-    bare.send().await.map(drop).map_err(|failure| settling(&failure, &asked))
+    all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }

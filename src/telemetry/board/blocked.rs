@@ -17,6 +17,9 @@ const MAX_GROUPS: usize = 100_000;
 /// Groups with words: half a kilobyte each.
 const MAX_DETAILS: usize = 500;
 
+/// How often all entries may be looked at for the sake of a new one.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
+
 /// A head that was not done, and what it waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocked<'a> {
@@ -73,6 +76,7 @@ pub struct Waiting {
 pub struct Groups {
     entries: HashMap<u64, Entry>,
     details: usize,
+    expired: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -87,14 +91,14 @@ impl Groups {
     pub fn blocked(&mut self, blocked: &Blocked<'_>, now: Instant) {
         let key = key(&[blocked.group]);
         if self.entries.len() >= MAX_GROUPS && !self.entries.contains_key(&key) {
-            self.expire(now);
+            self.expire_at_times(now);
             if self.entries.len() >= MAX_GROUPS {
                 return;
             }
         }
         let since = self.remove(key).filter(|entry| entry.until > now).map_or(now, |entry| entry.since);
         if self.details >= MAX_DETAILS {
-            self.expire(now);
+            self.expire_at_times(now);
         }
         let words = (self.details < MAX_DETAILS).then(|| Box::new(waiting(blocked, now)));
         self.details += usize::from(words.is_some());
@@ -105,6 +109,12 @@ impl Groups {
     /// The head of a group is done.
     pub fn unblocked(&mut self, group: &str) {
         self.remove(key(&[group]));
+    }
+
+    /// How many there are, those included that have expired since this was last looked at.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.entries.len()
     }
 
     /// How many there are.
@@ -128,7 +138,15 @@ impl Groups {
         Some(entry)
     }
 
+    /// While there are very many, each failure must not look at all of them.
+    fn expire_at_times(&mut self, now: Instant) {
+        if self.expired.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY) {
+            self.expire(now);
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
+        self.expired = Some(now);
         self.entries.retain(|_, entry| entry.until > now);
         self.details = self.entries.values().filter(|entry| entry.words.is_some()).count();
     }

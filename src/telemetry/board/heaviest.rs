@@ -161,7 +161,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_names_pushes_out_neither_the_busy_nor_the_failing() {
-        let mut heaviest = Heaviest::new(16);
+        // Three eighths of 64 places are kept by load: what has a tenth of it all is among them for sure.
+        let mut heaviest = Heaviest::new(64);
         for n in 0..100_000 {
             touch(&mut heaviest, 1_000 + n, false);
             if n % 10 == 0 {
@@ -173,7 +174,7 @@ mod tests {
         }
         assert_eq!(seen(&heaviest, 1), Some(10_000));
         assert_eq!(seen(&heaviest, 2), Some(1_000));
-        assert!(heaviest.iter().count() <= 16);
+        assert!(heaviest.iter().count() <= 64);
         let all: u64 = heaviest.iter().map(|count| count.seen).sum();
         assert_eq!(all + heaviest.other().seen, 111_000, "nothing is counted twice or dropped");
     }

@@ -1,6 +1,7 @@
 //! The board as it is now, ready to be shown: at most so many rows of each kind, the most telling first.
 
 use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -192,6 +193,7 @@ impl Board {
         let mut state = self.state();
         let gauges = state.gauges(in_flight, now);
         state.history.sample(gauges, now);
+        self.blocked.store(state.groups.known(), Ordering::Relaxed);
     }
 }
 

@@ -40,11 +40,15 @@ async fn ages_reach_to_14_days() {
     metrics.age_at_delivery.observe(1_209_599.0);
     let text = metrics.encode(Format::Prometheus);
     let buckets = lines(&text, "hookferry_age_at_delivery_seconds_bucket");
-    let count = |bound: &str| {
-        let line = buckets.iter().find(|line| line.contains(&format!("le=\"{bound}\""))).unwrap();
+    let count = |bound: f64| {
+        let of_bound = |line: &&String| {
+            let le = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
+            le.and_then(|le| le.parse().ok()) == Some(bound)
+        };
+        let line = buckets.iter().find(of_bound).unwrap_or_else(|| panic!("{bound}: {text}"));
         line.rsplit(' ').next().unwrap().to_owned()
     };
-    assert_eq!((count("604800.0"), count("1209600.0")), ("0".to_owned(), "1".to_owned()));
+    assert_eq!((count(604_800.0), count(1_209_600.0)), ("0".to_owned(), "1".to_owned()));
 }
 
 #[test]

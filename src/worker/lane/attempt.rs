@@ -1,6 +1,5 @@
 //! One attempt at the head of a lane, and at what goes out with it: send, record, decide.
 
-use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,8 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::run::{Run, next_number};
-use super::{InFlight, Lane, SETTLE_MARGIN, Shared};
-use crate::app::Target;
+use super::{InFlight, Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::outcome::{Outcome, Reason};
@@ -18,6 +16,7 @@ use crate::policy::{Disposition, decide};
 use crate::queue::Queue;
 use crate::worker::breaker::{self, Gate};
 use crate::worker::ledger::{Record, Settled};
+use crate::worker::report::{Failed, Host};
 
 /// What was tried for the jobs at the head of the lane, and what it came to.
 pub(super) struct Attempted {
@@ -28,6 +27,22 @@ pub(super) struct Attempted {
 }
 
 impl Attempted {
+    /// Who failed, for a reason that decided how a job goes on.
+    pub(super) fn failed<'a>(&'a self, reason: &'a Reason) -> Failed<'a> {
+        let because = |outcome: &Outcome| match outcome {
+            Outcome::Delivered => false,
+            Outcome::Transient { reason: other, .. }
+            | Outcome::Deferred(other)
+            | Outcome::Permanent(other) => other == reason,
+        };
+        let at = self.outcomes.iter().position(because);
+        Failed {
+            app_id: self.run.app.as_ref().map(|app| app.id.as_str()),
+            delivery: at.and_then(|at| self.run.deliveries.get(at)),
+            reason,
+        }
+    }
+
     /// How many jobs it was for.
     pub(super) fn jobs(&self) -> usize {
         self.run.jobs
@@ -72,14 +87,23 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let now = Instant::now();
         let (shared, arrived) = (&self.shared, now.duration_since(self.arrived));
         let ages = self.jobs.iter().take(run.jobs).map(move |held| held.message.age + arrived);
-        let deadline = now + shared.rules.attempt_timeout;
+        let app = run.app.as_deref();
         let app_id = run.app.as_ref().map_or("", |app| &app.id);
         let tries = run.deliveries.iter().map(|delivery| {
             let destination = breaker::destination(app_id, &delivery.webhook);
-            shared.deliver(delivery, destination, number, ages.clone(), deadline)
+            let own = own_rules::webhook(app, &delivery.webhook);
+            let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
+            shared.deliver(app_id, delivery, destination, number, ages.clone(), now + longest)
         });
         // Nearly every job has one webhook; join_all costs nothing worth a special case.
-        join_all(tries).await
+        let outcomes = join_all(tries).await;
+        // What failed together goes on alone first.
+        let (Some(head), 1) = (self.jobs.front(), run.jobs) else { return outcomes };
+        let age = self.age(head);
+        let judged = |(outcome, delivery): (Outcome, &Delivery)| {
+            own_rules::judged(outcome, own_rules::webhook(app, &delivery.webhook), number, age)
+        };
+        outcomes.into_iter().zip(&run.deliveries).map(judged).collect()
     }
 
     /// Puts what came of an attempt on the record of every job that was in it.
@@ -105,7 +129,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         if record.done {
             return Some(Disposition::Done);
         }
-        let (random, retry) = (self.shared.random.fraction(), &self.shared.rules.retry);
+        let failing = outcomes.iter().zip(&run.deliveries);
+        let failing = failing.filter(|(outcome, _)| matches!(outcome, Outcome::Transient { .. }));
+        let failing = failing.map(|(_, delivery)| own_rules::webhook(run.app.as_deref(), &delivery.webhook));
+        let retry = &own_rules::backoff(&self.shared.rules.retry, failing);
+        let random = self.shared.random.fraction();
         // What failed for good earlier still decides how the job ends, as long as the app has it.
         let webhooks = run.app.as_ref().map_or(&[][..], |app| &app.webhooks);
         let earlier: Vec<_> = record
@@ -150,6 +178,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     /// jobs whose events it holds.
     async fn deliver(
         &self,
+        app_id: &str,
         delivery: &Delivery,
         destination: u64,
         number: u32,
@@ -163,15 +192,16 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
             Gate::Closed | Gate::HalfOpenProbe => {}
         }
         let started = Instant::now();
+        let longest = deadline.duration_since(started);
         let outcome = timeout_at(deadline, self.transport.attempt(delivery, number))
             .await
-            .unwrap_or(Outcome::transient(Reason::Timeout(self.rules.attempt_timeout)));
-        self.metrics.attempted(&outcome, started.elapsed());
+            .unwrap_or(Outcome::transient(Reason::Timeout(longest)));
+        self.attempted(app_id, delivery, &outcome, started.elapsed());
         match &outcome {
             Outcome::Delivered => {
                 self.breaker.succeeded(destination);
                 let took = started.elapsed();
-                ages.for_each(|age| self.metrics.age_at_delivery.observe((age + took).as_secs_f64()));
+                ages.for_each(|age| self.delivered(age + took));
             }
             Outcome::Transient { .. } => self.breaker.failed(destination, gate, Instant::now()),
             // Neither sign of life nor of failure: the destination was not asked, or is not asked again
@@ -202,7 +232,7 @@ fn log(
 ) {
     let (id, group, jobs) = (&head.message.id, &head.message.group, run.jobs);
     let app_id = run.app.as_ref().map_or("", |app| &app.id);
-    let destination = Destination(delivery.map(|delivery| &delivery.target));
+    let destination = Host(delivery.map(|delivery| &delivery.target));
     let next_retry_s = match then {
         Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
         Disposition::Done | Disposition::DeadLetter(_) => None,
@@ -218,24 +248,6 @@ fn log(
         Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
             warn!(message_id = %id, app_id, %group, %destination, attempt, jobs, reason = reason.code(),
                 detail = %reason, next_retry_s, "delivery failed");
-        }
-    }
-}
-
-/// The destination's host or function: never a path, query or user info. Looked for only where a line
-/// is logged.
-struct Destination<'a>(Option<&'a Target>);
-
-impl fmt::Display for Destination<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(Target::Http(url)) => {
-                let url = url::Url::parse(url.trim());
-                f.write_str(url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default())
-            }
-            Some(Target::Lambda(lambda)) => f.write_str(&lambda.function),
-            Some(Target::Unusable { registered, .. }) => Destination(Some(registered.as_ref())).fmt(f),
-            Some(Target::Missing) | None => Ok(()),
         }
     }
 }

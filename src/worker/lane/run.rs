@@ -92,7 +92,7 @@ impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
     pub(super) async fn plan(&self, held: &InFlight) -> Result<Planned, Outcome> {
         let job = decode(held)?;
         let app = self.find(&job.app_key).await?;
-        planned(held, &job, app)
+        planned(held, job, app)
     }
 
     async fn find(&self, key: &str) -> Result<Arc<App>, Outcome> {
@@ -111,9 +111,9 @@ fn decode(held: &InFlight) -> Result<Job, Outcome> {
     Job::decode(&held.message.body).map_err(|error| Outcome::Permanent(Reason::Malformed(error.to_string())))
 }
 
-fn planned(held: &InFlight, job: &Job, app: Arc<App>) -> Result<Planned, Outcome> {
-    job.verify(&app.secret).map_err(|error| Outcome::Permanent(error.into()))?;
-    let wanted = plan(job, &app, known_as(&held.message))
+fn planned(held: &InFlight, job: Job, app: Arc<App>) -> Result<Planned, Outcome> {
+    let job = app.verified(job).map_err(|error| Outcome::Permanent(error.into()))?;
+    let wanted = plan(&job, &app, known_as(&held.message))
         .map_err(|error| Outcome::Permanent(Reason::Malformed(error.to_string())))?;
     let deliveries = pending(wanted, held);
     // Its letter was for a webhook that is no more: the new letter keeps the job for its owner.
@@ -126,7 +126,7 @@ fn planned(held: &InFlight, job: &Job, app: Arc<App>) -> Result<Planned, Outcome
 /// Plans a job of an app that is known; `None` if it is another's, or none that can be sent.
 fn same_app(held: &InFlight, app: &Arc<App>) -> Option<Planned> {
     let job = decode(held).ok().filter(|job| job.app_key == app.key)?;
-    planned(held, &job, Arc::clone(app)).ok()
+    planned(held, job, Arc::clone(app)).ok()
 }
 
 /// The attempts that this process knows of, else those that the receive count tells of; and one.

@@ -186,6 +186,7 @@ impl World {
 
     /// Receives a lane and works it to its end; the process stands still for a while in between.
     async fn work(&self, stands_still: Duration, script: Script) {
+        let health = Arc::new(Health::new(Duration::from_secs(30)));
         let shared = Arc::new(Shared {
             queue: Remote {
                 broker: Arc::clone(&self.broker),
@@ -204,6 +205,7 @@ impl World {
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
+            health: Arc::clone(&health),
             shutdown: CancellationToken::new(),
             received_last: CancellationToken::new(),
         });
@@ -232,7 +234,7 @@ impl World {
             .collect();
         sleep(WAY).await;
         let (acknowledgements, serve) =
-            delete_batcher::start::<Remote, _>(Arc::clone(&shared), Arc::clone(&self.metrics), 10);
+            delete_batcher::start::<Remote, _>(Arc::clone(&shared), Arc::clone(&self.metrics), health, 10);
         let serve = tokio::spawn(serve);
         let now = Instant::now();
         let lane = Lane::new(shared, acknowledgements, jobs, Times { received_at: now, lease_start: now });
@@ -242,7 +244,7 @@ impl World {
     }
 
     fn ids(&self) -> Vec<WebhookId> {
-        let webhooks = webhooks(self.webhooks.clone()).unwrap();
+        let (webhooks, _) = webhooks(&self.webhooks.to_string(), "a").unwrap();
         webhooks.into_iter().map(|webhook| webhook.id).collect()
     }
 

@@ -8,7 +8,7 @@ mod oracle;
 mod words;
 
 use bytes::Bytes;
-use hookferry::app::{App, Webhook, parse_webhooks};
+use hookferry::app::{self, App, Webhook};
 use hookferry::job::{Job, sign};
 use hookferry::plan::{Delivery, ID_HEADER, USER_AGENT, plan};
 use libfuzzer_sys::fuzz_target;
@@ -30,11 +30,11 @@ const OURS: [(&str, usize); 8] = [
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Some((webhooks, payload)) = text.split_once('\n') else { return };
-    let Ok(webhooks) = parse_webhooks(webhooks) else { return };
-    let app = App { id: "a".into(), key: "k".into(), secret: SecretString::from("app-secret"), webhooks };
+    let Ok((webhooks, _)) = app::webhooks(webhooks, "a") else { return };
+    let app = App::new("a".into(), "k".into(), SecretString::from("app-secret"), webhooks);
     let bytes = Bytes::copy_from_slice(payload.as_bytes());
     let signature = sign(&app.secret, [&*bytes]);
-    let job = Job { app_key: "k".into(), app_id: "a".into(), payload: bytes, signature };
+    let job = Job { app_key: "k".into(), app_id: "a".into(), payload: bytes, signature, sender_secret: None };
     let valid = serde_json::from_str::<IgnoredAny>(payload).is_ok();
     let read = valid.then(|| oracle::read(payload)).flatten();
     match (plan(&job, &app, "m"), read) {

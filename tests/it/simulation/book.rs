@@ -34,6 +34,8 @@ pub struct Book {
     /// The messages that are in the queue.
     queued: BTreeSet<usize>,
     requests: usize,
+    /// The message of each job that a process has received last.
+    held: HashMap<(Id, usize), usize>,
     stood_still: Duration,
 }
 
@@ -45,6 +47,7 @@ impl Book {
             messages: HashMap::new(),
             queued: BTreeSet::new(),
             requests: 0,
+            held: HashMap::new(),
             stood_still: Duration::ZERO,
         }
     }
@@ -59,6 +62,9 @@ impl Book {
             Event::Deleted { message, .. } | Event::Moved { message } => {
                 self.queued.remove(message);
             }
+            Event::Received { process, message } => {
+                self.held.insert((*process, self.plan.number(*message)), *message);
+            }
             Event::StoodStill { lasts } => self.stood_still += *lasts,
             _ => {}
         }
@@ -68,6 +74,11 @@ impl Book {
     /// The number of the message with that id.
     pub fn message(&self, id: &str) -> Option<usize> {
         self.messages.get(id).copied()
+    }
+
+    /// Under which message a process holds a job.
+    pub fn held(&self, process: Id, job: usize) -> usize {
+        self.held.get(&(process, job)).copied().unwrap_or(job)
     }
 
     /// A number for the next request.

@@ -49,16 +49,22 @@ impl Drop for Asking<'_> {
 impl Transport for SimulatedDestinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let (process, outside) = (&*self.0, &self.0.outside);
-        let request = outside.book().next_request();
-        let request = Arc::new(Request::of(delivery, number, process.id, request));
+        let request = {
+            let mut book = outside.book();
+            let request = book.next_request();
+            let own = outside.bodies.message_of(&delivery.body);
+            let message = |job| own.unwrap_or_else(|| book.held(process.id, job));
+            Arc::new(Request::of(delivery, number, (process.id, request), message))
+        };
         let mut asking = Asking { process, request: &request, in_vain: true };
         outside.write(Event::SetOut(Arc::clone(&request)));
         process.travel(10).await;
         outside.write(Event::Arrived(Arc::clone(&request)));
         let _arrived = Arrived { process, request: &request };
         let host = request.url.strip_prefix("http://h").and_then(|rest| rest.split('/').next()).unwrap();
-        let behaviour = outside.plan.hosts[host.parse::<usize>().unwrap()].at(outside.now()).clone();
-        let outcome = self.answer(&request, behaviour).await;
+        let host = host.parse::<usize>().unwrap();
+        let behaviour = outside.plan.hosts[host].at(outside.now()).clone();
+        let outcome = self.answer(&request, host, behaviour).await;
         process.step().await;
         if outcome == Outcome::Delivered {
             asking.in_vain = false;
@@ -69,7 +75,7 @@ impl Transport for SimulatedDestinations {
 }
 
 impl SimulatedDestinations {
-    async fn answer(&self, request: &Arc<Request>, behaviour: Behaviour) -> Outcome {
+    async fn answer(&self, request: &Arc<Request>, host: usize, behaviour: Behaviour) -> Outcome {
         let outside = &self.0.outside;
         let draw = |most| outside.dice().millis(0..most);
         let accept = || outside.write(Event::Accepted(Arc::clone(request)));
@@ -96,6 +102,17 @@ impl SimulatedDestinations {
                 sleep(takes).await;
                 if outside.dice().chance(fails) {
                     return Outcome::transient(Reason::Status(503));
+                }
+                accept();
+                Outcome::Delivered
+            }
+            Behaviour::Busy(most, status) => {
+                let takes = draw(50);
+                sleep(takes).await;
+                if !outside.has_room(host, most) {
+                    outside.write(Event::Fault("destination: busy"));
+                    let retry_after = Some(Duration::from_secs(1));
+                    return Outcome::Transient { reason: Reason::Status(status), retry_after };
                 }
                 accept();
                 Outcome::Delivered

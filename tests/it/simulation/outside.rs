@@ -1,13 +1,14 @@
 //! The world outside the workers: the queue, the dice, the book and the clock that all share; and
 //! the shell of one process.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hookferry::app::App;
 use hookferry::local::fifo::{Broker, Outgoing, Receive, Received};
-use hookferry::queue::{AttemptId, MessageId};
+use hookferry::queue::{AttemptId, MessageId, Redriven};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,44 @@ use super::book::{Book, Event, Id};
 use super::plan::{Dice, Plan, Version};
 
 pub const JOBS: &str = "jobs.fifo";
+/// Where SQS itself moves messages to.
 pub const LETTERS: &str = "dead.fifo";
+/// Where our letters are; what SQS has moved is put there too.
+pub const GIVEN_UP: &str = "given-up.fifo";
+
+/// What a letter says.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The message that was given up.
+    pub message: usize,
+    pub redriven: Redriven,
+}
+
+/// The message bodies that processes hold: where each begins, how long it is, and of which message it is.
+#[derive(Debug, Default)]
+pub struct Bodies(Mutex<BTreeMap<usize, (usize, usize)>>);
+
+impl Bodies {
+    pub fn taken(&self, body: &[u8], message: usize) {
+        self.0.lock().unwrap().insert(body.as_ptr().addr(), (body.len(), message));
+    }
+
+    pub fn dropped(&self, body: &[u8]) {
+        self.0.lock().unwrap().remove(&body.as_ptr().addr());
+    }
+
+    pub fn held(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// The message of whose body this is a part, if it is no copy.
+    pub fn message_of(&self, part: &[u8]) -> Option<usize> {
+        let at = part.as_ptr().addr();
+        let bodies = self.0.lock().unwrap();
+        let (from, (length, message)) = bodies.range(..=at).next_back()?;
+        (at < from + length).then_some(*message)
+    }
+}
 
 /// What all processes share: the outside world.
 #[derive(Debug)]
@@ -28,8 +66,14 @@ pub struct Outside {
     dice: Mutex<Dice>,
     book: Mutex<Book>,
     /// Message bodies that some process holds.
-    pub bodies: Arc<AtomicUsize>,
+    pub bodies: Arc<Bodies>,
     pub apps: Vec<Vec<Option<Arc<App>>>>,
+    /// How much each busy destination has taken in its current second.
+    taken: Mutex<HashMap<usize, (u64, u32)>>,
+    letters: Mutex<HashMap<MessageId, Letter>>,
+    redriven: Mutex<HashMap<MessageId, Redriven>>,
+    /// No process starts before that.
+    pub away_until: Mutex<Duration>,
 }
 
 impl Outside {
@@ -40,6 +84,7 @@ impl Outside {
             own.into_iter().chain(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone()))).collect()
         };
         broker.create_queue(Duration::ZERO, LETTERS, &fifo(&[])).unwrap();
+        broker.create_queue(Duration::ZERO, GIVEN_UP, &fifo(&[])).unwrap();
         let visibility = plan.rules.visibility.as_secs().to_string();
         let mut attributes = vec![("VisibilityTimeout", visibility)];
         if let Some(most) = plan.rules.max_receive_count {
@@ -62,6 +107,10 @@ impl Outside {
             dice: Mutex::new(Dice::new(plan.seed ^ 0x5eed)),
             book: Mutex::new(Book::new(Arc::clone(&plan))),
             bodies: Arc::default(),
+            taken: Mutex::default(),
+            letters: Mutex::default(),
+            redriven: Mutex::default(),
+            away_until: Mutex::default(),
             apps,
             plan,
         }
@@ -74,6 +123,18 @@ impl Outside {
 
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap()
+    }
+
+    /// Whether a destination that takes so many in a second takes one more now.
+    pub fn has_room(&self, host: usize, most: u32) -> bool {
+        let mut taken = self.taken.lock().unwrap();
+        let second = self.now().as_secs();
+        let entry = taken.entry(host).or_default();
+        if entry.0 != second {
+            *entry = (second, 0);
+        }
+        entry.1 += 1;
+        entry.1 <= most
     }
 
     /// The number of the message with that id.
@@ -129,11 +190,50 @@ impl Outside {
             }
             for letter in letters {
                 broker.delete(self.now(), LETTERS, &letter.receipt_handle).unwrap();
-                if letter.dead_letter_source.is_some() {
-                    self.write(Event::Moved { message: self.message(&letter.message_id) });
-                }
+                let message = self.message(&letter.message_id);
+                self.write(Event::Moved { message });
+                let redriven = self.redriven(&letter.message_id).unwrap_or_else(|| Redriven {
+                    source: Arc::clone(&letter.message_id),
+                    delivered: Vec::new(),
+                });
+                let dedup = Some(letter.message_id.to_string());
+                let group = letter.group.to_string();
+                let copy = Outgoing { group, dedup, body: letter.body.clone(), ..Outgoing::default() };
+                let sent = broker.send(self.now(), GIVEN_UP, copy).unwrap();
+                self.letters.lock().unwrap().insert(sent.message_id, Letter { message, redriven });
             }
         }
+    }
+
+    /// Puts a letter into the dead-letter queue.
+    pub fn give_up(&self, message: Outgoing, letter: Letter) {
+        let id = self.send(GIVEN_UP, message);
+        self.letters.lock().unwrap().insert(id, letter);
+    }
+
+    /// What a letter says.
+    pub fn letter(&self, id: &MessageId) -> Letter {
+        self.letters.lock().unwrap()[id].clone()
+    }
+
+    /// What a redrive said of a message.
+    pub fn redriven(&self, id: &MessageId) -> Option<Redriven> {
+        self.redriven.lock().unwrap().get(id).cloned()
+    }
+
+    /// Puts a letter's job back on the queue, unless it was put back lately.
+    pub fn put_back(&self, message: Outgoing, letter: &Letter) {
+        let group = message.group.clone();
+        let mut book = self.book();
+        let id = self.send(JOBS, message);
+        if book.message(&id).is_some() {
+            return;
+        }
+        self.redriven.lock().unwrap().insert(Arc::clone(&id), letter.redriven.clone());
+        let delivered = letter.redriven.delivered.iter().map(ToString::to_string).collect();
+        let message = letter.message + self.plan.jobs.len();
+        book.write(self.now(), Event::PutBack { message, delivered });
+        book.write(self.now(), Event::Sent { message, id, group });
     }
 
     pub fn next_change(&self) -> Option<Duration> {
@@ -164,6 +264,14 @@ impl Process {
             killed: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
+        if !self.shutdown.is_cancelled() {
+            self.outside.write(Event::AskedToEnd { process: self.id });
+        }
+        self.shutdown.cancel();
     }
 
     pub fn freeze(&self, lasts: Duration) {

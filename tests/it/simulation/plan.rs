@@ -69,6 +69,9 @@ pub enum Behaviour {
     Trickles(Range<u64>),
     /// Breaks the connection, sometimes after having accepted.
     Resets,
+    /// Takes so many in a second; beyond that it answers with that status and asks to be left alone for a
+    /// second: alive, and busy.
+    Busy(u32, u16),
 }
 
 /// A destination: each behaviour until its time since the start, the last one for good.
@@ -93,6 +96,8 @@ impl Host {
 pub struct Hook {
     pub host: usize,
     pub path: u64,
+    /// The kind of jobs that it is for; all of them without one.
+    pub kind: Option<QueueType>,
     pub prefix: Option<&'static str>,
 }
 
@@ -113,15 +118,26 @@ pub struct Version {
 
 impl Version {
     pub fn json(&self, app: usize) -> Value {
-        let hook =
-            |hook: &Hook| json!({"url": hook.url(), "filter": {"channel_name_starts_with": hook.prefix}});
+        let hook = |hook: &Hook| {
+            let types = hook.kind.map(|kind| [kind.event_name()]);
+            let filter = json!({"channel_name_starts_with": hook.prefix});
+            json!({"url": hook.url(), "event_types": types, "filter": filter})
+        };
         let hooks: Vec<Value> = self.hooks.iter().map(hook).collect();
         json!({"id": app.to_string(), "key": format!("k{app}"), "secret": self.secret, "webhooks": hooks})
     }
 
-    /// What a job on that channel comes to: the webhooks' identities and URLs.
-    pub fn wants(&self, channel: &str) -> Vec<(String, String)> {
-        let wanted = |hook: &Hook| hook.prefix.is_none_or(|prefix| channel.starts_with(prefix));
+    /// Whether any webhook is for jobs of that kind: soketi enqueues none otherwise.
+    pub fn is_for(&self, kind: QueueType) -> bool {
+        self.hooks.iter().any(|hook| hook.kind.is_none_or(|own| own == kind))
+    }
+
+    /// What a job comes to: the webhooks' identities and URLs.
+    pub fn wants(&self, job: &Planned) -> Vec<(String, String)> {
+        let wanted = |hook: &Hook| {
+            hook.kind.is_none_or(|kind| kind == job.kind)
+                && hook.prefix.is_none_or(|prefix| job.channel.starts_with(prefix))
+        };
         let mut seen: Vec<WebhookId> = Vec::new();
         let identity = |hook: &Hook| {
             let first = WebhookId::of(&Target::Http(hook.url()));
@@ -166,6 +182,10 @@ pub enum Incident {
     Freeze(usize, Duration),
     /// Everything stands still while the clock goes on.
     Jump(Duration),
+    /// Every process is told to end, and none starts for so long.
+    Away(Duration),
+    /// An operator redrives the dead letters, and is interrupted after so many calls.
+    Redrive(u64),
 }
 
 impl Incident {
@@ -177,11 +197,13 @@ impl Incident {
             Self::Terminate(_) => None,
             Self::Freeze(..) => Some("freeze"),
             Self::Jump(_) => Some("clock jump"),
+            Self::Away(_) => Some("no worker for long"),
+            Self::Redrive(_) => Some("redrive"),
         }
     }
 
     pub fn is_shutdown(self) -> bool {
-        matches!(self, Self::Terminate(_))
+        matches!(self, Self::Terminate(_) | Self::Away(_))
     }
 
     pub fn is_standstill(self) -> bool {
@@ -219,6 +241,10 @@ pub struct Plan {
     pub letters_down: Range<Duration>,
     /// The app source is down in between.
     pub apps_down: Range<Duration>,
+    /// For how long a process remembers an app.
+    pub cache: Option<Duration>,
+    /// For how long no worker runs, in the middle of it.
+    pub away: Duration,
     /// From here on nothing fails but destinations that are dead for good.
     pub quiet: Duration,
 }
@@ -235,6 +261,8 @@ impl Plan {
             1 | 2 => Kind::Destinations,
             _ => Kind::Everything,
         };
+        // What came later has dice of its own, so that all else of a seed is as it was.
+        let mut more = Dice::new(seed ^ 0x0ac5);
         let quiet = Duration::from_secs(dice.number(5..90));
         let visibility = dice.pick(&[2, 3, 5, 8, 30]);
         let attempt_timeout = Duration::from_millis(dice.pick(&[400, 1000, 4000]))
@@ -242,10 +270,26 @@ impl Plan {
         let cap = Duration::from_secs(dice.pick(&[1, 5, 60]));
         let window = Duration::from_secs(dice.pick(&[10, 60, 300]));
         let clean = kind == Kind::Faultless;
-        let hosts: Vec<Host> = (0..dice.number(1..6)).map(|_| host(&mut dice, kind, quiet)).collect();
-        let apps: Vec<Vec<Version>> =
-            (0..dice.number(1..5)).map(|_| versions(&mut dice, clean, hosts.len(), quiet)).collect();
-        let jobs = jobs(&mut dice, apps.len(), quiet);
+        let crowded = more.chance(0.02);
+        let mut hosts: Vec<Host> = (0..dice.number(1..6)).map(|_| host(&mut dice, kind, quiet)).collect();
+        if kind != Kind::Faultless && more.chance(0.2) {
+            let at = more.index(hosts.len());
+            let status = more.pick(&[429, 503]);
+            hosts[at] = Host::steady(Behaviour::Busy(more.pick(&[1, 3, 20]), status));
+        }
+        let count = if crowded { 14 } else { dice.number(1..5) };
+        let mut apps: Vec<Vec<Version>> =
+            (0..count).map(|_| versions(&mut dice, clean, hosts.len(), quiet)).collect();
+        for versions in &mut apps {
+            specialise(&mut more, versions, clean);
+        }
+        let most = if crowded { 300 } else { 60 };
+        let jobs = jobs(&mut dice, apps.len(), most, quiet);
+        let away = if kind != Kind::Faultless && more.chance(0.1) {
+            window + more.millis(1000..20_000)
+        } else {
+            Duration::ZERO
+        };
         let replicas = usize::try_from(dice.number(1..6)).unwrap();
         let batch = usize::try_from(dice.pick(&[1, 3, 10, 10, 10])).unwrap();
         Self {
@@ -256,7 +300,7 @@ impl Plan {
                 visibility: Duration::from_secs(visibility),
                 attempt_timeout,
                 retry: Retry { window, base: SECOND, cap },
-                max_receive_count: dice.pick(&[None, None, Some(4), Some(12), Some(1000)]),
+                max_receive_count: receives(&mut dice, &mut more),
                 coalesce: coalesce(seed),
             },
             bounds: Bounds {
@@ -271,10 +315,12 @@ impl Plan {
             hosts,
             apps,
             jobs,
-            incidents: incidents(&mut dice, kind, replicas, visibility, quiet),
+            incidents: incidents(&mut dice, (kind, replicas, visibility, quiet), away, &mut more),
             rates: if kind == Kind::Everything { rates(&mut dice) } else { Rates::default() },
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
+            cache: more.pick(&[None, Some(5), Some(60)]).map(Duration::from_secs),
+            away,
             quiet,
         }
     }
@@ -287,7 +333,7 @@ impl Plan {
         let mut plan = faultless.into_iter().find(|plan| plan.kind == Kind::Faultless).unwrap();
         let quick = Host::steady(Behaviour::Accepts(0..40));
         plan.hosts = vec![quick.clone(), quick];
-        let hook = |host| Hook { host, path: 0, prefix: None };
+        let hook = |host| Hook { host, path: 0, kind: None, prefix: None };
         let version =
             |host| Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] };
         plan.apps = (0..4).map(|app| vec![version(app.min(1))]).collect();
@@ -298,6 +344,7 @@ impl Plan {
         plan.bounds.max_in_flight = 2000;
         plan.bounds.max_bytes = 1 << 26;
         plan.incidents.clear();
+        plan.away = Duration::ZERO;
         let mut dead = plan.clone();
         dead.kind = Kind::Destinations;
         dead.hosts[0] = Host::steady(dice.pick(&[Behaviour::Hangs, Behaviour::Answers(500, None)]));
@@ -316,7 +363,30 @@ impl Plan {
             .unwrap_or_default();
         let each = self.rules.attempt_timeout + self.bounds.wait.max(SECOND) + SECOND;
         let hidden = self.rules.retry.cap + self.rules.visibility.max(30 * SECOND);
-        self.rules.retry.window + 2 * hidden + each * u32::try_from(2 * longest + 10).unwrap()
+        self.away + self.rules.retry.window + 2 * hidden + each * u32::try_from(2 * longest + 10).unwrap()
+    }
+
+    /// The number of a message's job: each time that it is put back, its message has a number that is higher
+    /// by the number of jobs.
+    pub fn number(&self, message: usize) -> usize {
+        message % self.jobs.len().max(1)
+    }
+
+    /// A message's job.
+    pub fn job(&self, message: usize) -> &Planned {
+        &self.jobs[self.number(message)]
+    }
+
+    /// Whether a destination is one that is alive and busy, for as long as there is anything.
+    pub fn is_busy(&self, url: &str) -> bool {
+        let host = url.strip_prefix("http://h").and_then(|rest| rest.split('/').next());
+        let host = host.and_then(|n| n.parse::<usize>().ok()).and_then(|n| self.hosts.get(n));
+        host.is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
+    }
+
+    /// For how long an answer of the app source may be served at the most.
+    pub fn remembered(&self) -> Duration {
+        self.cache.unwrap_or_default() + self.apps_down.end.saturating_sub(self.apps_down.start) + 5 * SECOND
     }
 
     /// The versions of an app that were in force at some time in between.
@@ -373,6 +443,7 @@ fn versions(dice: &mut Dice, clean: bool, hosts: usize, quiet: Duration) -> Vec<
     let hook = |dice: &mut Dice| Hook {
         host: dice.index(hosts),
         path: dice.number(0..1_000_000),
+        kind: None,
         prefix: dice.pick(&[None, None, Some("private-"), Some("pre")]),
     };
     let hooks = (0..dice.pick(&[1, 1, 1, 2, 3, 0])).map(|_| hook(dice)).collect();
@@ -396,10 +467,10 @@ fn versions(dice: &mut Dice, clean: bool, hosts: usize, quiet: Duration) -> Vec<
     all
 }
 
-fn jobs(dice: &mut Dice, apps: usize, quiet: Duration) -> Vec<Planned> {
+fn jobs(dice: &mut Dice, apps: usize, most: u64, quiet: Duration) -> Vec<Planned> {
     let kinds = dice.index(KINDS.len()) + 1;
     let backlog = dice.chance(0.5);
-    let mut jobs: Vec<Planned> = (0..dice.number(1..60))
+    let mut jobs: Vec<Planned> = (0..dice.number(1..most))
         .map(|_| Planned {
             at: if backlog {
                 Duration::ZERO
@@ -423,10 +494,9 @@ fn jobs(dice: &mut Dice, apps: usize, quiet: Duration) -> Vec<Planned> {
 
 fn incidents(
     dice: &mut Dice,
-    kind: Kind,
-    replicas: usize,
-    visibility: u64,
-    quiet: Duration,
+    (kind, replicas, visibility, quiet): (Kind, usize, u64, Duration),
+    away: Duration,
+    more: &mut Dice,
 ) -> Vec<(Duration, Incident)> {
     let longest = visibility * 1000 * 2;
     let mut incidents: Vec<(Duration, Incident)> = (0..dice.number(0..8))
@@ -444,8 +514,55 @@ fn incidents(
             (dice.millis(0..u64::try_from(quiet.as_millis()).unwrap()), incident)
         })
         .collect();
+    if !away.is_zero() {
+        let at = more.millis(0..u64::try_from(quiet.as_millis()).unwrap());
+        incidents.push((at, Incident::Away(away)));
+    }
+    if kind != Kind::Faultless && more.chance(0.3) {
+        for _ in 0..more.number(1..4) {
+            let at = more.millis(0..u64::try_from(quiet.as_millis()).unwrap());
+            incidents.push((at, Incident::Redrive(more.pick(&[2, 3, 4, 1000]))));
+        }
+    }
     incidents.sort_by_key(|(at, _)| *at);
     incidents
+}
+
+/// What happens to some apps besides: they are created only later, their webhooks are for one kind of jobs,
+/// an owner corrects one URL.
+fn specialise(more: &mut Dice, versions: &mut [Version], clean: bool) {
+    let kind = more.pick(&[None, None, None, Some(KINDS[0]), Some(KINDS[1])]);
+    let (late, corrected) = (more.chance(0.1), more.chance(0.3));
+    if clean {
+        // soketi enqueues no job that no webhook is for.
+        let hook = Hook { host: 0, path: 0, kind: None, prefix: None };
+        versions.iter_mut().filter(|v| v.hooks.is_empty()).for_each(|v| v.hooks.push(hook.clone()));
+        return;
+    }
+    for version in versions.iter_mut() {
+        for hook in &mut version.hooks {
+            // By what it is and not by its place, so that it is the same in every version.
+            hook.kind = kind.filter(|_| hook.path % 2 == 0);
+        }
+    }
+    if let [first, _, ..] = versions
+        && late
+    {
+        first.there = false;
+    }
+    if let [.., last] = versions
+        && last.from > Duration::ZERO
+        && corrected
+        && let Some(hook) = last.hooks.first_mut()
+    {
+        hook.path += 1_000_000;
+    }
+}
+
+/// 3, 5 and 10 are what people set. The first draw is as it was before there were those.
+fn receives(dice: &mut Dice, more: &mut Dice) -> Option<u32> {
+    let before = dice.pick(&[None, None, Some(4), Some(12), Some(1000)]);
+    before.map(|most| if most < 100 { more.pick(&[3, 5, 10]) } else { most })
 }
 
 /// By the seed itself, so that all else of a seed is as it was before there was this. The seeds among

@@ -2,7 +2,6 @@
 //! refuses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -10,18 +9,21 @@ use hookferry::lease::SAFETY_MARGIN;
 use hookferry::local::fifo::{self, Broker, Outgoing, Received};
 use hookferry::queue::{
     AttemptId, BatchEntryResult, DeadLetter, Error, Message, MessageId, Queue, Receipt, ReceiveError,
+    Redriven,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::book::Event;
-use super::outside::{JOBS, LETTERS, Process};
+use super::outside::{Bodies, JOBS, Letter, Process};
 
-/// A body that counts itself while a process holds it.
-struct Body(Bytes, Arc<AtomicUsize>);
+/// A body that is known while a process holds it.
+struct Body(Bytes, Arc<Bodies>);
 
 impl Body {
-    fn held(body: Bytes, bodies: &Arc<AtomicUsize>) -> Bytes {
-        bodies.fetch_add(1, Ordering::Relaxed);
+    /// A copy of its own: where it lies tells which message it is of.
+    fn held(body: &[u8], message: usize, bodies: &Arc<Bodies>) -> Bytes {
+        let body = Bytes::copy_from_slice(body);
+        bodies.taken(&body, message);
         Bytes::from_owner(Self(body, Arc::clone(bodies)))
     }
 }
@@ -34,7 +36,7 @@ impl AsRef<[u8]> for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::Relaxed);
+        self.1.dropped(&self.0);
     }
 }
 
@@ -56,16 +58,18 @@ impl Drop for Receiving<'_> {
 
 impl SimulatedQueue {
     fn message(&self, received: Received, now: Duration) -> Message {
+        let redriven = self.0.outside.redriven(&received.message_id);
+        let number = self.0.outside.message(&received.message_id);
         Message {
             id: received.message_id,
             receipt: Receipt::new(received.receipt_handle),
             group: received.group,
-            body: Body::held(received.body, &self.0.outside.bodies),
+            body: Body::held(&received.body, number, &self.0.outside.bodies),
             receive_count: received.receive_count,
             sent: Some(SystemTime::UNIX_EPOCH + received.sent),
             age: now.saturating_sub(received.sent),
             since_first_receive: now.saturating_sub(received.first_received),
-            redriven: None,
+            redriven,
         }
     }
 
@@ -171,6 +175,10 @@ impl Queue for SimulatedQueue {
         }
         outside.write(Event::ReceiveAnswered { attempt: attempt.0.clone() });
         receiving.1 = true;
+        for received in &received {
+            let message = outside.message(&received.message_id);
+            outside.write(Event::Received { process: process.id, message });
+        }
         Ok(received
             .into_iter()
             .map(|mut message| {
@@ -245,17 +253,19 @@ impl Queue for SimulatedQueue {
         if let Some((false, error)) = fault {
             return Err(error);
         }
-        outside.send(
-            LETTERS,
+        let redriven = Redriven { source: Arc::clone(&letter.source), delivered: letter.delivered.clone() };
+        outside.give_up(
             Outgoing {
                 group: letter.group.to_string(),
                 dedup: Some(letter.id.to_string()),
                 body: letter.body.to_vec().into(),
                 ..Outgoing::default()
             },
+            Letter { message, redriven },
         );
         let (reason, attempts) = (letter.reason, letter.attempts);
-        outside.write(Event::Lettered { process: process.id, message, reason, attempts });
+        let delivered = letter.delivered.iter().map(ToString::to_string).collect();
+        outside.write(Event::Lettered { process: process.id, message, reason, attempts, delivered });
         process.travel(20).await;
         if let Some((_, error)) = fault {
             return Err(error);

@@ -1,9 +1,9 @@
 //! One seed from beginning to end.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookferry::apps::cache::{Cache, CacheTtl};
 use hookferry::job::{QueueType, deduplication_id, group_id};
 use hookferry::local::fifo::Outgoing;
 use hookferry::producer::Signer;
@@ -21,6 +21,7 @@ use super::destinations::{SimulatedApps, SimulatedDestinations};
 use super::outside::{JOBS, Outside, Process};
 use super::plan::{Incident, Plan, Planned, Poison};
 use super::queue::SimulatedQueue;
+use super::redrive::redrive;
 
 /// The running process of a replica, with what it counts.
 type Running = Arc<Mutex<(Arc<Process>, Arc<Metrics>)>>;
@@ -49,25 +50,29 @@ async fn live(outside: &Arc<Outside>) {
         })
         .collect();
     let producer = tokio::spawn(produce(Arc::clone(outside)));
+    let mut operators = JoinSet::new();
     let start = Instant::now();
     for (at, incident) in &plan.incidents {
         sleep_until(start + *at).await;
-        happen(outside, &running, *incident).await;
+        happen(outside, &running, &mut operators, *incident).await;
     }
     producer.await.unwrap();
+    while let Some(ended) = operators.join_next().await {
+        ended.unwrap();
+    }
     sleep_until(start + plan.quiet).await;
     drain(outside).await;
     // Every empty receive takes one of at most 32 pollers away, until one is left.
     sleep(33 * plan.bounds.wait + Duration::from_secs(10)).await;
     for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
-        // Counted between the answer of one poll and the start of the next, the only one at rest.
+        // Of messages alone: what a poll has reserved does not count.
         let in_flight = metrics.in_flight.get();
-        // What one that is dead by then held it counts no more.
-        if !process.killed.is_cancelled() {
+        // What one that is dead or has ended by then held it counts no more.
+        if !process.killed.is_cancelled() && !process.shutdown.is_cancelled() {
             outside.write(Event::AtRest { process: process.id, in_flight });
         }
     }
-    outside.write(Event::Bodies { held: outside.bodies.load(Ordering::Relaxed) });
+    outside.write(Event::Bodies { held: outside.bodies.held() });
     over.cancel();
     while let Some(ended) = replicas.join_next().await {
         ended.unwrap();
@@ -114,12 +119,13 @@ async fn keep_running(outside: Arc<Outside>, running: Running, over: Cancellatio
             }
             () = process.shutdown.cancelled() => end(&outside, &process, run).await,
             () = over.cancelled() => {
-                process.shutdown.cancel();
+                process.ask_to_end();
                 return end(&outside, &process, run).await;
             }
         }
-        let away = outside.dice().millis(0..10_000);
-        sleep(away).await;
+        let pause = outside.dice().millis(0..10_000);
+        let away = outside.away_until.lock().unwrap().saturating_sub(outside.now());
+        sleep(pause.max(away)).await;
         if over.is_cancelled() {
             return;
         }
@@ -147,14 +153,20 @@ async fn end(outside: &Arc<Outside>, process: &Arc<Process>, mut run: tokio::tas
 fn worker(
     process: &Arc<Process>,
     metrics: Arc<Metrics>,
-) -> Worker<SimulatedQueue, SimulatedDestinations, SimulatedApps> {
+) -> Worker<SimulatedQueue, SimulatedDestinations, Cache<SimulatedApps>> {
     let plan = &process.outside.plan;
     let Id { replica, start } = process.id;
     let seed = plan.seed ^ u64::try_from(replica * 1000 + start).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let keep = plan.cache.map_or(CacheTtl::Nothing, CacheTtl::For);
     let parts = Parts {
         queue: SimulatedQueue(Arc::clone(process)),
         transport: SimulatedDestinations(Arc::clone(process)),
-        apps: SimulatedApps(Arc::clone(process)),
+        apps: Cache::new(
+            SimulatedApps(Arc::clone(process)),
+            "the source",
+            keep,
+            plan.rules.attempt_timeout / 2,
+        ),
         random: Random::from_seed(seed),
         metrics,
         health: Arc::new(Health::new(Duration::from_secs(34))),
@@ -162,16 +174,28 @@ fn worker(
     Worker::new(parts, plan.rules, plan.bounds, process.shutdown.clone())
 }
 
-async fn happen(outside: &Arc<Outside>, running: &[Running], incident: Incident) {
+async fn happen(
+    outside: &Arc<Outside>,
+    running: &[Running],
+    operators: &mut JoinSet<()>,
+    incident: Incident,
+) {
     outside.write(Event::Incident(incident));
     let process = |replica: usize| Arc::clone(&running[replica].lock().unwrap().0);
     match incident {
         Incident::Kill(replica) => process(replica).killed.cancel(),
         Incident::KillAtCall(replica, calls) => process(replica).kill_at_call(calls),
-        Incident::Terminate(replica) => process(replica).shutdown.cancel(),
+        Incident::Terminate(replica) => process(replica).ask_to_end(),
+        Incident::Away(lasts) => {
+            *outside.away_until.lock().unwrap() = outside.now() + lasts;
+            (0..running.len()).for_each(|replica| process(replica).ask_to_end());
+        }
         // With the faults it ends at the latest.
         Incident::Freeze(replica, lasts) => {
             process(replica).freeze(lasts.min(outside.plan.quiet.saturating_sub(outside.now())));
+        }
+        Incident::Redrive(calls) => {
+            operators.spawn(redrive(Arc::clone(outside), calls));
         }
         Incident::Jump(lasts) => {
             outside.write(Event::StoodStill { lasts });

@@ -101,11 +101,11 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
     }
     let resolver = Arc::new(SystemResolver::new().unwrap());
     let clients = Clients::new(sdk.build(), Checked::new(policy, resolver));
-    Lambda { clients, allowed: allowed.parse().unwrap(), timeout: TIMEOUT }
+    Lambda { clients, allowed: allowed.parse().unwrap(), regions: None, timeout: TIMEOUT }
 }
 
 fn webhook(json: &str) -> Webhook {
-    match serde_json::from_str::<crate::app::Webhook>(json).unwrap().target {
+    match crate::app::webhooks(&format!("[{json}]"), "a").unwrap().0.remove(0).target {
         Target::Lambda(webhook) => webhook,
         Target::Http(_) | Target::Missing | Target::Unusable { .. } => panic!("no function in {json}"),
     }
@@ -411,4 +411,19 @@ async fn an_address_of_an_apps_endpoint_is_checked_before_it_is_dialled() {
     assert_eq!(apps.seen().len(), 1);
     // The operator's own endpoint is the operator's business.
     assert_eq!(attempt(&refusing, r#"{"lambda_function":"f"}"#).await, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn a_region_that_aws_does_not_have_is_neither_looked_up_nor_dialled() {
+    let made_up = r#"{"lambda_function":"f","lambda":{"region":"made-up-1"}}"#;
+    let server = Scripted::answering(200, &[], "1").await;
+    assert_eq!(attempt(&server.lambda("*"), made_up).await, Outcome::Delivered, "the operator's endpoint");
+    let mut strict = server.lambda("*");
+    strict.regions = Some(Regions::default());
+    let outcome = attempt(&strict, made_up).await;
+    assert!(matches!(outcome, Outcome::Permanent(Reason::FunctionOptions(_))), "{outcome:?}");
+    assert!(reason(outcome).to_string().contains("WEBHOOKS_ALLOWED_REGIONS"));
+    assert_eq!(server.seen().len(), 1);
+    strict.regions = Some("made-up-1".parse().unwrap());
+    assert_eq!(attempt(&strict, made_up).await, Outcome::Delivered);
 }

@@ -6,13 +6,13 @@ use crate::app::Target;
 const NOW: Duration = Duration::ZERO;
 
 fn id(url: &str) -> WebhookId {
-    WebhookId::of(&Target::Http(url.to_owned()))
+    WebhookId::of(&Target::Http(format!("http://{url}/")))
 }
 
 /// Which URL the request went to.
 fn url(request: &Request) -> &str {
     let Target::Http(url) = &request.delivery.target else { panic!("{request:?}") };
-    url
+    url.trim_start_matches("http://").trim_end_matches('/')
 }
 
 fn takes_all_but_b(request: &Request) -> (Takes, Outcome) {
@@ -29,7 +29,7 @@ impl World {
     }
 
     fn register(&mut self, urls: &[&str]) {
-        self.webhooks = urls.iter().map(|url| json!({"url": url})).collect();
+        self.webhooks = urls.iter().map(|url| json!({"url": format!("http://{url}/")})).collect();
     }
 
     fn urls(&self) -> Vec<String> {

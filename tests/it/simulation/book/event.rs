@@ -31,6 +31,8 @@ pub enum Event {
     ReceiveGivenUp { process: Id },
     /// The queue handed a message over, hidden until then.
     HandedOver { process: Id, message: usize, until: Duration, count: u32 },
+    /// A process has a message.
+    Received { process: Id, message: usize },
     /// The answer took so long that the process cannot know when its lease began.
     HandedOverLate { process: Id, message: usize },
     /// The queue has hidden a message anew, for so long.
@@ -40,9 +42,13 @@ pub enum Event {
     /// The queue has deleted a message.
     Deleted { process: Id, message: usize },
     /// The dead-letter queue has a letter.
-    Lettered { process: Id, message: usize, reason: &'static str, attempts: u32 },
+    Lettered { process: Id, message: usize, reason: &'static str, attempts: u32, delivered: Vec<String> },
     /// A process was told that the dead-letter queue has it, or that there is none.
     LetterConfirmed { process: Id, message: usize },
+    /// An operator puts a dead letter's job back on the queue, by another message; these webhooks have it.
+    PutBack { message: usize, delivered: Vec<String> },
+    /// An operator has deleted the letter of a message.
+    LetterDeleted { message: usize },
     /// SQS itself has moved a message to the dead-letter queue, having seen too many receives.
     Moved { message: usize },
     /// A request set out.
@@ -59,6 +65,8 @@ pub enum Event {
     InVain(Arc<Request>),
     /// A process has begun to run.
     Started { process: Id },
+    /// A process was told to end.
+    AskedToEnd { process: Id },
     /// A process was killed.
     Died { process: Id },
     /// A process has ended as it was asked to, in so much time.
@@ -87,7 +95,7 @@ pub struct Request {
     /// Its number, in the order of setting out.
     pub number: usize,
     pub process: Id,
-    /// The jobs whose events it holds, in its order.
+    /// The messages of the jobs whose events it holds, in its order.
     pub jobs: Vec<usize>,
     /// The webhook's identity.
     pub webhook: String,
@@ -101,11 +109,18 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn of(delivery: &Delivery, attempt: u32, process: Id, number: usize) -> Self {
+    /// `message` gives the message of a job that the process holds.
+    pub fn of(
+        delivery: &Delivery,
+        attempt: u32,
+        (process, number): (Id, usize),
+        message: impl Fn(usize) -> usize,
+    ) -> Self {
         let Target::Http(url) = &delivery.target else { panic!("{:?}", delivery.target) };
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let jobs = body["events"].as_array().unwrap().iter();
-        let jobs = jobs.map(|event| usize::try_from(event["n"].as_u64().unwrap()).unwrap()).collect();
+        let jobs =
+            jobs.map(|event| message(usize::try_from(event["n"].as_u64().unwrap()).unwrap())).collect();
         let header = |name: &str| delivery.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
         let (id, webhook) = (header(ID_HEADER), delivery.webhook.to_string());
         let signed = Job {
@@ -114,6 +129,7 @@ impl Request {
             // A copy: the body itself counts as held in memory.
             payload: Bytes::copy_from_slice(&delivery.body),
             signature: header("X-Pusher-Signature"),
+            sender_secret: None,
         };
         Self { number, process, jobs, webhook, url: url.clone(), id, attempt, signed }
     }
@@ -150,9 +166,13 @@ impl Event {
                 format!("job {message} hidden by {process:?} for {} s", timeout.as_secs())
             }
             Self::Deleted { process, message } => format!("job {message} deleted by {process:?}"),
-            Self::Lettered { process, message, reason, attempts } => {
+            Self::Lettered { process, message, reason, attempts, .. } => {
                 format!("job {message} dead-lettered by {process:?}: {reason}, attempts {attempts}")
             }
+            Self::PutBack { message, delivered, .. } => {
+                format!("job {message} put back, delivered to {delivered:?}")
+            }
+            Self::LetterDeleted { message } => format!("the letter of job {message} deleted"),
             Self::Moved { message } => format!("job {message} moved to the dead-letter queue by SQS"),
             Self::Arrived(request) => {
                 let Request { process, webhook, url, attempt, .. } = &**request;
@@ -164,6 +184,7 @@ impl Event {
                 let line = |job| format!("job {job} accepted by webhook {}", request.webhook);
                 return request.jobs.iter().map(line).collect();
             }
+            Self::AskedToEnd { process } => format!("{process:?} is told to end"),
             Self::Started { process } => format!("{process:?} starts"),
             Self::Died { process } => format!("{process:?} is dead"),
             Self::Ended { process, .. } => format!("{process:?} has ended"),
@@ -172,6 +193,7 @@ impl Event {
             | Self::ReceiveAnswered { .. }
             | Self::ReceiveGivenUp { .. }
             | Self::HandedOverLate { .. }
+            | Self::Received { .. }
             | Self::DeleteBegan { .. }
             | Self::LetterConfirmed { .. }
             | Self::SetOut(_)

@@ -21,6 +21,7 @@ impl Record<'_> {
 
     /// The process cannot know that its lease of the job is over: the queue's answer took longer than the
     /// safety margin, or everything stood still during the attempt.
+    /// Forced by seed 1.
     pub fn lease_unknown(&self, attempts: &Attempts, request: &Request, job: usize) -> bool {
         self.grants(
             "excuse: lease unknown",
@@ -30,6 +31,7 @@ impl Record<'_> {
 
     /// The process may have received the job anew, by an answer that took too long, while it still worked
     /// on an earlier copy.
+    /// Forced by seed 107.
     pub fn copies_unknown(
         &self,
         attempts: &Attempts,
@@ -45,6 +47,7 @@ impl Record<'_> {
 
     /// A process whose shutdown ran out of its grace, before the dead-letter queue's answer came, leaves its
     /// letter to be sent again by another.
+    /// Forced by seed 53.
     pub fn letter_unanswered(
         &self,
         ended_in_mid_run: bool,
@@ -57,37 +60,29 @@ impl Record<'_> {
 
     /// Calls to the dead-letter queue fail in these worlds, on the way there and on the way back: a letter
     /// may be sent twice.
+    /// Forced by seed 4.
     pub fn letters_get_lost(&self) -> bool {
         self.grants("excuse: letters get lost", self.plan.kind == Kind::Everything)
     }
 
     /// The app changed while the job was under way: what one version signed or wanted another does not.
+    /// Forced by seed 65.
     pub fn app_changed(&self, job: usize) -> bool {
-        self.grants("excuse: app changed", self.plan.apps[self.plan.jobs[job].app].len() > 1)
+        self.grants("excuse: app changed", self.plan.apps[self.plan.job(job).app].len() > 1)
     }
 
     /// What a process gave up, or SQS moved, before it was ever attempted, may be attempted later if its
     /// delete fails or if its holder does not know that its lease is over: that is no first attempt.
+    /// Forced by seed 51.
     pub fn attempted_after_its_end(&self, end: Option<Duration>, first_attempt: Duration) -> bool {
         self.grants("excuse: attempted after its end", end.is_some_and(|end| end < first_attempt))
     }
 
-    /// The queue's own `maxReceiveCount` is so low that what waits behind a failing head is moved, or what
-    /// was received was never answered.
-    pub fn moved_by_right(&self, ended_in_mid_run: bool) -> bool {
-        let few = self.plan.rules.max_receive_count.is_some_and(|most| most < 100);
-        self.grants(
-            "excuse: moved by right",
-            match self.plan.kind {
-                Kind::Faultless => ended_in_mid_run,
-                Kind::Destinations => few,
-                Kind::Everything => true,
-            },
-        )
-    }
-
-    /// What a shutdown releases may come back to a poll of the same process that is parked.
-    pub fn released_to_a_parked_poll(&self, ended_in_mid_run: bool) -> bool {
-        self.grants("excuse: released to a parked poll", ended_in_mid_run)
+    /// The last receive of a message that SQS moved came to nothing, for a reason that its worker can do
+    /// nothing about: the answer never came, the process was told to end, or calls to the queue fail.
+    /// Forced by seed 4.
+    pub fn last_receive_lost(&self, answered: bool, asked_to_end: bool) -> bool {
+        let calls_fail = self.plan.kind == Kind::Everything;
+        self.grants("excuse: last receive lost", !answered || asked_to_end || calls_fail)
     }
 }

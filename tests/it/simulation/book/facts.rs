@@ -8,7 +8,7 @@ mod outages;
 use std::collections::BTreeMap;
 
 pub use attempts::Attempts;
-pub use knowledge::{Knowledge, some_version};
+pub use knowledge::{Knowledge, all_have_it, unwanted};
 pub use leases::Leases;
 pub use outages::Outages;
 

@@ -11,8 +11,10 @@ mod moved;
 mod numbers;
 mod order;
 mod receives;
+mod redrives;
 mod repeats;
 mod rest;
+mod shutdowns;
 mod together;
 
 use std::cell::RefCell;
@@ -40,7 +42,7 @@ pub struct Record<'a> {
 /// What violates one invariant, found in time that is linear in the events.
 type Invariant = fn(&Record<'_>) -> Vec<Violation>;
 
-const INVARIANTS: [Invariant; 14] = [
+const INVARIANTS: [Invariant; 16] = [
     alone::violations,
     endings::violations,
     faultless::violations,
@@ -53,7 +55,9 @@ const INVARIANTS: [Invariant; 14] = [
     order::violations,
     receives::violations,
     repeats::violations,
+    redrives::violations,
     rest::violations,
+    shutdowns::violations,
     together::violations,
 ];
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookferry::app::{Target, WebhookId};
 use hookferry::job::{Job, QueueType, sign};
 use secrecy::SecretString;
 
@@ -17,6 +18,11 @@ pub const A: Id = Id { replica: 0, start: 0 };
 pub const B: Id = Id { replica: 1, start: 0 };
 /// The URL of the one webhook.
 pub const URL: &str = "http://h0/0";
+
+/// The one webhook's identity.
+pub fn webhook() -> String {
+    WebhookId::of(&Target::Http(URL.to_owned())).to_string()
+}
 
 /// Events so far. The plan has one app with one webhook, a visibility timeout of 5 s, a window of 60 s and
 /// a grace of 8 s; destinations may fail, nothing else.
@@ -31,7 +37,7 @@ impl Script {
     /// So many jobs are sent to one group.
     pub fn of(jobs: usize) -> Self {
         let mut plan = Plan::draw(0);
-        let hook = Hook { host: 0, path: 0, prefix: None };
+        let hook = Hook { host: 0, path: 0, kind: None, prefix: None };
         let at = Duration::ZERO;
         plan.kind = Kind::Destinations;
         plan.apps = vec![vec![Version { from: at, there: true, secret: "secret", hooks: vec![hook] }]];
@@ -65,6 +71,12 @@ impl Script {
         self
     }
 
+    /// A message is handed over, and the answer is lost.
+    pub fn handed_silently(&mut self, process: Id, message: usize) -> &mut Self {
+        let until = self.now + self.plan.rules.visibility;
+        self.happens(Event::HandedOver { process, message, until, count: 1 })
+    }
+
     /// Messages are received, for the visibility timeout.
     pub fn handed(&mut self, process: Id, messages: &[usize]) -> &mut Self {
         let until = self.now + self.plan.rules.visibility;
@@ -73,25 +85,27 @@ impl Script {
                 |entry: &&Entry| matches!(entry.event, Event::HandedOver { message: m, .. } if m == message);
             let count = u32::try_from(self.entries.iter().filter(handed).count()).unwrap() + 1;
             self.happens(Event::HandedOver { process, message, until, count });
+            self.happens(Event::Received { process, message });
         }
         self
     }
 
     /// An attempt sets out and arrives.
     pub fn attempted(&mut self, process: Id, jobs: &[usize], attempt: u32) -> &mut Self {
-        let id: Vec<String> = jobs.iter().map(|job| format!("m{job}.0")).collect();
+        let id: Vec<String> = jobs.iter().map(|job| format!("m{job}.{}", webhook())).collect();
         self.attempted_as(process, jobs, attempt, &id.join(","))
     }
 
     pub fn attempted_as(&mut self, process: Id, jobs: &[usize], attempt: u32, id: &str) -> &mut Self {
         let payload = Bytes::from(format!("{jobs:?}"));
         let signature = sign(&SecretString::from("secret"), [payload.as_ref()]);
-        let signed = Job { app_key: "k0".into(), app_id: String::new(), payload, signature };
+        let signed =
+            Job { app_key: "k0".into(), app_id: String::new(), payload, signature, sender_secret: None };
         let request = Arc::new(Request {
             number: self.requests.len(),
             process,
             jobs: jobs.to_vec(),
-            webhook: "0".to_owned(),
+            webhook: webhook(),
             url: URL.to_owned(),
             id: id.to_owned(),
             attempt,
@@ -131,7 +145,8 @@ impl Script {
 
     /// The dead-letter queue has it, and says so.
     pub fn lettered(&mut self, process: Id, message: usize, reason: &'static str) -> &mut Self {
-        self.happens(Event::Lettered { process, message, reason, attempts: 1 })
+        let delivered = Vec::new();
+        self.happens(Event::Lettered { process, message, reason, attempts: 1, delivered })
             .happens(Event::LetterConfirmed { process, message })
     }
 

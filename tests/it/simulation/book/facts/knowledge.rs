@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::super::plan::{Plan, Poison};
+use super::super::super::plan::{Plan, Poison, Version};
 use super::super::event::{Event, Id};
 use super::Each;
 
@@ -15,6 +15,8 @@ struct Message {
     sent: Duration,
     /// The webhooks that took it, by whom that is known.
     told: Vec<(Id, String, String)>,
+    /// The webhooks that have it by what its letter said.
+    delivered: Vec<String>,
     /// Who knows it to be in the dead-letter queue.
     lettered: Vec<Id>,
 }
@@ -29,6 +31,7 @@ impl Knowledge {
                     self.0.of(*job).told.push(told);
                 }
             }
+            Event::PutBack { message, delivered, .. } => self.0.of(*message).delivered.clone_from(delivered),
             Event::LetterConfirmed { process, message } => self.0.of(*message).lettered.push(*process),
             _ => {}
         }
@@ -40,6 +43,11 @@ impl Knowledge {
         self.0.get(message).is_some_and(|message| message.told.iter().any(same))
     }
 
+    /// Whether its letter said so.
+    pub fn said(&self, message: usize, webhook: &str) -> bool {
+        self.0.get(message).is_some_and(|message| message.delivered.iter().any(|id| id == webhook))
+    }
+
     /// Whether a process knows that the dead-letter queue has it.
     pub fn lettered(&self, message: usize, process: Id) -> bool {
         self.0.get(message).is_some_and(|message| message.lettered.contains(&process))
@@ -49,26 +57,43 @@ impl Knowledge {
         self.0.get(message).map(|message| message.sent).unwrap_or_default()
     }
 
-    /// Whether this process may know the job to be done: every webhook of some version of the app that was
-    /// in force has told it so, or the dead-letter queue has it.
+    /// Whether this process may know the job to be done: every webhook that wants it has told it so, or the
+    /// dead-letter queue has it.
     pub fn is_done(&self, plan: &Plan, now: Duration, message: usize, process: Id) -> bool {
         self.lettered(message, process)
-            || some_version(plan, message, (self.sent(message), now), |webhook, url| {
-                self.told(message, process, webhook, url)
+            || all_have_it(plan, message, (self.sent(message), now), |webhook, url| {
+                self.told(message, process, webhook, url) || self.said(message, webhook)
             })
     }
 }
 
-/// Whether all webhooks that want a job, in some version of its app in force in between, have it.
-pub fn some_version(
+/// Whether all webhooks that want a job have it, in some version of its app that may have been remembered
+/// in between. That none wants it has to be true of a version that was in force since it was sent, and only
+/// a filter on channels may be the reason.
+pub fn all_have_it(
     plan: &Plan,
     job: usize,
-    (from, to): (Duration, Duration),
+    (sent, now): (Duration, Duration),
     has: impl Fn(&str, &str) -> bool,
 ) -> bool {
-    let planned = &plan.jobs[job];
+    let planned = plan.job(job);
+    let told = |version: &Version| {
+        let wants = version.wants(planned);
+        !wants.is_empty() && wants.iter().all(|(webhook, url)| has(webhook, url))
+    };
+    let filtered = |version: &Version| version.is_for(planned.kind) && version.wants(planned).is_empty();
+    let remembered = sent.saturating_sub(plan.remembered());
     planned.poison == Poison::None
-        && plan.versions_between(planned.app, from, to).any(|version| {
-            version.there && version.wants(planned.channel).iter().all(|(webhook, url)| has(webhook, url))
-        })
+        && (plan.versions_between(planned.app, remembered, now).any(|version| version.there && told(version))
+            || plan
+                .versions_between(planned.app, sent, now)
+                .any(|version| version.there && filtered(version)))
+}
+
+/// Some version that may have been remembered has no webhook for the job.
+pub fn unwanted(plan: &Plan, sent: Duration, now: Duration, message: usize) -> bool {
+    let job = plan.job(message);
+    let from = sent.saturating_sub(plan.remembered());
+    let none = |version: &Version| version.there && version.wants(job).is_empty();
+    job.poison == Poison::None && plan.versions_between(job.app, from, now).any(none)
 }

@@ -21,7 +21,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         return found;
     }
     let mut jobs = Each::<Job>::default();
-    let mut ended_in_mid_run = false;
+    let mut shutdowns = 0;
     for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
         match event {
             Event::Sent { message, .. } => drop(jobs.of(*message)),
@@ -31,15 +31,15 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                     *jobs.of(*job).attempts.entry((&request.webhook, &request.url)).or_default() += 1;
                 }
             }
-            Event::Lettered { message, .. } if plan.jobs[*message].poison == Poison::None => {
+            Event::Lettered { message, .. } if plan.job(*message).poison == Poison::None => {
                 let what = format!("job {message}: dead-lettered without a fault");
                 found.push(Violation { entry, what });
             }
-            Event::Incident(incident) => ended_in_mid_run |= incident.is_shutdown(),
+            Event::AskedToEnd { .. } => shutdowns += 1,
             Event::End => {
                 for (job, Job { receives, attempts }) in jobs.iter() {
                     let once = attempts.values().all(|count| *count == 1);
-                    if !once || (*receives != 1 && !record.released_to_a_parked_poll(ended_in_mid_run)) {
+                    if !once || *receives > 1 + shutdowns {
                         let what = format!("job {job}: {attempts:?} attempts, {receives} receives");
                         found.push(Violation { entry, what });
                     }

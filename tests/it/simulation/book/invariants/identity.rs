@@ -6,6 +6,7 @@ use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
+    let plan = record.plan;
     let mut ids: HashMap<&str, usize> = HashMap::new();
     let mut found = Vec::new();
     for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
@@ -15,8 +16,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 let mut known_as = request.id.split(',').map(|id| id.rsplit_once('.'));
                 for job in &request.jobs {
                     let known_as = known_as.next().flatten();
-                    let right = known_as
-                        .is_some_and(|(id, webhook)| ids.get(id) == Some(job) && webhook == request.webhook);
+                    let right = known_as.is_some_and(|(id, webhook)| {
+                        ids.get(id) == Some(&plan.number(*job)) && webhook == request.webhook
+                    });
                     if !right {
                         let what = format!("job {job}: attempted under the id {}", request.id);
                         found.push(Violation { entry, what });

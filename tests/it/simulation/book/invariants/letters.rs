@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
 use crate::simulation::book::facts::{Each, Knowledge, Leases, Outages};
-use crate::simulation::plan::{Plan, Poison};
+use crate::simulation::plan::{Plan, Poison, Version};
 
 #[derive(Default)]
 struct Story {
@@ -18,6 +18,7 @@ struct Story {
     /// Who sent each of its letters.
     lettered_by: Vec<Id>,
     moved: bool,
+    receives: u32,
 }
 
 #[derive(Default)]
@@ -55,7 +56,8 @@ impl Seen {
         self.leases.see(at, event);
         self.outages.see(at, event);
         match event {
-            Event::HandedOver { process, message, .. } => {
+            Event::HandedOver { process, message, count, .. } => {
+                self.stories.of(*message).receives = *count;
                 self.stories.of(*message).handed.push((*process, at));
             }
             Event::SetOut(request) => {
@@ -83,28 +85,50 @@ impl Seen {
     ) -> Option<String> {
         let plan = record.plan;
         let down = reason == "destination_down" && self.is_down(plan, now, job, process);
-        let Story { set_out: tried, alone, .. } = *self.stories.of(job);
-        let age = now.saturating_sub(self.knowledge.sent(job));
-        let old = age > plan.rules.retry.window;
-        let poison = plan.jobs[job].poison;
+        let Story { set_out: tried, alone, receives, .. } = *self.stories.of(job);
+        // The window is about the destination's failures: it begins with the first receive.
+        let received = self.stories.of(job).handed.first().map_or(now, |(_, at)| *at);
+        let age = now.saturating_sub(received);
+        let old = age >= plan.rules.retry.window;
+        let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
+        let poison = planned.poison;
+        // A verdict on the app has to be true of a version in force since the job was sent.
+        let ever = |is: &dyn Fn(&Version) -> bool| plan.versions_between(planned.app, sent, now).any(is);
+        let signed =
+            plan.versions_between(planned.app, sent, sent).last().map_or("", |version| version.secret);
         let wrong = match reason {
             "malformed" => poison != Poison::Malformed,
-            "signature" | "unknown_app" => poison == Poison::None && !record.app_changed(job),
+            "signature" => poison != Poison::Signature && !ever(&|v| v.there && v.secret != signed),
+            "unknown_app" => poison != Poison::UnknownApp && !ever(&|v| !v.there),
+            "no_webhook" => {
+                let said = |(id, _): &(String, String)| self.knowledge.said(job, id);
+                !ever(&|v| v.there && (!v.is_for(planned.kind) || v.wants(planned).iter().all(said)))
+            }
             "gone" => !tried,
-            "destination_down" => !old || !down,
+            // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
+            "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
+            "destination_down" => !down || !(old || self.others_have_it(plan, now, job, process)),
             "app_source" => true,
             _ => !tried || !old || !alone,
         };
         if self.knowledge.lettered(job, process) && !self.leases.in_doubt(job, process) {
             return Some(format!("job {job}: {process:?} dead-letters again what it was told is there"));
         }
-        wrong.then(|| format!("job {job}: dead-lettered for {reason} at {age:?}, attempted before: {tried}"))
+        let transient = !matches!(reason, "signature" | "unknown_app" | "no_webhook" | "malformed" | "gone");
+        let early = if transient && (tried || reason == "destination_down") && !old {
+            ", within its window"
+        } else {
+            ""
+        };
+        wrong.then(|| {
+            format!("job {job}: dead-lettered for {reason} at {age:?}{early}, attempted before: {tried}")
+        })
     }
 
     /// Whether a process may have taken a destination of the job for dead, past the job's window, when it
     /// last had it or earlier: what was decided is on the ledger if the letter did not come through.
     fn is_down(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
-        let (planned, sent, rules) = (&plan.jobs[job], self.knowledge.sent(job), &plan.rules);
+        let (planned, sent, rules) = (plan.job(job), self.knowledge.sent(job), &plan.rules);
         let window = rules.retry.window;
         // A lane has up to ten jobs; then the letter has to be sent.
         let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
@@ -117,8 +141,22 @@ impl Seen {
                 self.outages.overlap(process, &url, window, forgotten, times)
             })
         };
-        let mut versions = plan.versions_between(planned.app, sent, now);
-        versions.any(|version| version.wants(planned.channel).into_iter().any(down))
+        let alive = |url: &str| plan.is_busy(url);
+        let mut versions = plan.versions_between(planned.app, sent.saturating_sub(plan.remembered()), now);
+        versions.any(|version| {
+            version.wants(planned).into_iter().any(|(id, url)| !alive(&url) && down((id, url)))
+        })
+    }
+
+    /// Whether all webhooks but one have told the process that they have it, in some version of the app.
+    fn others_have_it(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
+        let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
+        let mut versions = plan.versions_between(planned.app, sent.saturating_sub(plan.remembered()), now);
+        versions.any(|version| {
+            let wants = version.wants(planned);
+            let told = |(webhook, url): &&(String, String)| self.knowledge.told(job, process, webhook, url);
+            wants.len() > 1 && wants.iter().filter(told).count() > 0
+        })
     }
 
     fn repeated(&self, record: &Record<'_>) -> impl Iterator<Item = String> {

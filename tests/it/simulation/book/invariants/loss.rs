@@ -1,16 +1,20 @@
 //! Nothing is lost: a job is deleted only when every webhook that wants it has told the process so or the
 //! dead-letter queue has it, and at the end that is true of every job.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
-use crate::simulation::book::facts::{Each, Knowledge, some_version};
+use crate::simulation::book::facts::{Each, Knowledge, all_have_it, unwanted};
 
 #[derive(Default)]
 struct Job {
-    gone: Option<std::time::Duration>,
+    /// When its last message was out of the queue.
+    gone: Option<Duration>,
     accepted: Vec<(String, String)>,
-    /// The dead-letter queue has it, or it was given up where there is none.
-    given_up: bool,
+    /// Its messages that the dead-letter queue has, or that were given up where there is none.
+    letters: BTreeSet<usize>,
 }
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
@@ -19,35 +23,46 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         match event {
-            Event::Sent { message, .. } => drop(jobs.of(*message)),
+            Event::Sent { message, .. } => drop(jobs.of(plan.number(*message))),
             Event::DeleteBegan { process, message } if !knowledge.is_done(plan, *at, *message, *process) => {
-                let what = format!(
-                    "job {message}: {process:?} deletes it, and it is neither delivered nor dead-lettered"
-                );
-                found.push(Violation { entry, what });
+                let why = if unwanted(plan, knowledge.sent(*message), *at, *message) {
+                    "though only what was remembered has no webhook for it"
+                } else {
+                    "and it is neither delivered nor dead-lettered"
+                };
+                found
+                    .push(Violation { entry, what: format!("job {message}: {process:?} deletes it, {why}") });
             }
-            Event::Deleted { message, .. } => drop(jobs.of(*message).gone.get_or_insert(*at)),
+            Event::Deleted { message, .. } => jobs.of(plan.number(*message)).gone = Some(*at),
             Event::Moved { message } => {
-                let job = jobs.of(*message);
-                job.gone.get_or_insert(*at);
-                job.given_up = true;
+                let job = jobs.of(plan.number(*message));
+                job.gone = Some(*at);
+                job.letters.insert(*message);
             }
-            Event::Lettered { message, .. } => jobs.of(*message).given_up = true,
+            Event::Lettered { message, .. } => {
+                jobs.of(plan.number(*message)).letters.insert(*message);
+            }
             Event::LetterConfirmed { message, .. } if !plan.dead_letters => {
-                jobs.of(*message).given_up = true;
+                jobs.of(plan.number(*message)).letters.insert(*message);
+            }
+            Event::LetterDeleted { message } => {
+                jobs.of(plan.number(*message)).letters.remove(message);
             }
             Event::Accepted(request) => {
                 for job in &request.jobs {
-                    jobs.of(*job).accepted.push((request.webhook.clone(), request.url.clone()));
+                    let taken = (request.webhook.clone(), request.url.clone());
+                    jobs.of(plan.number(*job)).accepted.push(taken);
                 }
             }
             Event::End => {
-                for (job, Job { gone, accepted, given_up }) in jobs.iter() {
+                for (job, Job { gone, accepted, letters }) in jobs.iter() {
                     let times = (knowledge.sent(job), gone.unwrap_or(*at));
                     let has =
                         |webhook: &str, url: &str| accepted.iter().any(|(w, u)| w == webhook && u == url);
-                    if !given_up && !some_version(plan, job, times, has) {
-                        found.push(Violation { entry, what: format!("job {job} is lost") });
+                    if letters.is_empty() && !all_have_it(plan, job, times, has) {
+                        let unwanted = unwanted(plan, times.0, times.1, job);
+                        let how = if unwanted { ": no webhook is for it" } else { "" };
+                        found.push(Violation { entry, what: format!("job {job} is lost{how}") });
                     }
                 }
             }

@@ -2,18 +2,21 @@
 //! done as far as the process can know, or ahead in the same request; and first attempts come in the order
 //! in which the jobs were sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Request};
-use crate::simulation::book::facts::{Each, Knowledge};
+use crate::simulation::book::facts::{Each, Knowledge, unwanted};
 use crate::simulation::plan::Plan;
 
 #[derive(Default)]
 struct Groups<'a> {
     of: Each<&'a str>,
-    queued: BTreeMap<&'a str, BTreeSet<usize>>,
+    /// Those in the queue, in the order in which they were sent.
+    queued: BTreeMap<&'a str, BTreeMap<usize, usize>>,
+    place: Each<usize>,
+    sent: usize,
     firsts: BTreeMap<&'a str, Vec<usize>>,
     first_attempt: Each<Option<Duration>>,
     /// When it was given up for the first time, or moved.
@@ -30,7 +33,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         match event {
             Event::Sent { message, group, .. } => {
                 *groups.of.of(*message) = group;
-                groups.queued.entry(group).or_default().insert(*message);
+                groups.sent += 1;
+                *groups.place.of(*message) = groups.sent;
+                groups.queued.entry(group).or_default().insert(groups.sent, *message);
                 groups.firsts.entry(group).or_default().push(*message);
             }
             Event::Deleted { message, .. } => groups.out(*message),
@@ -54,7 +59,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
 impl Groups<'_> {
     fn out(&mut self, message: usize) {
         let group = *self.of.of(message);
-        self.queued.entry(group).or_default().remove(&message);
+        let place = *self.place.of(message);
+        self.queued.entry(group).or_default().remove(&place);
     }
 
     fn overtaken(&mut self, plan: &Plan, now: Duration, request: &Request) -> impl Iterator<Item = String> {
@@ -63,11 +69,18 @@ impl Groups<'_> {
         for (place, job) in request.jobs.iter().enumerate() {
             let group = *self.of.of(*job);
             self.first_attempt.of(*job).get_or_insert(now);
-            for other in self.queued.get(group).into_iter().flat_map(|queued| queued.range(..job)) {
+            let before = *self.place.of(*job);
+            for (_, other) in self.queued.get(group).into_iter().flat_map(|queued| queued.range(..before)) {
                 let ahead = request.jobs[..place].contains(other);
                 if !ahead && !self.knowledge.is_done(plan, now, *other, process) {
+                    let sent = self.knowledge.sent(*other);
+                    let why = if unwanted(plan, sent, now, *other) {
+                        ", though only what was remembered has no webhook for it"
+                    } else {
+                        ""
+                    };
                     found.push(format!(
-                        "job {job}: attempted by {process:?} before job {other} of {group} is settled"
+                        "job {job}: attempted by {process:?} before job {other} of {group} is settled{why}"
                     ));
                 }
             }

@@ -1,0 +1,35 @@
+//! What an app may register: bounds on everything that its owner, a stranger, chooses.
+//!
+//! Each is far above what receivers need and small enough that an app at all of them costs the others
+//! nothing. Past one of them the app is unusable: its jobs have the retry window, then the dead-letter
+//! queue, and nobody else's are touched.
+
+/// Webhooks of an app: each can be an attempt for every job.
+pub const MAX_WEBHOOKS: usize = 100;
+/// Bytes of an app's webhooks as JSON text; with it parsing and what is remembered are bounded.
+pub const MAX_WEBHOOKS_BYTES: usize = 1 << 20;
+/// Headers of a webhook: common servers refuse a request with more than 100.
+pub const MAX_HEADERS: usize = 50;
+/// Bytes of a webhook's header names and values: common servers refuse a request with more than 8 KiB.
+pub const MAX_HEADER_BYTES: usize = 6 * 1024;
+/// Event types, and namespaces, that a webhook names; there are some twenty kinds of events.
+pub const MAX_NAMES: usize = 100;
+/// Bytes of an event type, or of a part of a filter: Pusher's own limit for names of events and channels.
+pub const MAX_NAME_BYTES: usize = 200;
+/// Bytes of a channel pattern.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+/// Bytes that a compiled channel pattern may take, and that matching may remember: a hundred such patterns
+/// are a few megabytes. Enough for Unicode's classes, too little for repeats of repeats.
+pub const MAX_PATTERN_SIZE: usize = 128 * 1024;
+/// Bytes of a URL: longer ones are refused by many servers and proxies.
+pub const MAX_URL_BYTES: usize = 2048;
+/// Bytes of a function's name, version and all; an ARN has at most 170 characters and a qualifier 128.
+pub const MAX_FUNCTION_BYTES: usize = 300;
+/// Bytes of a webhook's `client_options`: a session token has about 1 KB.
+pub const MAX_CLIENT_OPTIONS_BYTES: usize = 8 * 1024;
+/// Bytes of an app's id, key or secret; soketi's columns hold 255.
+pub const MAX_ID_BYTES: usize = 255;
+/// Secrets of an app: a new one, and old ones under which jobs may still be signed.
+pub const MAX_SECRETS: usize = 4;
+/// Remarks kept on one app: whoever reads the log needs no more to see what is wrong with it.
+pub const MAX_REMARKS: usize = 20;

@@ -1,0 +1,389 @@
+//! One webhook, member by member.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::app::filter::{Filter, Pattern};
+use crate::app::limits::{
+    MAX_CLIENT_OPTIONS_BYTES, MAX_FUNCTION_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_NAME_BYTES, MAX_NAMES,
+    MAX_PATTERN_BYTES, MAX_URL_BYTES,
+};
+use crate::app::remark::{Remarks, Severity, meant, nearest, shown};
+use crate::app::{Lambda, Retry, Target, Webhook};
+use crate::json::scalar_text;
+
+/// Every type of event that a producer is known to send: soketi's six, and sockudo's.
+pub const EVENT_TYPES: [&str; 18] = [
+    "client_event",
+    "member_added",
+    "member_removed",
+    "channel_vacated",
+    "channel_occupied",
+    "cache_miss",
+    "member_updated",
+    "subscription_count",
+    "message_version_created",
+    "annotation_created",
+    "annotation_deleted",
+    "ai_run_started",
+    "ai_run_ended",
+    "ai_turn_started",
+    "ai_turn_ended",
+    "ai_cancel_requested",
+    "ai_stream_cancelled",
+    "ai_stream_orphaned",
+];
+
+const MEMBERS: [&str; 9] = [
+    "url",
+    "lambda_function",
+    "lambda",
+    "headers",
+    "event_types",
+    "filter",
+    "retry",
+    "request_timeout_ms",
+    "standard_headers",
+];
+const LAMBDA: [&str; 4] = ["async", "region", "client_options", "function_name"];
+const FILTER: [&str; 7] = [
+    "channel_name_starts_with",
+    "channel_name_ends_with",
+    "channel_prefix",
+    "channel_suffix",
+    "channel_pattern",
+    "channel_namespace",
+    "channel_namespaces",
+];
+const RETRY: [&str; 5] =
+    ["enabled", "max_attempts", "max_elapsed_time_ms", "initial_backoff_ms", "max_backoff_ms"];
+
+/// Why a webhook is not as it was registered.
+enum Fault {
+    /// It cannot be used: its siblings can.
+    Unusable(String),
+    /// It is past a limit: so is its app.
+    Excess(String),
+}
+
+type Part<T> = Result<T, Fault>;
+
+fn unusable<T>(why: impl Into<String>) -> Part<T> {
+    Err(Fault::Unusable(why.into()))
+}
+
+/// Reads a webhook. One that cannot be used is marked so, under its own target where that can be told.
+///
+/// # Errors
+/// It is past a limit: then its app is unusable.
+pub(super) fn read(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webhook, String> {
+    read_object(value, place, remarks).map_err(|excess| format!("{place}: {excess}"))
+}
+
+fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webhook, String> {
+    let Value::Object(mut members) = value else {
+        let why = "it is no object".to_owned();
+        return Ok(Webhook::of(left_out(Target::Missing, why, place, remarks)));
+    };
+    for name in members.keys().filter(|name| !MEMBERS.contains(&name.as_str())) {
+        remarks.unknown(place, name, MEMBERS);
+    }
+    let mut faults = Faults::default();
+    let target = faults.keep(target(&mut members, place, remarks))?.unwrap_or(Target::Missing);
+    // What can be read counts even where something else cannot: only the jobs that it wants wait for it.
+    let mut webhook = Webhook {
+        headers: faults.keep(headers(&mut members))?.unwrap_or_default(),
+        event_types: faults.keep(event_types(&mut members, place, remarks))?.flatten(),
+        filter: faults.keep(filter(&mut members, place, remarks))?.unwrap_or_default(),
+        timeout: faults.keep(milliseconds(&mut members, "request_timeout_ms"))?.flatten(),
+        retry: faults.keep(retry(&mut members, place, remarks))?.unwrap_or_default(),
+        standard_headers: members.remove("standard_headers").filter(|value| !value.is_null()).map(truthy),
+        ..Webhook::of(target)
+    };
+    if faults.first.is_none() {
+        faults.keep(judge(&webhook.target, &webhook.headers))?;
+    }
+    if let Some(why) = faults.first {
+        let registered = std::mem::replace(&mut webhook.target, Target::Missing);
+        webhook.target = left_out(registered, why, place, remarks);
+    }
+    Ok(webhook)
+}
+
+/// What makes a webhook unusable: the first thing that does is told.
+#[derive(Default)]
+struct Faults {
+    first: Option<String>,
+}
+
+impl Faults {
+    /// A part of a webhook, if it can be used.
+    ///
+    /// # Errors
+    /// It is past a limit.
+    fn keep<T>(&mut self, part: Part<T>) -> Result<Option<T>, String> {
+        match part {
+            Ok(part) => Ok(Some(part)),
+            Err(Fault::Unusable(why)) => {
+                self.first.get_or_insert(why);
+                Ok(None)
+            }
+            Err(Fault::Excess(why)) => Err(why),
+        }
+    }
+}
+
+fn left_out(registered: Target, why: String, place: &str, remarks: &mut Remarks) -> Target {
+    remarks.add(
+        Severity::Error,
+        &format_args!("{place} cannot be used, and its jobs wait for that to be mended: {why}"),
+    );
+    Target::Unusable { registered: Box::new(registered), why }
+}
+
+/// Where it goes. soketi looks at `url` first; sockudo at `lambda` before `lambda_function`.
+fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Target> {
+    let url = text(members, "url")?;
+    let function = text(members, "lambda_function")?;
+    let mut lambda = object(members, "lambda")?;
+    for name in lambda.keys().filter(|name| !LAMBDA.contains(&name.as_str())) {
+        remarks.unknown(&format!("{place}.lambda"), name, LAMBDA);
+    }
+    if let Some(url) = url {
+        bounded("url", url.len(), MAX_URL_BYTES)?;
+        return Ok(Target::Http(url));
+    }
+    let structured = text(&mut lambda, "function_name")?;
+    // sockudo never waits for a function's answer.
+    let asynchronous = lambda.remove("async").map_or(structured.is_some(), truthy);
+    let Some(function) = structured.or(function) else { return Ok(Target::Missing) };
+    bounded("lambda function's name", function.len(), MAX_FUNCTION_BYTES)?;
+    let client_options = lambda.remove("client_options").filter(|options| !options.is_null());
+    let client_options = client_options.map(|options| options.to_string());
+    bounded("client_options", client_options.as_ref().map_or(0, String::len), MAX_CLIENT_OPTIONS_BYTES)?;
+    let region = text(&mut lambda, "region")?;
+    bounded("lambda.region", region.as_ref().map_or(0, String::len), MAX_NAME_BYTES)?;
+    Ok(Target::Lambda(Lambda { function, asynchronous, region, client_options }))
+}
+
+/// Whether what was registered can be sent.
+fn judge(target: &Target, headers: &[(String, String)]) -> Part<()> {
+    match target {
+        Target::Http(url) => {
+            let url = match Url::parse(url.trim()) {
+                Ok(url) => url,
+                Err(why) => return unusable(format!("its url is no URL: {why}")),
+            };
+            if !matches!(url.scheme(), "http" | "https") {
+                return unusable("the scheme of its url is neither http nor https".to_owned());
+            }
+            if url.host_str().is_none_or(str::is_empty) {
+                return unusable("its url has no host");
+            }
+            for (name, value) in headers {
+                if HeaderName::from_bytes(name.as_bytes()).is_err() {
+                    return unusable(format!("{} is no name of a header", shown(name)));
+                }
+                if HeaderValue::from_bytes(value.as_bytes()).is_err() {
+                    return unusable(format!(
+                        "the value of its header {} holds a control character",
+                        shown(name)
+                    ));
+                }
+            }
+            Ok(())
+        }
+        Target::Lambda(lambda) => {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.$/".contains(&byte);
+            if !lambda.function.trim().bytes().all(fits) {
+                return unusable(format!("{} is no name of a Lambda function", shown(&lambda.function)));
+            }
+            Ok(())
+        }
+        Target::Missing => unusable("it has neither url nor lambda_function"),
+        Target::Unusable { why, .. } => unusable(why.as_str()),
+    }
+}
+
+/// Headers by name. PHP writes an empty object as an empty list.
+fn headers(members: &mut Map<String, Value>) -> Part<Vec<(String, String)>> {
+    let named = object(members, "headers")?;
+    bounded_count("headers", named.len(), MAX_HEADERS)?;
+    let headers: Vec<(String, String)> = named
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.trim().to_owned(), scalar_text(value)?.trim().to_owned())))
+        .collect();
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    bounded("headers", bytes, MAX_HEADER_BYTES)?;
+    Ok(headers)
+}
+
+/// Names of events; soketi finds them in a text as well as in a list.
+fn event_types(
+    members: &mut Map<String, Value>,
+    place: &str,
+    remarks: &mut Remarks,
+) -> Part<Option<Vec<String>>> {
+    let names = match members.remove("event_types") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(list)) => {
+            bounded_count("event_types", list.len(), MAX_NAMES)?;
+            list.into_iter().filter_map(scalar_text).collect::<Vec<_>>()
+        }
+        Some(Value::String(text)) => {
+            bounded("event_types", text.len(), MAX_NAMES * MAX_NAME_BYTES)?;
+            EVENT_TYPES.into_iter().filter(|name| text.contains(name)).map(str::to_owned).collect()
+        }
+        Some(_) => return unusable("its event_types are no list"),
+    };
+    for name in &names {
+        bounded("event types", name.len(), MAX_NAME_BYTES)?;
+        if EVENT_TYPES.contains(&name.as_str()) {
+            continue;
+        }
+        if nearest(name, EVENT_TYPES).is_some() {
+            let meant = meant(name, EVENT_TYPES);
+            remarks.add(
+                Severity::Warning,
+                &format_args!("{place}.event_types: {} is no known event type{meant}", shown(name)),
+            );
+        } else {
+            remarks.add(
+                Severity::Note,
+                &format_args!("{place}.event_types: {} is sent by neither soketi nor sockudo", shown(name)),
+            );
+        }
+    }
+    if names.is_empty() {
+        remarks.add(Severity::Warning, &format_args!("{place}.event_types names none: it gets no event"));
+    }
+    Ok(Some(names))
+}
+
+fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Filter> {
+    let mut members = object(members, "filter")?;
+    for name in members.keys().filter(|name| !FILTER.contains(&name.as_str())) {
+        remarks.unknown(&format!("{place}.filter"), name, FILTER);
+    }
+    let mut part = |name: &'static str| -> Part<Option<String>> {
+        let part = match members.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            Some(_) => return unusable(format!("its filter.{name} is no text")),
+        };
+        let most = if name == "channel_pattern" { MAX_PATTERN_BYTES } else { MAX_NAME_BYTES };
+        bounded(name, part.as_ref().map_or(0, String::len), most)?;
+        Ok(part)
+    };
+    let channel_pattern = match part("channel_pattern")?.as_deref().map(Pattern::new).transpose() {
+        Ok(pattern) => pattern,
+        Err(why) => return unusable(format!("its filter.channel_pattern {why}")),
+    };
+    Ok(Filter {
+        channel_name_starts_with: part("channel_name_starts_with")?,
+        channel_name_ends_with: part("channel_name_ends_with")?,
+        channel_prefix: part("channel_prefix")?,
+        channel_suffix: part("channel_suffix")?,
+        channel_pattern,
+        channel_namespace: part("channel_namespace")?,
+        channel_namespaces: match members.remove("channel_namespaces") {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(list)) => {
+                bounded_count("filter.channel_namespaces", list.len(), MAX_NAMES)?;
+                let names: Vec<String> = list.into_iter().filter_map(scalar_text).collect();
+                for name in &names {
+                    bounded("filter.channel_namespaces", name.len(), MAX_NAME_BYTES)?;
+                }
+                if names.is_empty() {
+                    remarks.add(
+                        Severity::Warning,
+                        &format_args!("{place}.filter.channel_namespaces names none: it gets no event"),
+                    );
+                }
+                Some(names)
+            }
+            Some(_) => return unusable("its filter.channel_namespaces is no list"),
+        },
+    })
+}
+
+fn retry(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Retry> {
+    let mut members = object(members, "retry")?;
+    for name in members.keys().filter(|name| !RETRY.contains(&name.as_str())) {
+        remarks.unknown(&format!("{place}.retry"), name, RETRY);
+    }
+    let enabled = members.remove("enabled").filter(|value| !value.is_null()).is_none_or(truthy);
+    let most = number(&mut members, "max_attempts")?;
+    Ok(Retry {
+        max_attempts: if enabled {
+            most.map(|most| u32::try_from(most.max(1)).unwrap_or(u32::MAX))
+        } else {
+            Some(1)
+        },
+        window: milliseconds(&mut members, "max_elapsed_time_ms")?,
+        base: milliseconds(&mut members, "initial_backoff_ms")?,
+        cap: milliseconds(&mut members, "max_backoff_ms")?,
+    })
+}
+
+/// A member that is an object, or nothing. PHP writes an empty object as an empty list.
+fn object(members: &mut Map<String, Value>, name: &str) -> Part<Map<String, Value>> {
+    match members.remove(name) {
+        Some(Value::Object(members)) => Ok(members),
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Array(list)) if list.is_empty() => Ok(Map::new()),
+        Some(_) => unusable(format!("its {name} is no object")),
+    }
+}
+
+/// A member that is a text with something in it, or nothing.
+fn text(members: &mut Map<String, Value>, name: &str) -> Part<Option<String>> {
+    match members.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
+        Some(_) => unusable(format!("its {name} is no text")),
+    }
+}
+
+fn number(members: &mut Map<String, Value>, name: &str) -> Part<Option<u64>> {
+    match members.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()) {
+            Some(number) => Ok(Some(number)),
+            None => unusable(format!("its {name} is no whole number")),
+        },
+    }
+}
+
+/// A duration; as with sockudo, none at all is taken for the shortest.
+fn milliseconds(members: &mut Map<String, Value>, name: &str) -> Part<Option<Duration>> {
+    Ok(number(members, name)?.map(|ms| Duration::from_millis(ms.max(1))))
+}
+
+fn bounded(what: &str, bytes: usize, most: usize) -> Part<()> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Fault::Excess(format!("its {what} have {bytes} bytes; {most} is the most")))
+}
+
+fn bounded_count(what: &str, count: usize, most: usize) -> Part<()> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Fault::Excess(format!("it has {count} {what}; {most} is the most")))
+}
+
+/// What JavaScript takes for true, as soketi does: every text but the empty one, too.
+fn truthy(value: Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(_) | Value::Object(_) => true,
+    }
+}

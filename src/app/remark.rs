@@ -1,0 +1,150 @@
+//! What is to be said of a registration: what was ignored, what cannot be used, and what was meant.
+
+use std::fmt;
+
+use super::limits::MAX_REMARKS;
+
+/// As much of a text of the owner's is shown.
+const MAX_SHOWN: usize = 64;
+/// Names are taken for each other up to this distance, for each so many characters.
+const ONE_SLIP_IN: usize = 3;
+
+/// One thing to be said of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// How much it matters.
+    pub severity: Severity,
+    /// One line; texts of the owner's in it are escaped and cut, and no value that may be a secret is.
+    pub text: String,
+}
+
+/// How much a remark matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Something is left out: its jobs are not delivered.
+    Error,
+    /// Something is ignored, or does not do what its owner may think.
+    Warning,
+    /// It may well be meant so.
+    Note,
+}
+
+/// Remarks on one app, at most [`MAX_REMARKS`].
+#[derive(Debug)]
+pub(super) struct Remarks {
+    app: String,
+    list: Vec<Remark>,
+    left_out: usize,
+}
+
+impl Remarks {
+    /// On the app with this id.
+    pub(super) fn on(id: &str) -> Self {
+        Self { app: shown(id).to_string(), list: Vec::new(), left_out: 0 }
+    }
+
+    pub(super) fn add(&mut self, severity: Severity, what: &fmt::Arguments<'_>) {
+        if self.list.len() < MAX_REMARKS {
+            let text = format!("app {}: {what}", self.app);
+            self.list.push(Remark { severity, text });
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// A name that means nothing here, with the known one that comes nearest to it.
+    pub(super) fn unknown<'k>(&mut self, place: &str, name: &str, known: impl IntoIterator<Item = &'k str>) {
+        let meant = meant(name, known);
+        self.add(Severity::Warning, &format_args!("{place}: {} is unknown and ignored{meant}", shown(name)));
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Remark> {
+        if self.left_out > 0 {
+            let text = format!("app {}: and {} remarks more", self.app, self.left_out);
+            self.list.push(Remark { severity: Severity::Warning, text });
+        }
+        self.list
+    }
+}
+
+/// The known name that was probably meant, as the end of a sentence; empty if none comes near.
+pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    nearest(name, known).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
+}
+
+/// The known name that comes nearest to a written one, if any comes near: spelled alike, or one of them
+/// the beginning or end of the other, or beginning alike for most of their length.
+#[must_use]
+pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // A long name is none that was mistyped, and distances are quadratic.
+    if name.len() > MAX_SHOWN {
+        return None;
+    }
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '.', ' '], "_");
+    let name = plain(name);
+    let distance = |known: &str| {
+        let known = plain(known);
+        let (short, long) = if name.len() < known.len() { (&name, &known) } else { (&known, &name) };
+        let part = short.len() >= 4
+            && (long.strip_prefix(short.as_str()).is_some_and(|rest| rest.starts_with('_'))
+                || long.strip_suffix(short.as_str()).is_some_and(|rest| rest.ends_with('_')));
+        let alike = name.bytes().zip(known.bytes()).take_while(|(a, b)| a == b).count();
+        let part = part || (alike >= 4 && alike * 3 >= short.len() * 2);
+        let slips = strsim::damerau_levenshtein(&name, &known);
+        (slips <= long.len() / ONE_SLIP_IN || part).then_some(slips)
+    };
+    let near = known.into_iter().filter_map(|known| Some((distance(known)?, known)));
+    near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
+}
+
+/// A text of somebody else's as it may stand in a line: quoted, escaped and cut.
+#[must_use]
+pub fn shown(text: &str) -> impl fmt::Display + '_ {
+    struct Shown<'a>(&'a str);
+    impl fmt::Display for Shown<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let cut = self.0.char_indices().nth(MAX_SHOWN).map(|(at, _)| at);
+            let part = cut.and_then(|at| self.0.get(..at)).unwrap_or(self.0);
+            write!(f, "\"{}{}\"", part.escape_debug(), if cut.is_some() { "…" } else { "" })
+        }
+    }
+    Shown(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_name_is_found_and_nothing_far_away_is() {
+        let known =
+            ["client_event", "member_added", "member_removed", "channel_occupied", "event_types", "filter"];
+        for (name, meant) in [
+            ("client_events", Some("client_event")),
+            ("Client-Event", Some("client_event")),
+            ("member_aded", Some("member_added")),
+            ("occupied", Some("channel_occupied")),
+            ("filters", Some("filter")),
+            ("events", Some("event_types")),
+            ("order.paid", None),
+            ("x", None),
+            ("", None),
+            (&"client_event".repeat(100), None),
+        ] {
+            assert_eq!(nearest(name, known), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_escaped_and_cut_and_remarks_are_bounded() {
+        assert_eq!(shown("a\n\"b\u{1b}").to_string(), r#""a\n\"b\u{1b}""#);
+        assert!(shown(&"é".repeat(1000)).to_string().chars().count() < 70);
+        let mut remarks = Remarks::on("a");
+        for n in 0..1000 {
+            remarks.unknown("webhooks[0]", &n.to_string(), ["url"]);
+        }
+        let remarks = remarks.finish();
+        assert_eq!(remarks.len(), MAX_REMARKS + 1);
+        assert!(remarks.last().unwrap().text.contains("980 remarks more"));
+    }
+}

@@ -1,0 +1,106 @@
+//! The dead-letter queue and the queue as the walks see them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::{Duration, timeout};
+
+use crate::apps::{Apps, LookUpError, Sources};
+use crate::job::Job;
+use crate::letters::redrive::Wanted;
+use crate::letters::{Letter, Letters, Origin, Sent, Source};
+use crate::queue::sqs::{RawLetter, Sqs};
+use crate::queue::{AttemptId, BatchEntryResult, Error, NewMessage, Receipt, ReceiveError};
+
+/// The longest that one look-up of an app may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
+/// A dead-letter queue, and the account and name of the queue that it is looked after for.
+#[derive(Debug)]
+pub(super) struct DeadLetterQueue {
+    pub(super) sqs: Sqs,
+    pub(super) ours: Option<String>,
+}
+
+impl DeadLetterQueue {
+    fn letter(&self, raw: RawLetter) -> Letter {
+        let origin = match &raw.source {
+            None => Origin::Unmarked,
+            Some(source) if self.is_ours(source) => Origin::Ours,
+            Some(source) => Origin::Other(Arc::clone(source)),
+        };
+        Letter { message: raw.message, attributes: raw.attributes, origin }
+    }
+
+    /// By account and name; by the name alone where the queue's URL has no account.
+    fn is_ours(&self, source: &str) -> bool {
+        self.ours.as_deref().is_some_and(|ours| {
+            source == ours || source.split_once('.').is_some_and(|(_, name)| name == ours)
+        })
+    }
+}
+
+impl Letters for DeadLetterQueue {
+    async fn receive_letters(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Letter>, ReceiveError> {
+        let received = self.sqs.receive_raw(max, attempt).await?;
+        Ok(received.into_iter().map(|raw| self.letter(raw)).collect())
+    }
+
+    async fn delete_letters(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        crate::queue::Queue::delete(&self.sqs, receipts).await
+    }
+
+    async fn give_back(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        self.sqs.release(receipts).await
+    }
+}
+
+/// The queue that letters go back on.
+#[derive(Debug)]
+pub(super) struct JobQueue(pub(super) Sqs);
+
+impl Source for JobQueue {
+    async fn send_jobs(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
+        self.0.send_each(jobs).await
+    }
+}
+
+/// Asks the app source whether a letter still has a webhook.
+#[derive(Debug)]
+pub(super) struct ByApps {
+    pub(super) apps: Sources,
+    unreachable: AtomicBool,
+}
+
+impl ByApps {
+    pub(super) fn new(apps: Sources) -> Self {
+        Self { apps, unreachable: AtomicBool::new(false) }
+    }
+}
+
+impl Wanted for ByApps {
+    /// What cannot be told is for the worker to find out. An app that has no webhook here at all may have
+    /// some where the worker looks: this may be another machine.
+    async fn is_wanted(&self, letter: &Letter) -> bool {
+        let delivered = letter.message.redriven.as_ref().map(|redriven| &redriven.delivered);
+        let Some(delivered) = delivered.filter(|delivered| !delivered.is_empty()) else { return true };
+        if self.unreachable.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Ok(job) = Job::decode(&letter.message.body) else { return true };
+        match timeout(LOOK_UP, self.apps.find_by_key(&job.app_key)).await {
+            Ok(Ok(Some(app))) => {
+                app.webhooks.is_empty() || app.webhooks.iter().any(|webhook| !delivered.contains(&webhook.id))
+            }
+            Ok(Ok(None) | Err(LookUpError::Unusable(_))) => true,
+            Ok(Err(LookUpError::Unreachable(_))) | Err(_) => {
+                if !self.unreachable.swap(true, Ordering::Relaxed) {
+                    eprintln!(
+                        "the app source does not answer here: letters whose webhook is gone are put back too, and the worker says so"
+                    );
+                }
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The dead-letter queue.
+
+use url::Url;
+
+use super::{DeadLetters, Facts, Finding, Remedy, Severity};
+use crate::config::Config;
+use crate::queue::ReceiveError;
+use crate::queue::sqs::{Description, Probe};
+
+const ABOUT: &str = "dead-letter queue";
+
+pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+    let Some(dead) = &facts.dead_letters else {
+        let text = "there is none: a job that is given up is logged and deleted";
+        findings.push(
+            Finding::new(Severity::Warning, ABOUT, text)
+                .remedy("set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy"),
+        );
+        return;
+    };
+    if is_the_queue(dead, facts, config) {
+        let text =
+            format!("{} is the queue itself: every job that is given up would come back at once", dead.url);
+        findings.push(Finding::new(Severity::Refused, ABOUT, text).remedy(
+            "set QUEUE_SQS_DLQ_URL to another FIFO queue, or leave it out for the RedrivePolicy's target",
+        ));
+        return;
+    }
+    let before = findings.len();
+    match &dead.description {
+        Ok(description) => described(dead, description, facts, set, findings),
+        Err(error) => findings.push(unreachable(dead, error)),
+    }
+    another_target(dead, facts, config, findings);
+    match &dead.send {
+        Probe::Denied(why) => findings.push(
+            Finding::new(Severity::Error, ABOUT, format!("the role may not send to {}: {why}", dead.url))
+                .remedy(format!(
+                    "allow sqs:SendMessage on {} to the worker's role",
+                    arn(dead).unwrap_or(&dead.url)
+                )),
+        ),
+        Probe::Allowed | Probe::Unknown(_) => {}
+    }
+    if findings.len() == before {
+        findings.push(Finding::ok(ABOUT, dead.url.clone()));
+    }
+}
+
+fn arn(dead: &DeadLetters) -> Option<&str> {
+    dead.description.as_ref().ok()?.attribute("QueueArn")
+}
+
+/// By its ARN, which is the same however its URL is spelled; else by the URL's path and host.
+fn is_the_queue(dead: &DeadLetters, facts: &Facts, config: &Config) -> bool {
+    if let (Some(dead), Some(queue)) = (arn(dead), facts.queue.attribute("QueueArn")) {
+        return dead == queue;
+    }
+    let place = |url: &str| {
+        let url = Url::parse(url).ok()?;
+        let path: Vec<String> =
+            url.path_segments()?.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        Some(path)
+    };
+    place(&dead.url) == place(&config.queue.url)
+}
+
+fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {
+    let (severity, text, remedy) = match error {
+        ReceiveError::Missing(_) => (
+            Severity::Error,
+            format!(
+                "{} does not exist: jobs that are given up will stay on the queue and block their groups",
+                dead.url
+            ),
+            "create it (FIFO), or set QUEUE_SQS_DLQ_URL to one that exists",
+        ),
+        ReceiveError::Denied(_) => (
+            Severity::Warning,
+            format!("{} cannot be looked at: {error}", dead.url),
+            "allow sqs:GetQueueAttributes on it to the worker's role",
+        ),
+        ReceiveError::NoResponse(_) | ReceiveError::Throttled(_) | ReceiveError::Service(_) => (
+            Severity::Warning,
+            format!("{} could not be looked at: {error}", dead.url),
+            "run hookferry check again when the queue answers",
+        ),
+    };
+    Finding::new(severity, ABOUT, text).remedy(remedy)
+}
+
+fn described(
+    dead: &DeadLetters,
+    description: &Description,
+    facts: &Facts,
+    set: &Remedy<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let mut tell = |severity, text: String, attributes: Option<serde_json::Value>| {
+        let finding = Finding::new(severity, ABOUT, text);
+        findings.push(match attributes {
+            Some(attributes) => finding.remedy(set.attributes(&dead.url, &attributes)),
+            None => finding.remedy("create a queue with FifoQueue=true and a name that ends in .fifo"),
+        });
+    };
+    #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]
+    let named_fifo = dead.url.ends_with(".fifo");
+    if description.attribute("FifoQueue") == Some("false") || !named_fifo {
+        tell(Severity::Error, format!("{} is no FIFO queue: it refuses every letter", dead.url), None);
+    }
+    let both = |name| Some((description.number(name)?, facts.queue.number(name)?));
+    if let Some((dead_takes, queue_takes)) = both("MaximumMessageSize").filter(|(dead, queue)| dead < queue) {
+        tell(
+            Severity::Warning,
+            format!(
+                "{} takes messages up to {dead_takes} bytes, the queue up to {queue_takes}: the largest jobs cannot be given up",
+                dead.url
+            ),
+            Some(serde_json::json!({ "MaximumMessageSize": queue_takes.to_string() })),
+        );
+    }
+    if let Some((dead_keeps, queue_keeps)) =
+        both("MessageRetentionPeriod").filter(|(dead, queue)| dead < queue)
+    {
+        tell(
+            Severity::Warning,
+            format!(
+                "{} keeps letters for {dead_keeps} s, less than the queue keeps jobs ({queue_keeps} s); a letter that SQS moves keeps its age",
+                dead.url
+            ),
+            Some(serde_json::json!({ "MessageRetentionPeriod": "1209600" })),
+        );
+    }
+}
+
+/// Both are set, and they are not the same.
+fn another_target(dead: &DeadLetters, facts: &Facts, config: &Config, findings: &mut Vec<Finding>) {
+    let (Some(_), Some(target)) = (&config.queue.dead_letter_url, &facts.queue.dead_letter_arn) else {
+        return;
+    };
+    let name = |text: &str, separator| text.rsplit(separator).next().unwrap_or_default().to_owned();
+    let same = arn(dead).map_or_else(|| name(&dead.url, '/') == name(target, ':'), |arn| arn == target);
+    if same {
+        return;
+    }
+    let text = format!(
+        "QUEUE_SQS_DLQ_URL is {}, and the queue's RedrivePolicy moves jobs to {target}: letters lie in two places, and dlq looks at the former alone",
+        dead.url
+    );
+    findings.push(
+        Finding::new(Severity::Warning, ABOUT, text)
+            .remedy("leave QUEUE_SQS_DLQ_URL out, or make it the RedrivePolicy's target"),
+    );
+}

@@ -1,0 +1,174 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+const URL: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo";
+const DEAD: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/dead.fifo";
+const DEAD_ARN: &str = "arn:aws:sqs:eu-west-1:123456789012:dead.fifo";
+
+fn config(more: &[(&str, &str)]) -> Config {
+    let base = [("QUEUE_SQS_URL", URL)];
+    let all = base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_env(all).unwrap()
+}
+
+fn queue(name: &str, more: &[(&str, &str)]) -> Description {
+    let base = [
+        ("QueueArn", format!("arn:aws:sqs:eu-west-1:123456789012:{name}")),
+        ("FifoQueue", "true".to_owned()),
+        ("DelaySeconds", "0".to_owned()),
+        ("ContentBasedDeduplication", "false".to_owned()),
+        ("DeduplicationScope", "messageGroup".to_owned()),
+        ("FifoThroughputLimit", "perMessageGroupId".to_owned()),
+        ("MessageRetentionPeriod", "1209600".to_owned()),
+        ("MaximumMessageSize", "1048576".to_owned()),
+    ];
+    let mut attributes: BTreeMap<String, String> =
+        base.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Description {
+        visibility: Duration::from_secs(5),
+        dead_letter_url: Some(DEAD.to_owned()),
+        max_receive_count: Some(1000),
+        dead_letter_arn: Some(DEAD_ARN.to_owned()),
+        attributes,
+    }
+}
+
+fn dead(more: &[(&str, &str)]) -> DeadLetters {
+    DeadLetters { url: DEAD.to_owned(), description: Ok(queue("dead.fifo", more)), send: Probe::Allowed }
+}
+
+fn found(facts: &Facts, config: &Config) -> Vec<(Severity, String)> {
+    let wrong = judge(facts, config).into_iter().filter(|finding| finding.severity > Severity::Ok);
+    wrong.map(|finding| (finding.severity, finding.line())).collect()
+}
+
+fn one(facts: &Facts, config: &Config) -> (Severity, String) {
+    let mut found = found(facts, config);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.remove(0)
+}
+
+#[test]
+fn the_recommended_queue_has_nothing_to_be_said_of() {
+    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+    assert_eq!(found(&facts, &config(&[])), []);
+}
+
+#[test]
+fn a_receive_count_that_retries_can_use_up_is_refused_with_the_line_that_mends_it() {
+    for most in [1, 3, 10, 100] {
+        let mut facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        facts.queue.max_receive_count = Some(most);
+        let (severity, line) = one(&facts, &config(&[]));
+        assert_eq!(severity, Severity::Refused);
+        assert!(
+            line.contains(&format!("aws sqs set-queue-attributes --region eu-west-1 --queue-url {URL}"))
+                && line.contains(r#"\"maxReceiveCount\":\"1000\""#)
+                && line.contains(DEAD_ARN)
+                && line.contains("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT=true"),
+            "{line}"
+        );
+        let anyway = config(&[("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "true")]);
+        assert_eq!(one(&facts, &anyway).0, Severity::Warning);
+    }
+}
+
+#[test]
+fn what_a_job_can_need_follows_from_window_base_and_cap() {
+    let needed = |window, base_ms, cap_ms| {
+        needed_receives(&crate::policy::Retry {
+            window: Duration::from_secs(window),
+            base: Duration::from_millis(base_ms),
+            cap: Duration::from_millis(cap_ms),
+        })
+    };
+    assert_eq!(needed(0, 1000, 60_000), 10, "one attempt each, and nine ahead");
+    let default = needed(300, 1000, 60_000);
+    assert!((200..=300).contains(&default), "{default}");
+    assert!(needed(600, 1000, 60_000) > default);
+    assert!(needed(300, 10_000, 60_000) < default);
+    assert_eq!(needed(300, 1000, 1000), 1000, "SQS has no higher one");
+    assert_eq!(needed(1_209_600, 1, 1000), 1000);
+}
+
+#[test]
+fn a_retention_below_the_window_is_refused_and_below_four_times_of_it_warned_of() {
+    for (kept, severity) in [
+        ("60", Severity::Refused),
+        ("299", Severity::Refused),
+        ("300", Severity::Warning),
+        ("1199", Severity::Warning),
+    ] {
+        let queue = queue("jobs.fifo", &[("MessageRetentionPeriod", kept)]);
+        let (found, line) = one(&Facts { queue, dead_letters: Some(dead(&[])) }, &config(&[]));
+        assert_eq!(found, severity, "{line}");
+        assert!(
+            line.contains("WEBHOOKS_RETRY_WINDOW_SECONDS") && line.contains("MessageRetentionPeriod"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn what_differs_from_the_recommended_attributes_is_a_warning_each_with_its_line() {
+    for (name, value) in [
+        ("DelaySeconds", "30"),
+        ("ContentBasedDeduplication", "true"),
+        ("DeduplicationScope", "queue"),
+        ("FifoThroughputLimit", "perQueue"),
+    ] {
+        let facts = Facts { queue: queue("jobs.fifo", &[(name, value)]), dead_letters: Some(dead(&[])) };
+        let (severity, line) = one(&facts, &config(&[]));
+        assert!(severity == Severity::Warning && line.contains("aws sqs set-queue-attributes"), "{line}");
+        assert!(line.contains(&format!("{name} is {value}")), "{line}");
+    }
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_the_queue_itself_is_refused_however_spelled() {
+    for spelled in [
+        URL.to_owned(),
+        "https://eu-west-1.queue.amazonaws.com/123456789012/jobs.fifo".to_owned(),
+        "https://sqs.eu-west-1.amazonaws.com//123456789012/jobs.fifo".to_owned(),
+        "https://SQS.eu-west-1.amazonaws.com:443/123456789012/jobs.fifo".to_owned(),
+    ] {
+        for description in [Ok(queue("jobs.fifo", &[])), Err(ReceiveError::Denied("no".into()))] {
+            let dead_letters = Some(DeadLetters { url: spelled.clone(), description, send: Probe::Allowed });
+            let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+            let (severity, line) = one(&facts, &config(&[("QUEUE_SQS_DLQ_URL", &spelled)]));
+            assert!(severity == Severity::Refused && line.contains("the queue itself"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
+    let with = |dead_letters| Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+    let told = |dead_letters, severity, word: &str| {
+        let (found, line) = one(&with(dead_letters), &config(&[]));
+        assert!(found == severity && line.contains(word), "{line}");
+    };
+    told(None, Severity::Warning, "QUEUE_SQS_DLQ_URL");
+    told(Some(dead(&[("FifoQueue", "false")])), Severity::Error, "no FIFO queue");
+    told(Some(dead(&[("MaximumMessageSize", "262144")])), Severity::Warning, "262144 bytes");
+    told(Some(dead(&[("MessageRetentionPeriod", "60")])), Severity::Warning, "less than the queue");
+    let failing = |description, send| Some(DeadLetters { url: DEAD.to_owned(), description, send });
+    told(
+        failing(Err(ReceiveError::Missing("m".into())), Probe::Unknown("m".into())),
+        Severity::Error,
+        "does not exist",
+    );
+    told(
+        failing(Err(ReceiveError::Denied("m".into())), Probe::Allowed),
+        Severity::Warning,
+        "sqs:GetQueueAttributes",
+    );
+    told(failing(Ok(queue("dead.fifo", &[])), Probe::Denied("m".into())), Severity::Error, "sqs:SendMessage");
+    let other = "https://sqs.eu-west-1.amazonaws.com/123456789012/other.fifo";
+    let description = Ok(queue("other.fifo", &[]));
+    let facts = with(Some(DeadLetters { url: other.to_owned(), description, send: Probe::Allowed }));
+    let (severity, line) = one(&facts, &config(&[("QUEUE_SQS_DLQ_URL", other)]));
+    assert!(severity == Severity::Warning && line.contains(DEAD_ARN), "{line}");
+}

@@ -1,0 +1,51 @@
+//! `completions` and `man`: what a shell and a manual need of the commands.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Failure};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The shell.
+    shell: Shell,
+}
+
+pub(super) fn completions(options: &Options) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Cli::command(), "hookferry", &mut script);
+    print(&script)
+}
+
+/// One page, all commands in it.
+pub(super) fn man() -> Result<ExitCode, Failure> {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    let written = clap_mangen::Man::new(command.clone()).render(&mut page).and_then(|()| {
+        let mut each = command.get_subcommands().filter(|command| command.get_name() != "help");
+        each.try_for_each(|command| {
+            let man =
+                clap_mangen::Man::new(command.clone().bin_name(format!("hookferry {}", command.get_name())));
+            writeln!(page, ".SH \"HOOKFERRY {}\"", command.get_name().to_uppercase())?;
+            man.render_description_section(&mut page)?;
+            man.render_options_section(&mut page)
+        })
+    });
+    written.context("the manual")?;
+    print(&page)
+}
+
+/// A pipe that is closed, as `| head` does, is no failure.
+fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Other(anyhow::Error::from(error).context("standard output")))
+        }
+        Err(_) | Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,138 @@
+//! `verify`: whether one job, or one received webhook, is valid, and if it is not, why.
+
+mod findings;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use clap::Args;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Failure, configuration, log};
+use crate::config;
+use crate::job::Job;
+use findings::{Findings, Standard, Webhook};
+
+/// The most that is read: the largest message, and then some, so that one too large is told of.
+const MAX_INPUT: u64 = 4 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// What to verify; default: standard input. A job is its body, or {"group","dedup","body"}; a webhook
+    /// is its body, byte for byte.
+    file: Option<PathBuf>,
+    /// It is a received webhook: its X-Pusher-Signature.
+    #[arg(long, value_name = "HEX")]
+    signature: Option<String>,
+    /// The webhook's X-Pusher-Key; default: the app of DEFAULT_APP_KEY.
+    #[arg(long)]
+    key: Option<String>,
+    /// It is a received webhook: its webhook-signature, as by Standard Webhooks.
+    #[arg(long, value_name = "V1", requires_all = ["webhook_id", "webhook_timestamp"])]
+    webhook_signature: Option<String>,
+    /// The webhook's webhook-id.
+    #[arg(long)]
+    webhook_id: Option<String>,
+    /// The webhook's webhook-timestamp.
+    #[arg(long)]
+    webhook_timestamp: Option<String>,
+    /// The environment variable that holds the secret; default: the secrets of DEFAULT_APP_* and APPS_FILE.
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
+}
+
+/// A job with its ids, as `enqueue --print` writes it.
+#[derive(Deserialize)]
+struct Line {
+    body: String,
+    group: Option<String>,
+    dedup: Option<String>,
+}
+
+pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
+    log(Some("warn"));
+    let input = read(options.file.as_ref())?;
+    let secrets = secrets(options.secret_env.as_deref())?;
+    let findings = if options.signature.is_some() || options.webhook_signature.is_some() {
+        let standard = match (options.webhook_signature, options.webhook_id, options.webhook_timestamp) {
+            (Some(signature), Some(id), Some(timestamp)) => Some(Standard { id, timestamp, signature }),
+            (Some(_) | None, ..) => None,
+        };
+        let key = options.key.unwrap_or_else(|| secrets.default_key.clone());
+        let secret = secrets.of(&key)?;
+        findings::webhook(&Webhook { body: input, signature: options.signature, standard }, &secret)
+    } else {
+        job(&input, &secrets)?
+    };
+    println!("{findings}");
+    Ok(if findings.valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
+    let (body, group, dedup) = match serde_json::from_slice::<Line>(input) {
+        Ok(line) => (Bytes::from(line.body), line.group, line.dedup),
+        // A line break at the end is the file's, not the message's.
+        Err(_) => (input.slice_ref(input.trim_ascii_end()), None, None),
+    };
+    let decoded = match Job::decode(&body) {
+        Ok(decoded) => decoded,
+        Err(error) => return Ok(Findings::wrong(error.to_string())),
+    };
+    let secret = secrets.of(&decoded.app_key)?;
+    Ok(findings::job(&body, &decoded, group.as_deref(), dedup.as_deref(), &secret))
+}
+
+fn read(file: Option<&PathBuf>) -> anyhow::Result<Bytes> {
+    let mut input = Vec::new();
+    match file {
+        Some(path) => {
+            let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
+            file.take(MAX_INPUT).read_to_end(&mut input).with_context(|| format!("{}", path.display()))?;
+        }
+        None => {
+            std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut input).context("standard input")?;
+        }
+    }
+    Ok(input.into())
+}
+
+fn secrets(variable: Option<&str>) -> Result<Secrets, Failure> {
+    if let Some(name) = variable {
+        let given = config::environment().remove(name).filter(|secret| !secret.is_empty());
+        let given = given.with_context(|| format!("--secret-env: the variable {name} is not set"))?;
+        return Ok(Secrets { given: Some(given.into()), default_key: String::new(), apps: Vec::new() });
+    }
+    // No queue is asked for anything.
+    let nowhere = "https://sqs.us-east-1.amazonaws.com/000000000000/none.fifo".to_owned();
+    let apps = configuration(&[("QUEUE_SQS_URL", Some(nowhere))])?.apps;
+    let default_key = apps.default.key.clone();
+    let apps =
+        std::iter::once(apps.default).chain(apps.listed.apps).map(|app| (app.key, app.secret)).collect();
+    Ok(Secrets { given: None, default_key, apps })
+}
+
+/// The secrets that are known, by key.
+struct Secrets {
+    given: Option<SecretString>,
+    default_key: String,
+    apps: Vec<(String, SecretString)>,
+}
+
+impl Secrets {
+    fn of(&self, key: &str) -> anyhow::Result<SecretString> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let found = self.apps.iter().find(|(known, _)| known == key).map(|(_, secret)| secret.clone());
+        found.ok_or_else(|| {
+            anyhow!(
+                "no secret is known for the app key {:?}: name the variable that holds it with --secret-env, or set DEFAULT_APP_KEY and DEFAULT_APP_SECRET, or APPS_FILE",
+                key.chars().take(64).collect::<String>()
+            )
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! What there is to say of a job or a webhook. Quotes no secret and nothing of a body but short names.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
+use crate::standard;
+
+/// The most bytes of a message.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Lines, each right or wrong.
+pub(super) struct Findings(Vec<(bool, String)>);
+
+impl Findings {
+    /// One thing that is wrong, after which nothing can be said.
+    pub(super) fn wrong(text: String) -> Self {
+        Self(vec![(false, text)])
+    }
+
+    pub(super) fn valid(&self) -> bool {
+        self.0.iter().all(|(right, _)| *right)
+    }
+
+    fn say(&mut self, right: bool, text: impl Into<String>) {
+        self.0.push((right, text.into()));
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (right, text) in &self.0 {
+            writeln!(f, "{}  {text}", if *right { "ok   " } else { "WRONG" })?;
+        }
+        f.write_str(if self.valid() { "valid" } else { "not valid" })
+    }
+}
+
+/// A webhook as it was received.
+pub(super) struct Webhook {
+    pub(super) body: Bytes,
+    pub(super) signature: Option<String>,
+    pub(super) standard: Option<Standard>,
+}
+
+/// The headers of Standard Webhooks.
+pub(super) struct Standard {
+    pub(super) id: String,
+    pub(super) timestamp: String,
+    pub(super) signature: String,
+}
+
+pub(super) fn job(
+    body: &Bytes,
+    job: &Job,
+    group: Option<&str>,
+    dedup: Option<&str>,
+    secret: &SecretString,
+) -> Findings {
+    let mut found = Findings(Vec::new());
+    found.say(true, format!("a job of the app key {:?}", short(&job.app_key)));
+    if job.verify(secret).is_ok() {
+        found.say(
+            true,
+            if job.sender_secret.is_some() {
+                "it holds the app's own secret, as sockudo's jobs do; deliveries are signed anew"
+            } else {
+                "the signature is that of the payload's own bytes"
+            },
+        );
+    } else {
+        found.say(false, why_not(&job.payload, &job.signature, secret));
+    }
+    events(&mut found, job, group);
+    if let Some(dedup) = dedup {
+        let own = deduplication_id(body);
+        if dedup == own {
+            found.say(true, "the deduplication id is the body's SHA-256");
+        } else {
+            found.say(
+                true,
+                format!("the deduplication id is not the body's SHA-256, as soketi's is ({own}); any that is unique within five minutes does"),
+            );
+        }
+    }
+    if body.len() > MAX_BYTES {
+        found.say(false, format!("{} bytes: SQS takes {MAX_BYTES}, attributes included", body.len()));
+    }
+    found
+}
+
+fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
+    let payload: Result<Value, _> = serde_json::from_slice(&job.payload);
+    // A lone surrogate is no fault: it is delivered as it stands.
+    let Ok(payload) = payload else {
+        return found.say(true, "the payload holds what only JavaScript reads; it is delivered as it stands");
+    };
+    let Some(events) = payload.get("events").and_then(Value::as_array) else {
+        let what =
+            if payload.is_string() { "a string: it was encoded twice" } else { "without a list \"events\"" };
+        return found.say(false, format!("the payload is {what}"));
+    };
+    if payload.get("time_ms").and_then(Value::as_u64).is_none() {
+        found.say(false, "the payload has no time_ms, milliseconds since 1970 as a number");
+    }
+    let names: Vec<_> = events.iter().map(|event| event.get("name").and_then(Value::as_str)).collect();
+    if events.is_empty() || names.contains(&None) {
+        found.say(false, "it has no events, or one without a name");
+    }
+    let kinds: Vec<_> = names.iter().flatten().map(|name| QueueType::of_event(name)).collect();
+    let listed = names.iter().flatten().map(|name| short(name)).collect::<Vec<_>>().join(", ");
+    found.say(true, format!("events: {listed}"));
+    let Some(group) = group else { return };
+    match kinds.first().copied().flatten() {
+        Some(kind) if group == group_id(&job.app_id, kind) => {
+            found.say(true, "the message group is that of the app and the event's type");
+        }
+        Some(kind) => found.say(
+            true,
+            format!(
+                "the message group is not soketi's ({}): it is ordered with what else is in it, and with nothing else",
+                short(&group_id(&job.app_id, kind))
+            ),
+        ),
+        None => found.say(true, "the message group is one of the producer's own"),
+    }
+}
+
+pub(super) fn webhook(webhook: &Webhook, secret: &SecretString) -> Findings {
+    let mut found = Findings(Vec::new());
+    if let Some(signature) = &webhook.signature {
+        let claimed = Job {
+            app_key: String::new(),
+            app_id: String::new(),
+            payload: webhook.body.clone(),
+            signature: signature.trim().to_owned(),
+            sender_secret: None,
+        };
+        if claimed.verify(secret).is_ok() {
+            found.say(true, "X-Pusher-Signature is that of the body");
+        } else {
+            found.say(false, why_not(&webhook.body, signature.trim(), secret));
+        }
+    }
+    if let Some(claimed) = &webhook.standard {
+        let own = standard::signature(secret, &claimed.id, &claimed.timestamp, &webhook.body);
+        // Several stand side by side while a secret is changed.
+        if claimed.signature.split(' ').any(|one| one == own) {
+            found.say(true, "webhook-signature is that of id, timestamp and body");
+        } else {
+            found.say(
+                false,
+                "webhook-signature is not that of id, timestamp and body under this secret (the library's secret is whsec_ and the base64 of the app's secret)",
+            );
+        }
+    }
+    found
+}
+
+/// Why a signature is not that of some bytes, as far as it can be told.
+fn why_not(bytes: &Bytes, signature: &str, secret: &SecretString) -> String {
+    let is = |bytes: &[u8]| sign(secret, [bytes]).eq_ignore_ascii_case(signature);
+    let text = "the signature does not match the bytes under this secret";
+    let trimmed = bytes.trim_ascii();
+    if trimmed.len() < bytes.len() && is(trimmed) {
+        return format!(
+            "{text}: it matches them without the white space at their ends, which something added"
+        );
+    }
+    for (what, ending) in [("a line feed", &b"\n"[..]), ("a carriage return and line feed", b"\r\n")] {
+        if is(&[trimmed, ending].concat()) {
+            return format!("{text}: it matches them with {what} at the end, which is lost here");
+        }
+    }
+    if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
+        let compact = value.to_string();
+        if is(compact.as_bytes()) {
+            return format!(
+                "{text}: it is that of the same JSON serialised again; sign and send the same bytes"
+            );
+        }
+        if let Value::String(inner) = &value
+            && is(inner.as_bytes())
+        {
+            return format!("{text}: it is that of the text inside, which was encoded twice");
+        }
+    }
+    let raw = hex::decode(sign(secret, [bytes.as_ref()])).unwrap_or_default();
+    if BASE64_STANDARD.encode(raw) == signature {
+        return format!("{text}: it is right but in base64; it has to be in lower-case hex");
+    }
+    if secret.expose_secret().trim() != secret.expose_secret() {
+        return format!("{text}: the secret has white space at its ends");
+    }
+    match hex::decode(signature) {
+        Ok(decoded) if decoded.len() == 32 => format!("{text}: another secret, or the bytes were changed"),
+        Ok(decoded) => format!("{text}: it has {} bytes, and HMAC-SHA256 has 32", decoded.len()),
+        Err(_) => format!("{text}: it is not in hex"),
+    }
+}
+
+/// A name out of a body, escaped and cut.
+fn short(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> SecretString {
+        "app-secret".into()
+    }
+
+    fn received(body: &str, signature: String) -> Findings {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        webhook(&Webhook { body, signature: Some(signature), standard: None }, &secret())
+    }
+
+    #[test]
+    fn a_wrong_signature_says_what_it_is_the_signature_of() {
+        let own = |text: &str| sign(&secret(), [text.as_bytes()]);
+        assert!(received("{ }", own("{ }")).valid());
+        let base64 = BASE64_STANDARD.encode(hex::decode(own("{ }")).unwrap());
+        for (body, signature, why) in [
+            ("{ }\n", own("{ }"), "white space at their ends"),
+            ("{ }", own("{ }\n"), "line feed"),
+            ("{ }", own("{}"), "serialised again"),
+            (r#""{}""#, own("{}"), "encoded twice"),
+            ("{ }", base64, "base64"),
+            ("{ }", own("other"), "another secret"),
+            ("{ }", "ab".to_owned(), "1 bytes"),
+            ("{ }", "xyz".to_owned(), "not in hex"),
+        ] {
+            let found = received(body, signature);
+            assert!(!found.valid() && found.to_string().contains(why), "{why}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_told_by_its_parts() {
+        let line = include_str!("../../../tests/fixtures/soketi-1.6.1-jobs.jsonl").lines().next().unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
+        let body = Bytes::copy_from_slice(line["body"].as_str().unwrap().as_bytes());
+        let decoded = Job::decode(&body).unwrap();
+        let (group, dedup) = (line["group"].as_str(), line["dedup"].as_str());
+        let found = super::job(&body, &decoded, group, dedup, &secret());
+        assert!(found.valid() && found.to_string().contains("member_added"), "{found}");
+        assert!(!super::job(&body, &decoded, group, dedup, &"other".into()).valid());
+        assert!(!found.to_string().contains("app-secret"));
+    }
+}

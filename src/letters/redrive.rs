@@ -1,0 +1,332 @@
+//! The redrive: letters back on their queue, in order.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::walk::{Step, Walk};
+use super::{Letter, Letters, Origin, Source};
+use crate::queue::{Error, MAX_BATCH, MessageId, NewMessage, ReceiveError, Redriven};
+use crate::random::Random;
+
+/// The most letters that are named one by one; of more there is only a count.
+const NAMED: usize = 20;
+
+/// Letters that are received must go out well before their visibility ends, however low the rate is.
+const BATCH_SECONDS: f64 = 20.0;
+
+/// Why a letter is left where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    /// It was not asked for.
+    NotChosen,
+    /// It is of another queue.
+    OtherQueue,
+    /// It does not say which queue it is of, and several share the dead-letter queue.
+    Unmarked,
+    /// Every webhook that its app has now has it already: the one that lacked it is gone.
+    WebhookGone,
+    /// The queue refuses it.
+    Refused,
+    /// It lies behind one of its group that the queue refuses.
+    Behind,
+    /// It is no text.
+    NoText,
+    /// It was sent while the redrive ran.
+    Newer,
+    /// It was put back, and could not be deleted.
+    NotDeleted,
+}
+
+impl Left {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NotChosen => "not chosen",
+            Self::OtherQueue => "of another queue",
+            Self::Unmarked => "of a queue that it does not name, and several share this dead-letter queue",
+            Self::WebhookGone => "its webhook is gone: every webhook that its app has now has it already",
+            Self::Refused => "refused by the queue",
+            Self::Behind => "behind one of its group that the queue refuses",
+            Self::NoText => "its body is no text",
+            Self::Newer => "sent while this ran",
+            Self::NotDeleted => "put back, but could not be deleted: run this again within five minutes",
+        }
+    }
+}
+
+/// What is put back, and how.
+pub struct Plan<'a> {
+    /// Whether a letter is asked for.
+    pub chosen: &'a (dyn Fn(&Letter) -> bool + Send + Sync),
+    /// Whether a letter that names no queue is ours.
+    pub unmarked: bool,
+    /// The most letters to put back.
+    pub most: usize,
+    /// Letters a second, if that is bounded.
+    pub rate: Option<f64>,
+    /// Whether nothing is put back, and only said what would be.
+    pub dry_run: bool,
+}
+
+/// Whether there is still a webhook for a letter.
+pub trait Wanted: Send + Sync {
+    /// False only if every webhook that the app has now has the job.
+    fn is_wanted(&self, letter: &Letter) -> impl Future<Output = bool> + Send;
+}
+
+/// Takes every letter for wanted: the worker that gets it knows.
+#[derive(Clone, Copy, Debug)]
+pub struct AlwaysWanted;
+
+impl Wanted for AlwaysWanted {
+    async fn is_wanted(&self, _: &Letter) -> bool {
+        true
+    }
+}
+
+/// What a redrive did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Letters that were put back, or would be.
+    pub put_back: usize,
+    /// Letters that were left, by why.
+    pub left: BTreeMap<Left, usize>,
+    /// The first of them: id, group, why.
+    pub named: Vec<(MessageId, Arc<str>, Left)>,
+    /// Letters left out ahead of one that was chosen, in its group.
+    pub overtaken: Vec<(MessageId, Arc<str>)>,
+    /// Letters that went without some of their attributes, which would have made them too large.
+    pub bare: Vec<MessageId>,
+    /// The queue's own words for the first refusal.
+    pub refusal: Option<String>,
+    /// Letters that come back only when their visibility timeout ends.
+    pub late: usize,
+    /// Whether it was told to stop before the end.
+    pub stopped: bool,
+}
+
+impl Report {
+    fn leave(&mut self, letter: &Letter, why: Left) {
+        *self.left.entry(why).or_default() += 1;
+        if self.named.len() < NAMED && why != Left::NotChosen {
+            self.named.push((letter.message.id.clone(), Arc::clone(&letter.message.group), why));
+        }
+    }
+}
+
+/// Why a redrive failed. What it had not put back is where it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Letters could not be received.
+    #[error("the dead-letter queue: {0}")]
+    Receive(#[from] ReceiveError),
+    /// Letters could not be deleted.
+    #[error("the dead-letter queue: {0}")]
+    Delete(Error),
+    /// Jobs could not be sent.
+    #[error("the queue: {0}")]
+    Send(Error),
+}
+
+/// Puts letters back on their queue, in order, each once; calls `progress` with how many are back.
+///
+/// Repeated within five minutes of an interruption it puts nothing back twice: the deduplication id is
+/// made of the letter's own.
+///
+/// # Errors
+/// The first failure, after everything that it still held has been given back; the report says how far
+/// it came.
+pub async fn redrive<L: Letters, S: Source, W: Wanted>(
+    ports: (&L, &S, &W),
+    plan: &Plan<'_>,
+    random: &Random,
+    stop: CancellationToken,
+    progress: impl FnMut(usize) + Send,
+) -> (Report, Result<(), Failure>) {
+    let (letters, source, wanted) = ports;
+    let walk = Walk::new(letters, random, stop.clone());
+    let pace = plan.rate.map(|rate| (Instant::now(), rate.max(f64::MIN_POSITIVE)));
+    let mut run = Run {
+        walk,
+        source,
+        wanted,
+        plan,
+        pace,
+        stop,
+        progress,
+        report: Report::default(),
+        refused: HashSet::new(),
+        skipped: HashMap::new(),
+    };
+    let ended = run.all().await;
+    let Run { walk, mut report, .. } = run;
+    if walk.newer() > 0 {
+        report.left.insert(Left::Newer, walk.newer());
+    }
+    report.late = walk.end().await;
+    (report, ended)
+}
+
+struct Run<'a, L, S, W, P> {
+    walk: Walk<'a, L>,
+    source: &'a S,
+    wanted: &'a W,
+    plan: &'a Plan<'a>,
+    /// When it began, and letters a second.
+    pace: Option<(Instant, f64)>,
+    stop: CancellationToken,
+    progress: P,
+    report: Report,
+    /// Groups of which a letter was refused: what lies behind it must not overtake it.
+    refused: HashSet<Arc<str>>,
+    /// Letters that were not chosen, by group, until one behind them is.
+    skipped: HashMap<Arc<str>, Vec<MessageId>>,
+}
+
+impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, P> {
+    async fn all(&mut self) -> Result<(), Failure> {
+        while self.report.put_back < self.plan.most {
+            let most = MAX_BATCH.min(self.plan.most - self.report.put_back).min(self.by_rate());
+            match self.walk.next(most).await? {
+                Step::Letters(letters) => self.batch(letters).await?,
+                Step::End => return Ok(()),
+                Step::Stopped => {
+                    self.report.stopped = true;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As many as the rate lets out while their visibility lasts.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    fn by_rate(&self) -> usize {
+        self.pace.map_or(MAX_BATCH, |(_, rate)| ((rate * BATCH_SECONDS) as usize).clamp(1, MAX_BATCH))
+    }
+
+    async fn batch(&mut self, letters: Vec<Letter>) -> Result<(), Failure> {
+        let mut going: Vec<(Letter, NewMessage)> = Vec::with_capacity(letters.len());
+        for letter in letters {
+            match self.judge(&letter).await {
+                Ok(job) => {
+                    let group = &letter.message.group;
+                    for id in self.skipped.remove(group).unwrap_or_default() {
+                        if self.report.overtaken.len() < NAMED {
+                            self.report.overtaken.push((id, Arc::clone(group)));
+                        }
+                    }
+                    going.push((letter, job));
+                }
+                Err(why) => {
+                    if why == Left::NotChosen {
+                        let skipped = self.skipped.entry(Arc::clone(&letter.message.group)).or_default();
+                        if skipped.len() < NAMED {
+                            skipped.push(letter.message.id.clone());
+                        }
+                    }
+                    self.report.leave(&letter, why);
+                    self.walk.hold(letter);
+                }
+            }
+        }
+        if self.plan.dry_run {
+            self.report.put_back += going.len();
+            self.walk.hold_all(going.into_iter().map(|(letter, _)| letter));
+            (self.progress)(self.report.put_back);
+            return Ok(());
+        }
+        if self.wait(going.len()).await {
+            self.walk.hold_all(going.into_iter().map(|(letter, _)| letter));
+            return Ok(());
+        }
+        self.put_back(going).await
+    }
+
+    /// The job that a letter becomes, or why it stays.
+    async fn judge(&mut self, letter: &Letter) -> Result<NewMessage, Left> {
+        match &letter.origin {
+            Origin::Other(_) => return Err(Left::OtherQueue),
+            Origin::Unmarked if !self.plan.unmarked => return Err(Left::Unmarked),
+            Origin::Ours | Origin::Unmarked => {}
+        }
+        if !(self.plan.chosen)(letter) {
+            return Err(Left::NotChosen);
+        }
+        if self.refused.contains(&letter.message.group) {
+            return Err(Left::Behind);
+        }
+        if !self.wanted.is_wanted(letter).await {
+            return Err(Left::WebhookGone);
+        }
+        let job = job(letter).ok_or(Left::NoText)?;
+        let (job, whole) = job.fitting();
+        if !whole {
+            self.report.bare.push(letter.message.id.clone());
+        }
+        Ok(job)
+    }
+
+    /// Waits for the pace; true if it is to stop instead.
+    async fn wait(&mut self, count: usize) -> bool {
+        let Some((began, rate)) = self.pace else { return self.stop.is_cancelled() };
+        #[allow(clippy::cast_precision_loss, reason = "so many letters are in no queue")]
+        let due = Duration::try_from_secs_f64((self.report.put_back + count) as f64 / rate);
+        let due = began + due.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+        self.stop.run_until_cancelled(sleep_until(due)).await.is_none()
+    }
+
+    async fn put_back(&mut self, going: Vec<(Letter, NewMessage)>) -> Result<(), Failure> {
+        let (letters, jobs): (Vec<Letter>, Vec<NewMessage>) = going.into_iter().unzip();
+        let sent = match self.source.send_jobs(&jobs).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.walk.hold_all(letters);
+                return Err(Failure::Send(error));
+            }
+        };
+        let mut taken = Vec::with_capacity(letters.len());
+        for (letter, sent) in letters.into_iter().zip(sent) {
+            match sent {
+                Ok(_) => taken.push(letter),
+                Err(why) => {
+                    self.refused.insert(Arc::clone(&letter.message.group));
+                    self.report.refusal.get_or_insert(why);
+                    self.report.leave(&letter, Left::Refused);
+                    self.walk.hold(letter);
+                }
+            }
+        }
+        let count = taken.len();
+        let left = self.walk.delete(taken).await.map_err(Failure::Delete)?;
+        if left > 0 {
+            *self.report.left.entry(Left::NotDeleted).or_default() += left;
+        }
+        self.report.put_back += count;
+        (self.progress)(self.report.put_back);
+        Ok(())
+    }
+}
+
+/// A letter as the job that it was.
+fn job(letter: &Letter) -> Option<NewMessage> {
+    let message = &letter.message;
+    let redriven = message
+        .redriven
+        .clone()
+        .unwrap_or_else(|| Redriven { source: message.id.clone(), delivered: Vec::new() });
+    Some(NewMessage {
+        body: std::str::from_utf8(&message.body).ok()?.to_owned(),
+        group: message.group.to_string(),
+        deduplication: format!("redrive-{}", message.id),
+        redriven: Some(redriven),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::local::fifo::{Broker, Outgoing, Receive};
+use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt};
+
+const DEAD: &str = "dead.fifo";
+const JOBS: &str = "jobs.fifo";
+const LOCK: &str = "a test that failed poisons it";
+
+/// Two queues, and what goes wrong with them.
+struct World {
+    broker: Mutex<Broker>,
+    start: Instant,
+    random: Random,
+    refused: Option<&'static str>,
+    /// A worker that gives every job up again as soon as it is put back.
+    hopeless: bool,
+    deletes_fail: Mutex<bool>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut broker = Broker::new(1, "us-east-1", "000000000000");
+        for queue in [DEAD, JOBS] {
+            let attributes = [("FifoQueue".to_owned(), "true".to_owned())];
+            broker.create_queue(Duration::ZERO, queue, &BTreeMap::from(attributes)).unwrap();
+        }
+        Self {
+            broker: Mutex::new(broker),
+            start: Instant::now(),
+            random: Random::from_seed(1),
+            refused: None,
+            hopeless: false,
+            deletes_fail: Mutex::new(false),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Broker, Duration) -> T) -> T {
+        act(&mut self.broker.lock().unwrap_or_else(PoisonError::into_inner), self.start.elapsed())
+    }
+
+    fn send(&self, queue: &str, group: &str, dedup: &str, body: &str) {
+        let message = Outgoing {
+            group: group.to_owned(),
+            dedup: Some(dedup.to_owned()),
+            body: body.to_owned().into(),
+            ..Outgoing::default()
+        };
+        self.with(|broker, now| broker.send(now, queue, message)).unwrap();
+    }
+
+    /// What is on a queue, taken off it.
+    fn drain(&self, queue: &str) -> Vec<String> {
+        let mut bodies = Vec::new();
+        loop {
+            let request = Receive { max: 10, visibility: None, attempt_id: None };
+            let received = self.with(|broker, now| broker.receive(now, queue, &request)).unwrap();
+            if received.is_empty() {
+                return bodies;
+            }
+            for message in received {
+                bodies.push(String::from_utf8(message.body.to_vec()).unwrap());
+                self.with(|broker, now| broker.delete(now, queue, &message.receipt_handle)).unwrap();
+            }
+        }
+    }
+
+    async fn redrive(&self, plan: &Plan<'_>) -> (Report, Result<(), Failure>) {
+        let stop = CancellationToken::new();
+        redrive((self, self, &AlwaysWanted), plan, &self.random, stop, |_| {}).await
+    }
+}
+
+impl Letters for World {
+    async fn receive_letters(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Letter>, ReceiveError> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let request =
+            Receive { max, visibility: Some(Duration::from_secs(120)), attempt_id: Some(attempt.0.clone()) };
+        let received = self.with(|broker, now| broker.receive(now, DEAD, &request)).unwrap();
+        let now = self.start.elapsed();
+        let letter = |received: crate::local::fifo::Received| Letter {
+            origin: match received.group.strip_prefix("other") {
+                Some(_) => Origin::Other("000000000000.other.fifo".into()),
+                None => Origin::Ours,
+            },
+            message: Message {
+                id: received.message_id,
+                receipt: Receipt::new(received.receipt_handle),
+                group: received.group,
+                body: received.body,
+                receive_count: received.receive_count,
+                sent: None,
+                age: now.saturating_sub(received.sent),
+                since_first_receive: Duration::ZERO,
+                redriven: None,
+            },
+            attributes: BTreeMap::new(),
+        };
+        Ok(received.into_iter().map(letter).collect())
+    }
+
+    async fn delete_letters(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        if *self.deletes_fail.lock().expect(LOCK) {
+            return Err(Error::Call("down".into()));
+        }
+        let delete =
+            |receipt: &&Receipt| match self.with(|broker, now| broker.delete(now, DEAD, receipt.handle())) {
+                Ok(()) => BatchEntryResult::Ok,
+                Err(_) => BatchEntryResult::Rejected,
+            };
+        Ok(receipts.iter().map(delete).collect())
+    }
+
+    async fn give_back(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        for receipt in receipts {
+            self.with(|broker, now| broker.change_visibility(now, DEAD, receipt.handle(), Duration::ZERO))
+                .unwrap();
+        }
+        Ok(vec![BatchEntryResult::Ok; receipts.len()])
+    }
+}
+
+impl Source for World {
+    async fn send_jobs(&self, jobs: &[NewMessage]) -> Result<Vec<super::super::Sent>, Error> {
+        let mut sent = Vec::new();
+        for job in jobs {
+            if self.refused.is_some_and(|refused| job.body == refused) {
+                sent.push(Err("InvalidMessageContents".to_owned()));
+                continue;
+            }
+            self.send(JOBS, &job.group, &job.deduplication, &job.body);
+            if self.hopeless {
+                self.send(DEAD, &job.group, &format!("again-{}", self.random.uuid()), &job.body);
+            }
+            sent.push(Ok("id".to_owned()));
+        }
+        Ok(sent)
+    }
+}
+
+fn everything<'a>() -> Plan<'a> {
+    Plan { chosen: &|_| true, unmarked: true, most: usize::MAX, rate: None, dry_run: false }
+}
+
+async fn later() {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_letters_go_back_in_the_order_of_their_groups() {
+    let world = World::new();
+    for n in 0..25 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+        world.send(DEAD, "b", &format!("b{n}"), &format!("b{n}"));
+    }
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, ended), (50, Ok(())));
+    assert!(report.left.is_empty(), "{report:?}");
+    let bodies = world.drain(JOBS);
+    for group in ["a", "b"] {
+        let of_group: Vec<_> = bodies.iter().filter(|body| body.starts_with(group)).cloned().collect();
+        assert_eq!(of_group, (0..25).map(|n| format!("{group}{n}")).collect::<Vec<_>>());
+    }
+    assert!(world.drain(DEAD).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_dies_again_at_once_is_put_back_once_and_the_redrive_ends() {
+    let world = World { hopeless: true, ..World::new() };
+    for n in 0..12 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, ended), (12, Ok(())));
+    assert!(report.left.get(&Left::Newer).is_some_and(|newer| *newer > 0), "{report:?}");
+    assert_eq!(world.drain(JOBS).len(), 12);
+    assert_eq!(world.drain(DEAD).len(), 12, "the new letters are given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_of_another_queue_stay_where_they_are_and_can_be_received_at_once() {
+    let world = World::new();
+    world.send(DEAD, "other-1", "o1", "o1");
+    world.send(DEAD, "a", "a1", "a1");
+    world.send(DEAD, "other-1", "o2", "o2");
+    later().await;
+    let (report, _) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, report.left.get(&Left::OtherQueue)), (1, Some(&2)));
+    assert_eq!(world.drain(JOBS), ["a1"]);
+    assert_eq!(world.drain(DEAD), ["o1", "o2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_out_ahead_of_a_chosen_letter_of_its_group_is_named() {
+    let world = World::new();
+    for body in ["first", "second", "third"] {
+        world.send(DEAD, "a", body, body);
+    }
+    later().await;
+    let plan = Plan { chosen: &|letter| letter.message.body == "second", ..everything() };
+    let (report, _) = world.redrive(&plan).await;
+    assert_eq!((report.put_back, report.overtaken.len()), (1, 1));
+    assert_eq!(world.drain(JOBS), ["second"]);
+    assert_eq!(world.drain(DEAD), ["first", "third"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_letter_stays_and_nothing_of_its_group_overtakes_it_later() {
+    let world = World { refused: Some("a0"), ..World::new() };
+    for n in 0..12 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+        world.send(DEAD, "b", &format!("b{n}"), &format!("b{n}"));
+    }
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!(ended, Ok(()));
+    assert_eq!(report.left.get(&Left::Refused), Some(&1), "{report:?}");
+    assert!(world.drain(JOBS).iter().filter(|body| body.starts_with('b')).count() == 12);
+    assert_eq!(world.drain(DEAD).first().map(String::as_str), Some("a0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_deleted_is_put_back_once_when_it_is_run_again() {
+    let world = World::new();
+    world.send(DEAD, "a", "a1", "a1");
+    later().await;
+    *world.deletes_fail.lock().expect(LOCK) = true;
+    let (_, ended) = world.redrive(&everything()).await;
+    assert!(matches!(ended, Err(Failure::Delete(_))));
+    *world.deletes_fail.lock().expect(LOCK) = false;
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, ended), (1, Ok(())));
+    assert_eq!(world.drain(JOBS), ["a1"], "the deduplication id is the letter's");
+    assert!(world.drain(DEAD).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_changes_nothing_and_says_what_would_go() {
+    let world = World::new();
+    for n in 0..7 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let (report, _) = world.redrive(&Plan { dry_run: true, ..everything() }).await;
+    assert_eq!(report.put_back, 7);
+    assert!(world.drain(JOBS).is_empty());
+    assert_eq!(world.drain(DEAD).len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_kept_to() {
+    let world = World::new();
+    for n in 0..20 {
+        world.send(DEAD, &format!("g{n}"), &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let began = Instant::now();
+    let (report, _) = world.redrive(&Plan { rate: Some(2.0), ..everything() }).await;
+    assert_eq!(report.put_back, 20);
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(world.drain(JOBS).len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_to_stop_gives_back_what_it_holds() {
+    let world = World::new();
+    for n in 0..20 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let stop = CancellationToken::new();
+    let first = stop.clone();
+    let plan = everything();
+    let ports = (&world, &world, &AlwaysWanted);
+    let (report, ended) = redrive(ports, &plan, &world.random, stop, move |_| first.cancel()).await;
+    assert_eq!((report.put_back, report.stopped, ended), (10, true, Ok(())));
+    assert_eq!(world.drain(DEAD).len(), 10);
+}

@@ -1,0 +1,172 @@
+//! A walk over the letters that are there when it begins.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Letter, Letters};
+use crate::queue::{AttemptId, BatchEntryResult, MAX_BATCH, MessageId, Receipt, ReceiveError};
+use crate::random::Random;
+
+/// The most letters that a walk holds at once: SQS lets 120,000 messages of a FIFO queue be in flight.
+const MAX_HELD: usize = 100_000;
+
+/// Receives that bring nothing new before a walk takes the rest for hidden, besides those that it needs
+/// to see again what it holds itself.
+const IDLE_RECEIVES: usize = 3;
+
+/// A walk over letters. What it hands out has to be settled by the caller, or given to [`Walk::hold`].
+#[derive(Debug)]
+pub struct Walk<'a, L> {
+    letters: &'a L,
+    random: &'a Random,
+    stop: CancellationToken,
+    began: Instant,
+    /// What is held until the end, in the order in which it came.
+    held: Vec<(MessageId, Receipt)>,
+    places: HashMap<MessageId, usize>,
+    /// What was settled: it may come again where that failed.
+    settled: HashSet<MessageId>,
+    /// Receives in a row that brought nothing new, and how much was held when the last one did: as much can
+    /// come again before anything else.
+    idle: usize,
+    held_before: usize,
+    newer: usize,
+}
+
+/// What a receive of a walk brought.
+#[derive(Debug)]
+pub enum Step {
+    /// Letters that are new to the walk, in the order of their groups.
+    Letters(Vec<Letter>),
+    /// There are no more, or none that can be received now.
+    End,
+    /// It was told to stop.
+    Stopped,
+}
+
+impl<'a, L: Letters> Walk<'a, L> {
+    /// Begins now: what is sent later is none of its business.
+    pub fn new(letters: &'a L, random: &'a Random, stop: CancellationToken) -> Self {
+        Self {
+            letters,
+            random,
+            stop,
+            began: Instant::now(),
+            held: Vec::new(),
+            places: HashMap::new(),
+            settled: HashSet::new(),
+            idle: 0,
+            held_before: 0,
+            newer: 0,
+        }
+    }
+
+    /// The next letters, `max` at the most.
+    pub async fn next(&mut self, max: usize) -> Result<Step, ReceiveError> {
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(Step::Stopped);
+            }
+            if self.held.len() >= MAX_HELD || self.idle > IDLE_RECEIVES + self.held_before / MAX_BATCH {
+                return Ok(Step::End);
+            }
+            let received = self.receive(max).await?;
+            if received.is_empty() {
+                return Ok(Step::End);
+            }
+            // By the queue's clock it was sent, by ours the walk began: both are spans up to now.
+            let running = self.began.elapsed();
+            let mut fresh = Vec::new();
+            for letter in received {
+                let id = &letter.message.id;
+                if let Some((_, receipt)) = self.places.get(id).and_then(|place| self.held.get_mut(*place)) {
+                    *receipt = letter.message.receipt;
+                } else if self.settled.contains(id) {
+                    self.hold(letter);
+                } else if letter.message.age < running {
+                    self.newer += 1;
+                    self.hold(letter);
+                } else {
+                    fresh.push(letter);
+                }
+            }
+            if fresh.is_empty() {
+                self.idle += 1;
+                continue;
+            }
+            self.idle = 0;
+            self.held_before = self.held.len() + fresh.len();
+            return Ok(Step::Letters(fresh));
+        }
+    }
+
+    /// A lost response is asked for once more: its letters would be hidden and unseen until their
+    /// timeout ends.
+    async fn receive(&self, max: usize) -> Result<Vec<Letter>, ReceiveError> {
+        let attempt = AttemptId(self.random.uuid().to_string());
+        match self.letters.receive_letters(max.clamp(1, MAX_BATCH), &attempt).await {
+            Err(ReceiveError::NoResponse(_)) => {
+                self.letters.receive_letters(max.clamp(1, MAX_BATCH), &attempt).await
+            }
+            other => other,
+        }
+    }
+
+    /// Keeps a letter until the end.
+    pub fn hold(&mut self, letter: Letter) {
+        let id = letter.message.id;
+        self.places.insert(id.clone(), self.held.len());
+        self.held.push((id, letter.message.receipt));
+    }
+
+    /// The same of several.
+    pub fn hold_all(&mut self, letters: impl IntoIterator<Item = Letter>) {
+        for letter in letters {
+            self.hold(letter);
+        }
+    }
+
+    /// Deletes letters; gives how many of them were not: those are given back at the end.
+    pub async fn delete(&mut self, letters: Vec<Letter>) -> Result<usize, crate::queue::Error> {
+        let mut left = 0;
+        let mut letters = letters.into_iter().peekable();
+        while letters.peek().is_some() {
+            let batch: Vec<Letter> = letters.by_ref().take(MAX_BATCH).collect();
+            self.settled.extend(batch.iter().map(|letter| letter.message.id.clone()));
+            let receipts: Vec<&Receipt> = batch.iter().map(|letter| &letter.message.receipt).collect();
+            let answer = self.letters.delete_letters(&receipts).await;
+            let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; receipts.len()]);
+            let again: Vec<&Receipt> = receipts
+                .iter()
+                .zip(&entries)
+                .filter(|(_, entry)| **entry != BatchEntryResult::Ok)
+                .map(|(receipt, _)| *receipt)
+                .collect();
+            if !again.is_empty() {
+                let entries = self.letters.delete_letters(&again).await?;
+                left += entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count();
+            }
+        }
+        Ok(left)
+    }
+
+    /// Letters that were sent while it ran.
+    #[must_use]
+    pub fn newer(&self) -> usize {
+        self.newer
+    }
+
+    /// Gives everything back, in order; gives how many letters come back only when their timeout ends.
+    pub async fn end(self) -> usize {
+        let mut late = 0;
+        for batch in self.held.chunks(MAX_BATCH) {
+            let receipts: Vec<&Receipt> = batch.iter().map(|(_, receipt)| receipt).collect();
+            let answer = self.letters.give_back(&receipts).await;
+            let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; receipts.len()]);
+            late += entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count();
+        }
+        late
+    }
+}

@@ -1,0 +1,90 @@
+//! How jobs are put on the queue.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::error::ProvideErrorMetadata;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+
+use super::convert::text;
+use super::error::settling;
+use super::{Error, Sqs};
+use crate::queue::{NewMessage, batches};
+
+/// A message's id, or why SQS refused it.
+type Sent = Result<String, String>;
+
+impl Sqs {
+    /// Sends jobs in order, in batches that SQS takes; gives their message ids in the same order.
+    pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<String>, Error> {
+        let sent = self.send_each(jobs).await?;
+        let refused = |(n, sent): (usize, Sent)| {
+            sent.map_err(|why| Error::Call(format!("message {} was refused: {why}", n + 1)))
+        };
+        sent.into_iter().enumerate().map(refused).collect()
+    }
+
+    /// The same; answers for each job.
+    pub async fn send_each(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
+        let mut sent = Vec::with_capacity(jobs.len());
+        // In order, the next on top.
+        let mut waiting: Vec<&[NewMessage]> = batches(jobs).collect();
+        waiting.reverse();
+        while let Some(batch) = waiting.pop() {
+            match self.send_batch(batch).await {
+                Ok(answers) => sent.extend(answers),
+                // An endpoint may have narrower bounds than SQS has today.
+                Err(Failed::TooLong(_)) if batch.len() > 1 => {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    waiting.extend([second, first]);
+                }
+                Err(Failed::TooLong(why)) => sent.push(Err(why)),
+                Err(Failed::Other(error)) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn send_batch(&self, batch: &[NewMessage]) -> Result<Vec<Sent>, Failed> {
+        let entries = batch
+            .iter()
+            .enumerate()
+            .map(|(n, job)| {
+                let entry = SendMessageBatchRequestEntry::builder()
+                    .id(n.to_string())
+                    .message_body(&job.body)
+                    .message_group_id(&job.group)
+                    .message_deduplication_id(&job.deduplication);
+                let attributes = job.attributes().into_iter();
+                attributes
+                    .fold(entry, |entry, (name, value)| entry.message_attributes(name, text(&value)))
+                    .build()
+                    .map_err(|error| Failed::Other(Error::Call(error.to_string())))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let call = self.settle.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
+        let answer = Box::pin(call).await.map_err(|failure| {
+            let error = settling(&failure, &self.asked("sqs:SendMessage"));
+            let code = failure.code().unwrap_or_default();
+            if code.ends_with("BatchRequestTooLong") {
+                Failed::TooLong(error.to_string())
+            } else {
+                Failed::Other(error)
+            }
+        })?;
+        let mut sent: HashMap<String, Sent> =
+            answer.successful.into_iter().map(|sent| (sent.id, Ok(sent.message_id))).collect();
+        let refused = answer.failed.into_iter();
+        sent.extend(refused.map(|failed| {
+            let why = failed.message.unwrap_or_default();
+            (failed.id, Err(format!("{}: {why}", failed.code)))
+        }));
+        // What is not said to be there must not be deleted where it came from.
+        let missing = || Err("the queue did not answer for it".to_owned());
+        Ok((0..batch.len()).map(|n| sent.remove(&n.to_string()).unwrap_or_else(missing)).collect())
+    }
+}
+
+enum Failed {
+    TooLong(String),
+    Other(Error),
+}

@@ -1,0 +1,105 @@
+//! What the worker refuses or says at start, and `check`.
+
+use std::process::Output;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::{Value, json};
+
+use crate::world::{World, create, hookferry, unique};
+
+/// A worker on a queue with these attributes, until it ends by itself.
+async fn refused(world: &World, attributes: &[(QueueAttributeName, &str)], more: &[(&str, &str)]) -> Output {
+    let queue = create(&world.client, &format!("{}.fifo", unique()), attributes).await;
+    let mut command = world.command(&["/"], &[("QUEUE_SQS_URL", queue.as_str()), ("LOG_FORMAT", "human")]);
+    command.envs(more.iter().copied());
+    tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap()
+}
+
+fn policy(world: &World, most: u32) -> String {
+    let name = world.dead_letters.rsplit('/').next().unwrap();
+    json!({"deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:000000000000:{name}"), "maxReceiveCount": most}).to_string()
+}
+
+#[tokio::test]
+async fn a_low_receive_count_ends_the_worker_with_78_and_the_line_that_mends_it() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let output = refused(&world, &[(QueueAttributeName::RedrivePolicy, &policy(&world, 3))], &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("aws sqs set-queue-attributes") && said.contains("maxReceiveCount"), "{said}");
+    assert!(said.contains("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT"), "{said}");
+}
+
+#[tokio::test]
+async fn a_retention_below_the_window_and_a_dead_letter_queue_that_is_the_queue_end_it_with_78() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let output = refused(&world, &[(QueueAttributeName::MessageRetentionPeriod, "60")], &[]).await;
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("MessageRetentionPeriod"));
+    let spelled = world.queue.replace("127.0.0.1", "localhost");
+    let mut command = world.command(&["/"], &[("QUEUE_SQS_DLQ_URL", spelled.as_str())]);
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the queue itself"));
+}
+
+async fn check(world: &World, more: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Value) {
+    let webhooks = json!([{"url": format!("{}/", world.receiver)}]).to_string();
+    let mut command = hookferry("check");
+    command
+        .args(["--json"])
+        .args(arguments)
+        .env("QUEUE_SQS_URL", &world.queue)
+        .env("QUEUE_SQS_ENDPOINT", &world.endpoint)
+        .env("QUEUE_SQS_DLQ_URL", &world.dead_letters)
+        .env("DEFAULT_APP_WEBHOOKS", webhooks)
+        .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
+        .env("METRICS_PORT", "0")
+        .envs(more.iter().copied());
+    let output = command.output().await.unwrap();
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code(), report)
+}
+
+fn found<'a>(report: &'a Value, severity: &str, words: &str) -> &'a Value {
+    let findings = report["findings"].as_array().unwrap();
+    let is = |finding: &&Value| {
+        finding["severity"] == severity && finding["text"].as_str().unwrap().contains(words)
+    };
+    findings.iter().find(is).unwrap_or_else(|| panic!("{severity} {words} in {report:#}"))
+}
+
+#[tokio::test]
+async fn check_looks_at_everything_and_warns_without_failing() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let (code, report) = check(&world, &[], &[]).await;
+    assert_eq!(code, Some(0), "{report:#}");
+    found(&report, "ok", "sqs:ChangeMessageVisibility");
+    found(&report, "ok", "agrees with the queue's");
+    found(&report, "ok", &world.receiver);
+    found(&report, "ok", "app-id: 1 webhooks");
+    let throughput = found(&report, "warning", "FifoThroughputLimit");
+    assert!(throughput["remedy"].as_str().unwrap().contains("aws sqs set-queue-attributes"));
+    assert!(world.arrivals.lock().unwrap().is_empty(), "no request was made");
+    assert_eq!(check(&world, &[], &["--deny-warnings"]).await.0, Some(1));
+}
+
+#[tokio::test]
+async fn check_fails_with_1_for_what_would_fail_and_with_78_for_what_is_refused() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let gone = world.dead_letters.replace("-dead", "-gone");
+    let (code, report) = check(&world, &[("QUEUE_SQS_DLQ_URL", &gone)], &[]).await;
+    assert_eq!(code, Some(1), "{report:#}");
+    found(&report, "error", "does not exist");
+    let (code, report) =
+        check(&world, &[("DEFAULT_APP_WEBHOOKS", r#"[{"url":"http://10.1.2.3/"}]"#)], &[]).await;
+    assert_eq!(code, Some(1), "{report:#}");
+    found(&report, "error", "10.1.2.3");
+    let (code, report) = check(&world, &[("QUEUE_SQS_DLQ_URL", &world.queue)], &[]).await;
+    assert_eq!(code, Some(78), "{report:#}");
+    let (code, report) = check(&world, &[("METRICS_PORT", "99999")], &[]).await;
+    assert_eq!(code, Some(78), "{report:#}");
+    found(&report, "error", "METRICS_PORT");
+}

@@ -1,0 +1,144 @@
+//! Producers: the contract as vectors, the commands that speak it, and what becomes of it behind the queue.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use hookferry::job::Job;
+use hookferry::producer::{Event, Signer};
+use hookferry::queue::NewMessage;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::world::{World, hookferry};
+
+const VECTORS: [&str; 4] = [
+    include_str!("../vectors/soketi.json"),
+    include_str!("../vectors/text.json"),
+    include_str!("../vectors/numbers.json"),
+    include_str!("../vectors/apps.json"),
+];
+
+fn vectors() -> impl Iterator<Item = Value> {
+    VECTORS.into_iter().flat_map(|file| serde_json::from_str::<Vec<Value>>(file).unwrap())
+}
+
+fn text<'a>(vector: &'a Value, name: &str) -> &'a str {
+    vector[name].as_str().unwrap()
+}
+
+/// Runs a command with something on its standard input.
+async fn run(command: &str, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
+    let mut command = hookferry(command);
+    command.args(arguments).envs(variables.iter().copied());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input).await.unwrap();
+    drop(stdin);
+    child.wait_with_output().await.unwrap()
+}
+
+#[test]
+fn every_vector_is_what_a_signer_makes_and_what_the_worker_takes() {
+    let mut seen = 0;
+    for vector in vectors() {
+        let payload = text(&vector, "payload");
+        assert_eq!(payload.as_bytes(), bytes(text(&vector, "payload_hex")));
+        let signer = Signer::new(text(&vector, "app_id"), text(&vector, "app_key"), text(&vector, "secret"));
+        let made = signer.payload_in(text(&vector, "group").to_owned(), payload.to_owned());
+        assert_eq!(made.body, text(&vector, "body"));
+        assert_eq!(made.deduplication, text(&vector, "deduplication_id"));
+        let job = Job::decode(&made.body.into()).unwrap();
+        assert_eq!((job.signature.as_str(), &*job.payload), (text(&vector, "signature"), payload.as_bytes()));
+        job.verify(&text(&vector, "secret").into()).unwrap();
+        seen += 1;
+    }
+    assert!(seen >= 19, "{seen}");
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn enqueue_prints_what_it_would_send() {
+    let variables =
+        [("DEFAULT_APP_ID", "app-id"), ("DEFAULT_APP_KEY", "app-key"), ("DEFAULT_APP_SECRET", "s")];
+    let line = r#"{"event":{"name":"order.paid","total":12.50},"group":"order-7"}"#;
+    let output = run("enqueue", &["--print"], &variables, line.as_bytes()).await;
+    assert!(output.status.success(), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["group"], "order-7");
+    let job = Job::decode(&text(&printed, "body").to_owned().into()).unwrap();
+    job.verify(&"s".into()).unwrap();
+    assert!(
+        String::from_utf8_lossy(&job.payload).ends_with(r#""events":[{"name":"order.paid","total":12.50}]}"#)
+    );
+
+    let flags = ["--print", "--event", "member_added", "--fields", r#"{"user_id":"7"}"#];
+    let output = run("enqueue", &flags, &variables, b"").await;
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["group"], "app-id_member_added_webhooks");
+}
+
+#[tokio::test]
+async fn verify_tells_a_valid_job_from_one_that_is_not() {
+    for vector in vectors() {
+        let variables = [("THE_SECRET", text(&vector, "secret"))];
+        if variables[0].1.is_empty() {
+            continue;
+        }
+        let arguments = ["--secret-env", "THE_SECRET"];
+        let line =
+            json!({"body": vector["body"], "group": vector["group"], "dedup": vector["deduplication_id"]});
+        let output = run("verify", &arguments, &variables, line.to_string().as_bytes()).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let body = text(&vector, "body").replace("time_ms", "time_ns");
+        let output = run("verify", &arguments, &variables, body.as_bytes()).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains(variables[0].1), "the secret is not told");
+    }
+    let signature = "6b7b8e8d";
+    let output = run("verify", &["--signature", signature], &[], b"{}").await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn events_of_ones_own_are_delivered_in_the_order_of_their_group() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let signer = Signer::new("app-id", "app-key", "app-secret");
+    let paid: Vec<NewMessage> = (0..12)
+        .map(|n| Event::own("order.paid").unwrap().with("n", &n).unwrap().in_group("app-id_order-7"))
+        .map(|event| signer.job(&event))
+        .collect();
+    world.send(&paid).await;
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_until_empty().await;
+    let arrivals = world.arrivals.lock().unwrap();
+    let bodies: Vec<Value> = arrivals.iter().map(|a| serde_json::from_slice(&a.body).unwrap()).collect();
+    let ns: Vec<_> = bodies.iter().map(|body| body["events"][0]["n"].as_u64().unwrap()).collect();
+    assert_eq!(ns, (0..12).collect::<Vec<_>>());
+    assert!(
+        arrivals.iter().all(|arrival| arrival.verified) && bodies[0]["events"][0]["name"] == "order.paid"
+    );
+}
+
+#[tokio::test]
+async fn a_job_of_sockudos_is_delivered_with_a_signature_of_its_payload_and_a_forged_one_is_not() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let job = |n: u64, secret: &str| {
+        let body = json!({
+            "job_id": n.to_string(), "app_key": "app-key", "app_id": "app-id", "app_secret": secret,
+            "payload": {"time_ms": n, "events": [{"name": "channel_occupied", "channel": "presence-a"}]},
+            "original_signature": "app-id:presence-a:channel_occupied",
+        });
+        NewMessage::new("default".into(), body.to_string())
+    };
+    world.send(&[job(1, "app-secret"), job(2, "forged"), job(3, "app-secret")]).await;
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_until_empty().await;
+    let arrivals = world.arrivals.lock().unwrap();
+    let times: Vec<Value> = arrivals.iter().map(|a| serde_json::from_slice(&a.body).unwrap()).collect();
+    assert_eq!(times.iter().map(|body| body["time_ms"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3]);
+    assert!(arrivals.iter().all(|arrival| arrival.verified));
+}
