@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Shows that the simulation bites: puts one deliberate fault after another into a copy of the sources
 # and expects the simulation to find it.   tests/mutants/run.sh [NAME …]
+# --touching FILE…   those alone that change one of these files
+# --since COMMIT     those alone that change a file that differs from that commit
 # A patch that no longer applies as it stands fails too: it has to be brought up to date. Applied by guess it may be
 # no fault any more.
 set -euo pipefail
@@ -12,7 +14,26 @@ trap 'rm -rf "$copy"' EXIT
 # A directory of its own: cargo takes the same package at another path for the same.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants RUST_BACKTRACE=0
 
+touched=()
+case ${1-} in
+--touching) touched=("${@:2}") && set -- ;;
+--since)
+  mapfile -t touched < <(git -C "$root" diff --name-only "${2:?a commit}") && set --
+  [ ${#touched[@]} -gt 0 ] || { echo "nothing differs" && exit 0; }
+  ;;
+esac
 names=("$@")
+if [ ${#touched[@]} -gt 0 ]; then
+  for file in "${touched[@]}"; do
+    case $file in
+    # A change of the simulation itself may blind it to any of them.
+    tests/it/simulation*) names+=("$here"/*.patch) ;;
+    *) mapfile -t -O ${#names[@]} names < <(grep -lxF -- "+++ b/$file" "$here"/*.patch || true) ;;
+    esac
+  done
+  [ ${#names[@]} -gt 0 ] || { echo "no mutant changes one of these files" && exit 0; }
+  mapfile -t names < <(for name in "${names[@]}"; do basename "$name" .patch; done | sort -u)
+fi
 [ ${#names[@]} -gt 0 ] || for patch in "$here"/*.patch; do names+=("$(basename "$patch" .patch)"); done
 survived=()
 for name in "${names[@]}"; do
