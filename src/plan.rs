@@ -7,6 +7,8 @@
 mod coalesce;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -55,49 +57,145 @@ const RESERVED: [&str; 8] = [
     "connection",
 ];
 
-/// Works out what is to be sent, in the app's order of webhooks; empty if nothing is.
-///
-/// The job's signature has to have been verified. `id` is the first half of `X-Hookferry-Id`: the
-/// SQS message id.
-pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
-    let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
-    let events: Vec<Event<'_>> = serde_json::from_str(payload.events.get())?;
-    // Taken apart only where a webhook gets some of them: rarely.
-    let mut raw: Option<Vec<&RawValue>> = None;
-    let mut deliveries = Vec::with_capacity(app.webhooks.len());
-    for webhook in &app.webhooks {
-        let wanted: Vec<bool> = events.iter().map(|event| wants(webhook, event)).collect();
-        if !wanted.contains(&true) {
-            continue;
+/// A job's events, read once for all of the app's webhooks.
+#[derive(Debug)]
+pub struct Outline<'a> {
+    job: &'a Job,
+    payload: Payload<'a>,
+    events: Vec<Event<'a>>,
+}
+
+/// What one webhook makes of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It lists none of the events' types.
+    Unlisted,
+    /// It lists some, and its filter lets none of those pass.
+    Filtered,
+    /// It gets something.
+    Some,
+}
+
+/// What of a job one webhook gets; nothing is rendered yet.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The webhook's place in the app's list.
+    pub place: usize,
+    /// Which events; all if absent.
+    kept: Option<Vec<bool>>,
+}
+
+/// Where a payload's parts lie in it, for bodies that hold some of them.
+#[derive(Clone, Debug, Default)]
+pub struct Pieces {
+    time_ms: Option<Range<usize>>,
+    events: Vec<Range<usize>>,
+}
+
+impl<'a> Outline<'a> {
+    /// Reads a job's payload. Its signature has to have been verified.
+    ///
+    /// # Errors
+    /// It is no list of events.
+    pub fn read(job: &'a Job) -> Result<Self, Error> {
+        let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
+        let events = serde_json::from_str(payload.events.get())?;
+        Ok(Self { job, payload, events })
+    }
+
+    /// Whether there are no events at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// What the webhook at that place gets: in time linear in the events and in the types that it lists.
+    #[must_use]
+    pub fn select(&self, place: usize, webhook: &Webhook) -> (Wanted, Option<Selection>) {
+        let types: Option<HashSet<&[u8]>> =
+            webhook.event_types.as_ref().map(|types| types.iter().map(String::as_bytes).collect());
+        let listed = |event: &Event<'_>| types.as_ref().is_none_or(|types| types.contains(&*event.name));
+        let mut some_listed = false;
+        let kept: Vec<bool> = self
+            .events
+            .iter()
+            .map(|event| {
+                let listed = listed(event);
+                some_listed |= listed;
+                listed && webhook.filter.passes(&event.channel)
+            })
+            .collect();
+        if !kept.contains(&true) {
+            return (if some_listed { Wanted::Filtered } else { Wanted::Unlisted }, None);
         }
-        let (body, signature) = if wanted.contains(&false) {
-            let raw = match &raw {
-                Some(raw) => raw,
-                None => raw.insert(serde_json::from_str(payload.events.get())?),
-            };
-            let kept = raw.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(raw, _)| bytes(raw));
-            let body = part(payload.time_ms.map(bytes), kept);
-            let signature = sign(&app.secret, [body.as_ref()]);
-            (body, signature)
-        } else {
-            (job.payload.clone(), job.signature_under(&app.secret))
+        let kept = kept.contains(&false).then_some(kept);
+        (Wanted::Some, Some(Selection { place, kept }))
+    }
+
+    /// Where the parts of the payload lie: needed where a webhook gets some of the events.
+    ///
+    /// # Errors
+    /// It is no list of events.
+    pub fn pieces(&self) -> Result<Pieces, Error> {
+        let start = self.job.payload.as_ptr() as usize;
+        let range = |value: &RawValue| {
+            let from = value.get().as_ptr() as usize - start;
+            from..from + value.get().len()
         };
-        deliveries.push(Delivery {
+        let events: Vec<&RawValue> = serde_json::from_str(self.payload.events.get())?;
+        Ok(Pieces {
+            time_ms: self.payload.time_ms.map(range),
+            events: events.into_iter().map(range).collect(),
+        })
+    }
+}
+
+impl Selection {
+    /// Whether it is of some events alone, so that [`Pieces`] are needed to render it.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Makes the delivery; `None` if the app has no webhook at that place. `id` is the first half of
+    /// `X-Hookferry-Id`: the SQS message id.
+    #[must_use]
+    pub fn render(&self, job: &Job, pieces: &Pieces, app: &App, id: &str) -> Option<Delivery> {
+        let webhook = app.webhooks.get(self.place)?;
+        let (body, signature) = match &self.kept {
+            None => (job.payload.clone(), job.signature_under(&app.secret)),
+            Some(kept) => {
+                let piece = |range: &Range<usize>| job.payload.get(range.clone()).unwrap_or_default();
+                let kept = pieces.events.iter().zip(kept).filter(|(_, kept)| **kept);
+                let body = part(pieces.time_ms.as_ref().map(piece), kept.map(|(range, _)| piece(range)));
+                let signature = sign(&app.secret, [body.as_ref()]);
+                (body, signature)
+            }
+        };
+        Some(Delivery {
             webhook: webhook.id.clone(),
             target: webhook.target.clone(),
             body,
             headers: headers(webhook, &app.key, signature, format!("{id}.{}", webhook.id)),
-        });
+        })
     }
-    Ok(deliveries)
 }
 
-fn wants(webhook: &Webhook, event: &Event<'_>) -> bool {
-    let named = webhook
-        .event_types
-        .as_ref()
-        .is_none_or(|types| types.iter().any(|name| name.as_bytes() == &*event.name));
-    named && webhook.filter.passes(&event.channel)
+/// Works out what is to be sent, in the app's order of webhooks, and renders it; empty if nothing is.
+///
+/// The job's signature has to have been verified. `id` is the first half of `X-Hookferry-Id`: the
+/// SQS message id.
+pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
+    let outline = Outline::read(job)?;
+    let selected: Vec<Selection> = app
+        .webhooks
+        .iter()
+        .enumerate()
+        .filter_map(|(place, webhook)| outline.select(place, webhook).1)
+        .collect();
+    let partial = selected.iter().any(Selection::is_partial);
+    let pieces = if partial { outline.pieces()? } else { Pieces::default() };
+    Ok(selected.iter().filter_map(|selected| selected.render(job, &pieces, app, id)).collect())
 }
 
 fn bytes(value: &RawValue) -> &[u8] {
@@ -141,6 +239,7 @@ fn headers(webhook: &Webhook, key: &str, signature: String, id: String) -> Vec<(
 }
 
 /// The payload's outline, its parts still raw.
+#[derive(Debug)]
 struct Payload<'a> {
     time_ms: Option<&'a RawValue>,
     /// Taken apart only when no later one can replace it.
@@ -181,7 +280,7 @@ impl<'de> Visitor<'de> for PayloadVisitor {
 }
 
 /// What filtering looks at. A name or channel that is missing or no string is empty.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Event<'a> {
     name: Cow<'a, [u8]>,
     channel: Cow<'a, [u8]>,

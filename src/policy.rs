@@ -12,7 +12,7 @@ use crate::outcome::{Outcome, Reason};
 
 /// The backoff of what was not tried grows no further than after so many attempts: it waits for its
 /// turn, and no outage for its end.
-const DEFERRED_ATTEMPTS: u32 = 4;
+const DEFERRED_ATTEMPTS: u32 = 6;
 
 /// No backoff is shorter: SQS counts visibility in whole seconds, and 0 would be "at once".
 pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub enum Disposition {
 /// How retrying goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// A job older than this is given up after a failed attempt.
+    /// A job that has been failing for longer is given up after a failed attempt.
     pub window: Duration,
     /// The first backoff's upper end, doubled with each attempt.
     pub base: Duration,
@@ -46,7 +46,8 @@ pub struct Retry {
 
 /// Decides what becomes of a job after an attempt at its webhooks.
 ///
-/// `attempts` counts this one too; `age` is how long ago the job was sent; `random` lies in 0..1.
+/// `attempts` counts this one too, or, where nothing was tried, how often that was so; `age` is for how long
+/// the job has been failing, as far as is known; `random` lies in 0..1.
 #[must_use]
 pub fn decide<'a>(
     outcomes: impl IntoIterator<Item = &'a Outcome>,
@@ -81,7 +82,7 @@ pub fn decide<'a>(
     }
     match (failed, transient, patient) {
         (None, _, _) => Disposition::Done,
-        (Some(_), Some(reason), _) if age <= retry.window => {
+        (Some(_), Some(reason), _) if age < retry.window => {
             Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason: reason.clone() }
         }
         // It may last for hours: however often this process has tried, jitter over the whole cap.
@@ -122,8 +123,8 @@ mod tests {
         base: Duration::from_secs(1),
         cap: Duration::from_secs(60),
     };
-    const YOUNG: Duration = Duration::from_secs(300);
-    const OLD: Duration = Duration::from_millis(300_001);
+    const YOUNG: Duration = Duration::from_millis(299_999);
+    const OLD: Duration = Duration::from_secs(300);
 
     fn failed() -> Outcome {
         Outcome::transient(Reason::Status(500))
@@ -177,7 +178,7 @@ mod tests {
             Disposition::Done | Disposition::DeadLetter(_) => panic!("it is retried"),
         };
         assert_eq!(backoff(&[busy()], 1), Duration::from_secs(1));
-        assert_eq!(backoff(&[Outcome::Delivered, busy()], 1000), Duration::from_secs(8));
+        assert_eq!(backoff(&[Outcome::Delivered, busy()], 1000), Duration::from_secs(32));
         assert_eq!(backoff(&[busy(), failed()], 1000), RETRY.cap, "the failed one backs off as ever");
         assert_eq!(backoff(&[Outcome::Permanent(Reason::Gone), busy()], 1), Duration::from_secs(1));
     }
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn a_window_of_zero_gives_up_after_the_first_failed_attempt() {
         let retry = Retry { window: Duration::ZERO, ..RETRY };
-        let age = Duration::from_nanos(1);
+        let age = Duration::ZERO;
         assert_eq!(decide(&[failed()], 1, age, &retry, 0.5), Disposition::DeadLetter(Reason::Status(500)));
         assert_eq!(decide(&[Outcome::Delivered], 1, age, &retry, 0.5), Disposition::Done);
         assert!(matches!(decide(&[failed()], 1, Duration::MAX, &RETRY, 0.5), Disposition::DeadLetter(_)));

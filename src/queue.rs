@@ -253,10 +253,11 @@ pub enum Error {
 
 /// An SQS FIFO queue.
 pub trait Queue: Send + Sync + 'static {
-    /// Receives up to `max` messages (1 to 10), waiting for the first as long as is configured.
+    /// Receives up to `max` messages (1 to 10), waiting up to `wait` for the first, in whole seconds.
     fn receive(
         &self,
         max: usize,
+        wait: Duration,
         attempt: &AttemptId,
     ) -> impl Future<Output = Result<Vec<Message>, ReceiveError>> + Send;
 

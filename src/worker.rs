@@ -8,13 +8,15 @@
 
 pub mod breaker;
 pub mod delete_batcher;
+pub mod in_flight;
 pub mod lane;
 pub mod ledger;
 pub mod permits;
 mod poll;
 mod report;
+mod scaler;
+pub mod throttle;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,18 +29,25 @@ use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
+use crate::telemetry::board::Text;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::breaker::Breaker;
-use crate::worker::lane::{InFlight, Lane, Rules, Shared, Times};
-use crate::worker::ledger::Ledger;
+use crate::worker::in_flight::{InFlight, Times, app_of};
+use crate::worker::lane::{Lane, Rules, Shared};
+use crate::worker::ledger::{Claim, Ledger};
 use delete_batcher::DeleteBatcher;
-use permits::{Permits, Reserved};
-pub use poll::DENIED_WAIT;
-use poll::{Poll, PollScaler, Polled};
+use permits::{Permit, Permits, Reserved};
+use poll::{Poll, Polled};
+pub use scaler::DENIED_WAIT;
+use scaler::PollScaler;
+use throttle::Throttle;
 
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// A message that no other copy of is worked here, with its place.
+type Claimed = (Message, Claim, Permit);
 
 /// Bounds of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +101,7 @@ impl<Q, T, A> AsRef<Q> for Shared<Q, T, A> {
 impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     /// A worker that runs until `shutdown` is cancelled.
     pub fn new(parts: Parts<Q, T, A>, rules: Rules, bounds: Bounds, shutdown: CancellationToken) -> Self {
+        let permits = Permits::new(bounds.max_in_flight, bounds.max_bytes);
         let shared = Shared {
             queue: parts.queue,
             transport: parts.transport,
@@ -99,18 +109,15 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             rules,
             ledger: Arc::new(Ledger::default()),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
+            throttle: Throttle::default(),
+            permits: permits.clone(),
             random: parts.random,
             metrics: parts.metrics,
             health: Arc::clone(&parts.health),
             shutdown,
             received_last: CancellationToken::new(),
         };
-        Self {
-            shared: Arc::new(shared),
-            permits: Permits::new(bounds.max_in_flight, bounds.max_bytes),
-            bounds,
-            health: parts.health,
-        }
+        Self { shared: Arc::new(shared), permits, bounds, health: parts.health }
     }
 
     /// Receives and delivers until shutdown, then drains within the grace.
@@ -139,12 +146,17 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let mut polls: JoinSet<Polled> = JoinSet::new();
         let mut lanes: JoinSet<()> = JoinSet::new();
         let mut end: Option<Instant> = None;
+        // Whether there is a poll that the queue may let wait.
+        let mut long = false;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if end.is_none() {
                 while polls.len() < pollers.target() {
-                    polls.spawn(self.poll(Poll::fresh(self.bounds.pause)));
+                    let poll =
+                        Poll::fresh(self.bounds.pause, if long { Duration::ZERO } else { self.bounds.wait });
+                    long |= poll.is_long();
+                    polls.spawn(self.poll(poll));
                 }
             } else if polls.is_empty() {
                 self.shared.received_last.cancel();
@@ -173,14 +185,18 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 // Before what there may be very much of: this says that the loop turns.
                 _ = beat.tick() => {
                     self.health.turned();
-                    self.measure_blocked();
+                    self.measure(lanes.len(), polls.len());
                 }
-                Some(ended) = lanes.join_next(), if !lanes.is_empty() => self.lane_ended(ended),
+                Some(ended) = lanes.join_next(), if !lanes.is_empty() => Self::lane_ended(ended),
                 Some(polled) = polls.join_next(), if !polls.is_empty() => {
+                    if polled.as_ref().is_ok_and(Polled::was_long) {
+                        long = false;
+                    }
                     if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
                         && end.is_none()
                         && (again.repeats() || polls.len() < pollers.target())
                     {
+                        long |= again.is_long();
                         polls.spawn(self.poll(again));
                     }
                 }
@@ -198,27 +214,26 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
-            Ok(Polled::Received { messages, reserved, times }) => {
+            Ok(Polled::Received { messages, reserved, times, .. }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
                 pollers.received(messages.len(), reserved.count());
-                let (started, refused) = self.lanes(messages, reserved, times, acknowledgements);
-                for lane in started {
-                    lanes.spawn(lane.run());
+                let (groups, refused) = self.groups(messages, reserved);
+                for group in groups {
+                    lanes.spawn(self.lane(group, times, acknowledgements).run());
                 }
                 // A process that is ending gives them back: it is only in the way.
                 if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
                     lanes.spawn(give_back(Arc::clone(&self.shared), refused));
                 }
-                self.measure();
                 None
             }
-            Ok(Polled::Failed { error, reserved, attempt }) => {
+            Ok(Polled::Failed { error, reserved, attempt, wait: long }) => {
                 self.health.receive_failed(&error);
                 self.shared.metrics.receive_failed(&error);
                 let wait = pollers.failed(&error, self.shared.random.fraction());
                 error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
-                Some(Poll::after(wait, &error, attempt, reserved))
+                Some(Poll::after(wait, long, &error, attempt, reserved))
             }
             Err(failure) => {
                 error!(%failure, "a poller failed; another takes its place");
@@ -227,16 +242,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    /// Sorts messages into lanes, one a group, in the order in which they came. What is refused comes
-    /// back when its visibility timeout ends.
-    fn lanes(
-        &self,
-        messages: Vec<Message>,
-        mut reserved: Reserved,
-        times: Times,
-        acknowledgements: &DeleteBatcher,
-    ) -> (Vec<Lane<Q, T, A>>, Vec<Message>) {
-        let mut groups: Vec<VecDeque<InFlight>> = Vec::new();
+    /// Sorts messages by group, in the order in which they came. What is refused comes back when its
+    /// visibility timeout ends.
+    fn groups(&self, messages: Vec<Message>, mut reserved: Reserved) -> (Vec<Vec<Claimed>>, Vec<Message>) {
+        let mut groups: Vec<Vec<Claimed>> = Vec::new();
         let mut refused: Vec<Message> = Vec::new();
         for message in messages {
             // Another copy is being worked under a lost lease. This one has to wait, and what follows
@@ -249,21 +258,28 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 continue;
             };
             let permit = self.permits.take(&mut reserved, message.body.len());
-            let held = InFlight { message, claim, _permit: permit };
-            let same = |lane: &&mut VecDeque<InFlight>| {
-                lane.front().is_some_and(|first| first.message.group == held.message.group)
+            let same = |group: &&mut Vec<Claimed>| {
+                group.first().is_some_and(|(first, ..)| first.group == message.group)
             };
             match groups.iter_mut().find(same) {
-                Some(lane) => lane.push_back(held),
-                None => groups.push(VecDeque::from([held])),
+                Some(group) => group.push((message, claim, permit)),
+                None => groups.push(vec![(message, claim, permit)]),
             }
         }
-        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
-        (groups.into_iter().map(lane).collect(), refused)
+        (groups, refused)
     }
 
-    fn lane_ended(&self, ended: Result<(), JoinError>) {
-        self.measure();
+    /// The lane of one group's messages.
+    fn lane(&self, group: Vec<Claimed>, times: Times, acknowledgements: &DeleteBatcher) -> Lane<Q, T, A> {
+        let in_flight = |(message, claim, permit): Claimed| {
+            let app_id = Text::new(app_of(&message.group));
+            InFlight { message, claim, app_id, _permit: permit }
+        };
+        let jobs = group.into_iter().map(in_flight).collect();
+        Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times)
+    }
+
+    fn lane_ended(ended: Result<(), JoinError>) {
         if let Err(failure) = ended
             && failure.is_panic()
         {
@@ -271,17 +287,15 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    fn measure(&self) {
+    fn measure(&self, lanes: usize, polls: usize) {
         let metrics = &self.shared.metrics;
-        metrics.bytes_in_flight.set(i64::try_from(self.permits.bytes()).unwrap_or(i64::MAX));
-        metrics.in_flight.set(i64::try_from(self.permits.taken()).unwrap_or(i64::MAX));
-        self.measure_blocked();
-    }
-
-    /// Blocked groups expire with time, whatever else happens.
-    fn measure_blocked(&self) {
-        let metrics = &self.shared.metrics;
-        metrics.blocked.set(i64::try_from(metrics.board.blocked_groups()).unwrap_or(i64::MAX));
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.in_flight.set(number(self.permits.taken()));
+        metrics.bytes_in_flight.set(number(self.permits.bytes()));
+        metrics.lanes.set(number(lanes));
+        metrics.pollers.set(number(polls));
+        metrics.blocked.set(number(metrics.board.blocked_groups()));
+        metrics.breakers_open.set(number(self.shared.breaker.down(Instant::now())));
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
@@ -292,6 +306,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
 
 /// Makes messages visible at once that were not put into a lane.
 async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<Message>) {
+    // A poll of this process that is parked would be the first to get them again.
+    if timeout(shared.rules.visibility, shared.received_last.cancelled()).await.is_err() {
+        return;
+    }
     let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, Duration::ZERO)).collect();
     if let Err(error) = shared.queue.change_visibility(&changes).await {
         debug!(%error, "not released; they come back when their visibility timeout ends");

@@ -39,6 +39,23 @@ pub enum Reason {
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
     NoDescriptor,
+    /// The destination asked for fewer at a time, and so many are under way.
+    #[error("not attempted: the destination asked for fewer requests at a time; {0} are under way")]
+    Throttled(usize),
+    /// The worker's own code failed at it.
+    #[error("the worker failed at it: a panic, which is a fault to be reported")]
+    Panicked,
+    /// What has to be sent could not be worked out within the lease.
+    #[error("what has to be sent could not be worked out within {} ms", .0.as_millis())]
+    Unplannable(Duration),
+    /// SQS would move it to the dead-letter queue instead of handing it over once more.
+    #[error("received {most} times, the queue's maxReceiveCount: {why}")]
+    LastReceive {
+        /// The queue's `maxReceiveCount`.
+        most: u32,
+        /// Why it is not done.
+        why: String,
+    },
     /// 410: the receiver says that it is gone for good.
     #[error("status 410, gone for good")]
     Gone,
@@ -106,7 +123,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every [`Reason::code`] that there is: the series of each exist from the start.
-    pub const CODES: [&str; 27] = [
+    pub const CODES: [&str; 34] = [
         "malformed",
         "unknown_app",
         "signature",
@@ -134,6 +151,13 @@ impl Reason {
         "function_service",
         "destination_down",
         "dead_letter_queue",
+        "no_webhook",
+        "throttled",
+        "panicked",
+        "unplannable",
+        "last_receive",
+        "app_unusable",
+        "webhook_unusable",
     ];
 
     /// Whether a job may be given up for it once it is past its window. Not for what is the operator's
@@ -157,6 +181,10 @@ impl Reason {
             Self::Refused(_) => "address_refused",
             Self::Busy(_) => "busy",
             Self::NoDescriptor => "no_descriptor",
+            Self::Throttled(_) => "throttled",
+            Self::Panicked => "panicked",
+            Self::Unplannable(_) => "unplannable",
+            Self::LastReceive { .. } => "last_receive",
             Self::Gone => "gone",
             Self::Status(_) => "status",
             Self::Timeout(_) => "timeout",

@@ -127,7 +127,7 @@ impl Description {
 /// How a queue is used.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// How long a receive waits for the first message.
+    /// How long a receive waits for the first message at the most.
     pub wait: Duration,
     /// The visibility timeout to ask for; the queue's own if absent.
     pub visibility: Option<Duration>,
@@ -321,14 +321,19 @@ fn missing(message: &aws_sdk_sqs::types::Message) -> Vec<&'static str> {
 }
 
 impl Queue for Sqs {
-    async fn receive(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        attempt: &AttemptId,
+    ) -> Result<Vec<Message>, ReceiveError> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let answer = self
             .receive
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(max.min(MAX_BATCH)).unwrap_or(1))
-            .wait_time_seconds(seconds(self.usage.wait))
+            .wait_time_seconds(seconds(wait.min(self.usage.wait)))
             .set_visibility_timeout(self.usage.visibility.map(seconds))
             .receive_request_attempt_id(&attempt.0)
             .set_message_system_attribute_names(Some(SYSTEM_ATTRIBUTES.to_vec()))

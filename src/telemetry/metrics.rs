@@ -119,7 +119,7 @@ pub struct Metrics {
     pub receive_errors: Family<Labels, Counter>,
     /// Delete calls made.
     pub delete_calls: Counter,
-    /// Messages in memory, of `QUEUE_SQS_MAX_IN_FLIGHT`.
+    /// Places taken of `QUEUE_SQS_MAX_IN_FLIGHT`, those of polls under way included.
     pub in_flight: Gauge,
     /// Groups whose head waits for a retry, as far as this worker knows.
     pub blocked: Gauge,
@@ -256,7 +256,7 @@ impl Metrics {
 
     fn register_gauges(&self, r: &mut Registry) {
         let gauges = [
-            ("in_flight", "Messages in memory", &self.in_flight),
+            ("in_flight", "Places taken, those of polls under way included", &self.in_flight),
             ("max_in_flight", "Places that there are", &self.max_in_flight),
             ("bytes_in_flight", "Bytes of message bodies in memory", &self.bytes_in_flight),
             ("max_bytes_in_flight", "Bytes beyond which no poll starts", &self.max_bytes_in_flight),

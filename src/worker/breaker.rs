@@ -1,12 +1,18 @@
 //! Which destinations have been failing, and for how long.
 //!
-//! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups,
-//! or it starves every other app. So once a destination has failed for longer than the retry window,
-//! jobs past their window are given up without an attempt, while one probe at a time goes through.
+//! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups, or it
+//! starves every other app; nor may it keep the app's healthy webhooks waiting. So once a destination has
+//! failed for as long as the retry window without a success it is down: what is past its window, or has
+//! another webhook to go to, is given up for it without an attempt, but for one probe an attempt timeout,
+//! whatever the number of groups. What has yet to be given its window is attempted as ever. Where one job
+//! alone has failed the fault may be the job's: the next one probes at once.
+//!
+//! A destination is an app's webhook: what is down for one app is not therefore down for another. An answer
+//! that asks for fewer requests is a sign of life.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,22 +23,19 @@ use crate::app::WebhookId;
 /// 10,000 entries are about half a megabyte.
 const MAX_DESTINATIONS: usize = 10_000;
 
-/// Whether a job past its window may be attempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// Attempt it: the destination is not known to be down.
-    Closed,
-    /// Attempt it: this is the one probe of a destination that is down.
-    HalfOpenProbe,
-    /// Do not attempt it.
-    Open,
-}
-
-/// A destination as one app uses it: what is down for one app is not therefore down for another.
+/// A destination as one app uses it.
 #[must_use]
 pub fn destination(app_id: &str, webhook: &WebhookId) -> u64 {
     let mut hasher = DefaultHasher::new();
     (app_id, webhook).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A job, as the breaker tells jobs apart.
+#[must_use]
+pub fn job(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -48,11 +51,13 @@ pub struct Breaker {
 struct Failing {
     since: Instant,
     last: Instant,
-    probe_until: Option<Instant>,
+    /// The job, while no other has failed or probed.
+    only: Option<u64>,
+    next_probe: Instant,
 }
 
 impl Breaker {
-    /// One that opens after `window` of failure; a probe is thought lost after `probe`, the attempt
+    /// One that opens after `window` of failure; between two probes at least `probe` passes, the attempt
     /// timeout.
     ///
     /// Failures further apart than a window and two probes do not add up: in between, other processes
@@ -62,52 +67,74 @@ impl Breaker {
         Self { window, probe, failing: Mutex::default() }
     }
 
-    /// Asks for leave to attempt a job that is past its window, taking the probe if there is one.
-    pub fn ask(&self, destination: u64, now: Instant) -> Gate {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(state) = failing.get_mut(&destination) else { return Gate::Closed };
-        if self.is_stale(state, now) || now.duration_since(state.since) <= self.window {
-            return Gate::Closed;
-        }
-        if state.probe_until.is_some_and(|until| now < until) {
-            return Gate::Open;
-        }
-        state.probe_until = Some(now + self.probe);
-        Gate::HalfOpenProbe
+    /// Whether the destination has failed for a window and may not be attempted without a probe.
+    #[must_use]
+    pub fn is_down(&self, destination: u64, now: Instant) -> bool {
+        self.lock().get(&destination).is_some_and(|state| self.is_open(state, now))
     }
 
-    /// The destination took something: it is not failing.
+    /// How many destinations are down.
+    #[must_use]
+    pub fn down(&self, now: Instant) -> usize {
+        self.lock().values().filter(|state| self.is_open(state, now)).count()
+    }
+
+    /// Takes the probe of a destination that is down, if it is time for one. Whoever takes it has to make
+    /// an attempt; one that is lost is thought over after two attempt timeouts.
+    pub fn takes_probe(&self, destination: u64, job: u64, now: Instant) -> bool {
+        let mut failing = self.lock();
+        let Some(state) = failing.get_mut(&destination) else { return true };
+        if now < state.next_probe && state.only.is_none_or(|only| only == job) {
+            return false;
+        }
+        if state.only != Some(job) {
+            state.only = None;
+        }
+        state.next_probe = now + self.probe * 2;
+        true
+    }
+
+    /// The destination took something, or said that it is alive: it is not failing.
     pub fn succeeded(&self, destination: u64) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.lock();
         if !failing.is_empty() {
             failing.remove(&destination);
         }
     }
 
-    /// The destination failed. A probe that fails gives its place back; other attempts that are
-    /// still under way when the breaker opens do not.
-    pub fn failed(&self, destination: u64, gate: Gate, now: Instant) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// An attempt at a job that began at `began` failed.
+    pub fn failed(&self, destination: u64, job: u64, began: Instant, now: Instant) {
+        let mut failing = self.lock();
         if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
             failing.retain(|_, state| !self.is_stale(state, now));
             if failing.len() >= MAX_DESTINATIONS {
                 return;
             }
         }
-        let first = Failing { since: now, last: now, probe_until: None };
+        let first = Failing { since: began, last: now, only: Some(job), next_probe: now };
         let state = failing.entry(destination).or_insert(first);
         if self.is_stale(state, now) {
             *state = first;
         }
-        state.last = now;
-        if gate == Gate::HalfOpenProbe {
-            state.probe_until = None;
+        if state.only != Some(job) {
+            state.only = None;
         }
+        state.last = now;
+        // Whoever it was that asked: the answer to the next is no other so soon.
+        state.next_probe = now + self.probe;
+    }
+
+    fn is_open(&self, state: &Failing, now: Instant) -> bool {
+        !self.is_stale(state, now) && now.duration_since(state.since) >= self.window
     }
 
     /// Whether its last failure is too long ago to say anything of the destination now.
     fn is_stale(&self, state: &Failing, now: Instant) -> bool {
         now.duration_since(state.last) > self.window + self.probe * 2
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,48 +143,57 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(300);
+    const PROBE: Duration = Duration::from_secs(4);
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_a_window_of_failure_and_lets_one_probe_through() {
-        let breaker = Breaker::new(WINDOW, Duration::from_secs(4));
+    async fn it_opens_after_a_window_of_failure_and_one_probe_goes_through_in_a_timeout() {
+        let breaker = Breaker::new(WINDOW, PROBE);
         let start = Instant::now();
-        assert_eq!(breaker.ask(1, start), Gate::Closed);
-        breaker.failed(1, Gate::Closed, start);
-        assert_eq!(breaker.ask(1, start + WINDOW), Gate::Closed);
-        let later = start + WINDOW + Duration::from_millis(1);
-        assert_eq!(breaker.ask(1, later), Gate::HalfOpenProbe);
-        assert_eq!(breaker.ask(1, later), Gate::Open);
-        breaker.failed(1, Gate::Closed, later);
-        assert_eq!(breaker.ask(1, later), Gate::Open, "that was not the probe");
-        assert_eq!(breaker.ask(2, later), Gate::Closed, "another destination");
-        breaker.failed(1, Gate::HalfOpenProbe, later);
-        assert_eq!(breaker.ask(1, later), Gate::HalfOpenProbe, "the next probe");
-        assert_eq!(breaker.ask(1, later + Duration::from_secs(3)), Gate::Open);
-        assert_eq!(breaker.ask(1, later + Duration::from_secs(4)), Gate::HalfOpenProbe, "a lost probe");
+        assert!(!breaker.is_down(1, start));
+        breaker.failed(1, 7, start, start + PROBE);
+        breaker.failed(1, 8, start, start + PROBE);
+        assert!(!breaker.is_down(1, start + WINDOW - Duration::from_millis(1)));
+        let mut now = start + WINDOW;
+        assert!(breaker.is_down(1, now) && !breaker.is_down(2, now));
+        assert_eq!(breaker.down(now), 1);
+        for _ in 0..10 {
+            assert!(breaker.takes_probe(1, 7, now));
+            assert!(!breaker.takes_probe(1, 7, now + PROBE), "one at a time");
+            let ended = now + PROBE;
+            breaker.failed(1, 7, now, ended);
+            assert!(!breaker.takes_probe(1, 7, ended), "a group alone has no more of them");
+            now = ended + PROBE;
+        }
+        assert!(breaker.takes_probe(1, 7, now) && breaker.takes_probe(1, 7, now + PROBE * 2), "a lost probe");
         breaker.succeeded(1);
-        assert_eq!(breaker.ask(1, later), Gate::Closed);
-        assert_eq!(breaker.ask(1, later), Gate::Closed, "closed again");
+        assert!(!breaker.is_down(1, now));
     }
 
     #[tokio::test(start_paused = true)]
     async fn failures_far_apart_do_not_open_it() {
-        let probe = Duration::from_secs(4);
-        let breaker = Breaker::new(WINDOW, probe);
-        let (start, apart) = (Instant::now(), WINDOW + probe * 2 + Duration::from_millis(1));
+        let breaker = Breaker::new(WINDOW, PROBE);
+        let (start, apart) = (Instant::now(), WINDOW + PROBE * 2 + Duration::from_millis(1));
         for n in 0..3 {
             let now = start + apart * n;
-            for _ in 0..2 {
-                assert_eq!(
-                    breaker.ask(1, now),
-                    Gate::Closed,
-                    "failure {n}: what came in between is not known"
-                );
-            }
-            breaker.failed(1, Gate::Closed, now);
+            assert!(!breaker.is_down(1, now), "failure {n}: what came in between is not known");
+            breaker.failed(1, 7, now, now);
         }
         let last = start + apart * 2;
-        assert_eq!(breaker.ask(1, last + WINDOW), Gate::Closed);
-        breaker.failed(1, Gate::Closed, last + WINDOW);
-        assert_eq!(breaker.ask(1, last + WINDOW + probe), Gate::HalfOpenProbe, "these were close enough");
+        breaker.failed(1, 7, last + WINDOW, last + WINDOW);
+        assert!(breaker.is_down(1, last + WINDOW + PROBE), "these were close enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_job_alone_has_failed_the_next_one_probes_at_once_and_no_third() {
+        let breaker = Breaker::new(WINDOW, PROBE);
+        let start = Instant::now();
+        breaker.failed(1, 7, start, start);
+        let now = start + WINDOW;
+        breaker.failed(1, 7, now, now);
+        assert!(!breaker.takes_probe(1, 7, now));
+        assert!(breaker.takes_probe(1, 8, now));
+        assert!(!breaker.takes_probe(1, 9, now));
+        breaker.failed(1, 8, now, now);
+        assert!(!breaker.takes_probe(1, 9, now));
     }
 }

@@ -15,7 +15,7 @@ use tracing::warn;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
-use crate::worker::lane::InFlight;
+use crate::worker::in_flight::InFlight;
 use crate::worker::report::settle_call;
 
 /// The longest that a delivered job waits for its delete.

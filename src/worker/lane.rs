@@ -1,54 +1,58 @@
 //! One message group's jobs from one receive, worked strictly in order under one lease.
 //!
+//! Data runs one way: prepare (decode, find, verify, plan) → attempt → decide → settle.
+//!
 //! Invariants:
 //! - no job is attempted while an earlier one of the lane is not done, but for jobs that go out in one
 //!   request: their events, in order;
 //! - no attempt starts unless it and the settling after it fit into what is left of the lease;
 //! - at the first job that is not done the lane ends, with one change of visibility for all that is
 //!   left of it;
-//! - a job is acknowledged only when every webhook has it or the dead-letter queue does.
+//! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
+//! - no job of which SQS would dispose at the next receive is given back.
 //!
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
 mod own_rules;
-mod run;
+mod prepare;
+mod settle;
+mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::warn;
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
-use crate::outcome::Reason;
 use crate::plan::Limits;
-use crate::policy::{Disposition, Retry, whole_seconds};
-use crate::queue::{BatchEntryResult, DeadLetter, Error, Message, Queue, Receipt};
+use crate::policy::{Disposition, Retry};
+use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::worker::breaker::Breaker;
-use crate::worker::delete_batcher::{DeleteBatcher, Deletion};
-use crate::worker::ledger::{Claim, Ledger};
-use crate::worker::permits::Permit;
-use crate::worker::report::{Failed, Wait, settle_call};
-use run::Planned;
-
-/// The longest that a release waits for the polls under way to end.
-const RELEASE_WAIT: Duration = Duration::from_secs(1);
-
-/// What the calls to the queue in one step of a lane may take together.
-const CALLS: Duration = Duration::from_secs(30);
+use crate::worker::delete_batcher::DeleteBatcher;
+use crate::worker::in_flight::{InFlight, Times};
+use crate::worker::ledger::Ledger;
+use crate::worker::permits::Permits;
+use crate::worker::report::settle_call;
+use crate::worker::throttle::Throttle;
+use attempt::attempt;
+use prepare::{Planned, prepare};
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
 /// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
 /// it a receive.
 pub const AMPLE_RECEIVES: u32 = 100;
+
+/// What the calls to the queue in one step of a lane may take together.
+const CALLS: Duration = Duration::from_secs(30);
 
 /// How time and retries are dealt with; checked when it was configured.
 #[derive(Clone, Copy, Debug)]
@@ -80,33 +84,20 @@ pub struct Shared<Q, T, A> {
     pub ledger: Arc<Ledger>,
     /// Which destinations are failing.
     pub breaker: Breaker,
+    /// Which destinations have asked for fewer requests at a time.
+    pub throttle: Throttle,
+    /// How much may be in memory.
+    pub permits: Permits,
     /// Where jitter comes from.
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Whether lanes get on, and may settle.
+    /// Whom the lanes tell that they get on.
     pub health: Arc<Health>,
     /// Cancelled once no further job may be started.
     pub shutdown: CancellationToken,
     /// Cancelled once this process will receive nothing more.
     pub received_last: CancellationToken,
-}
-
-/// A received message with its place in memory and its record.
-#[derive(Debug)]
-pub struct InFlight {
-    pub(crate) message: Message,
-    pub(crate) claim: Claim,
-    pub(crate) _permit: Permit,
-}
-
-/// When a receive's messages came.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// When the response arrived.
-    pub received_at: Instant,
-    /// From when on the lease is counted: earlier where the response took longer than it could.
-    pub lease_start: Instant,
 }
 
 /// The jobs of one group from one receive.
@@ -117,8 +108,9 @@ pub struct Lane<Q, T, A> {
     jobs: VecDeque<InFlight>,
     /// The head, if it was planned when it was to go out with those before it, and did not fit.
     ahead: Option<Planned>,
-    arrived: Instant,
+    times: Times,
     lease: Lease,
+    watch: Watch,
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
@@ -130,36 +122,36 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         times: Times,
     ) -> Self {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
-        Self { shared, acknowledgements, jobs, ahead: None, arrived: times.received_at, lease }
+        let watch = shared.health.watch(shared.rules.visibility);
+        Self { shared, acknowledgements, jobs, ahead: None, times, lease, watch }
     }
 
     /// Works the lane to its end.
     pub async fn run(mut self) {
-        // A look-up, an attempt, and the calls around them.
-        let step = self.shared.rules.attempt_timeout * 2 + CALLS;
-        let watch = self.shared.health.watch(step);
-        loop {
-            if self.jobs.is_empty() {
-                return;
+        while !self.jobs.is_empty() {
+            if self.shared.shutdown.is_cancelled() && !self.holds_a_last_receive() {
+                return settle::release(self).await;
             }
-            watch.goes_on(step);
-            if self.shared.shutdown.is_cancelled() {
-                return self.release().await;
-            }
-            let Some(attempted) = self.attempt().await else { return };
-            for n in 0..attempted.jobs() {
-                let Some(disposition) = self.disposition(&attempted) else { return };
+            self.goes_on();
+            let prepared = prepare(&mut self).await;
+            let Some(attempted) = attempt(&mut self, prepared).await else { return };
+            for n in 0..attempted.jobs {
+                let Some(head) = self.jobs.front() else { return };
+                let disposition = settle::decide(&self.shared, head, &attempted, self.times);
+                settle::record(&mut self, &attempted, &disposition);
                 let settled = match disposition {
                     Disposition::Done => Ok(()),
                     // The margin behind the attempt was for one such call.
                     Disposition::DeadLetter(_) if n > 0 && !self.ensure_lease(SETTLE_MARGIN).await => return,
-                    Disposition::DeadLetter(reason) => self.dead_letter(attempted.failed(&reason)).await,
+                    Disposition::DeadLetter(reason) => {
+                        settle::dead_letter(&self, 0, &reason, &attempted).await
+                    }
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };
                 match settled {
-                    Ok(()) => self.acknowledge().await,
+                    Ok(()) => settle::acknowledge(&mut self).await,
                     Err((backoff, reason)) => {
-                        return self.retry(backoff, attempted.failed(&reason)).await;
+                        return settle::retry(self, backoff, &reason, &attempted).await;
                     }
                 }
             }
@@ -194,138 +186,31 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         }
         self.shared.metrics.lease_extensions.inc();
         self.lease = extended;
+        self.goes_on();
         self.lease.fits(Instant::now(), needed)
     }
 
-    /// Dead-letters the head. If the dead-letter queue does not confirm it, the job stays.
-    async fn dead_letter(&mut self, failed: Failed<'_>) -> Result<(), (Duration, Reason)> {
-        let Some(head) = self.jobs.front() else { return Ok(()) };
-        let letter = dead_letter(head, failed.reason, self.age(head));
-        let shared = &self.shared;
-        let answer = shared.queue.dead_letter(&letter).await;
-        settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
-        match answer {
-            Ok(()) => {
-                warn!(message_id = %letter.id, group = %letter.group, attempts = letter.attempts,
-                    reason = letter.reason, detail = letter.detail, "job dead-lettered");
-            }
-            Err(Error::NoDeadLetterQueue) => {
-                error!(message_id = %letter.id, group = %letter.group, attempts = letter.attempts,
-                    reason = letter.reason, detail = letter.detail,
-                    "job given up and deleted: there is no dead-letter queue (set QUEUE_SQS_DLQ_URL)");
-            }
-            Err(Error::Call(why) | Error::Denied(why)) => {
-                let reason = Reason::DeadLetterQueue(why);
-                let attempts = letter.attempts.max(1);
-                let backoff = crate::policy::backoff(
-                    attempts,
-                    Duration::ZERO,
-                    &shared.rules.retry,
-                    shared.random.fraction(),
-                );
-                shared.metrics.dead_letter_failures.inc();
-                error!(message_id = %letter.id, group = %letter.group, detail = %reason,
-                    next_retry_s = backoff.as_secs(), "dead-lettering failed; the job stays");
-                return Err((backoff, reason));
-            }
-        }
-        shared.given_up(&letter, failed);
-        Ok(())
+    /// The next step ends within the lease, a look-up and an attempt, and the calls around them.
+    fn goes_on(&self) {
+        let left = self.lease.until().saturating_duration_since(Instant::now());
+        self.watch.goes_on(left + self.shared.rules.attempt_timeout * 2 + CALLS);
     }
 
-    /// The head is done: on the ledger first, so that a copy that comes back before the delete is
-    /// confirmed is only deleted again.
-    async fn acknowledge(&mut self) {
-        let Some(mut head) = self.jobs.pop_front() else { return };
-        head.claim.record_mut().done = true;
-        self.shared.metrics.board.unblocked(&head.message.group);
-        let last = self.jobs.is_empty();
-        self.acknowledgements.send(Deletion { held: head, last }).await;
-    }
-
-    /// Hides the failed head and the rest, in one call.
-    async fn retry(self, backoff: Duration, failed: Failed<'_>) {
-        let rules = &self.shared.rules;
-        // While the head is hidden or in flight the rest cannot be received: hidden for longer, it
-        // does not climb towards the queue's own dead-lettering with the head's retries.
-        let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
-        let rest = if spare {
-            whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1))
-        } else {
-            backoff
-        };
-        self.shared.metrics.retried(failed.reason);
-        if let Some(head) = self.jobs.front() {
-            let wait = Wait { backoff, age: self.age(head), behind: self.jobs.len() - 1 };
-            self.shared.blocked(head, failed, wait);
-        }
-        self.settle_visibility(backoff, rest).await;
-    }
-
-    /// Gives back what has not been started, in one call so that order holds.
-    async fn release(self) {
-        // A poll of this process that is still parked would be the first to get it again. When it is
-        // idle a poll can stay parked for as long as another process is waiting for these jobs.
-        let last = self.shared.received_last.cancelled();
-        if timeout(RELEASE_WAIT, last).await.is_err() {
-            debug!("released while a poll is parked");
-        }
-        self.shared.metrics.released.inc_by(self.jobs.len() as u64);
-        self.settle_visibility(Duration::ZERO, Duration::ZERO).await;
-    }
-
-    async fn settle_visibility(self, head: Duration, rest: Duration) {
-        let most = self.lease.longest(Instant::now());
-        let changes: Vec<_> = self
-            .receipts()
-            .enumerate()
-            .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
-            .collect();
-        let answer = self.shared.queue.change_visibility(&changes).await;
-        settle_call(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, &answer);
-        let failed = match answer {
-            Ok(entries) => entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count(),
-            Err(_) => changes.len(),
-        };
-        if failed > 0 {
-            // Nothing is lost: they come back when their visibility timeout ends.
-            self.shared.metrics.late_settlements.inc_by(failed as u64);
-        }
+    fn holds_a_last_receive(&self) -> bool {
+        let most = self.shared.rules.max_receive_count;
+        self.jobs.iter().any(|held| held.is_on_last_receive(most))
     }
 
     fn abandoned(&self, why: &'static str) {
         self.shared.metrics.abandoned.inc_by(self.jobs.len() as u64);
         if let Some(head) = self.jobs.front() {
-            warn!(message_id = %head.message.id, group = %head.message.group, jobs = self.jobs.len(),
-                "lane abandoned, SQS will redeliver it: {why}");
+            warn!(message_id = %head.message.id, group = settle::shown(&head.message.group),
+                jobs = self.jobs.len(), "lane abandoned, SQS will redeliver it: {why}");
         }
     }
 
     fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.jobs.iter().map(|held| &held.message.receipt)
-    }
-}
-
-fn dead_letter(head: &InFlight, reason: &Reason, now: Duration) -> DeadLetter {
-    let (record, message) = (head.claim.record(), &head.message);
-    let mut delivered =
-        message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
-    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).map(|s| s.webhook.clone()));
-    let failed = record.settled.iter().find(|settled| settled.failed.as_ref() == Some(reason));
-    DeadLetter {
-        id: Arc::clone(&message.id),
-        source: Arc::clone(message.redriven.as_ref().map_or(&message.id, |redriven| &redriven.source)),
-        group: Arc::clone(&message.group),
-        body: message.body.clone(),
-        reason: reason.code(),
-        detail: reason.to_string().chars().take(256).collect(),
-        attempts: record.attempts,
-        delivered,
-        app_id: String::new(),
-        webhook: failed.map(|settled| settled.webhook.clone()),
-        destination: String::new(),
-        first_sent: message.sent,
-        given_up: message.sent.and_then(|sent| sent.checked_add(now)),
     }
 }
 

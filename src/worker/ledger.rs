@@ -1,5 +1,5 @@
-//! What this process knows of messages that may come back: attempts, webhooks already settled,
-//! jobs that are done but whose delete is not confirmed.
+//! What this process knows of messages that may come back: that it held them, its attempts, webhooks already
+//! settled, jobs that are done but whose delete is not confirmed.
 //!
 //! Bounded and expiring, in memory only. It narrows duplicates (a partial failure does not repeat
 //! the healthy webhooks; a delivered job whose delete failed is only deleted again); it never makes
@@ -34,6 +34,10 @@ pub struct Ledger {
 pub struct Record {
     /// Attempts that this process made.
     pub attempts: u32,
+    /// When the first of them began, or the first look-up that failed.
+    pub first_attempt: Option<Instant>,
+    /// How often it was put back untried, or came to no attempt.
+    pub deferrals: u32,
     /// Every webhook is settled: there is nothing left but to delete it.
     pub done: bool,
     /// The webhooks that need no further attempt.
@@ -54,7 +58,9 @@ pub struct Settled {
 pub struct Claim {
     ledger: Arc<Ledger>,
     id: MessageId,
+    held_before: bool,
     record: Record,
+    forgotten: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +68,6 @@ struct Book {
     entries: HashMap<MessageId, Entry>,
     /// Idle entries in the order in which they became so; some are out of date.
     idle: VecDeque<(Instant, MessageId)>,
-    /// Idle entries that wait for a retry.
-    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -76,21 +80,12 @@ impl Ledger {
     /// Claims a message for work; `None` while another copy of it is being worked here.
     pub fn claim(self: &Arc<Self>, id: &MessageId) -> Option<Claim> {
         let mut book = self.lock();
-        let record = match book.entries.insert(Arc::clone(id), Entry::Claimed) {
+        let (held_before, record) = match book.entries.insert(Arc::clone(id), Entry::Claimed) {
             Some(Entry::Claimed) => return None,
-            Some(Entry::Idle { record, .. }) => {
-                book.waiting -= usize::from(!record.done);
-                record
-            }
-            None => Record::default(),
+            Some(Entry::Idle { record, .. }) => (true, record),
+            None => (false, Record::default()),
         };
-        Some(Claim { ledger: Arc::clone(self), id: Arc::clone(id), record })
-    }
-
-    /// How many messages wait for a retry, as far as this process knows: each one blocks its group.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.lock().waiting
+        Some(Claim { ledger: Arc::clone(self), id: Arc::clone(id), held_before, record, forgotten: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -110,9 +105,16 @@ impl Claim {
         &mut self.record
     }
 
+    /// Whether this process has held the message before: then it knows of every attempt that it made,
+    /// and what it held untried is at its first.
+    #[must_use]
+    pub fn held_before(&self) -> bool {
+        self.held_before
+    }
+
     /// The delete is confirmed: the message will not come back.
     pub fn forget(mut self) {
-        self.record = Record::default();
+        self.forgotten = true;
     }
 }
 
@@ -121,11 +123,10 @@ impl Drop for Claim {
         let record = std::mem::take(&mut self.record);
         let now = Instant::now();
         let mut book = self.ledger.lock();
-        if record == Record::default() {
+        if self.forgotten {
             book.entries.remove(&self.id);
             return;
         }
-        book.waiting += usize::from(!record.done);
         book.idle.push_back((now, Arc::clone(&self.id)));
         book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record });
         book.expire(now);
@@ -141,8 +142,8 @@ impl Book {
             }
             // An entry that was claimed since then has, if at all, a later place in the line.
             let current = matches!(self.entries.get(id), Some(Entry::Idle { since: s, .. }) if s == since);
-            if current && let Some(Entry::Idle { record, .. }) = self.entries.remove(id) {
-                self.waiting -= usize::from(!record.done);
+            if current {
+                self.entries.remove(id);
             }
             self.idle.pop_front();
         }
@@ -173,16 +174,15 @@ mod tests {
         let mut claim = ledger.claim(&id(1)).unwrap();
         claim.record_mut().attempts = 3;
         drop(claim);
-        assert_eq!(ledger.waiting(), 1);
         let claim = ledger.claim(&id(1)).unwrap();
-        assert_eq!((claim.record().attempts, ledger.waiting()), (3, 0));
+        assert_eq!((claim.record().attempts, claim.held_before()), (3, true));
         claim.forget();
-        assert_eq!(*ledger.claim(&id(1)).unwrap().record(), Record::default());
+        let claim = ledger.claim(&id(1)).unwrap();
+        assert_eq!((claim.record(), claim.held_before()), (&Record::default(), false));
 
         let mut claim = ledger.claim(&id(2)).unwrap();
         claim.record_mut().done = true;
         drop(claim);
-        assert_eq!(ledger.waiting(), 0, "done is not waiting");
         tokio::time::advance(EXPIRY + Duration::from_secs(1)).await;
         let mut other = ledger.claim(&id(3)).unwrap();
         other.record_mut().attempts = 1;
@@ -191,12 +191,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_held_untried_is_known_to_have_been_held() {
+        let ledger = Arc::new(Ledger::default());
+        let claim = ledger.claim(&id(1)).unwrap();
+        assert!(!claim.held_before());
+        drop(claim);
+        assert!(ledger.claim(&id(1)).unwrap().held_before());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn it_is_bounded() {
         let ledger = Arc::new(Ledger::default());
         for n in 0..MAX_ENTRIES + 10 {
             ledger.claim(&id(n)).unwrap().record_mut().attempts = 1;
         }
-        assert_eq!(ledger.waiting(), MAX_ENTRIES);
-        assert_eq!(ledger.claim(&id(0)).unwrap().record().attempts, 0);
+        assert!(!ledger.claim(&id(0)).unwrap().held_before());
+        assert!(ledger.claim(&id(MAX_ENTRIES)).unwrap().held_before());
     }
 }

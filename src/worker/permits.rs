@@ -88,13 +88,20 @@ impl Permits {
         Permit { slot, bytes: Arc::clone(&self.bytes), size }
     }
 
-    /// Bytes of bodies in memory.
+    /// Counts bytes that are made for a message while it is worked; nothing waits for them.
+    #[must_use]
+    pub fn hold(&self, size: usize) -> Permit {
+        self.bytes.held.fetch_add(size, Ordering::AcqRel);
+        Permit { slot: None, bytes: Arc::clone(&self.bytes), size }
+    }
+
+    /// How many bytes are held.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.held.load(Ordering::Acquire)
     }
 
-    /// How many messages have a place; those that a poll under way has reserved do not count.
+    /// How many messages have a place; those that a poll under way has reserved count not.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.bytes.messages.load(Ordering::Acquire)

@@ -1,4 +1,4 @@
-//! One poll, and how many there should be.
+//! One poll: one logical receive.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,16 +9,8 @@ use super::Bounds;
 use super::permits::{Permits, Reserved};
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
-use crate::worker::lane::{Shared, Times};
-
-/// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
-const MAX_POLLERS: usize = 32;
-
-/// The least and the most upper end of the jittered wait after an error.
-const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// The wait where only an operator can help.
-pub const DENIED_WAIT: Duration = Duration::from_secs(10);
+use crate::worker::in_flight::Times;
+use crate::worker::lane::Shared;
 
 /// How often a poll under way makes sure that time passes as it should.
 const TICK: Duration = Duration::from_millis(250);
@@ -26,6 +18,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// One logical receive.
 #[derive(Debug)]
 pub(super) struct Poll {
+    /// Before it begins.
+    pause: Duration,
+    /// How long the queue may let it wait for the first message.
     wait: Duration,
     attempt: Option<AttemptId>,
     reserved: Option<Reserved>,
@@ -35,22 +30,40 @@ pub(super) struct Poll {
 #[derive(Debug)]
 pub(super) enum Polled {
     /// Messages, or none.
-    Received { messages: Vec<Message>, reserved: Reserved, times: Times },
+    Received { messages: Vec<Message>, reserved: Reserved, times: Times, long: bool },
     /// An error.
-    Failed { error: ReceiveError, reserved: Reserved, attempt: AttemptId },
+    Failed { error: ReceiveError, reserved: Reserved, attempt: AttemptId, wait: Duration },
     /// The worker ends before the receive began.
     Stopped,
 }
 
+impl Polled {
+    /// Whether the queue might have let it wait.
+    pub(super) fn was_long(&self) -> bool {
+        match self {
+            Self::Received { long, .. } => *long,
+            Self::Failed { wait, .. } => !wait.is_zero(),
+            Self::Stopped => true,
+        }
+    }
+}
+
 impl Poll {
     /// A new logical receive, after a pause.
-    pub(super) fn fresh(wait: Duration) -> Self {
-        Self { wait, attempt: None, reserved: None }
+    pub(super) fn fresh(pause: Duration, wait: Duration) -> Self {
+        Self { pause, wait, attempt: None, reserved: None }
+    }
+
+    /// Whether the queue may let it wait: there is never more than one such poll at a time. More would buy
+    /// nothing, and at a shutdown each would have to be waited for.
+    pub(super) fn is_long(&self) -> bool {
+        !self.wait.is_zero()
     }
 
     /// The poll that follows a failed one. Only if no response came back does it ask for the same
     /// messages again; an answer, throttling included, used the attempt id up.
     pub(super) fn after(
+        pause: Duration,
         wait: Duration,
         error: &ReceiveError,
         attempt: AttemptId,
@@ -63,7 +76,7 @@ impl Poll {
             | ReceiveError::Missing(_)
             | ReceiveError::Service(_) => None,
         };
-        Self { wait, attempt, reserved: Some(reserved) }
+        Self { pause, wait, attempt, reserved: Some(reserved) }
     }
 
     /// Whether it asks for a lost response: then it has to be made, however many polls there are.
@@ -77,9 +90,10 @@ impl Poll {
         permits: &Permits,
         bounds: &Bounds,
     ) -> Polled {
+        let wait = self.wait;
         let begin = async {
-            if !self.wait.is_zero() {
-                sleep(self.wait).await;
+            if !self.pause.is_zero() {
+                sleep(self.pause).await;
             }
             match self.reserved {
                 Some(reserved) => reserved,
@@ -94,13 +108,13 @@ impl Poll {
         let attempt = self.attempt.unwrap_or_else(|| AttemptId(shared.random.uuid().to_string()));
         // The queue hands over no later than its wait after the request: a response that arrives
         // beyond that was under way for long, and its messages' visibility has been running.
-        let latest = Instant::now() + bounds.wait + SAFETY_MARGIN;
-        match receive_detecting_stalls(shared.queue.receive(reserved.count(), &attempt)).await {
+        let latest = Instant::now() + wait + SAFETY_MARGIN;
+        match receive_detecting_stalls(shared.queue.receive(reserved.count(), wait, &attempt)).await {
             (Ok(messages), there) => {
                 let times = Times { received_at: Instant::now(), lease_start: there.min(latest) };
-                Polled::Received { messages, reserved, times }
+                Polled::Received { messages, reserved, times, long: !wait.is_zero() }
             }
-            (Err(error), _) => Polled::Failed { error, reserved, attempt },
+            (Err(error), _) => Polled::Failed { error, reserved, attempt, wait },
         }
     }
 }
@@ -128,70 +142,9 @@ async fn receive_detecting_stalls<T>(answer: impl Future<Output = T>) -> (T, Ins
     }
 }
 
-/// How many polls there should be: one when idle, more while they come back full.
-#[derive(Debug)]
-pub(super) struct PollScaler {
-    target: usize,
-    errors: u32,
-    batch: usize,
-}
-
-impl PollScaler {
-    pub(super) fn new(batch: usize) -> Self {
-        Self { target: 1, errors: 0, batch }
-    }
-
-    pub(super) fn target(&self) -> usize {
-        self.target
-    }
-
-    /// A receive was answered with `count` messages, of `asked`.
-    pub(super) fn received(&mut self, count: usize, asked: usize) {
-        self.errors = 0;
-        if count == 0 {
-            self.target = self.target.saturating_sub(1).max(1);
-        } else if count >= asked && asked >= self.batch.min(2) {
-            self.target = (self.target + 1).min(MAX_POLLERS);
-        }
-    }
-
-    /// A receive failed: how long to wait before the next, `random` in 0..1.
-    pub(super) fn failed(&mut self, error: &ReceiveError, random: f64) -> Duration {
-        self.errors = self.errors.saturating_add(1);
-        match error {
-            ReceiveError::Denied(_) | ReceiveError::Missing(_) => {
-                self.target = 1;
-                return DENIED_WAIT;
-            }
-            ReceiveError::Throttled(_) => self.target = (self.target / 2).max(1),
-            ReceiveError::NoResponse(_) | ReceiveError::Service(_) => {}
-        }
-        let (least, most) = ERROR_WAIT;
-        let top = least.saturating_mul(2_u32.saturating_pow(self.errors)).min(most);
-        top.mul_f64(random).max(least)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn full_receives_add_pollers_empty_ones_remove_them_and_throttling_halves_them() {
-        let mut pollers = PollScaler::new(10);
-        for _ in 0..40 {
-            pollers.received(10, 10);
-        }
-        assert_eq!(pollers.target(), MAX_POLLERS);
-        pollers.received(4, 10);
-        assert_eq!(pollers.target(), MAX_POLLERS);
-        pollers.failed(&ReceiveError::Throttled(String::new()), 0.5);
-        assert_eq!(pollers.target(), MAX_POLLERS / 2);
-        for _ in 0..40 {
-            pollers.received(0, 10);
-        }
-        assert_eq!(pollers.target(), 1);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_waited_while_the_process_did_not_run_counts_from_before_that() {
@@ -216,16 +169,5 @@ mod tests {
             send.send(()).unwrap();
             assert_eq!(arrival.await.unwrap().1, start + expected, "{after:?}");
         }
-    }
-
-    #[test]
-    fn the_wait_after_errors_lies_between_100_ms_and_5_s_and_is_10_s_where_only_people_can_help() {
-        let mut pollers = PollScaler::new(10);
-        for n in 0..50_u32 {
-            let wait = pollers.failed(&ReceiveError::Service(String::new()), f64::from(n % 10) / 10.0);
-            assert!(wait >= ERROR_WAIT.0 && wait <= ERROR_WAIT.1);
-        }
-        assert_eq!(pollers.failed(&ReceiveError::Denied(String::new()), 0.0), DENIED_WAIT);
-        assert_eq!(pollers.failed(&ReceiveError::Missing(String::new()), 0.0), DENIED_WAIT);
     }
 }

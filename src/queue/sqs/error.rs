@@ -361,7 +361,7 @@ mod tests {
             settle_timeout: Duration::from_secs(1),
             dead_letter_url: None,
         };
-        let received = connection.await.queue(usage).receive(1, &AttemptId("a".into())).await;
+        let received = connection.await.queue(usage).receive(1, Duration::ZERO, &AttemptId("a".into())).await;
         serving.await.unwrap();
         received.map(|messages| messages.len())
     }

@@ -1,253 +1,304 @@
-//! One attempt at the head of a lane, and at what goes out with it: send, record, decide.
+//! One attempt at the head of a lane, and at what goes out with it.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
-use tracing::{debug, warn};
+use tokio::time::{Instant, timeout};
 
-use super::run::{Run, next_number};
-use super::{InFlight, Lane, SETTLE_MARGIN, Shared, own_rules};
+use super::prepare::{Batch, Parcel, Prepared};
+use super::window::{age, failing_for, is_past, next_number};
+use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
+use crate::app::{App, WebhookId};
 use crate::apps::Apps;
 use crate::delivery::Transport;
 use crate::outcome::{Outcome, Reason};
-use crate::plan::Delivery;
-use crate::policy::{Disposition, decide};
 use crate::queue::Queue;
-use crate::worker::breaker::{self, Gate};
+use crate::telemetry::board::{self, Text};
+use crate::worker::breaker::{destination, job};
 use crate::worker::ledger::{Record, Settled};
-use crate::worker::report::{Failed, Host};
+use crate::worker::report::Host;
+
+/// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
+/// there are; a job's other webhooks follow when these have ended.
+const AT_ONCE: usize = 16;
 
 /// What was tried for the jobs at the head of the lane, and what it came to.
 pub(super) struct Attempted {
-    run: Run,
-    number: u32,
-    /// Of each delivery of the run; or one alone, if there was nothing to plan.
-    outcomes: Vec<Outcome>,
+    /// How many jobs it was for.
+    pub jobs: usize,
+    /// Whose they are, if that could be found out.
+    pub app: Option<Arc<App>>,
+    /// The number of the attempt.
+    pub number: u32,
+    /// Each webhook with what it came to; or one outcome alone, if there was nothing to send.
+    pub tried: Vec<Tried>,
+}
+
+/// What an attempt at one webhook came to.
+pub(super) struct Tried {
+    pub webhook: Option<WebhookId>,
+    /// Its host or function.
+    pub destination: Text,
+    /// Whether it has been failing for a window.
+    pub down: bool,
+    pub outcome: Outcome,
 }
 
 impl Attempted {
-    /// Who failed, for a reason that decided how a job goes on.
-    pub(super) fn failed<'a>(&'a self, reason: &'a Reason) -> Failed<'a> {
-        let because = |outcome: &Outcome| match outcome {
-            Outcome::Delivered => false,
-            Outcome::Transient { reason: other, .. }
-            | Outcome::Deferred(other)
-            | Outcome::Permanent(other) => other == reason,
-        };
-        let at = self.outcomes.iter().position(because);
-        Failed {
-            app_id: self.run.app.as_ref().map(|app| app.id.as_str()),
-            delivery: at.and_then(|at| self.run.deliveries.get(at)),
-            reason,
-        }
+    fn without_any(number: u32, app: Option<Arc<App>>, outcome: Option<Outcome>) -> Self {
+        let alone = |outcome| Tried { webhook: None, destination: Text::default(), down: false, outcome };
+        Self { jobs: 1, app, number, tried: outcome.into_iter().map(alone).collect() }
     }
 
-    /// How many jobs it was for.
-    pub(super) fn jobs(&self) -> usize {
-        self.run.jobs
+    /// Whether anything was sent, or could not be for good.
+    pub(super) fn was_tried(&self) -> bool {
+        self.tried
+            .iter()
+            .any(|tried| tried.webhook.is_some() && !matches!(tried.outcome, Outcome::Deferred(_)))
     }
 }
 
-impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
-    /// Attempts the head, with what goes out with it; `None` if the lane had to be abandoned.
-    ///
-    /// What came of it is on the record of every job that was in it. The jobs' dispositions are still to
-    /// be asked for, in order.
-    pub(super) async fn attempt(&mut self) -> Option<Attempted> {
-        let head = self.jobs.front()?;
-        let number = next_number(head);
-        if head.claim.record().done {
-            return Some(Attempted { run: Run::default(), number, outcomes: Vec::new() });
+/// What is known of a destination before a request to it.
+struct Gate {
+    key: u64,
+    /// Of the head: who asks.
+    job: u64,
+    down: bool,
+    /// Not to be attempted: it is down, and this job does not have to wait for it.
+    skipped: bool,
+}
+
+/// Attempts what was prepared; `None` if the lane had to be abandoned. What came of it is on the record of
+/// every job that was in it.
+pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    prepared: Prepared,
+) -> Option<Attempted> {
+    let number = next_number(lane.jobs.front()?);
+    let batch = match prepared {
+        Prepared::AlreadyDone => return Some(Attempted::without_any(number, None, None)),
+        Prepared::Unmatched(app) => {
+            lane.shared.metrics.unmatched(&app.id);
+            return Some(Attempted::without_any(number, Some(app), None));
         }
-        let planned = match self.ahead.take() {
-            Some(planned) => Ok(planned),
-            None => self.shared.plan(head).await,
-        };
-        let run = match planned {
-            Ok(planned) => self.run_from(planned),
-            Err(outcome) => {
-                let attempted = Attempted { run: Run::default(), number, outcomes: vec![outcome] };
-                self.record(&attempted);
-                return self.ensure_lease(SETTLE_MARGIN).await.then_some(attempted);
+        Prepared::Undeliverable(outcome) => {
+            let record = lane.jobs.front_mut()?.claim.record_mut();
+            record.deferrals = record.deferrals.saturating_add(1);
+            // It is failing from now on, although nothing was sent.
+            if matches!(outcome, Outcome::Transient { .. }) {
+                record.first_attempt.get_or_insert_with(Instant::now);
             }
-        };
-        let needed = self.shared.rules.attempt_timeout + SETTLE_MARGIN;
-        if !run.deliveries.is_empty() && !self.ensure_lease(needed).await {
+            return lane
+                .ensure_lease(SETTLE_MARGIN)
+                .await
+                .then(|| Attempted::without_any(number, None, Some(outcome)));
+        }
+        Prepared::Ready(batch) => batch,
+    };
+    let gates = gates(lane, &batch);
+    let mut tried = Vec::with_capacity(batch.parcels.len());
+    let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
+    for (parcels, gates) in batch.parcels.chunks(AT_ONCE).zip(gates.chunks(AT_ONCE)) {
+        if !lane.ensure_lease(needed).await {
             return None;
         }
-        let outcomes = self.send(&run, number).await;
-        let attempted = Attempted { run, number, outcomes };
-        self.record(&attempted);
-        Some(attempted)
+        let began = Instant::now();
+        let ended = send(lane, &batch, parcels, gates, number).await;
+        record(lane, &batch, number, &ended, began);
+        tried.extend(ended);
     }
+    settle_skipped(lane, &batch, &gates, &mut tried);
+    Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
+}
 
-    /// Makes all deliveries of a run at the same time.
-    async fn send(&self, run: &Run, number: u32) -> Vec<Outcome> {
-        let now = Instant::now();
-        let (shared, arrived) = (&self.shared, now.duration_since(self.arrived));
-        let ages = self.jobs.iter().take(run.jobs).map(move |held| held.message.age + arrived);
-        let app = run.app.as_deref();
-        let app_id = run.app.as_ref().map_or("", |app| &app.id);
-        let tries = run.deliveries.iter().map(|delivery| {
-            let destination = breaker::destination(app_id, &delivery.webhook);
-            let own = own_rules::webhook(app, &delivery.webhook);
+/// Which destinations are down, and which of those this job does not wait for: because it is past its window,
+/// or because a webhook that is not down has it or is about to get it, and would wait.
+fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
+    let now = Instant::now();
+    let Lane { shared, jobs, times, .. } = lane;
+    let job = jobs.front().map_or(0, |head| job(head.known_as()));
+    let keys: Vec<u64> = batch
+        .parcels
+        .iter()
+        .map(|parcel| batch.webhook(parcel).map_or(0, |(id, _)| destination(&batch.app.id, id)))
+        .collect();
+    let down: Vec<bool> = keys.iter().map(|key| shared.breaker.is_down(*key, now)).collect();
+    if !down.contains(&true) {
+        return keys.into_iter().map(|key| Gate { key, job, down: false, skipped: false }).collect();
+    }
+    let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry, now));
+    let has_it = |held: &crate::worker::in_flight::InFlight| {
+        let by_redrive = held.message.redriven.as_ref().is_some_and(|r| !r.delivered.is_empty());
+        by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
+    };
+    let sibling = down.contains(&false) || jobs.front().is_some_and(has_it);
+    let gate = |(key, down): (u64, bool)| {
+        let spared = down && (past || sibling);
+        Gate { key, job, down, skipped: spared && !shared.breaker.takes_probe(key, job, now) }
+    };
+    keys.into_iter().zip(down).map(gate).collect()
+}
+
+/// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows.
+async fn send<Q: Queue, T: Transport, A: Apps>(
+    lane: &Lane<Q, T, A>,
+    batch: &Batch,
+    parcels: &[Parcel],
+    gates: &[Gate],
+    number: u32,
+) -> Vec<Tried> {
+    let Lane { shared, jobs, times, .. } = lane;
+    let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| age(held, *times)).collect();
+    let most = shared.rules.max_receive_count;
+    let urgent = jobs.iter().take(batch.jobs).any(|held| held.is_on_last_receive(most));
+    let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
+        let ages = &ages;
+        async move {
+            let began = Instant::now();
+            let (webhook, target) = batch.webhook(parcel).unzip();
+            let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
-            shared.deliver(app_id, delivery, destination, number, ages.clone(), now + longest)
-        });
-        // Nearly every job has one webhook; join_all costs nothing worth a special case.
-        let outcomes = join_all(tries).await;
-        // What failed together goes on alone first.
-        let (Some(head), 1) = (self.jobs.front(), run.jobs) else { return outcomes };
-        let age = self.age(head);
-        let judged = |(outcome, delivery): (Outcome, &Delivery)| {
-            own_rules::judged(outcome, own_rules::webhook(app, &delivery.webhook), number, age)
-        };
-        outcomes.into_iter().zip(&run.deliveries).map(judged).collect()
-    }
+            let destination = Text::new(&Host(target).to_string());
+            let outcome = if gate.skipped {
+                Outcome::Deferred(Reason::DestinationDown)
+            } else {
+                deliver(shared, batch, parcel, gate, number, (ages, urgent, longest)).await
+            };
+            let took = began.elapsed();
+            shared.metrics.board.attempted(&board::Attempt {
+                app_id: &batch.app.id,
+                webhook: webhook.map_or("", WebhookId::as_str),
+                destination: &destination.as_str(),
+                outcome: &outcome,
+                took,
+            });
+            // What failed together goes on alone first.
+            let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
+                Some(head) => {
+                    let failing =
+                        failing_for(head, *times, &shared.rules.retry, shared.rules.attempt_timeout);
+                    own_rules::judged(outcome, own, number, failing.max(took))
+                }
+                None => outcome,
+            };
+            Tried { webhook: webhook.cloned(), destination, down: gate.down, outcome }
+        }
+    });
+    // Nearly every job has one webhook; join_all costs nothing worth a special case.
+    join_all(tries).await
+}
 
-    /// Puts what came of an attempt on the record of every job that was in it.
-    fn record(&mut self, attempted: &Attempted) {
-        let Attempted { run, number, outcomes } = attempted;
-        let tried = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Deferred(_)));
-        for held in self.jobs.iter_mut().take(run.jobs) {
-            let record = held.claim.record_mut();
-            if tried {
-                record.attempts = *number;
-            }
-            for (delivery, outcome) in run.deliveries.iter().zip(outcomes) {
-                settle(record, delivery, outcome);
-            }
-        }
-    }
-
-    /// Decides what becomes of the head, which was in this attempt.
-    pub(super) fn disposition(&mut self, attempted: &Attempted) -> Option<Disposition> {
-        let Attempted { run, number, outcomes } = attempted;
-        let head = self.jobs.front()?;
-        let record = head.claim.record();
-        if record.done {
-            return Some(Disposition::Done);
-        }
-        let failing = outcomes.iter().zip(&run.deliveries);
-        let failing = failing.filter(|(outcome, _)| matches!(outcome, Outcome::Transient { .. }));
-        let failing = failing.map(|(_, delivery)| own_rules::webhook(run.app.as_deref(), &delivery.webhook));
-        let retry = &own_rules::backoff(&self.shared.rules.retry, failing);
-        let random = self.shared.random.fraction();
-        // What failed for good earlier still decides how the job ends, as long as the app has it.
-        let webhooks = run.app.as_ref().map_or(&[][..], |app| &app.webhooks);
-        let earlier: Vec<_> = record
-            .settled
-            .iter()
-            .filter(|settled| webhooks.iter().any(|webhook| webhook.id == settled.webhook))
-            .filter_map(|settled| settled.failed.clone())
-            .map(Outcome::Permanent)
-            .collect();
-        let age = self.age(head);
-        // The failure may be another job's doing: none is given up for it before it has failed alone.
-        let age = if run.jobs > 1 { age.min(retry.window) } else { age };
-        let disposition = decide(outcomes.iter().chain(&earlier), *number, age, retry, random);
-        for (n, outcome) in outcomes.iter().enumerate() {
-            log(head, run, run.deliveries.get(n), *number, outcome, &disposition);
-        }
-        if matches!(disposition, Disposition::DeadLetter(_)) {
-            self.record_given_up(attempted);
-        }
-        Some(disposition)
-    }
-
-    /// The transient failures of a job that is given up are final too.
-    fn record_given_up(&mut self, attempted: &Attempted) {
-        let Some(head) = self.jobs.front_mut() else { return };
-        let record = head.claim.record_mut();
-        for (delivery, outcome) in attempted.run.deliveries.iter().zip(&attempted.outcomes) {
-            if let Outcome::Transient { reason, .. } = outcome {
-                settle(record, delivery, &Outcome::Permanent(reason.clone()));
+/// Makes one attempt that takes no longer than it may.
+async fn deliver<Q: Queue, T: Transport, A: Apps>(
+    shared: &Shared<Q, T, A>,
+    batch: &Batch,
+    parcel: &Parcel,
+    gate: &Gate,
+    number: u32,
+    (ages, urgent, longest): (&[Duration], bool, Duration),
+) -> Outcome {
+    let began = Instant::now();
+    let _leave = match shared.throttle.enter(gate.key, began) {
+        Ok(leave) => Some(leave),
+        // It has no other chance.
+        Err(_) if urgent => None,
+        Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
+    };
+    let attempt = async {
+        let Some(delivery) = batch.render(parcel) else { return Outcome::Permanent(Reason::NoWebhook) };
+        let _held = shared.permits.hold(delivery.body.len());
+        shared.transport.attempt(&delivery, number).await
+    };
+    // One webhook at which our own code fails must not take the others' outcomes with it.
+    let attempt = AssertUnwindSafe(timeout(longest, attempt)).catch_unwind();
+    let outcome = match attempt.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Outcome::transient(Reason::Timeout(longest)),
+        Err(_) => Outcome::transient(Reason::Panicked),
+    };
+    let (now, took) = (Instant::now(), began.elapsed());
+    shared.metrics.attempted(&outcome, took);
+    match &outcome {
+        Outcome::Delivered => {
+            shared.breaker.succeeded(gate.key);
+            shared.throttle.took(gate.key);
+            for age in ages {
+                shared.metrics.age_at_delivery.observe((*age + took).as_secs_f64());
+                shared.metrics.board.delivered(*age + took);
             }
         }
+        Outcome::Transient { reason, retry_after } if asks_for_fewer(reason, retry_after.is_some()) => {
+            shared.breaker.succeeded(gate.key);
+            shared.throttle.too_many(gate.key, now);
+        }
+        Outcome::Transient { .. } => shared.breaker.failed(gate.key, gate.job, began, now),
+        // Neither sign of life nor of failure: the destination was not asked, or is not asked again
+        // for this job.
+        Outcome::Deferred(_) | Outcome::Permanent(_) => {}
     }
+    outcome
+}
 
-    /// How long ago a job was sent.
-    pub(super) fn age(&self, held: &InFlight) -> Duration {
-        held.message.age + Instant::now().duration_since(self.arrived)
+/// Whether a failure is a sign of life: the receiver is there, and has too much to do.
+fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
+    match reason {
+        Reason::Status(429) | Reason::FunctionThrottled(_) => true,
+        Reason::Status(503) => says_when,
+        _ => false,
     }
 }
 
-impl<Q: Queue, T: Transport, A: Apps> Shared<Q, T, A> {
-    /// Makes one attempt that ends by `deadline`, unless the breaker says not to. `ages` are those of the
-    /// jobs whose events it holds.
-    async fn deliver(
-        &self,
-        app_id: &str,
-        delivery: &Delivery,
-        destination: u64,
-        number: u32,
-        ages: impl Iterator<Item = Duration> + Clone,
-        deadline: Instant,
-    ) -> Outcome {
-        let past = ages.clone().all(|age| age > self.rules.retry.window);
-        let gate = if past { self.breaker.ask(destination, Instant::now()) } else { Gate::Closed };
-        match gate {
-            Gate::Open => return Outcome::Permanent(Reason::DestinationDown),
-            Gate::Closed | Gate::HalfOpenProbe => {}
+/// Puts what came of some deliveries on the record of every job that was in them.
+fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
+    let tried = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
+    for held in lane.jobs.iter_mut().take(batch.jobs) {
+        let record = held.claim.record_mut();
+        if tried {
+            record.attempts = number;
+            record.first_attempt.get_or_insert(began);
         }
-        let started = Instant::now();
-        let longest = deadline.duration_since(started);
-        let outcome = timeout_at(deadline, self.transport.attempt(delivery, number))
-            .await
-            .unwrap_or(Outcome::transient(Reason::Timeout(longest)));
-        self.attempted(app_id, delivery, &outcome, started.elapsed());
-        match &outcome {
-            Outcome::Delivered => {
-                self.breaker.succeeded(destination);
-                let took = started.elapsed();
-                ages.for_each(|age| self.delivered(age + took));
+        for tried in ended {
+            if let Some(webhook) = &tried.webhook {
+                settle(record, webhook, &tried.outcome);
             }
-            Outcome::Transient { .. } => self.breaker.failed(destination, gate, Instant::now()),
-            // Neither sign of life nor of failure: the destination was not asked, or is not asked again
-            // for this job.
-            Outcome::Deferred(_) | Outcome::Permanent(_) => {}
         }
-        outcome
     }
 }
 
-fn settle(record: &mut Record, delivery: &Delivery, outcome: &Outcome) {
+/// A webhook that is down and was not attempted is given up for where every other one has the job, or never
+/// will; else it waits with them.
+fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &mut [Tried]) {
+    let past = lane
+        .jobs
+        .iter()
+        .take(batch.jobs)
+        .all(|held| is_past(held, lane.times, &lane.shared.rules.retry, Instant::now()));
+    let waits = tried.iter().zip(gates).any(|(tried, gate)| {
+        !gate.skipped && matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_))
+    });
+    if waits && !past {
+        return;
+    }
+    for (tried, gate) in tried.iter_mut().zip(gates).filter(|(_, gate)| gate.skipped) {
+        debug_assert!(gate.down);
+        tried.outcome = Outcome::Permanent(Reason::DestinationDown);
+        for held in lane.jobs.iter_mut().take(batch.jobs) {
+            if let Some(webhook) = &tried.webhook {
+                settle(held.claim.record_mut(), webhook, &tried.outcome);
+            }
+        }
+    }
+}
+
+/// A webhook that needs no further attempt.
+pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome) {
     let failed = match outcome {
         Outcome::Delivered => None,
         Outcome::Permanent(reason) => Some(reason.clone()),
         Outcome::Transient { .. } | Outcome::Deferred(_) => return,
     };
-    record.settled.push(Settled { webhook: delivery.webhook.clone(), failed });
-}
-
-/// One line a job and attempt: at debug where it succeeded, at warn where it failed.
-fn log(
-    head: &InFlight,
-    run: &Run,
-    delivery: Option<&Delivery>,
-    attempt: u32,
-    outcome: &Outcome,
-    then: &Disposition,
-) {
-    let (id, group, jobs) = (&head.message.id, &head.message.group, run.jobs);
-    let app_id = run.app.as_ref().map_or("", |app| &app.id);
-    let destination = Host(delivery.map(|delivery| &delivery.target));
-    let next_retry_s = match then {
-        Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
-        Disposition::Done | Disposition::DeadLetter(_) => None,
-    };
-    match outcome {
-        Outcome::Delivered => {
-            debug!(message_id = %id, app_id, %group, %destination, attempt, jobs, "delivered");
-        }
-        Outcome::Deferred(reason) => {
-            debug!(message_id = %id, app_id, %group, %destination, jobs, detail = %reason, next_retry_s,
-                "delivery deferred");
-        }
-        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-            warn!(message_id = %id, app_id, %group, %destination, attempt, jobs, reason = reason.code(),
-                detail = %reason, next_retry_s, "delivery failed");
-        }
-    }
+    record.settled.push(Settled { webhook: webhook.clone(), failed });
 }

@@ -16,11 +16,12 @@ use crate::apps::array::Array;
 use crate::job::QueueType;
 use crate::local::fifo::{Broker, Outgoing, Receive};
 use crate::outcome::Outcome;
+use crate::outcome::Reason;
 use crate::plan::Delivery;
 use crate::producer::Signer;
-use crate::queue::{AttemptId, ReceiveError, Redriven};
+use crate::queue::{AttemptId, DeadLetter, Error, Message, ReceiveError, Redriven};
+use crate::telemetry::board::Text;
 use crate::worker::delete_batcher;
-use crate::worker::permits::Permits;
 
 const JOBS: &str = "jobs.fifo";
 /// How long a call or an answer is under way: together all of the safety margin.
@@ -46,7 +47,7 @@ impl Remote {
 }
 
 impl Queue for Remote {
-    async fn receive(&self, _: usize, _: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+    async fn receive(&self, _: usize, _: Duration, _: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
         unreachable!("a lane does not receive")
     }
 
@@ -203,6 +204,8 @@ impl World {
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            throttle: Throttle::default(),
+            permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&health),
@@ -219,6 +222,7 @@ impl World {
             .map(|r| InFlight {
                 claim: self.ledger.claim(&r.message_id).unwrap(),
                 _permit: permits.take(&mut reserved, r.body.len()),
+                app_id: Text::new("a"),
                 message: Message {
                     id: Arc::clone(&r.message_id),
                     receipt: Receipt::new(r.receipt_handle),

@@ -110,7 +110,12 @@ fn parts(receipt: &Receipt) -> (MessageId, &str) {
 }
 
 impl Queue for SimulatedQueue {
-    async fn receive(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Message>, ReceiveError> {
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        attempt: &AttemptId,
+    ) -> Result<Vec<Message>, ReceiveError> {
         let (process, outside) = (&self.0, &self.0.outside);
         let mut receiving = Receiving(process, false);
         let began = outside.now();
@@ -135,7 +140,7 @@ impl Queue for SimulatedQueue {
                 return Err(error);
             }
         }
-        let deadline = Instant::now() + outside.plan.bounds.wait;
+        let deadline = Instant::now() + wait;
         let received = loop {
             let changed = outside.changed.notified();
             let received = outside.receive(max, attempt);
@@ -166,7 +171,7 @@ impl Queue for SimulatedQueue {
         // The process knows when the queue must have answered, and when it stood still; before that it
         // has to take a late answer for a fresh one.
         let stood_still = outside.book().stood_still().checked_sub(stood_still).unwrap();
-        let latest = began + outside.plan.bounds.wait + SAFETY_MARGIN;
+        let latest = began + wait + SAFETY_MARGIN;
         if outside.now().saturating_sub(stood_still).min(latest) > at + SAFETY_MARGIN {
             for received in &received {
                 let message = outside.message(&received.message_id);

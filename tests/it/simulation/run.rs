@@ -65,10 +65,10 @@ async fn live(outside: &Arc<Outside>) {
     // Every empty receive takes one of at most 32 pollers away, until one is left.
     sleep(33 * plan.bounds.wait + Duration::from_secs(10)).await;
     for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
-        // Of messages alone: what a poll has reserved does not count.
+        // Of messages alone: what a poll has reserved counts not.
         let in_flight = metrics.in_flight.get();
-        // What one that is dead or has ended by then held it counts no more.
-        if !process.killed.is_cancelled() && !process.shutdown.is_cancelled() {
+        // What one that is dead by then held it counts no more.
+        if !process.killed.is_cancelled() {
             outside.write(Event::AtRest { process: process.id, in_flight });
         }
     }

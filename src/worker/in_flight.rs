@@ -1,0 +1,59 @@
+//! A received message while it is worked: with its place in memory and its record.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::queue::{Message, MessageId};
+use crate::telemetry::board::Text;
+use crate::worker::ledger::Claim;
+use crate::worker::permits::Permit;
+
+/// A received message with all that it holds.
+#[derive(Debug)]
+pub struct InFlight {
+    pub(crate) message: Message,
+    pub(crate) claim: Claim,
+    /// The app's id as the job claims it, for people to read.
+    pub(crate) app_id: Text,
+    pub(crate) _permit: Permit,
+}
+
+/// When a receive's messages came.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When the response arrived.
+    pub received_at: Instant,
+    /// From when on the lease is counted: earlier where the response took longer than it could.
+    pub lease_start: Instant,
+}
+
+impl InFlight {
+    /// The id under which receivers know the job.
+    pub(crate) fn known_as(&self) -> &MessageId {
+        self.message.redriven.as_ref().map_or(&self.message.id, |redriven| &redriven.source)
+    }
+
+    /// Whether SQS would move it to the dead-letter queue instead of handing it over once more.
+    pub(crate) fn is_on_last_receive(&self, max_receive_count: Option<u32>) -> bool {
+        max_receive_count.is_some_and(|most| self.message.receive_count >= most)
+    }
+}
+
+/// The app that a message group belongs to: what is before the queue type.
+pub(crate) fn app_of(group: &Arc<str>) -> &str {
+    let mut kinds = crate::job::QueueType::ALL.into_iter();
+    let app = |kind: crate::job::QueueType| group.strip_suffix(kind.queue_name())?.strip_suffix('_');
+    kinds.find_map(app).unwrap_or(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_told_from_its_groups_name() {
+        assert_eq!(app_of(&"my_app_client_event_webhooks".into()), "my_app");
+        assert_eq!(app_of(&"orders".into()), "orders");
+    }
+}

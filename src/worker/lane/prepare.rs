@@ -1,0 +1,300 @@
+//! What goes out next: decode, find, verify, plan.
+//!
+//! Three verdicts hang on knowledge that may be old: a signature that does not match, a key that no app has,
+//! and that no webhook wants the job. None is passed before the source itself was asked, later than the job
+//! was sent; until then the job is put off.
+//!
+//! Jobs of a lane that go out together are the longest beginning of it whose jobs are of one app, have the
+//! same webhooks left, all of them HTTP, and fit into the limits. Only jobs that were never attempted go
+//! together: what failed together goes on alone, so that one event that its receiver cannot take gets no other
+//! job dead-lettered. A job that ends such a run is worked next, as any other.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::window::{is_past, next_number};
+use super::{Lane, Shared};
+use crate::app::{App, Target, WebhookId};
+use crate::apps::{Apps, Fresh, LookUpError};
+use crate::delivery::Transport;
+use crate::job::Job;
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};
+use crate::queue::{MessageId, Queue};
+use crate::telemetry::board::Text;
+use crate::worker::in_flight::InFlight;
+
+/// What is to be done about the head of a lane.
+#[allow(clippy::large_enum_variant, reason = "nearly every job is ready, and it is moved once")]
+pub(super) enum Prepared {
+    /// It was done before: it is only deleted again.
+    AlreadyDone,
+    /// Nothing can be sent for it, now or ever.
+    Undeliverable(Outcome),
+    /// The app's filters let no webhook have it.
+    Unmatched(Arc<App>),
+    /// There is something to send.
+    Ready(Batch),
+}
+
+/// What goes out at once, for one job or for several.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// How many jobs it is for, from the head on.
+    pub jobs: usize,
+    /// Whose they are.
+    pub app: Arc<App>,
+    /// One for each webhook.
+    pub parcels: Vec<Parcel>,
+    /// What the parcels are rendered from, where they are not yet.
+    planned: Option<Planned>,
+}
+
+/// What one webhook gets.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    /// Rendered only when it is sent: a job may have many webhooks.
+    Selected(Selection),
+    /// Of several jobs.
+    Rendered(Delivery),
+}
+
+/// A job of which is known what goes to whom.
+#[derive(Debug)]
+pub(super) struct Planned {
+    app: Arc<App>,
+    id: MessageId,
+    job: Job,
+    pieces: Pieces,
+    selected: Vec<Selection>,
+}
+
+/// Why nothing is to be sent by what is known of the app.
+enum Doubt {
+    /// It would be so whatever the app was.
+    Certain(Outcome),
+    /// It may be the app's former state; what it is if it is not.
+    Old(Outcome),
+    /// The same, for a job that its filters let no webhook have.
+    Unmatched(Arc<App>),
+}
+
+impl Batch {
+    /// The webhook that a parcel is for.
+    pub(super) fn webhook<'a>(&'a self, parcel: &'a Parcel) -> Option<(&'a WebhookId, &'a Target)> {
+        match parcel {
+            Parcel::Selected(selection) => {
+                self.app.webhooks.get(selection.place).map(|webhook| (&webhook.id, &webhook.target))
+            }
+            Parcel::Rendered(delivery) => Some((&delivery.webhook, &delivery.target)),
+        }
+    }
+
+    /// Makes what is sent.
+    pub(super) fn render(&self, parcel: &Parcel) -> Option<Delivery> {
+        match parcel {
+            Parcel::Selected(selection) => self.planned.as_ref()?.render(selection),
+            Parcel::Rendered(delivery) => Some(delivery.clone()),
+        }
+    }
+}
+
+impl Planned {
+    fn render(&self, selection: &Selection) -> Option<Delivery> {
+        selection.render(&self.job, &self.pieces, &self.app, &self.id)
+    }
+}
+
+/// Finds out what is to be done about the head, and what goes out with it.
+pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) -> Prepared {
+    let Lane { shared, jobs, ahead, times, .. } = lane;
+    let Some(head) = jobs.front_mut() else { return Prepared::AlreadyDone };
+    if head.claim.record().done {
+        return Prepared::AlreadyDone;
+    }
+    let sent = times.received_at.checked_sub(head.message.age);
+    let planned = match ahead.take() {
+        Some(planned) => Ok(planned),
+        // A fault of ours at one job must not end the lane with nothing learnt of it.
+        None => AssertUnwindSafe(plan(shared, head, sent))
+            .catch_unwind()
+            .await
+            .unwrap_or(Err(Prepared::Undeliverable(Outcome::transient(Reason::Panicked)))),
+    };
+    match planned {
+        Ok(planned) => Prepared::Ready(batch(lane, planned).await),
+        Err(prepared) => prepared,
+    }
+}
+
+async fn plan<Q: Queue, T: Transport, A: Apps>(
+    shared: &Shared<Q, T, A>,
+    held: &mut InFlight,
+    sent: Option<Instant>,
+) -> Result<Planned, Prepared> {
+    let job = Job::decode(&held.message.body)
+        .map_err(|error| Prepared::Undeliverable(Outcome::Permanent(Reason::Malformed(error.to_string()))))?;
+    if !job.app_id.is_empty() {
+        held.app_id = Text::new(&job.app_id);
+    }
+    let known = look_up(shared, shared.apps.find_by_key(&job.app_key)).await?;
+    match judge(shared, held, job.clone(), known).await {
+        Ok(planned) => return Ok(planned),
+        Err(Doubt::Certain(outcome)) => return Err(Prepared::Undeliverable(outcome)),
+        Err(Doubt::Old(_) | Doubt::Unmatched(_)) => {}
+    }
+    let Fresh { app, asked_at } = look_up(shared, shared.apps.find_fresh(&job.app_key)).await?;
+    // An answer that is older than the job may lack what the job was made for.
+    let is_old = sent.is_some_and(|sent| asked_at < sent);
+    match judge(shared, held, job, app).await {
+        Ok(planned) => Ok(planned),
+        Err(Doubt::Old(outcome)) if is_old => Err(put_off(outcome)),
+        Err(Doubt::Unmatched(_)) if is_old => Err(put_off(Outcome::transient(Reason::NoWebhook))),
+        Err(Doubt::Certain(outcome) | Doubt::Old(outcome)) => Err(Prepared::Undeliverable(outcome)),
+        Err(Doubt::Unmatched(app)) => Err(Prepared::Unmatched(app)),
+    }
+}
+
+fn put_off(outcome: Outcome) -> Prepared {
+    Prepared::Undeliverable(match outcome {
+        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) | Outcome::Deferred(reason) => {
+            Outcome::Deferred(reason)
+        }
+        Outcome::Delivered => Outcome::Delivered,
+    })
+}
+
+async fn look_up<Q, T, A, F>(
+    shared: &Shared<Q, T, A>,
+    answer: impl Future<Output = Result<F, LookUpError>>,
+) -> Result<F, Prepared> {
+    let failed = match timeout(shared.rules.attempt_timeout, answer).await {
+        Ok(Ok(found)) => return Ok(found),
+        Ok(Err(LookUpError::Unreachable(why))) => Reason::Apps(why),
+        Ok(Err(LookUpError::Unusable(why))) => Reason::AppUnusable(why),
+        Err(_) => Reason::Apps("it did not answer in time".into()),
+    };
+    Err(Prepared::Undeliverable(Outcome::transient(failed)))
+}
+
+/// Verifies and plans a job by an app as it is known.
+async fn judge<Q, T, A>(
+    shared: &Shared<Q, T, A>,
+    held: &InFlight,
+    job: Job,
+    app: Option<Arc<App>>,
+) -> Result<Planned, Doubt> {
+    let Some(app) = app else {
+        let key = Text::new(&job.app_key).as_str().to_owned();
+        return Err(Doubt::Old(Outcome::Permanent(Reason::UnknownApp(key))));
+    };
+    let job = app.verified(job).map_err(|error| Doubt::Old(Outcome::Permanent(error.into())))?;
+    // What takes longer takes as long the next time, too.
+    let deadline = Instant::now() + shared.rules.attempt_timeout;
+    let selected = timeout_at(deadline, select(&job, &app)).await;
+    let Ok(selected) = selected else {
+        let reason = Reason::Unplannable(shared.rules.attempt_timeout);
+        return Err(Doubt::Certain(Outcome::Permanent(reason)));
+    };
+    let (wanted, selected, pieces) = selected?;
+    match wanted {
+        Wanted::Unlisted => return Err(Doubt::Old(Outcome::transient(Reason::NoWebhook))),
+        Wanted::Filtered => return Err(Doubt::Unmatched(app)),
+        Wanted::Some => {}
+    }
+    let selected = pending(selected, held, &app);
+    // Its letter was for a webhook that is no more: the new letter keeps the job for its owner.
+    if selected.is_empty() && held.message.redriven.is_some() && held.claim.record().settled.is_empty() {
+        return Err(Doubt::Old(Outcome::Permanent(Reason::NoWebhook)));
+    }
+    Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
+}
+
+/// What each webhook gets, one webhook after another with others' work in between: there may be many
+/// events and many webhooks.
+async fn select(job: &Job, app: &App) -> Result<(Wanted, Vec<Selection>, Pieces), Doubt> {
+    let malformed =
+        |error: crate::plan::Error| Doubt::Certain(Outcome::Permanent(Reason::Malformed(error.to_string())));
+    let outline = Outline::read(job).map_err(malformed)?;
+    let mut all = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
+    let mut selected = Vec::new();
+    for (place, webhook) in app.webhooks.iter().enumerate() {
+        if place > 0 {
+            yield_now().await;
+        }
+        let (wanted, selection) = outline.select(place, webhook);
+        all = match (all, wanted) {
+            (Wanted::Some, _) | (_, Wanted::Some) => Wanted::Some,
+            (Wanted::Filtered, _) | (_, Wanted::Filtered) => Wanted::Filtered,
+            (Wanted::Unlisted, Wanted::Unlisted) => Wanted::Unlisted,
+        };
+        selected.extend(selection);
+    }
+    let partial = selected.iter().any(Selection::is_partial);
+    let pieces = if partial { outline.pieces().map_err(malformed)? } else { Pieces::default() };
+    Ok((all, selected, pieces))
+}
+
+/// What is still to be sent, given what this process and a redrive know.
+fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selection> {
+    let settled = &held.claim.record().settled;
+    let delivered = held.message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
+    let lacks = |selection: &Selection| {
+        let id = app.webhooks.get(selection.place).map(|webhook| &webhook.id);
+        id.is_some_and(|id| !delivered.contains(id) && !settled.iter().any(|settled| settled.webhook == *id))
+    };
+    selected.into_iter().filter(lacks).collect()
+}
+
+/// The batch that begins with the head, which is planned.
+async fn batch<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>, head: Planned) -> Batch {
+    let together = coalesced(lane, &head).await;
+    let app = Arc::clone(&head.app);
+    if let Some((jobs, deliveries)) = together {
+        let parcels = deliveries.into_iter().map(Parcel::Rendered).collect();
+        return Batch { jobs, app, parcels, planned: None };
+    }
+    let parcels = head.selected.iter().cloned().map(Parcel::Selected).collect();
+    Batch { jobs: 1, app, parcels, planned: Some(head) }
+}
+
+/// The number of jobs that go out together, and what is sent for them; `None` if the head goes alone.
+async fn coalesced<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    head: &Planned,
+) -> Option<(usize, Vec<Delivery>)> {
+    let Lane { shared, jobs, ahead, times, .. } = lane;
+    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1)?;
+    let now = Instant::now();
+    // Nothing is known of it but that it came, and it is inside its retry window.
+    let is_fresh = |held: &&InFlight| {
+        let record = held.claim.record();
+        next_number(held) == 1
+            && !record.done
+            && record.settled.is_empty()
+            && record.attempts == 0
+            && !is_past(held, *times, &shared.rules.retry, now)
+    };
+    let mut fresh = jobs.iter().take_while(is_fresh);
+    let mut coalescer = Coalescer::new(&head.app, limits);
+    let deliveries = |planned: &Planned| -> Vec<Delivery> {
+        planned.selected.iter().filter_map(|selection| planned.render(selection)).collect()
+    };
+    if !coalescer.add(fresh.next()?.known_as(), &deliveries(head)) {
+        return None;
+    }
+    for held in fresh {
+        let job = Job::decode(&held.message.body).ok().filter(|job| job.app_key == head.app.key);
+        let Some(job) = job else { break };
+        let Ok(next) = judge(shared, held, job, Some(Arc::clone(&head.app))).await else { break };
+        if !coalescer.add(held.known_as(), &deliveries(&next)) {
+            *ahead = Some(next);
+            break;
+        }
+    }
+    (coalescer.jobs() > 1).then(|| (coalescer.jobs(), coalescer.finish()))
+}

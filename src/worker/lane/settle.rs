@@ -1,0 +1,344 @@
+//! What follows from an attempt: decide, say so, and settle with the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, error, warn};
+
+use super::attempt::{Attempted, Tried, settle};
+use super::window::{age, failing_for, since_first_receive};
+use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
+use crate::apps::Apps;
+use crate::delivery::Transport;
+use crate::outcome::{Outcome, Reason};
+use crate::policy::{self, Disposition, whole_seconds};
+use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
+use crate::telemetry::board::blocked::Blocked;
+use crate::telemetry::board::{GivenUp, Text};
+use crate::telemetry::metrics::SettleCall;
+use crate::worker::delete_batcher::Deletion;
+use crate::worker::in_flight::{InFlight, Times};
+use crate::worker::report::{lost_after, settle_call};
+
+/// Text from a tenant or a producer for a log line: cut, and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    Text::new(text).as_str().to_owned()
+}
+
+/// Decides what becomes of the head, which was in this attempt. Changes nothing.
+pub(super) fn decide<Q, T, A>(
+    shared: &Shared<Q, T, A>,
+    head: &InFlight,
+    attempted: &Attempted,
+    times: Times,
+) -> Disposition {
+    let record = head.claim.record();
+    if record.done {
+        return Disposition::Done;
+    }
+    let rules = &shared.rules;
+    // What failed for good earlier still decides how the job ends, as long as the app has the webhook.
+    let webhooks = attempted.app.as_ref().map_or(&[][..], |app| &app.webhooks);
+    let earlier: Vec<_> = record
+        .settled
+        .iter()
+        .filter(|settled| webhooks.iter().any(|webhook| webhook.id == settled.webhook))
+        .filter_map(|settled| settled.failed.clone())
+        .map(Outcome::Permanent)
+        .collect();
+    let outcomes = attempted.tried.iter().map(|tried| &tried.outcome).chain(&earlier);
+    let tries = if attempted.was_tried() { attempted.number } else { record.deferrals.max(1) };
+    let failing = failing(head, attempted, times, rules);
+    let app = attempted.app.as_deref();
+    let own = attempted
+        .tried
+        .iter()
+        .filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }))
+        .map(|tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)));
+    let retry = own_rules::backoff(&rules.retry, own);
+    match policy::decide(outcomes, tries, failing, &retry, shared.random.fraction()) {
+        // SQS would move it by itself instead of handing it over once more.
+        Disposition::Retry { reason, .. } if head.is_on_last_receive(rules.max_receive_count) => {
+            Disposition::DeadLetter(last_receive(rules, &reason))
+        }
+        disposition @ (Disposition::Done | Disposition::Retry { .. } | Disposition::DeadLetter(_)) => {
+            disposition
+        }
+    }
+}
+
+/// For how long it has been failing, as the window counts.
+fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) -> Duration {
+    // The failure may be another job's doing: none is given up for it before it has failed alone.
+    if attempted.jobs > 1 {
+        return Duration::ZERO;
+    }
+    let own = failing_for(head, times, &rules.retry, rules.attempt_timeout);
+    // What waited behind a failing head, and then failed too at a destination that is down.
+    let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
+    if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
+        return own.max(since_first_receive(head, times));
+    }
+    own
+}
+
+fn last_receive(rules: &Rules, why: &Reason) -> Reason {
+    Reason::LastReceive { most: rules.max_receive_count.unwrap_or_default(), why: why.to_string() }
+}
+
+/// Says what came of the attempt, and puts a decision to give up on the record.
+pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, disposition: &Disposition) {
+    let Some(head) = lane.jobs.front_mut() else { return };
+    for tried in &attempted.tried {
+        log(head, attempted, tried, disposition);
+    }
+    match disposition {
+        // The transient failures of a job that is given up are final too.
+        Disposition::DeadLetter(_) => {
+            for tried in &attempted.tried {
+                if let (Some(webhook), Outcome::Transient { reason, .. }) = (&tried.webhook, &tried.outcome) {
+                    settle(head.claim.record_mut(), webhook, &Outcome::Permanent(reason.clone()));
+                }
+            }
+        }
+        Disposition::Retry { .. } if !attempted.was_tried() && attempted.app.is_some() => {
+            let record = head.claim.record_mut();
+            record.deferrals = record.deferrals.saturating_add(1);
+            let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
+            lane.shared.metrics.deferred(app_id, attempted.jobs);
+        }
+        Disposition::Done | Disposition::Retry { .. } => {}
+    }
+}
+
+/// One line a job and attempt: at debug where it succeeded, at warn where it failed.
+fn log(head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
+    let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
+    let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), attempted.number);
+    let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
+    let next_retry_s = match then {
+        Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
+        Disposition::Done | Disposition::DeadLetter(_) => None,
+    };
+    match &tried.outcome {
+        Outcome::Delivered => {
+            debug!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs, "delivered");
+        }
+        Outcome::Deferred(reason) => {
+            debug!(message_id = %id, app_id, group = shown(group), destination, webhook, jobs, detail = %reason,
+                next_retry_s, "delivery deferred");
+        }
+        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
+            warn!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
+                reason = reason.code(), detail = shown_reason(reason), next_retry_s, "delivery failed");
+        }
+    }
+}
+
+fn shown_reason(reason: &Reason) -> String {
+    let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    reason.to_string().chars().take(256).map(clean).collect()
+}
+
+/// The head is done: on the ledger first, so that a copy that comes back before the delete is
+/// confirmed is only deleted again.
+pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
+    lane.shared.metrics.board.unblocked(lane.jobs.front().map_or("", |head| &head.message.group));
+    acknowledge_at(lane, 0).await;
+}
+
+async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
+    let Some(mut held) = lane.jobs.remove(place) else { return };
+    held.claim.record_mut().done = true;
+    let last = lane.jobs.is_empty();
+    lane.acknowledgements.send(Deletion { held, last }).await;
+}
+
+/// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
+pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
+    lane: &Lane<Q, T, A>,
+    place: usize,
+    reason: &Reason,
+    attempted: &Attempted,
+) -> Result<(), (Duration, Reason)> {
+    let Some(held) = lane.jobs.get(place) else { return Ok(()) };
+    let shared = &lane.shared;
+    let letter = letter(held, reason, (place == 0).then_some(attempted), lane.times);
+    let (age_s, window_s) = (age(held, lane.times).as_secs(), shared.rules.retry.window.as_secs());
+    let (app_id, destination) = (letter.app_id.as_str(), letter.destination.as_str());
+    let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
+    let answer = shared.queue.dead_letter(&letter).await;
+    settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
+    match answer {
+        Ok(()) => {
+            warn!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
+                attempts = letter.attempts, reason = letter.reason, detail = letter.detail, age_s, window_s,
+                "job dead-lettered");
+        }
+        Err(Error::NoDeadLetterQueue) => {
+            error!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
+                attempts = letter.attempts, reason = letter.reason, detail = letter.detail, age_s, window_s,
+                "job given up and deleted: there is no dead-letter queue (set QUEUE_SQS_DLQ_URL)");
+        }
+        Err(failure) => {
+            let reason = Reason::DeadLetterQueue(failure.to_string());
+            let (attempts, retry) =
+                (letter.attempts.max(held.claim.record().deferrals).max(1), &shared.rules.retry);
+            let backoff = policy::backoff(attempts, Duration::ZERO, retry, shared.random.fraction());
+            shared.metrics.dead_letter_failures.inc();
+            error!(message_id = %letter.id, app_id, group = shown(&letter.group),
+                detail = shown_reason(&reason), next_retry_s = backoff.as_secs(),
+                "dead-lettering failed; the job stays");
+            return Err((backoff, reason));
+        }
+    }
+    shared.metrics.dead_lettered(reason);
+    shared.metrics.board.dead_lettered(&GivenUp {
+        id: &letter.source,
+        group: &letter.group,
+        app_id,
+        webhook,
+        destination,
+        reason: letter.reason,
+        detail: &letter.detail,
+        attempts: letter.attempts,
+    });
+    Ok(())
+}
+
+fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times: Times) -> DeadLetter {
+    let (record, message) = (held.claim.record(), &held.message);
+    let mut delivered =
+        message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
+    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).map(|s| s.webhook.clone()));
+    // The webhook that failed for this reason; else the first that failed.
+    let failed = || record.settled.iter().filter(|settled| settled.failed.is_some());
+    let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());
+    let webhook = about.map(|settled| settled.webhook.clone());
+    let tried = attempted.map_or(&[][..], |attempted| &attempted.tried);
+    let destination = tried.iter().find(|tried| tried.webhook.is_some() && tried.webhook == webhook);
+    DeadLetter {
+        id: Arc::clone(&message.id),
+        source: Arc::clone(held.known_as()),
+        group: Arc::clone(&message.group),
+        body: message.body.clone(),
+        reason: reason.code(),
+        detail: shown_reason(reason),
+        attempts: record.attempts,
+        delivered,
+        app_id: held.app_id.as_str().to_owned(),
+        webhook,
+        destination: destination.map(|tried| tried.destination.as_str().to_owned()).unwrap_or_default(),
+        first_sent: message.sent,
+        given_up: message.sent.and_then(|sent| sent.checked_add(age(held, times))),
+    }
+}
+
+/// Hides the failed head and the rest, in one call.
+pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
+    mut lane: Lane<Q, T, A>,
+    backoff: Duration,
+    reason: &Reason,
+    attempted: &Attempted,
+) {
+    let rules = lane.shared.rules;
+    give_up_last_receives(&mut lane, reason, attempted).await;
+    let Some(head) = lane.jobs.front() else { return };
+    let because = |tried: &&Tried| match &tried.outcome {
+        Outcome::Delivered => false,
+        Outcome::Transient { reason: other, .. } | Outcome::Deferred(other) | Outcome::Permanent(other) => {
+            other == reason
+        }
+    };
+    let destination = attempted.tried.iter().find(because);
+    lane.shared.metrics.board.blocked(&Blocked {
+        group: &head.message.group,
+        app_id: head.app_id.as_str(),
+        destination: destination.map_or("", |tried| tried.destination.as_str()),
+        attempts: head.claim.record().attempts,
+        reason: reason.code(),
+        detail: &shown_reason(reason),
+        retry_in: backoff,
+        lost_after: lost_after(&rules),
+        age: age(head, lane.times),
+        behind: lane.jobs.len() - 1,
+    });
+    // While the head is hidden or in flight the rest cannot be received: hidden for longer, it does not
+    // climb towards the queue's own dead-lettering with the head's retries.
+    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
+    let rest =
+        if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
+    lane.shared.metrics.retried(reason);
+    settle_visibility(lane, backoff, rest).await;
+}
+
+/// Behind a head that fails, what is on its last receive would be moved by SQS without a word: it is given up
+/// by us.
+async fn give_up_last_receives<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    why: &Reason,
+    attempted: &Attempted,
+) {
+    let mut place = 1;
+    while let Some(held) = lane.jobs.get(place) {
+        if !held.is_on_last_receive(lane.shared.rules.max_receive_count) {
+            place += 1;
+            continue;
+        }
+        if !lane.ensure_lease(SETTLE_MARGIN).await {
+            return;
+        }
+        let reason = Reason::LastReceive {
+            most: lane.shared.rules.max_receive_count.unwrap_or_default(),
+            why: format!("not attempted, a job before it in its group failed: {why}"),
+        };
+        match dead_letter(lane, place, &reason, attempted).await {
+            Ok(()) => acknowledge_at(lane, place).await,
+            Err(_) => place += 1,
+        }
+    }
+}
+
+/// Gives back what has not been started, in one call so that order holds, once this process receives
+/// nothing more: a poll of its own that is parked would be the first to get it again, and spend another
+/// receive of each job.
+pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
+    let received_last = lane.shared.received_last.clone();
+    while !received_last.is_cancelled() {
+        if !lane.ensure_lease(SETTLE_MARGIN + Duration::from_secs(1)).await {
+            return;
+        }
+        // Woken in time to extend the lease once more.
+        let until = lane.lease.until().checked_sub(SETTLE_MARGIN).unwrap_or_else(Instant::now);
+        if timeout_at(until, received_last.cancelled()).await.is_err() {
+            debug!(jobs = lane.jobs.len(), "a poll is parked: what is not started waits for its end");
+        }
+        lane.goes_on();
+    }
+    lane.shared.metrics.released.inc_by(lane.jobs.len() as u64);
+    settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
+}
+
+async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
+    lane: Lane<Q, T, A>,
+    head: Duration,
+    rest: Duration,
+) {
+    let most = lane.lease.longest(Instant::now());
+    let changes: Vec<_> = lane
+        .receipts()
+        .enumerate()
+        .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
+        .collect();
+    let answer = lane.shared.queue.change_visibility(&changes).await;
+    settle_call(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
+    let failed = match answer {
+        Ok(entries) => entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count(),
+        Err(_) => changes.len(),
+    };
+    if failed > 0 {
+        // Nothing is lost: they come back when their visibility timeout ends.
+        lane.shared.metrics.late_settlements.inc_by(failed as u64);
+    }
+}

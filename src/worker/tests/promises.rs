@@ -1,0 +1,198 @@
+//! What is promised of windows, breakers, last receives and shutdowns, and what did not hold once.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn since_start(at: Duration) -> Duration {
+    at.checked_sub(Duration::from_secs(1_000_000)).unwrap()
+}
+
+fn asks_for_fewer() -> Outcome {
+    Outcome::Transient { reason: Reason::Status(429), retry_after: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waited_behind_a_failing_head_is_at_its_first_attempt() {
+    let world = World::new();
+    world.send("g", 0);
+    world.send("g", 1);
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&numbers);
+    world.start(move |n, _, number, _| {
+        seen.lock().unwrap().push((n, number));
+        (Duration::ZERO, if n == 0 && number < 6 { down() } else { ok() })
+    });
+    world.drain().await;
+    let numbers = numbers.lock().unwrap();
+    assert_eq!(numbers.last(), Some(&(1, 1)), "{numbers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lay_in_the_queue_while_no_worker_ran_is_not_given_up_after_one_failure() {
+    let world = World::new();
+    for n in 0..300 {
+        world.send(&format!("g{n}"), n);
+    }
+    sleep(Duration::from_secs(3 * 3600)).await;
+    let answered = Arc::new(Mutex::new(std::collections::VecDeque::new()));
+    world.start(move |_, _, _, at| {
+        let mut answered = answered.lock().unwrap();
+        while answered.front().is_some_and(|then| at.saturating_sub(*then) >= SECOND) {
+            answered.pop_front();
+        }
+        if answered.len() >= 20 {
+            return (Duration::from_millis(5), asks_for_fewer());
+        }
+        answered.push_back(at);
+        (Duration::from_millis(5), ok())
+    });
+    world.drain().await;
+    assert_eq!(world.letters.lock().unwrap().len(), 0);
+    assert_eq!(world.delivered().len(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_answers_429_is_never_down_and_is_sent_less_at_a_time() {
+    let mut world = World::new();
+    world.window = 60 * SECOND;
+    for n in 0..100 {
+        world.send(&format!("g{n}"), n);
+    }
+    world.start(|_, _, _, _| (Duration::from_millis(50), asks_for_fewer()));
+    world.drain().await;
+    let letters = world.letters.lock().unwrap();
+    assert!(letters.iter().all(|letter| letter.reason == "status"), "none for a destination that is down");
+    let attempts = world.attempts();
+    let late =
+        attempts.iter().filter(|a| since_start(a.at) >= 10 * SECOND && since_start(a.at) < 20 * SECOND);
+    assert!(late.count() < 100, "it is asked one at a time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_alone_probes_a_dead_destination_once_in_a_timeout() {
+    let mut world = World::new();
+    world.window = 60 * SECOND;
+    for n in 0..10 {
+        world.send("g", n);
+    }
+    world.start(|_, _, _, _| (4 * SECOND, Outcome::transient(Reason::Timeout(4 * SECOND))));
+    world.drain().await;
+    assert_eq!(world.letters.lock().unwrap().len(), 10);
+    let last = world.attempts().last().map(|a| since_start(a.at)).unwrap();
+    assert!(last < 150 * SECOND, "{last:?}: what waited goes as soon as its window is over");
+    let skipped = world.letters.lock().unwrap().iter().filter(|l| l.reason == "destination_down").count();
+    assert!(skipped >= 8, "{skipped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_every_job_is_attempted_once() {
+    let mut world = World::new();
+    world.window = Duration::ZERO;
+    for n in 0..30 {
+        world.send(&format!("g{}", n % 3), n);
+    }
+    world.start(|_, _, _, _| (Duration::from_millis(10), down()));
+    world.drain().await;
+    assert_eq!(world.attempts().len(), 30);
+    assert!(world.letters.lock().unwrap().iter().all(|letter| letter.reason == "status"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_a_webhook_is_down_its_healthy_sibling_is_no_longer_late() {
+    let mut world = World::new();
+    world.webhooks = 2;
+    world.window = 30 * SECOND;
+    world.start(
+        |_, webhook, _, _| {
+            if webhook == 0 { (Duration::from_millis(5), ok()) } else { (4 * SECOND, down()) }
+        },
+    );
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        world.send("g", n);
+        sent.push(world.clock.now());
+        sleep(SECOND).await;
+    }
+    world.drain().await;
+    let attempts = world.attempts();
+    let healthy = attempts.iter().filter(|a| a.webhook == 0 && a.n >= 80);
+    let late: Vec<_> = healthy.map(|a| a.at.saturating_sub(sent[usize::try_from(a.n).unwrap()])).collect();
+    assert_eq!(late.len(), 120);
+    assert!(late.iter().all(|late| *late < 10 * SECOND), "{late:?}");
+    assert!(world.letters.lock().unwrap().iter().all(|letter| letter.delivered.len() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_on_its_last_receive_is_given_up_by_us_with_its_reason() {
+    let mut world = World::new();
+    world.max_receive_count = Some(3);
+    world.send("g", 0);
+    world.start(|_, _, _, _| (Duration::ZERO, down()));
+    world.drain().await;
+    assert_eq!(world.attempts().len(), 3);
+    let letters = world.letters.lock().unwrap();
+    assert_eq!((letters.len(), letters[0].reason, letters[0].attempts), (1, "last_receive", 3));
+    assert!(letters[0].detail.contains("status 500"), "{}", letters[0].detail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_failing_head_no_job_is_left_to_sqs() {
+    let mut world = World::new();
+    world.max_receive_count = Some(4);
+    for n in 0..10 {
+        world.send("g", n);
+    }
+    world.start(|n, _, _, _| (Duration::ZERO, if n == 0 { down() } else { ok() }));
+    world.drain().await;
+    let letters = world.letters.lock().unwrap();
+    assert!(letters.iter().all(|letter| letter.reason == "last_receive"), "{letters:?}");
+    assert_eq!(letters.len() + world.delivered().len(), 10);
+    assert!(world.delivered().len() >= 9, "the rest was spared: {:?}", world.delivered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_spends_one_receive_of_each_job() {
+    let world = World::new();
+    for n in 0..300 {
+        world.send(&format!("g{}", n % 30), n);
+    }
+    let worker = world.start(|_, _, _, _| (3 * SECOND, ok()));
+    sleep(2 * SECOND).await;
+    world.shutdown.cancel();
+    worker.await.unwrap();
+    let mut broker = world.broker.lock().unwrap();
+    let mut left = 0;
+    loop {
+        let next = Receive { max: 10, visibility: Some(3600 * SECOND), attempt_id: None };
+        let rest = broker.receive(world.clock.now(), JOBS, &next).unwrap();
+        if rest.is_empty() {
+            break;
+        }
+        left += rest.len();
+        for message in rest {
+            assert!(message.receive_count <= 2, "received {} times", message.receive_count);
+            // Its group would be blocked, and the rest of it not be counted.
+            let receipt = Receipt::new(message.receipt_handle);
+            broker.delete(world.clock.now(), JOBS, receipt.handle()).unwrap();
+        }
+    }
+    assert_eq!(left + world.delivered().len(), 300, "at once, all of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_webhook_at_which_the_worker_panics_repeats_none_of_its_siblings_and_ends() {
+    let mut world = World::new();
+    world.webhooks = 2;
+    world.window = 30 * SECOND;
+    world.send("g", 1);
+    world.send("g", 2);
+    world.start(|n, webhook, _, _| {
+        assert!(n != 1 || webhook != 1, "a fault of ours");
+        (Duration::ZERO, ok())
+    });
+    world.drain().await;
+    let count = |n, webhook| world.attempts().iter().filter(|a| a.n == n && a.webhook == webhook).count();
+    assert_eq!((count(1, 0), count(2, 0)), (1, 1));
+    assert_eq!(world.letters.lock().unwrap()[0].reason, "panicked");
+}
