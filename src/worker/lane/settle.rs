@@ -75,9 +75,10 @@ fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) 
         return Duration::ZERO;
     }
     let own = failing_for(head, times, &rules.retry, rules.attempt_timeout);
-    // What waited behind a failing head, and then failed too at a destination that is down.
+    // What waited behind a failing head, and then failed too at a destination that is down, or came to no
+    // attempt at all: each in turn given a window of its own, they would hold up their group for hours.
     let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
-    if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
+    if attempted.tried.iter().any(|tried| (tried.down || tried.webhook.is_none()) && failed(tried)) {
         return own.max(since_first_receive(head, times));
     }
     own
