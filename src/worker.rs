@@ -46,6 +46,10 @@ use throttle::Throttle;
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// When the queue could not be received from for longer than this, that time is none in which a destination has
+/// failed.
+const ABSENCE: Duration = Duration::from_secs(10);
+
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
 
@@ -109,6 +113,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             rules,
             ledger: Arc::new(Ledger::default()),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
+            undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
             throttle: Throttle::default(),
             permits: permits.clone(),
             random: parts.random,
@@ -217,7 +222,11 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             Ok(Polled::Received { messages, reserved, times, .. }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
-                pollers.received(messages.len(), reserved.count());
+                let absent = pollers.received(messages.len(), reserved.count(), times.received_at);
+                if absent > ABSENCE {
+                    self.shared.breaker.was_absent(absent, times.received_at);
+                    self.shared.undeliverable.was_absent(absent, times.received_at);
+                }
                 let (groups, refused) = self.groups(messages, reserved);
                 for group in groups {
                     lanes.spawn(self.lane(group, times, acknowledgements).run());
@@ -231,7 +240,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             Ok(Polled::Failed { error, reserved, attempt, wait: long }) => {
                 self.health.receive_failed(&error);
                 self.shared.metrics.receive_failed(&error);
-                let wait = pollers.failed(&error, self.shared.random.fraction());
+                let wait = pollers.failed(&error, self.shared.random.fraction(), Instant::now());
                 error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
                 Some(Poll::after(wait, long, &error, attempt, reserved))
             }

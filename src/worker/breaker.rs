@@ -31,6 +31,14 @@ pub fn destination(app_id: &str, webhook: &WebhookId) -> u64 {
     hasher.finish()
 }
 
+/// An app's jobs of one message group, as the breaker tells them apart.
+#[must_use]
+pub fn group(group: &str, app_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (group, app_id).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A job, as the breaker tells jobs apart.
 #[must_use]
 pub fn job(id: &str) -> u64 {
@@ -99,6 +107,14 @@ impl Breaker {
         let mut failing = self.lock();
         if !failing.is_empty() {
             failing.remove(&destination);
+        }
+    }
+
+    /// For so long the queue gave nothing to attempt: that was no failure of any destination.
+    pub fn was_absent(&self, lasted: Duration, now: Instant) {
+        for state in self.lock().values_mut() {
+            state.since = now.min(state.since + lasted);
+            state.last = now.min(state.last + lasted);
         }
     }
 
@@ -195,5 +211,18 @@ mod tests {
         assert!(!breaker.takes_probe(1, 9, now));
         breaker.failed(1, 8, now, now);
         assert!(!breaker.takes_probe(1, 9, now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_nothing_could_be_received_nothing_failed() {
+        let breaker = Breaker::new(WINDOW, PROBE);
+        let start = Instant::now();
+        breaker.failed(1, 7, start, start);
+        let (absent, back) = (WINDOW * 2, start + WINDOW * 2);
+        breaker.was_absent(absent, back);
+        breaker.failed(1, 7, back, back + PROBE);
+        assert!(!breaker.is_down(1, back + PROBE));
+        breaker.failed(1, 7, back + WINDOW, back + WINDOW);
+        assert!(breaker.is_down(1, back + WINDOW));
     }
 }

@@ -84,6 +84,8 @@ pub struct Shared<Q, T, A> {
     pub ledger: Arc<Ledger>,
     /// Which destinations are failing.
     pub breaker: Breaker,
+    /// For which groups there has been nothing to send: their app cannot be used, or has no webhook for them.
+    pub undeliverable: Breaker,
     /// Which destinations have asked for fewer requests at a time.
     pub throttle: Throttle,
     /// How much may be in memory.

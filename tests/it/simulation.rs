@@ -36,7 +36,7 @@ const REGRESSIONS: [(u64, &str); 4] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 36] = [
+const FAULTS: [&str; 37] = [
     "attempts",
     "app changed",
     "app source down",
@@ -54,6 +54,7 @@ const FAULTS: [&str; 36] = [
     "excuse: copies unknown",
     "excuse: last receive lost",
     "excuse: lease unknown",
+    "excuse: put off",
     "excuse: letter unanswered",
     "excuse: letters get lost",
     "freeze",

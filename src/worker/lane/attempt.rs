@@ -17,7 +17,8 @@ use crate::delivery::Transport;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::board::{self, Text};
-use crate::worker::breaker::{destination, job};
+use crate::worker::breaker::{self, destination, job};
+use crate::worker::in_flight::InFlight;
 use crate::worker::ledger::{Record, Settled};
 use crate::worker::report::Host;
 
@@ -48,9 +49,8 @@ pub(super) struct Tried {
 }
 
 impl Attempted {
-    fn without_any(number: u32, app: Option<Arc<App>>, outcome: Option<Outcome>) -> Self {
-        let alone = |outcome| Tried { webhook: None, destination: Text::default(), down: false, outcome };
-        Self { jobs: 1, app, number, tried: outcome.into_iter().map(alone).collect() }
+    fn without_any(number: u32, app: Option<Arc<App>>) -> Self {
+        Self { jobs: 1, app, number, tried: Vec::new() }
     }
 
     /// Whether anything was sent, or could not be for good.
@@ -79,25 +79,19 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
 ) -> Option<Attempted> {
     let number = next_number(lane.jobs.front()?);
     let batch = match prepared {
-        Prepared::AlreadyDone => return Some(Attempted::without_any(number, None, None)),
+        Prepared::AlreadyDone => return Some(Attempted::without_any(number, None)),
         Prepared::Unmatched(app) => {
             lane.shared.metrics.unmatched(&app.id);
-            return Some(Attempted::without_any(number, Some(app), None));
+            return Some(Attempted::without_any(number, Some(app)));
         }
         Prepared::Undeliverable(outcome) => {
-            let record = lane.jobs.front_mut()?.claim.record_mut();
-            record.deferrals = record.deferrals.saturating_add(1);
-            // It is failing from now on, although nothing was sent.
-            if matches!(outcome, Outcome::Transient { .. }) {
-                record.first_attempt.get_or_insert_with(Instant::now);
-            }
-            return lane
-                .ensure_lease(SETTLE_MARGIN)
-                .await
-                .then(|| Attempted::without_any(number, None, Some(outcome)));
+            let tried = vec![without_delivery(lane, outcome)];
+            let ended = lane.ensure_lease(SETTLE_MARGIN).await;
+            return ended.then_some(Attempted { jobs: 1, app: None, number, tried });
         }
         Prepared::Ready(batch) => batch,
     };
+    lane.shared.undeliverable.succeeded(group(lane.jobs.front()?));
     let gates = gates(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
@@ -112,6 +106,29 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
     Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
+}
+
+/// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
+/// where its group has been so for a window, it is given up as what waits for a destination that is down.
+fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Tried {
+    let Lane { shared, jobs, .. } = lane;
+    let mut down = false;
+    if let Some(head) = jobs.front_mut() {
+        let (now, key, job) = (Instant::now(), group(head), job(head.known_as()));
+        let record = head.claim.record_mut();
+        record.deferrals = record.deferrals.saturating_add(1);
+        if matches!(outcome, Outcome::Transient { .. }) {
+            let first = *record.first_attempt.get_or_insert(now);
+            down = shared.undeliverable.is_down(key, now);
+            shared.undeliverable.failed(key, job, first, now);
+        }
+    }
+    Tried { webhook: None, destination: Text::default(), down, outcome }
+}
+
+/// An app's jobs of one message group, for which there may be nothing to send.
+fn group(head: &InFlight) -> u64 {
+    breaker::group(&head.message.group, head.app_id.as_str())
 }
 
 /// Which destinations are down, and which of those this job does not wait for: because it is past its window,
@@ -129,8 +146,8 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     if !down.contains(&true) {
         return keys.into_iter().map(|key| Gate { key, job, down: false, skipped: false }).collect();
     }
-    let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry, now));
-    let has_it = |held: &crate::worker::in_flight::InFlight| {
+    let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry));
+    let has_it = |held: &InFlight| {
         let by_redrive = held.message.redriven.as_ref().is_some_and(|r| !r.delivered.is_empty());
         by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
     };
@@ -275,7 +292,7 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         .jobs
         .iter()
         .take(batch.jobs)
-        .all(|held| is_past(held, lane.times, &lane.shared.rules.retry, Instant::now()));
+        .all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
     let waits = tried.iter().zip(gates).any(|(tried, gate)| {
         !gate.skipped && matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_))
     });

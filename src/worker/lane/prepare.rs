@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::window::{is_past, next_number};
+use super::window::next_number;
 use super::{Lane, Shared};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
@@ -267,17 +267,15 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     head: &Planned,
 ) -> Option<(usize, Vec<Delivery>)> {
-    let Lane { shared, jobs, ahead, times, .. } = lane;
+    let Lane { shared, jobs, ahead, .. } = lane;
     let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1)?;
-    let now = Instant::now();
-    // Nothing is known of it but that it came, and it is inside its retry window.
+    // Nothing is known of it but that it came.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();
         next_number(held) == 1
             && !record.done
             && record.settled.is_empty()
             && record.attempts == 0
-            && !is_past(held, *times, &shared.rules.retry, now)
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);

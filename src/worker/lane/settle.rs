@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
-use super::window::{age, failing_for, since_first_receive};
+use super::window::{age, failing_for};
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::apps::Apps;
 use crate::delivery::Transport;
@@ -75,11 +75,10 @@ fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) 
         return Duration::ZERO;
     }
     let own = failing_for(head, times, &rules.retry, rules.attempt_timeout);
-    // What waited behind a failing head, and then failed too at a destination that is down, or came to no
-    // attempt at all: each in turn given a window of its own, they would hold up their group for hours.
+    // What it failed at had been failing for all of a window before.
     let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
-    if attempted.tried.iter().any(|tried| (tried.down || tried.webhook.is_none()) && failed(tried)) {
-        return own.max(since_first_receive(head, times));
+    if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
+        return own.max(age(head, times));
     }
     own
 }

@@ -204,6 +204,7 @@ impl World {
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             throttle: Throttle::default(),
             permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),

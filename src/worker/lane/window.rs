@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::policy::Retry;
 use crate::worker::in_flight::{InFlight, Times};
 
@@ -40,16 +38,14 @@ pub(super) fn failing_for(held: &InFlight, times: Times, retry: &Retry, attempt:
 }
 
 /// How long ago it was received for the first time, by anyone.
-pub(super) fn since_first_receive(held: &InFlight, times: Times) -> Duration {
+fn since_first_receive(held: &InFlight, times: Times) -> Duration {
     held.message.since_first_receive + times.received_at.elapsed()
 }
 
-/// Whether it is past its window before its next attempt. What waited behind a failing head counts from
-/// its first receive: that is asked only of a destination that is known to be down.
-pub(super) fn is_past(held: &InFlight, times: Times, retry: &Retry, now: Instant) -> bool {
-    match held.claim.record().first_attempt {
-        Some(first) => now.duration_since(first) >= retry.window,
-        // Every job gets an attempt, where there is no window at all.
-        None => !retry.window.is_zero() && since_first_receive(held, times) >= retry.window,
-    }
+/// Whether it has waited for longer than the window. That is asked only where everything that it waits for is
+/// known to have been failing for all of a window: then its own first failure is not waited for, or a dead
+/// destination's backlog would take a window for every ten jobs of a group.
+pub(super) fn is_past(held: &InFlight, times: Times, retry: &Retry) -> bool {
+    // Every job gets an attempt, where there is no window at all.
+    !retry.window.is_zero() && age(held, times) >= retry.window
 }

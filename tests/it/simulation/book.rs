@@ -34,8 +34,8 @@ pub struct Book {
     /// The messages that are in the queue.
     queued: BTreeSet<usize>,
     requests: usize,
-    /// The message of each job that a process has received last.
-    held: HashMap<(Id, usize), usize>,
+    /// The messages of each job that a process has received, and has not begun to delete.
+    held: HashMap<(Id, usize), Vec<usize>>,
     stood_still: Duration,
 }
 
@@ -63,7 +63,15 @@ impl Book {
                 self.queued.remove(message);
             }
             Event::Received { process, message } => {
-                self.held.insert((*process, self.plan.number(*message)), *message);
+                let held = self.held.entry((*process, self.plan.number(*message))).or_default();
+                if !held.contains(message) {
+                    held.push(*message);
+                }
+            }
+            Event::DeleteBegan { process, message } => {
+                if let Some(held) = self.held.get_mut(&(*process, self.plan.number(*message))) {
+                    held.retain(|other| other != message);
+                }
             }
             Event::StoodStill { lasts } => self.stood_still += *lasts,
             _ => {}
@@ -76,9 +84,12 @@ impl Book {
         self.messages.get(id).copied()
     }
 
-    /// Under which message a process holds a job.
+    /// Under which message a process holds a job: it may have been put back while its first message is still
+    /// in the queue, and then that one comes first.
     pub fn held(&self, process: Id, job: usize) -> usize {
-        self.held.get(&(process, job)).copied().unwrap_or(job)
+        let held = self.held.get(&(process, job)).map_or(&[][..], Vec::as_slice);
+        let first = held.iter().find(|message| self.queued.contains(message));
+        first.or(held.last()).copied().unwrap_or(job)
     }
 
     /// A number for the next request.

@@ -1,5 +1,6 @@
 //! What one seed draws: the world, its faults and when they happen.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -351,19 +352,45 @@ impl Plan {
         [plan, dead]
     }
 
-    /// In how much virtual time after the faults the queue has to be empty: what is hidden comes
-    /// back, what cannot be delivered falls out of its window, and then every job of the longest
-    /// group may cost an attempt and a receive.
+    /// In how much virtual time after the faults the queue has to be empty: what is hidden comes back, what
+    /// cannot be delivered falls out of its window, and behind it the longest group goes at the pace of
+    /// receives, not of attempts: what is down is asked once in a while, whatever is waiting for it.
     pub fn drained_within(&self) -> Duration {
-        let longest = (0..self.apps.len())
-            .flat_map(|app| {
-                KINDS.map(|kind| self.jobs.iter().filter(|j| j.app == app && j.kind == kind).count())
-            })
-            .max()
-            .unwrap_or_default();
-        let each = self.rules.attempt_timeout + self.bounds.wait.max(SECOND) + SECOND;
+        let groups = (0..self.apps.len()).flat_map(|app| KINDS.map(|kind| (app, kind)));
+        let jobs = |(app, kind): (usize, QueueType)| {
+            self.jobs.iter().filter(move |job| job.app == app && job.kind == kind)
+        };
+        let longest = groups.clone().map(|group| jobs(group).count()).max().unwrap_or_default();
+        // The jobs of a group may wait for one webhook after another.
+        let dead = |group: (usize, QueueType)| {
+            let versions = self.apps[group.0].iter();
+            let urls = versions.flat_map(|version| jobs(group).flat_map(|job| version.wants(job)));
+            urls.filter(|(_, url)| self.is_dead(url)).collect::<BTreeSet<_>>().len()
+        };
+        let windows = groups.map(dead).max().unwrap_or_default().max(1);
+        let is_busy = self.hosts.iter().any(|host| matches!(host.at_last, Behaviour::Busy(..)));
+        let attempts = if is_busy { 2 * longest + 10 } else { 10 };
+        let receives = longest.div_ceil(self.bounds.batch.min(self.bounds.max_in_flight)) + 1;
+        let times = |count: usize, duration: Duration| duration * u32::try_from(count).unwrap();
+        let receive = self.bounds.wait.max(SECOND) + SECOND;
         let hidden = self.rules.retry.cap + self.rules.visibility.max(30 * SECOND);
-        self.away + self.rules.retry.window + 2 * hidden + each * u32::try_from(2 * longest + 10).unwrap()
+        self.away
+            + times(windows, self.rules.retry.window)
+            + 2 * hidden
+            + times(attempts, self.rules.attempt_timeout + receive)
+            + times(receives, receive)
+            + times(longest, SECOND / 4)
+    }
+
+    /// Whether a destination takes nothing at last.
+    fn is_dead(&self, url: &str) -> bool {
+        let dead = |host: &Host| !matches!(host.at_last, Behaviour::Accepts(_) | Behaviour::Busy(..));
+        self.host_of(url).is_some_and(dead)
+    }
+
+    fn host_of(&self, url: &str) -> Option<&Host> {
+        let host = url.strip_prefix("http://h").and_then(|rest| rest.split('/').next());
+        host.and_then(|n| n.parse::<usize>().ok()).and_then(|n| self.hosts.get(n))
     }
 
     /// The number of a message's job: each time that it is put back, its message has a number that is higher
@@ -379,9 +406,7 @@ impl Plan {
 
     /// Whether a destination is one that is alive and busy, for as long as there is anything.
     pub fn is_busy(&self, url: &str) -> bool {
-        let host = url.strip_prefix("http://h").and_then(|rest| rest.split('/').next());
-        let host = host.and_then(|n| n.parse::<usize>().ok()).and_then(|n| self.hosts.get(n));
-        host.is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
+        self.host_of(url).is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
     }
 
     /// For how long an answer of the app source may be served at the most.

@@ -67,8 +67,8 @@ async fn live(outside: &Arc<Outside>) {
     for (process, metrics) in running.iter().map(|running| running.lock().unwrap().clone()) {
         // Of messages alone: what a poll has reserved counts not.
         let in_flight = metrics.in_flight.get();
-        // What one that is dead by then held it counts no more.
-        if !process.killed.is_cancelled() {
+        // What one that has ended by then held it counts no more.
+        if !process.killed.is_cancelled() && !process.shutdown.is_cancelled() {
             outside.write(Event::AtRest { process: process.id, in_flight });
         }
     }

@@ -85,4 +85,11 @@ impl Record<'_> {
         let calls_fail = self.plan.kind == Kind::Everything;
         self.grants("excuse: last receive lost", !answered || asked_to_end || calls_fail)
     }
+
+    /// What an app has no use for is put off until the app has been asked for later than the job was sent: the
+    /// shortest backoff, during which its process may end.
+    /// Forced by seed 405.
+    pub fn put_off(&self, hidden_for_the_shortest_backoff: bool) -> bool {
+        self.grants("excuse: put off", hidden_for_the_shortest_backoff)
+    }
 }

@@ -8,6 +8,8 @@ use super::super::event::{Event, Id};
 /// Each process's outages of each URL.
 #[derive(Debug, Default)]
 pub struct Outages {
+    /// When each request that is under way set out.
+    set_out: HashMap<usize, Duration>,
     /// Since when it has been failing, and when it last did.
     current: HashMap<(Id, String), (Duration, Duration)>,
     /// Those that a success ended: since when, and until when.
@@ -17,14 +19,18 @@ pub struct Outages {
 impl Outages {
     pub fn see(&mut self, at: Duration, event: &Event) {
         match event {
-            Event::InVain(request) => self.failed(at, request.process, &request.url),
+            Event::SetOut(request) => drop(self.set_out.insert(request.number, at)),
+            Event::InVain(request) => {
+                let began = self.set_out.remove(&request.number).unwrap_or(at);
+                self.failed((began, at), request.process, &request.url);
+            }
             Event::Told(request) => self.succeeded(at, request.process, &request.url),
             _ => {}
         }
     }
 
-    fn failed(&mut self, now: Duration, process: Id, url: &str) {
-        self.current.entry((process, url.to_owned())).or_insert((now, now)).1 = now;
+    fn failed(&mut self, (began, ended): (Duration, Duration), process: Id, url: &str) {
+        self.current.entry((process, url.to_owned())).or_insert((began, ended)).1 = ended;
     }
 
     fn succeeded(&mut self, now: Duration, process: Id, url: &str) {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use hookferry::policy::MIN_BACKOFF;
+
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
 use crate::simulation::book::facts::Leases;
@@ -11,13 +13,17 @@ use crate::simulation::plan::Kind;
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let plan = record.plan;
     let mut leases = Leases::default();
-    let mut gone = BTreeSet::new();
+    let (mut gone, mut put_off) = (BTreeSet::new(), BTreeSet::new());
     let mut found = Vec::new();
     let stands_still = plan.incidents.iter().any(|(_, incident)| incident.is_standstill());
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         leases.see(*at, event);
         match event {
             Event::Deleted { message, .. } | Event::Moved { message } => drop(gone.insert(*message)),
+            Event::HandedOver { message, .. } => drop(put_off.remove(message)),
+            Event::Hidden { message, timeout, .. } if *timeout == MIN_BACKOFF => {
+                put_off.insert(*message);
+            }
             Event::EndedUnasked { process } => {
                 found.push(Violation { entry, what: format!("{process:?} ended unasked") });
             }
@@ -29,7 +35,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                     .holders()
                     .filter(|(message, by, until)| by == process && until > at && !gone.contains(message));
                 if plan.kind == Kind::Faultless
-                    && let Some((job, ..)) = held.next()
+                    && let Some((job, ..)) = held.find(|(job, ..)| !record.put_off(put_off.contains(job)))
                 {
                     let what = format!("job {job}: {process:?} ended and did not release it");
                     found.push(Violation { entry, what });

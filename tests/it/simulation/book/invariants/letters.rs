@@ -84,12 +84,14 @@ impl Seen {
         reason: &str,
     ) -> Option<String> {
         let plan = record.plan;
-        let down = reason == "destination_down" && self.is_down(plan, now, job, process);
+        // What has failed for all of a window is not waited for by those behind it, too.
+        let past = self.knowledge.sent(job) + plan.rules.retry.window;
+        let down = now >= past && self.is_down(plan, now, job, process, past);
         let Story { set_out: tried, alone, receives, .. } = *self.stories.of(job);
         // The window is about the destination's failures: it begins with the first receive.
         let received = self.stories.of(job).handed.first().map_or(now, |(_, at)| *at);
         let age = now.saturating_sub(received);
-        let old = age >= plan.rules.retry.window;
+        let old = age >= plan.rules.retry.window || down;
         let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
         let poison = planned.poison;
         // A verdict on the app has to be true of a version in force since the job was sent.
@@ -107,7 +109,10 @@ impl Seen {
             "gone" => !tried,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
             "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
-            "destination_down" => !down || !(old || self.others_have_it(plan, now, job, process)),
+            "destination_down" => {
+                let sibling = self.others_have_it(plan, now, job, process);
+                !down && !(sibling && self.is_down(plan, now, job, process, Duration::ZERO))
+            }
             "app_source" => true,
             _ => !tried || !old || !alone,
         };
@@ -125,9 +130,9 @@ impl Seen {
         })
     }
 
-    /// Whether a process may have taken a destination of the job for dead, past the job's window, when it
-    /// last had it or earlier: what was decided is on the ledger if the letter did not come through.
-    fn is_down(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
+    /// Whether a process may have taken a destination of the job for dead, after `from`, when it last had the
+    /// job or earlier: what was decided is on the ledger if the letter did not come through.
+    fn is_down(&self, plan: &Plan, now: Duration, job: usize, process: Id, from: Duration) -> bool {
         let (planned, sent, rules) = (plan.job(job), self.knowledge.sent(job), &plan.rules);
         let window = rules.retry.window;
         // A lane has up to ten jobs; then the letter has to be sent.
@@ -137,7 +142,7 @@ impl Seen {
         let down = |(_, url): (String, String)| {
             let mut handed = handed.iter().filter(|(to, _)| *to == process);
             handed.any(|(_, at)| {
-                let times = ((*at).max(sent + window), (*at + takes).min(now));
+                let times = ((*at).max(from), (*at + takes).min(now));
                 self.outages.overlap(process, &url, window, forgotten, times)
             })
         };

@@ -1,5 +1,7 @@
 //! Jobs go out together only where that is allowed, in order, within the limits, signed, and at their first
-//! attempt of all; what failed together goes out alone.
+//! attempt by all that their process can know; what failed together goes out alone.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookferry::job::Job;
 use secrecy::SecretString;
@@ -13,8 +15,10 @@ use crate::simulation::plan::Plan;
 struct Story<'a> {
     group: &'a str,
     receives: u32,
-    /// It was sent off alone.
-    alone: bool,
+    /// How often each process has received it.
+    held: BTreeMap<Id, u32>,
+    /// Which processes sent it off alone.
+    alone: BTreeSet<Id>,
     /// The requests with others in them that it was in.
     together: Vec<&'a Request>,
 }
@@ -30,9 +34,12 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         match event {
             Event::Sent { message, group, .. } => stories.of(*message).group = group,
             Event::HandedOver { message, count, .. } => stories.of(*message).receives = *count,
+            Event::Received { process, message } => {
+                *stories.of(*message).held.entry(*process).or_default() += 1;
+            }
             Event::SetOut(request) => {
                 if let [job] = request.jobs[..] {
-                    stories.of(job).alone = true;
+                    stories.of(job).alone.insert(request.process);
                 }
             }
             Event::Arrived(request) if request.jobs.len() > 1 => {
@@ -79,10 +86,12 @@ fn as_a_whole(plan: &Plan, stories: &mut Each<Story>, request: &Request) -> Vec<
 
 fn before(story: &Story, request: &Request, excused: bool) -> impl Iterator<Item = String> + use<> {
     let process: Id = request.process;
-    let again = request.attempt != 1 || (story.receives > 1 && !excused);
+    // What it never held before may have been attempted by another.
+    let elsewhere = story.receives > 1 && story.held.get(&process).is_none_or(|times| *times < 2);
+    let again = request.attempt != 1 || (elsewhere && !excused);
     // To other webhooks the same jobs go at the same time.
     let mut earlier = story.together.iter().filter(|other| other.process == process);
-    let after = (story.alone && !excused)
+    let after = (story.alone.contains(&process) && !excused)
         || earlier.any(|other| other.webhook == request.webhook || other.jobs != request.jobs);
     let again = again.then(|| format!("together with others at attempt {}", request.attempt));
     let after = after.then(|| "together with others after an attempt".to_owned());
