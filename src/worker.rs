@@ -6,6 +6,7 @@
 //!   the grace of a shutdown runs out;
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
+pub mod apps_by_group;
 pub mod breaker;
 pub mod delete_batcher;
 pub mod in_flight;
@@ -32,6 +33,7 @@ use crate::random::Random;
 use crate::telemetry::board::Text;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
+use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
 use crate::worker::in_flight::{InFlight, Times, app_of};
 use crate::worker::lane::{Lane, Rules, Shared};
@@ -115,6 +117,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
             throttle: Throttle::default(),
+            apps_by_group: AppsByGroup::default(),
             permits: permits.clone(),
             random: parts.random,
             metrics: parts.metrics,
@@ -260,7 +263,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             // Another copy is being worked under a lost lease. This one has to wait, and what follows
             // it in its group too.
             let behind = refused.iter().any(|other| other.group == message.group);
-            let claim = if behind { None } else { self.shared.ledger.claim(&message.id) };
+            // What is behind it was held here all the same, untried: the ledger remembers that.
+            let claim = self.shared.ledger.claim(&message.id).filter(|_| !behind);
             let Some(claim) = claim else {
                 self.shared.metrics.abandoned.inc();
                 refused.push(message);

@@ -36,6 +36,7 @@ use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
+use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times};
@@ -88,6 +89,8 @@ pub struct Shared<Q, T, A> {
     pub undeliverable: Breaker,
     /// Which destinations have asked for fewer requests at a time.
     pub throttle: Throttle,
+    /// Whether a group holds the jobs of several apps.
+    pub apps_by_group: AppsByGroup,
     /// How much may be in memory.
     pub permits: Permits,
     /// Where jitter comes from.

@@ -206,6 +206,7 @@ impl World {
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             throttle: Throttle::default(),
+            apps_by_group: AppsByGroup::default(),
             permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
@@ -277,6 +278,19 @@ async fn a_clock_that_jumps_past_the_lease_before_an_attempt_leaves_the_lane_to_
     assert_eq!(world.metrics.abandoned.get(), 3);
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0, 1, 2], "redelivered in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_job_spends_in_its_lane_is_part_of_its_age() {
+    let world = World::new(30, 4, 2);
+    let slow = |request: &Request| {
+        let outcome = if request.jobs == [1] { Outcome::Permanent(Reason::Gone) } else { Outcome::Delivered };
+        (Takes::Time(3 * SECOND), outcome)
+    };
+    world.work(Duration::ZERO, slow).await;
+    let letters = world.letters.lock().unwrap();
+    let waited = letters[0].given_up.unwrap().duration_since(letters[0].first_sent.unwrap()).unwrap();
+    assert!(waited >= 6 * SECOND, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -222,14 +222,16 @@ impl Outside {
     }
 
     /// Puts a letter's job back on the queue, unless it was put back lately.
-    pub fn put_back(&self, message: Outgoing, letter: &Letter) {
+    pub fn put_back(&self, message: Outgoing, letter: &Letter, redriven: Option<&Redriven>) {
         let group = message.group.clone();
         let mut book = self.book();
         let id = self.send(JOBS, message);
         if book.message(&id).is_some() {
             return;
         }
-        self.redriven.lock().unwrap().insert(Arc::clone(&id), letter.redriven.clone());
+        if let Some(redriven) = redriven {
+            self.redriven.lock().unwrap().insert(Arc::clone(&id), redriven.clone());
+        }
         let delivered = letter.redriven.delivered.iter().map(ToString::to_string).collect();
         let message = letter.message + self.plan.jobs.len();
         book.write(self.now(), Event::PutBack { message, delivered });

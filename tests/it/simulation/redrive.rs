@@ -1,53 +1,151 @@
-//! An operator who puts dead letters back on the queue, beside the workers, and is sometimes interrupted.
+//! An operator who puts dead letters back on the queue, beside the workers, and is sometimes interrupted: the
+//! real redrive, over ports to the state machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
+use hookferry::letters::redrive::{AlwaysWanted, Plan, redrive as redrive_letters};
+use hookferry::letters::{Letter, Letters, Origin, Sent, Source};
 use hookferry::local::fifo::{Outgoing, Receive};
+use hookferry::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
+use hookferry::random::Random;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::book::Event;
 use super::outside::{GIVEN_UP, Outside};
 
-/// One redrive of what is there when it begins, in batches as SQS gives them; after so many calls it is
-/// interrupted.
-pub async fn redrive(outside: Arc<Outside>, mut calls: u64) {
-    let began = outside.now();
-    let all = Receive { max: 10, visibility: Some(Duration::from_secs(30)), attempt_id: None };
-    while next_call(&outside, &mut calls).await {
-        let letters = outside.broker.lock().unwrap().receive(outside.now(), GIVEN_UP, &all).unwrap();
-        let letters: Vec<_> = letters.into_iter().filter(|letter| letter.sent <= began).collect();
-        if letters.is_empty() || !next_call(&outside, &mut calls).await {
-            return;
+/// For how long a letter that was received is hidden.
+const VISIBILITY: Duration = Duration::from_secs(30);
+
+/// One redrive of what is there when it begins; after so many calls the operator is gone, without a word.
+pub async fn redrive(outside: Arc<Outside>, calls: u64) {
+    let random = Random::from_seed(outside.dice().number(0..u64::MAX));
+    let operator = Operator { outside, calls: AtomicU64::new(calls), gone: CancellationToken::new() };
+    let plan = Plan { chosen: &|_| true, unmarked: true, most: usize::MAX, rate: None, dry_run: false };
+    let ports = (&operator, &operator, &AlwaysWanted);
+    let all = redrive_letters(ports, &plan, &random, CancellationToken::new(), |_| {});
+    operator.gone.run_until_cancelled(all).await;
+}
+
+struct Operator {
+    outside: Arc<Outside>,
+    calls: AtomicU64,
+    gone: CancellationToken,
+}
+
+impl Operator {
+    /// The way of a request or of its response.
+    async fn travel(&self) {
+        let takes = self.outside.dice().millis(1..50);
+        sleep(takes).await;
+        if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+            self.gone.cancel();
+            std::future::pending::<()>().await;
         }
-        for letter in &letters {
-            let known = outside.letter(&letter.message_id);
-            let message = Outgoing {
-                group: letter.group.to_string(),
-                dedup: Some(format!("redrive-{}", letter.message_id)),
-                body: letter.body.clone(),
-                ..Outgoing::default()
-            };
-            outside.put_back(message, &known);
-        }
-        if !next_call(&outside, &mut calls).await {
-            return;
-        }
-        for letter in &letters {
-            let known = outside.letter(&letter.message_id);
-            let deleted =
-                outside.broker.lock().unwrap().delete(outside.now(), GIVEN_UP, &letter.receipt_handle);
-            if deleted.is_ok() {
-                outside.write(Event::LetterDeleted { message: known.message });
-            }
-        }
+    }
+
+    /// Whether a call is lost before it takes effect, and whether after that.
+    fn lost(&self) -> (bool, bool) {
+        let rates = self.outside.plan.rates;
+        (
+            self.outside.strikes(rates.lost_before, "redrive: lost on the way there"),
+            self.outside.strikes(rates.lost_after, "redrive: lost on the way back"),
+        )
     }
 }
 
-async fn next_call(outside: &Outside, calls: &mut u64) -> bool {
-    let takes = outside.dice().millis(1..50);
-    sleep(takes).await;
-    let left = *calls > 0;
-    *calls = calls.saturating_sub(1);
-    left
+fn lost() -> Error {
+    Error::Call("reset".to_owned())
+}
+
+impl Letters for Operator {
+    async fn receive_letters(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Letter>, ReceiveError> {
+        self.travel().await;
+        let (before, after) = self.lost();
+        if before {
+            return Err(ReceiveError::NoResponse(String::new()));
+        }
+        let now = self.outside.now();
+        let request = Receive { max, visibility: Some(VISIBILITY), attempt_id: Some(attempt.0.clone()) };
+        let received = self.outside.broker.lock().unwrap().receive(now, GIVEN_UP, &request).unwrap();
+        self.travel().await;
+        if after {
+            return Err(ReceiveError::NoResponse(String::new()));
+        }
+        let letter = |received: hookferry::local::fifo::Received| Letter {
+            message: Message {
+                receipt: Receipt::new(format!("{} {}", received.message_id, received.receipt_handle)),
+                group: received.group,
+                body: received.body,
+                receive_count: received.receive_count,
+                sent: Some(SystemTime::UNIX_EPOCH + received.sent),
+                age: now.saturating_sub(received.sent),
+                since_first_receive: now.saturating_sub(received.first_received),
+                redriven: Some(self.outside.letter(&received.message_id).redriven),
+                id: received.message_id,
+            },
+            attributes: BTreeMap::new(),
+            origin: Origin::Ours,
+        };
+        Ok(received.into_iter().map(letter).collect())
+    }
+
+    async fn delete_letters(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        self.travel().await;
+        let (before, after) = self.lost();
+        if before {
+            return Err(lost());
+        }
+        let delete = |receipt: &&Receipt| {
+            let (id, handle) = receipt.handle().split_once(' ').unwrap();
+            let deleted =
+                self.outside.broker.lock().unwrap().delete(self.outside.now(), GIVEN_UP, handle).is_ok();
+            if deleted {
+                let message = self.outside.letter(&id.into()).message;
+                self.outside.write(Event::LetterDeleted { message });
+            }
+            if deleted { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+        };
+        let entries = receipts.iter().map(delete).collect();
+        self.travel().await;
+        if after { Err(lost()) } else { Ok(entries) }
+    }
+
+    async fn give_back(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
+        self.travel().await;
+        let give_back = |receipt: &&Receipt| {
+            let (_, handle) = receipt.handle().split_once(' ').unwrap();
+            let (mut broker, now) = (self.outside.broker.lock().unwrap(), self.outside.now());
+            let given = broker.change_visibility(now, GIVEN_UP, handle, Duration::ZERO);
+            if given.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+        };
+        Ok(receipts.iter().map(give_back).collect())
+    }
+}
+
+impl Source for Operator {
+    async fn send_jobs(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
+        self.travel().await;
+        let (before, after) = self.lost();
+        if before {
+            return Err(lost());
+        }
+        let send = |job: &NewMessage| {
+            let letter = job.deduplication.strip_prefix("redrive-").unwrap();
+            let message = Outgoing {
+                group: job.group.clone(),
+                dedup: Some(job.deduplication.clone()),
+                body: job.body.clone().into(),
+                ..Outgoing::default()
+            };
+            self.outside.put_back(message, &self.outside.letter(&letter.into()), job.redriven.as_ref());
+            Ok(String::new())
+        };
+        let sent = jobs.iter().map(send).collect();
+        self.travel().await;
+        if after { Err(lost()) } else { Ok(sent) }
+    }
 }

@@ -96,8 +96,10 @@ impl Seen {
         let poison = planned.poison;
         // A verdict on the app has to be true of a version in force since the job was sent.
         let ever = |is: &dyn Fn(&Version) -> bool| plan.versions_between(planned.app, sent, now).any(is);
+        // It is signed when it is made, which may be long before it is sent.
+        let made = planned.at;
         let signed =
-            plan.versions_between(planned.app, sent, sent).last().map_or("", |version| version.secret);
+            plan.versions_between(planned.app, made, made).last().map_or("", |version| version.secret);
         let wrong = match reason {
             "malformed" => poison != Poison::Malformed,
             "signature" => poison != Poison::Signature && !ever(&|v| v.there && v.secret != signed),
@@ -153,13 +155,15 @@ impl Seen {
         })
     }
 
-    /// Whether all webhooks but one have told the process that they have it, in some version of the app.
+    /// Whether one of several webhooks is known to have it, in some version of the app.
     fn others_have_it(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
         let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
         let mut versions = plan.versions_between(planned.app, sent.saturating_sub(plan.remembered()), now);
         versions.any(|version| {
             let wants = version.wants(planned);
-            let told = |(webhook, url): &&(String, String)| self.knowledge.told(job, process, webhook, url);
+            let told = |(webhook, url): &&(String, String)| {
+                self.knowledge.told(job, process, webhook, url) || self.knowledge.said(job, webhook)
+            };
             wants.len() > 1 && wants.iter().filter(told).count() > 0
         })
     }
