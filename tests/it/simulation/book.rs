@@ -34,7 +34,7 @@ pub struct Book {
     /// The messages that are in the queue.
     queued: BTreeSet<usize>,
     requests: usize,
-    /// The messages of each job that a process has received, and has not begun to delete.
+    /// The messages of each job that a process has received, and of which it does not know that they are done.
     held: HashMap<(Id, usize), Vec<usize>>,
     stood_still: Duration,
 }
@@ -68,7 +68,7 @@ impl Book {
                     held.push(*message);
                 }
             }
-            Event::DeleteBegan { process, message } => {
+            Event::DeleteBegan { process, message } | Event::LetterConfirmed { process, message } => {
                 if let Some(held) = self.held.get_mut(&(*process, self.plan.number(*message))) {
                     held.retain(|other| other != message);
                 }
