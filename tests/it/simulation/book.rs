@@ -36,6 +36,8 @@ pub struct Book {
     requests: usize,
     /// The messages of each job that a process has received, and of which it does not know that they are done.
     held: HashMap<(Id, usize), Vec<usize>>,
+    /// The messages that a process knows to be in the dead-letter queue.
+    given_up: HashSet<(Id, usize)>,
     stood_still: Duration,
 }
 
@@ -48,6 +50,7 @@ impl Book {
             queued: BTreeSet::new(),
             requests: 0,
             held: HashMap::new(),
+            given_up: HashSet::new(),
             stood_still: Duration::ZERO,
         }
     }
@@ -64,11 +67,14 @@ impl Book {
             }
             Event::Received { process, message } => {
                 let held = self.held.entry((*process, self.plan.number(*message))).or_default();
-                if !held.contains(message) {
+                if !held.contains(message) && !self.given_up.contains(&(*process, *message)) {
                     held.push(*message);
                 }
             }
             Event::DeleteBegan { process, message } | Event::LetterConfirmed { process, message } => {
+                if matches!(event, Event::LetterConfirmed { .. }) {
+                    self.given_up.insert((*process, *message));
+                }
                 if let Some(held) = self.held.get_mut(&(*process, self.plan.number(*message))) {
                     held.retain(|other| other != message);
                 }
