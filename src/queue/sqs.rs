@@ -39,7 +39,7 @@ use super::{
 };
 use crate::aws::{caller, with_clean_credentials};
 use clock::Clock;
-use convert::{answers, message, queue_of_url, sibling_queue_url};
+use convert::{answers, messages, queue_of_url, sibling_queue_url};
 pub(crate) use error::{Asked, classify, is_refusal, is_throttling};
 pub use letters::RawLetter;
 pub use options::Options;
@@ -349,8 +349,7 @@ impl Queue for Sqs {
         let all = answer.messages.unwrap_or_default();
         let count = all.len();
         self.tell_missing(&all);
-        // None after one that cannot be worked: it might be of the same group, and overtake it.
-        let messages: Vec<Message> = all.into_iter().map_while(|m| message(m, now)).collect();
+        let messages = messages(all, now);
         if messages.len() < count {
             warn!(
                 left = count - messages.len(),

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Shows that the simulation bites: puts one deliberate fault after another into a copy of the sources
+# Shows that the tests bite: puts one deliberate fault after another into a copy of the sources
 # and expects the simulation to find it.   tests/mutants/run.sh [NAME …]
 # --touching FILE…   those alone that change one of these files
 # --since COMMIT     those alone that change a file that differs from that commit
+# A patch whose first line is "Test: ARGUMENTS" is for what the simulation cannot see, and is found by those tests.
 # A patch that no longer applies as it stands fails too: it has to be brought up to date. Applied by guess it may be
 # no fault any more.
 set -euo pipefail
@@ -38,9 +39,10 @@ fi
 survived=()
 for name in "${names[@]}"; do
   patch -s -F0 -p1 -d "$copy" <"$here/$name.patch"
+  read -ra tests < <(sed -n '1s/^Test: //p' "$here/$name.patch" | grep . || echo --test it simulation)
   # Built apart: a mutant that does not compile proves nothing.
-  (cd "$copy" && cargo test --quiet --test it --no-run 2>/dev/null)
-  if (cd "$copy" && cargo test --quiet --test it simulation) >"$copy/out" 2>&1; then
+  (cd "$copy" && cargo test --quiet "${tests[@]}" --no-run 2>/dev/null)
+  if (cd "$copy" && cargo test --quiet "${tests[@]}") >"$copy/out" 2>&1; then
     survived+=("$name")
     echo "SURVIVED  $name"
   else

@@ -40,6 +40,12 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
     })
 }
 
+/// The messages of a receive, up to the first that cannot be worked: what follows might be of its group, and would
+/// overtake it.
+pub(super) fn messages(all: Vec<aws_sdk_sqs::types::Message>, now: SystemTime) -> Vec<Message> {
+    all.into_iter().map_while(|raw| message(raw, now)).collect()
+}
+
 /// Every entry of an answer by its index; what the answer does not mention has failed.
 pub(super) fn answers(
     count: usize,
@@ -184,6 +190,14 @@ mod tests {
         let mut nameless = received(&[]);
         nameless.receipt_handle = None;
         assert!(message(nameless, SystemTime::UNIX_EPOCH).is_none());
+    }
+
+    #[test]
+    fn nothing_is_taken_behind_a_message_that_cannot_be_settled() {
+        let mut nameless = received(&[]);
+        nameless.receipt_handle = None;
+        let all = vec![received(&[]), received(&[]), nameless, received(&[])];
+        assert_eq!(messages(all, SystemTime::UNIX_EPOCH).len(), 2);
     }
 
     #[test]
