@@ -16,8 +16,10 @@ pub mod permits;
 mod poll;
 mod report;
 mod scaler;
+pub mod shares;
 pub mod throttle;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use tracing::{debug, error, info};
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
+use crate::policy::backoff;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
 use crate::telemetry::board::Text;
@@ -35,7 +38,7 @@ use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
-use crate::worker::in_flight::{InFlight, Times, app_of};
+use crate::worker::in_flight::{InFlight, Times, app_of, may_be_deferred};
 use crate::worker::lane::{Lane, Rules, Shared};
 use crate::worker::ledger::{Claim, Ledger};
 use delete_batcher::DeleteBatcher;
@@ -43,6 +46,7 @@ use permits::{Permit, Permits, Reserved};
 use poll::{Poll, Polled};
 pub use scaler::DENIED_WAIT;
 use scaler::PollScaler;
+use shares::Shares;
 use throttle::Throttle;
 
 /// At the end of the grace this much is kept back for the last deletes.
@@ -51,6 +55,10 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// When the queue could not be received from for longer than this, that time is none in which a destination has
 /// failed.
 const ABSENCE: Duration = Duration::from_secs(10);
+
+/// The backoff of what is deferred for want of room grows no further than after so many times: to about
+/// half a minute, so that few of a job's receives go that way.
+const MAX_DEFERRALS: u32 = 6;
 
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
@@ -94,6 +102,7 @@ pub struct Parts<Q, T, A> {
 pub struct Worker<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     permits: Permits,
+    shares: Arc<Shares>,
     bounds: Bounds,
     health: Arc<Health>,
 }
@@ -125,7 +134,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             shutdown,
             received_last: CancellationToken::new(),
         };
-        Self { shared: Arc::new(shared), permits, bounds, health: parts.health }
+        let shares = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
+        Self { shared: Arc::new(shared), permits, shares, bounds, health: parts.health }
     }
 
     /// Receives and delivers until shutdown, then drains within the grace.
@@ -232,7 +242,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 }
                 let (groups, refused) = self.groups(messages, reserved);
                 for group in groups {
-                    lanes.spawn(self.lane(group, times, acknowledgements).run());
+                    self.start(group, times, acknowledgements, lanes);
                 }
                 // A process that is ending gives them back: it is only in the way.
                 if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
@@ -282,14 +292,41 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         (groups, refused)
     }
 
-    /// The lane of one group's messages.
-    fn lane(&self, group: Vec<Claimed>, times: Times, acknowledgements: &DeleteBatcher) -> Lane<Q, T, A> {
-        let in_flight = |(message, claim, permit): Claimed| {
-            let app_id = Text::new(app_of(&message.group));
-            InFlight { message, claim, app_id, _permit: permit }
+    /// Starts the lane of one group's messages, or hides them for a while if their app holds more than its share.
+    fn start(
+        &self,
+        group: Vec<Claimed>,
+        times: Times,
+        acknowledgements: &DeleteBatcher,
+        lanes: &mut JoinSet<()>,
+    ) {
+        let Some((first, ..)) = group.first() else { return };
+        let app = app_of(&first.group).to_owned();
+        let bytes = group.iter().map(|(message, ..)| message.body.len()).sum();
+        let most = self.shared.rules.max_receive_count;
+        let admitted = self.shared.shutdown.is_cancelled()
+            || !group.iter().all(|(message, ..)| may_be_deferred(message, most))
+            || self.shares.admits(&app, group.len(), bytes);
+        let mut deferrals = 0;
+        let in_flight = |(message, mut claim, permit): Claimed| {
+            if !admitted {
+                let record = claim.record_mut();
+                record.deferrals = record.deferrals.saturating_add(1);
+                deferrals = deferrals.max(record.deferrals);
+            }
+            let share = self.shares.take(&app, message.body.len());
+            InFlight { message, claim, app_id: Text::new(&app), _permit: permit, share }
         };
-        let jobs = group.into_iter().map(in_flight).collect();
-        Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times)
+        let jobs: VecDeque<InFlight> = group.into_iter().map(in_flight).collect();
+        let count = jobs.len();
+        let lane = Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
+        if admitted {
+            lanes.spawn(lane.run());
+        } else {
+            self.shared.metrics.deferred(&app, count);
+            let (retry, random) = (&self.shared.rules.retry, self.shared.random.fraction());
+            lanes.spawn(lane.defer(backoff(deferrals.min(MAX_DEFERRALS), Duration::ZERO, retry, random)));
+        }
     }
 
     fn lane_ended(ended: Result<(), JoinError>) {

@@ -1,4 +1,4 @@
-//! A received message while it is worked: with its place in memory and its record.
+//! A received message while it is worked: with its place in memory, its app's share and its record.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::queue::{Message, MessageId};
 use crate::telemetry::board::Text;
 use crate::worker::ledger::Claim;
 use crate::worker::permits::Permit;
+use crate::worker::shares::Share;
 
 /// A received message with all that it holds.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct InFlight {
     /// The app's id as the job claims it, for people to read.
     pub(crate) app_id: Text,
     pub(crate) _permit: Permit,
+    pub(crate) share: Share,
 }
 
 /// When a receive's messages came.
@@ -38,6 +40,15 @@ impl InFlight {
     pub(crate) fn is_on_last_receive(&self, max_receive_count: Option<u32>) -> bool {
         max_receive_count.is_some_and(|most| self.message.receive_count >= most)
     }
+}
+
+/// A job with fewer receives than this left before the queue would dead-letter it is not deferred for want of
+/// room: the rest are for its attempts.
+const KEPT_RECEIVES: u32 = 20;
+
+/// Whether a message may be put back untried, at the price of a receive.
+pub(crate) fn may_be_deferred(message: &Message, max_receive_count: Option<u32>) -> bool {
+    max_receive_count.is_none_or(|most| message.receive_count.saturating_add(KEPT_RECEIVES) < most)
 }
 
 /// The app that a message group belongs to: what is before the queue type.

@@ -39,7 +39,7 @@ use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
 use crate::worker::delete_batcher::DeleteBatcher;
-use crate::worker::in_flight::{InFlight, Times};
+use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::ledger::Ledger;
 use crate::worker::permits::Permits;
 use crate::worker::report::settle_call;
@@ -133,9 +133,15 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// Works the lane to its end.
     pub async fn run(mut self) {
-        while !self.jobs.is_empty() {
+        for n in 0_usize.. {
+            if self.jobs.is_empty() {
+                return;
+            }
             if self.shared.shutdown.is_cancelled() && !self.holds_a_last_receive() {
                 return settle::release(self).await;
+            }
+            if n > 0 && self.gives_way() {
+                return settle::give_way(self).await;
             }
             self.goes_on();
             let prepared = prepare(&mut self).await;
@@ -161,6 +167,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 }
             }
         }
+    }
+
+    /// Hides all of it, untried, until there is room.
+    pub async fn defer(self, backoff: Duration) {
+        settle::defer(self, backoff).await;
     }
 
     /// Makes sure that `needed` fits into the lease, extending it for the whole rest if it must.
@@ -204,6 +215,13 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     fn holds_a_last_receive(&self) -> bool {
         let most = self.shared.rules.max_receive_count;
         self.jobs.iter().any(|held| held.is_on_last_receive(most))
+    }
+
+    /// Whether its app holds more places than it may, and what is left of the lane can wait.
+    fn gives_way(&self) -> bool {
+        let most = self.shared.rules.max_receive_count;
+        self.jobs.front().is_some_and(|head| head.share.gives_way())
+            && self.jobs.iter().all(|held| may_be_deferred(&held.message, most))
     }
 
     fn abandoned(&self, why: &'static str) {

@@ -192,6 +192,11 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 outcome: &outcome,
                 took,
             });
+            if let Some(head) = jobs.front()
+                && !matches!(outcome, Outcome::Deferred(_))
+            {
+                head.share.observe(took, outcome == Outcome::Delivered);
+            }
             // What failed together goes on alone first.
             let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
                 Some(head) => {

@@ -320,6 +320,24 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
     settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
 }
 
+/// Hides a lane that may not have the room it needs now, untried: `backoff` is for all of it, so that it comes back
+/// together.
+pub(super) async fn defer<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>, backoff: Duration) {
+    settle_visibility(lane, backoff, backoff).await;
+}
+
+/// Puts back what a lane has not begun, for the shortest backoff: its app holds too much.
+pub(super) async fn give_way<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
+    for held in &mut lane.jobs {
+        let record = held.claim.record_mut();
+        record.deferrals = record.deferrals.saturating_add(1);
+    }
+    let app_id = lane.jobs.front().map_or("", |head| head.app_id.as_str());
+    lane.shared.metrics.deferred(app_id, lane.jobs.len());
+    let backoff = policy::MIN_BACKOFF;
+    settle_visibility(lane, backoff, backoff).await;
+}
+
 async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
     lane: Lane<Q, T, A>,
     head: Duration,

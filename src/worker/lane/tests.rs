@@ -22,6 +22,7 @@ use crate::producer::Signer;
 use crate::queue::{AttemptId, DeadLetter, Error, Message, ReceiveError, Redriven};
 use crate::telemetry::board::Text;
 use crate::worker::delete_batcher;
+use crate::worker::shares::Shares;
 
 const JOBS: &str = "jobs.fifo";
 /// How long a call or an answer is under way: together all of the safety margin.
@@ -219,11 +220,13 @@ impl World {
         let received = self.broker.lock().unwrap().receive(now, JOBS, &request).unwrap();
         let mut reserved = Permits::new(10, 1 << 20).reserve(10).await;
         let permits = Permits::new(10, 1 << 20);
+        let shares = Arc::new(Shares::new(10, 1 << 20));
         let jobs = received
             .into_iter()
             .map(|r| InFlight {
                 claim: self.ledger.claim(&r.message_id).unwrap(),
                 _permit: permits.take(&mut reserved, r.body.len()),
+                share: shares.take("a", r.body.len()),
                 app_id: Text::new("a"),
                 message: Message {
                     id: Arc::clone(&r.message_id),

@@ -196,3 +196,32 @@ async fn one_webhook_at_which_the_worker_panics_repeats_none_of_its_siblings_and
     assert_eq!((count(1, 0), count(2, 0)), (1, 1));
     assert_eq!(world.letters.lock().unwrap()[0].reason, "panicked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_app_that_would_fill_all_places_leaves_room_for_a_quick_one() {
+    let world = World::new();
+    for n in 0..4000 {
+        world.send(&format!("slow{}_client_event_webhooks", n % 400), n);
+    }
+    world.start(
+        |n, _, _, _| if n < 4000 { (Duration::from_millis(3800), ok()) } else { (SECOND / 100, ok()) },
+    );
+    sleep(SECOND).await;
+    for n in 0..4000 {
+        world.send(&format!("slow{}_client_event_webhooks", n % 400), n);
+    }
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        world.send("quick_client_event_webhooks", 4000 + n);
+        sent.push(world.clock.now());
+        sleep(SECOND / 10).await;
+    }
+    sleep(20 * SECOND).await;
+    let attempts = world.attempts();
+    let quick = attempts.iter().filter(|a| a.n >= 4000 && a.n < 5000);
+    let late: Vec<_> =
+        quick.map(|a| a.at.saturating_sub(sent[usize::try_from(a.n - 4000).unwrap()])).collect();
+    assert_eq!(late.len(), 200);
+    let slowest = late.iter().skip(100).max().unwrap();
+    assert!(*slowest < SECOND, "{slowest:?}");
+}
