@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 const SEEDS: u64 = 3000;
 
 /// Seeds that found something, run whatever `SEEDS` says.
-const REGRESSIONS: [(u64, &str); 29] = [
+const REGRESSIONS: [(u64, &str); 30] = [
     (13, "a process that was ending received again and again what it had released"),
     (396, "a response that was long under way was taken for a fresh lease"),
     (417, "pollers that wait for permits hold none"),
@@ -52,6 +52,7 @@ const REGRESSIONS: [(u64, &str); 29] = [
     (405, "a job that was put off in a world without faults"),
     (29, "a job that was signed long before it was sent, by a secret that had changed"),
     (222, "a job put back, for a destination that was down while its sibling had it"),
+    (2665, "an attempt that set out and arrived nowhere"),
     (1247, "a job that was refused behind a copy of another had been held untried"),
     (617, "a process held a job and the same job put back"),
     (1329, "a process that had ended was asked what it held"),

@@ -2,7 +2,7 @@
 //! job that it has never held the receive count may be a hint.
 
 use super::{Record, Violation};
-use crate::simulation::book::event::{Entry, Event, Id};
+use crate::simulation::book::event::{Entry, Event, Id, Request};
 use crate::simulation::book::facts::{Attempts, Each, Leases};
 
 #[derive(Default)]
@@ -10,7 +10,8 @@ struct Story {
     /// Who had it, and at which receive.
     held: Vec<(Id, u32)>,
     receive: u32,
-    attempts: Vec<(Id, u32)>,
+    /// The requests that set out, each with its process and the attempt's number; not each has arrived.
+    attempts: Vec<(usize, Id, u32)>,
 }
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
@@ -26,11 +27,14 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 let story = stories.of(*message);
                 story.held.push((*process, story.receive));
             }
+            Event::SetOut(request) => {
+                for job in &request.jobs {
+                    stories.of(*job).attempts.push((request.number, request.process, request.attempt));
+                }
+            }
             Event::Arrived(request) => {
                 for job in request.jobs.iter().copied() {
-                    let story = stories.of(job);
-                    let wrong = story.wrong(request.process, request.attempt);
-                    story.attempts.push((request.process, request.attempt));
+                    let wrong = stories.of(job).wrong(request);
                     if let Some(wrong) = wrong
                         && !record.lease_unknown(&attempts, request, job)
                     {
@@ -46,8 +50,10 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
 }
 
 impl Story {
-    fn wrong(&self, process: Id, number: u32) -> Option<&'static str> {
-        let mine = self.attempts.iter().filter(|(by, _)| *by == process).map(|(_, number)| *number).max();
+    fn wrong(&self, request: &Request) -> Option<&'static str> {
+        let (process, number) = (request.process, request.attempt);
+        let earlier = self.attempts.iter().take_while(|(other, ..)| *other != request.number);
+        let mine = earlier.filter(|(_, by, _)| *by == process).map(|(.., number)| *number).max();
         let held = self.held.iter().filter(|(by, _)| *by == process);
         let first = held.clone().next().map(|(_, receive)| *receive);
         match mine {
