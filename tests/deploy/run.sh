@@ -20,7 +20,8 @@ work=$(cd "$work" && pwd)
   (cd "$work" && apt-get download -q -o APT::Sandbox::User=root prometheus >/dev/null && dpkg-deb -x prometheus_*.deb .)
 }
 export PATH=$work/usr/bin:$PATH
-(cd "$root" && cargo build --quiet)
+HOOKFERRY=$("$root/tests/binary.sh")
+export HOOKFERRY
 
 cd "$root"
 echo "== cfn-lint"

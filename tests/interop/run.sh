@@ -13,10 +13,10 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install -q --disable-pip-version-check boto3 awscli
 cp "$here/package.json" "$here/sdk_js.js" "$work/"
 (cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
-(cd "$root" && cargo build --quiet)
+hookferry=$("$root/tests/binary.sh")
 
 echo "== AWS' SDKs against the local queue"
-start_local_queue "${CARGO_TARGET_DIR:-$root/target}/debug/hookferry"
+start_local_queue "$hookferry"
 "$work/venv/bin/python" "$here/sdk_boto3.py" "$local_queue"
 "$here/sdk_cli.sh" "$work/venv/bin/aws" "$local_queue"
 (cd "$work" && node sdk_js.js "$local_queue")

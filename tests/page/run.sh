@@ -12,12 +12,7 @@ if [ -z "$chromium" ]; then
   chromium=$(command -v chromium)
 fi
 cd "$here/../.."
-binary=${HOOKFERRY:-}
-if [ -z "$binary" ]; then
-  cargo build --quiet --bin hookferry
-  binary=${CARGO_TARGET_DIR:-target}/debug/hookferry
-fi
-binary=$(realpath "$binary")
+binary=$(tests/binary.sh)
 cp "$here/package.json" "$here/page.mjs" "$here/world.mjs" "$dir/"
 cd "$dir"
 npm install --silent --no-audit --no-fund

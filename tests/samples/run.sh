@@ -14,8 +14,7 @@ command -v php >/dev/null || { apt-get update -q && apt-get install -qy --no-ins
 "$work/venv/bin/pip" install -q --disable-pip-version-check boto3 standardwebhooks
 cp "$here/package.json" "$here/"*.js "$work/"
 (cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
-(cd "$root" && cargo build --quiet --bin hookferry --example produce)
-target=${CARGO_TARGET_DIR:-$root/target}/debug
+hookferry=$("$root/tests/binary.sh")
 
 echo "== the vectors"
 python3 "$here/vectors.py" "$root/tests/vectors"
@@ -24,9 +23,9 @@ python3 "$here/vectors.py" "$root/tests/vectors"
 port=$(free_port) receiver=$(free_port)
 endpoint=http://127.0.0.1:$port
 queue=$endpoint/000000000000/samples.fifo
-"$target/hookferry" local-queue --listen "127.0.0.1:$port" --queue samples.fifo >"$work/queue.log" 2>&1 &
+"$hookferry" local-queue --listen "127.0.0.1:$port" --queue samples.fifo >"$work/queue.log" 2>&1 &
 pids+=($!)
-"$target/hookferry" receive --listen "127.0.0.1:$receiver" >"$work/arrivals.jsonl" 2>"$work/receiver.log" &
+"$hookferry" receive --listen "127.0.0.1:$receiver" >"$work/arrivals.jsonl" 2>"$work/receiver.log" &
 pids+=($!)
 wait_for "$endpoint/"
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1
@@ -35,9 +34,9 @@ echo "== the samples"
 "$work/venv/bin/python" "$here/produce.py" "$queue" "$endpoint"
 (cd "$work" && node produce.js "$queue" "$endpoint")
 php "$here/produce.php" "$queue"
-"$target/examples/produce" "$queue" "$endpoint" >/dev/null
+"$(dirname "$hookferry")/examples/produce" "$queue" "$endpoint" >/dev/null
 QUEUE_SQS_URL=$queue QUEUE_SQS_ENDPOINT=$endpoint METRICS_PORT=0 WEBHOOKS_ALLOWED_NETWORKS=127.0.0.0/8 \
   DEFAULT_APP_WEBHOOKS="[{\"url\":\"http://127.0.0.1:$receiver/\"}]" \
-  "$target/hookferry" run >"$work/worker.log" 2>&1 &
+  "$hookferry" run >"$work/worker.log" 2>&1 &
 pids+=($!)
 python3 "$here/check.py" "$work/arrivals.jsonl" 4

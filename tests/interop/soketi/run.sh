@@ -12,8 +12,7 @@ work=$(cd "$work" && pwd)
 . "$here/../services.sh"
 
 "$here/setup.sh" "$work"
-(cd "$root" && cargo build --quiet)
-hookferry=${CARGO_TARGET_DIR:-$root/target}/debug/hookferry
+hookferry=$("$root/tests/binary.sh")
 start_local_queue "$hookferry"
 start_ministack "$work"
 
