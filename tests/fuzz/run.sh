@@ -16,8 +16,9 @@ here=tests/fuzz
 # Named to cargo-fuzz, so that it is the one that is looked into below, whatever CARGO_TARGET_DIR is.
 built=${CARGO_TARGET_DIR:-$here/target}
 
-command -v g++ >/dev/null || { apt-get update -q && apt-get install -qy g++; }
-command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+. tests/get.sh
+get_packages g++:g++
+command -v cargo-fuzz >/dev/null || get cargo-fuzz cargo install --quiet --locked cargo-fuzz
 
 if ! cargo metadata --locked --format-version 1 --manifest-path "$here/Cargo.toml" >/dev/null; then
   printf '%s/Cargo.lock is out of date; this brings it up, to be committed:\n' "$here" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What is not written here, against what is: AWS' own SDKs against the local queue, and the
 # conformance suite and the worker against an independent SQS emulator.   tests/interop/run.sh [WORK_DIR]
-# Installs what it needs into WORK_DIR. Fails, and never skips, where something cannot be had.
+# Installs what it needs into WORK_DIR. Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -10,9 +10,9 @@ mkdir -p "$work"
 . "$here/services.sh"
 
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q --disable-pip-version-check boto3 awscli
+get "boto3 and the AWS CLI" "$work/venv/bin/pip" install -q --disable-pip-version-check boto3 awscli
 cp "$here/package.json" "$here/sdk_js.js" "$work/"
-(cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
+(cd "$work" && get "the SDKs for JavaScript" npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
 hookferry=$("$root/tests/binary.sh")
 
 echo "== AWS' SDKs against the local queue"

@@ -1,4 +1,5 @@
 # Sourced by the suites here: ports, and services in the background that end with the suite.
+. "$(dirname "${BASH_SOURCE[0]}")/../get.sh"
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait' EXIT
 
@@ -28,7 +29,7 @@ start_ministack() {
   local port
   # An environment of its own: it needs an older botocore than AWS' SDK of today.
   python3 -m venv "$1/ministack"
-  "$1/ministack/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
+  get ministack "$1/ministack/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
   port=$(free_port)
   GATEWAY_PORT=$port BIND_HOST=127.0.0.1 "$1/ministack/bin/ministack" >"$1/ministack.log" 2>&1 &
   pids+=($!)

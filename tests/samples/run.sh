@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every sample producer against the local queue; the worker behind it, and a receiver that takes what is signed
 # rightly alone. The vectors, by the languages' own libraries.   tests/samples/run.sh [WORK_DIR]
-# Installs what it needs into WORK_DIR. Fails, and never skips, where something cannot be had.
+# Installs what it needs into WORK_DIR. Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -9,11 +9,11 @@ work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 . "$here/../interop/services.sh"
 
-command -v php >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends php-cli php-curl; }
+php -m 2>/dev/null | grep -qx curl || get_packages php-with-curl:php-cli php-with-curl:php-curl
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q --disable-pip-version-check boto3 standardwebhooks
+get "boto3 and standardwebhooks" "$work/venv/bin/pip" install -q --disable-pip-version-check boto3 standardwebhooks
 cp "$here/package.json" "$here/"*.js "$work/"
-(cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
+(cd "$work" && get "the SDK for JavaScript" npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
 hookferry=$("$root/tests/binary.sh")
 
 echo "== the vectors"

@@ -2,7 +2,7 @@
 # A real soketi in front, with real Pusher clients; hookferry behind it, with soketi's own block of
 # environment; Pusher's own library as the judge of what arrives.   tests/interop/soketi/run.sh [WORK_DIR]
 # Over the local queue and over ministack, by both of SQS' protocols. Installs what it needs into
-# WORK_DIR. Fails, and never skips, where something cannot be had.
+# WORK_DIR. Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
