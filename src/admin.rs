@@ -2,7 +2,7 @@
 //!
 //! What the numbers mean and where they come from is `telemetry`'s; this knows how they are served. A
 //! stranger who reaches the port can take neither memory nor descriptors from the deliveries: see
-//! [`server`].
+//! `server`.
 
 mod page;
 mod server;

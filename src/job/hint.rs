@@ -83,8 +83,12 @@ fn of_members(members: &HashMap<String, &RawValue>, error: &serde_json::Error) -
         // All of it is there, so one is of the wrong type: the error names it.
         let text = |[first, second]: &[&str; 2]| {
             let value = members.get(*first).or_else(|| members.get(*second))?;
-            let wrong = serde_json::from_str::<String>(value.get()).is_err();
-            (wrong && *first != "payload").then(|| format!("its {first} is no string"))
+            let right = match *first {
+                "payload" => true,
+                "appKey" => super::key_of::<serde_json::Error>(value).is_ok(),
+                _ => serde_json::from_str::<String>(value.get()).is_ok(),
+            };
+            (!right).then(|| format!("its {first} is no string"))
         };
         return NEEDED.iter().find_map(text).unwrap_or_else(|| describe_json_error(error));
     }
@@ -145,6 +149,10 @@ mod tests {
             (r#"{"appKey":["hush"],"payload":{},"originalPusherSignature":"00"}"#, "its appKey is no string"),
             (
                 r#"{"appKey":"k","payload":{},"originalPusherSignature":7}"#,
+                "its originalPusherSignature is no string",
+            ),
+            (
+                r#"{"appKey":7,"payload":{},"originalPusherSignature":7}"#,
                 "its originalPusherSignature is no string",
             ),
             (

@@ -21,7 +21,7 @@ pub trait SendBatch: Send + Sync + 'static {
     /// Sends one to ten messages, of at most 1 MiB together, in their order; answers for each one, in order.
     ///
     /// A message whose deduplication id was sent within the last five minutes is not sent again, and is
-    /// answered with the first one's id. A call that takes longer than [`super::outbox::CALL_DEADLINE`] is
+    /// answered with the first one's id. A call that takes longer than ten seconds is
     /// cut off and counts as [`CallError::NoResponse`].
     fn send_batch(
         &self,

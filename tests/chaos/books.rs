@@ -162,7 +162,7 @@ fn overlap(times: &[(Duration, Duration)], from: Duration, to: Duration) -> bool
 }
 
 fn names(evidence: &Evidence, violations: &mut Violations) {
-    let mut last: BTreeMap<(&str, Delivery), u32> = BTreeMap::new();
+    let mut last: BTreeMap<(&str, Delivery), &Attempt> = BTreeMap::new();
     for attempt in &evidence.attempts {
         let Delivery { group, n, webhook } = attempt.delivery;
         let Some(sent) = evidence.sent(group, n) else {
@@ -172,9 +172,10 @@ fn names(evidence: &Evidence, violations: &mut Violations) {
         if attempt.id != format!("{}.{webhook}", sent.id) {
             violations.add("wrong id", format!("{} for {}: {}", attempt.id, sent.id, shown(attempt)));
         }
-        let before = last.insert((&attempt.worker, attempt.delivery), attempt.number).unwrap_or_default();
-        if attempt.number <= before {
-            violations.add("wrong number", format!("after #{before}: {}", shown(attempt)));
+        let before = last.insert((&attempt.worker, attempt.delivery), attempt);
+        let counted = before.map_or(0, |before| before.number);
+        if attempt.number <= counted && !before.is_some_and(|before| attempt.sends_again(before)) {
+            violations.add("wrong number", format!("after #{counted}: {}", shown(attempt)));
         }
         if !evidence.lives.contains_key(&attempt.worker) {
             violations.add("unknown worker", shown(attempt));

@@ -18,6 +18,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// size.
 const STALL: Duration = Duration::from_millis(250);
 
+/// Between two looks at how crowded the machine is.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Of the time between two looks, how much of it somebody has to have waited for a core for the machine to count as
+/// stalled. Whom it kept waiting is not known: it may have been a worker, whose margins are shorter.
+const CROWDED: f64 = 0.9;
+
 /// A point in the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -49,6 +56,10 @@ pub struct Attempt {
     pub number: u32,
     pub began: Stamp,
     pub ended: Option<(Stamp, End)>,
+    /// Whether its connection had answered an earlier request.
+    pub kept: bool,
+    /// Whether the receiver reset the connection instead of a whole answer.
+    pub reset: bool,
 }
 
 /// How an attempt ended.
@@ -101,8 +112,26 @@ impl History {
         Stamp { order: self.next.fetch_add(1, Ordering::SeqCst), at: self.now(), wall_ms: wall.as_millis() }
     }
 
-    /// Watches for as long as it is polled whether the machine keeps up.
+    /// Watches for as long as it is polled whether the machine keeps up: with this process, and with all.
     pub async fn watch(&self) {
+        tokio::join!(self.watch_own_ticks(), self.watch_the_crowd());
+    }
+
+    async fn watch_the_crowd(&self) {
+        // Not all kernels tell.
+        let Some(mut waited) = waited_for_a_core() else { return };
+        loop {
+            let from = self.now();
+            sleep(LOOK).await;
+            let (to, now) = (self.now(), waited_for_a_core().unwrap_or(waited));
+            if now.saturating_sub(waited) > to.saturating_sub(from).mul_f64(CROWDED) {
+                lock(&self.stalls).push((from, to));
+            }
+            waited = now;
+        }
+    }
+
+    async fn watch_own_ticks(&self) {
         loop {
             let from = self.now();
             sleep(TICK).await;
@@ -136,6 +165,10 @@ impl History {
 
     pub fn attempt_ended(&self, place: usize, at: Stamp, end: End) {
         lock(&self.attempts)[place].ended = Some((at, end));
+    }
+
+    pub fn attempt_reset(&self, place: usize) {
+        lock(&self.attempts)[place].reset = true;
     }
 
     /// How often this delivery has arrived before.
@@ -185,10 +218,24 @@ impl Attempt {
         self.ended.filter(|(_, end)| *end == End::Accepted).map(|(at, _)| at)
     }
 
+    /// Whether this is the second request of the attempt whose first is `other`: a kept connection ended before
+    /// its answer, which may have been the receiver's way to close it. The second goes by a new one.
+    pub fn sends_again(&self, other: &Self) -> bool {
+        let ended = other.ended.is_some_and(|(at, _)| at.order < self.began.order);
+        self.number == other.number && other.kept && other.reset && ended && !self.kept
+    }
+
     /// Whether the receiver had taken the job, whatever became of its answer.
     pub fn took_effect(&self) -> bool {
         matches!(self.end(), Some(End::Accepted | End::AnswerLost))
     }
+}
+
+/// How long somebody on this machine has waited for a core, since it started.
+fn waited_for_a_core() -> Option<Duration> {
+    let pressure = std::fs::read_to_string("/proc/pressure/cpu").ok()?;
+    let (_, total) = pressure.lines().find(|line| line.starts_with("some"))?.split_once("total=")?;
+    Some(Duration::from_micros(total.trim().parse().ok()?))
 }
 
 /// A panic in one task must not hide the record from the others.

@@ -52,6 +52,7 @@ impl Receiver {
     async fn converse(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
         let mut wire = Wire::new(stream)?;
         let mut idle = None;
+        let mut kept = false;
         loop {
             let begins = match idle {
                 None => wire.begins().await?,
@@ -66,7 +67,7 @@ impl Receiver {
             }
             let began = self.history.stamp();
             let Some(request) = wire.request().await? else { return Ok(()) };
-            let Some((attempt, gone)) = self.read(&request, began) else {
+            let Some((attempt, gone)) = self.read(&request, began, kept) else {
                 wire.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await?;
                 continue;
             };
@@ -80,8 +81,9 @@ impl Receiver {
             };
             let fate = if gone && fate.takes() { Fate::Gone } else { fate };
             self.history.fault("receiver", fate);
-            let Some(kept) = self.answer(wire, place, fate.script(&mut rng)).await else { return Ok(()) };
-            wire = kept;
+            let Some(again) = self.answer(wire, place, fate.script(&mut rng)).await else { return Ok(()) };
+            wire = again;
+            kept = true;
             self.history.fault("connection", afterwards);
             idle = match afterwards {
                 Afterwards::CacheTtl => None,
@@ -92,7 +94,7 @@ impl Receiver {
     }
 
     /// What arrived, if it is what was sent; anything else is put down as a wrong.
-    fn read(&self, request: &Message, began: Stamp) -> Option<(Attempt, bool)> {
+    fn read(&self, request: &Message, began: Stamp, kept: bool) -> Option<(Attempt, bool)> {
         let claimed = Job {
             app_key: request.header("x-pusher-key").to_owned(),
             app_id: String::new(),
@@ -119,6 +121,8 @@ impl Receiver {
             number: request.header(ATTEMPT_HEADER).parse().unwrap_or_default(),
             began,
             ended: None,
+            kept,
+            reset: false,
         };
         Some((attempt, body.pointer("/events/0/gone") == Some(&true.into())))
     }
@@ -159,6 +163,7 @@ impl Receiver {
         };
         self.history.attempt_ended(place, at, end);
         if script.reset {
+            self.history.attempt_reset(place);
             wire.reset();
             return None;
         }

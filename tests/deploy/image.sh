@@ -8,6 +8,9 @@ work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
+. "$here/../get.sh"
+get "a root of its own (unshare needs to be allowed)" unshare --mount true
+
 # The command of deploy/Dockerfile.
 build=$(sed -nE 's/^RUN touch .* && (cargo build .*)$/\1/p' "$root/deploy/Dockerfile")
 (cd "$root" && $build)

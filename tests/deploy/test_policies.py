@@ -39,6 +39,29 @@ def work(endpoint, statuses):
                 processes.until(done.get(status, lambda: any("delivery failed" in line for line in lines)), "settled")
 
 
+def test_the_worker_and_check_need_the_workers_policy_and_no_more():
+    with processes.local_queue(QUEUE) as endpoint, processes.recorded(endpoint) as (address, calls):
+        work(address, [200, 410, 500])
+        settings = environment(address, "http://127.0.0.1:1/")
+        processes.run(["check"], settings, expect=None)
+    calls = {(queue, action) for queue, action in calls if (queue, action) != (QUEUE, "SendMessage")
+             and (queue, action) != (QUEUE, "SendMessageBatch")}
+    assert templates.needed(calls, NAMES) == templates.template_policy("WorkerPolicy")
+
+
+def test_dlq_needs_the_operators_policy_and_no_more(tmp_path):
+    with processes.local_queue(QUEUE) as endpoint:
+        work(endpoint, [410, 410, 410])
+        with processes.recorded(endpoint) as (address, calls):
+            settings = environment(address, "http://127.0.0.1:1/")
+            processes.run(["dlq", "list"], settings)
+            letter = json.loads(processes.run(["dlq", "export"], settings).splitlines()[0])
+            assert "body" in letter
+            processes.run(["dlq", "redrive", "--most", "1", "--yes"], settings)
+            processes.run(["dlq", "purge", "--yes", "--backup", str(tmp_path / "letters.jsonl")], settings)
+    assert templates.needed(calls, NAMES) == templates.template_policy("OperatorPolicy")
+
+
 def test_a_producer_needs_the_producers_policy_and_no_more():
     with processes.local_queue(QUEUE) as endpoint, processes.recorded(endpoint) as (address, calls):
         processes.run(["enqueue", "--event", "client_event"], environment(address, "http://127.0.0.1:1/"))

@@ -62,6 +62,33 @@ def test_the_queues_have_the_recommended_attributes(stack):
     assert allowed.get("sourceQueueArns", [queue["QueueArn"]]) == [queue["QueueArn"]]
 
 
+def test_the_worker_delivers_from_the_queue_that_the_template_made(stack):
+    endpoint, client, outputs = stack
+    definition = client("ecs").list_task_definitions()["taskDefinitionArns"][0]
+    container = client("ecs").describe_task_definition(taskDefinition=definition)["taskDefinition"][
+        "containerDefinitions"][0]
+    environment = {entry["name"]: str(entry["value"]) for entry in container["environment"]}
+    assert environment["QUEUE_SQS_URL"] == outputs["QueueUrl"]
+    assert [secret["valueFrom"] for secret in container["secrets"]] == [SECRET]
+    with processes.receiver("my-secret") as (address, arrived):
+        app = {"id": "my-app", "key": "my-key", "secret": "my-secret", "webhooks": [{"url": f"{address}/200/"}]}
+        environment |= {
+            # What ECS would put there from the secret.
+            "APPS": json.dumps([app]),
+            # The emulator in AWS' place.
+            "QUEUE_SQS_ENDPOINT": endpoint,
+            "WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "METRICS_PORT": str(processes.free_port()),
+        }
+        producer = environment | {
+            "DEFAULT_APP_ID": "my-app", "DEFAULT_APP_KEY": "my-key", "DEFAULT_APP_SECRET": "my-secret"}
+        producer.pop("APPS")
+        processes.run(["enqueue", "--event", "channel_occupied"], producer)
+        with processes.process(["run"], environment) as (_, lines):
+            _, _, body = arrived.get(timeout=processes.PATIENCE)
+            assert body["events"][0]["name"] == "channel_occupied", lines
+
+
 def test_the_dashboard_begins_with_the_query_over_the_services_logs(stack):
     _, client, _ = stack
     widgets = json.loads(client("cloudwatch").get_dashboard(DashboardName="hookferry")["DashboardBody"])["widgets"]

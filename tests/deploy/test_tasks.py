@@ -58,6 +58,27 @@ def test_a_sidecar_takes_no_websocket_down_with_it():
         assert entry["name"] == "SOKETI_MODE" or shared[entry["name"]] == entry["value"]
 
 
+def known_variables():
+    text = (processes.ROOT / ".env.example").read_text()
+    return set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", text, re.M))
+
+
+def template_container():
+    return templates.template()["Resources"]["TaskDefinition"]["Properties"]["ContainerDefinitions"][0]
+
+
+def test_every_variable_in_the_files_is_one_that_hookferry_reads():
+    given = {entry["Name"] for entry in template_container()["Environment"] + template_container()["Secrets"]}
+    for name in FILES:
+        hookferry = containers(name)["hookferry"]
+        given |= {entry["name"] for entry in hookferry["environment"] + hookferry["secrets"]}
+    compose = (processes.DEPLOY / "compose.yaml").read_text()
+    given |= set(re.findall(r"^\s+((?:SOKETI_|WEBHOOKS_|METRICS_|AWS_)[A-Z_]+):", compose, re.M))
+    # soketi's own, and the SDK's.
+    given -= {"SOKETI_MODE", "SOKETI_DEFAULT_APP_ENABLE_CLIENT_MESSAGES", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert {name.removeprefix("SOKETI_") for name in given} <= known_variables()
+
+
 def test_a_task_definition_starts_a_worker_that_delivers():
     """With the file's own environment; only what is outside (queue, receiver, secret) is put in its place."""
     for name in FILES:

@@ -13,9 +13,12 @@ seconds=${1:-30}
 targets=("${@:2}")
 [ ${#targets[@]} -gt 0 ] || targets=(job plan config sqs)
 here=tests/fuzz
+# Named to cargo-fuzz, so that it is the one that is looked into below, whatever CARGO_TARGET_DIR is.
+built=${CARGO_TARGET_DIR:-$here/target}
 
-command -v g++ >/dev/null || { apt-get update -q && apt-get install -qy g++; }
-command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+. tests/get.sh
+get_packages g++:g++
+command -v cargo-fuzz >/dev/null || get cargo-fuzz cargo install --quiet --locked cargo-fuzz
 
 if ! cargo metadata --locked --format-version 1 --manifest-path "$here/Cargo.toml" >/dev/null; then
   printf '%s/Cargo.lock is out of date; this brings it up, to be committed:\n' "$here" >&2
@@ -28,10 +31,10 @@ trap 'rm -rf "$work"' EXIT
 found=${CORPUS_DIR:-$work/corpus}
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-cargo fuzz build --fuzz-dir "$here" -s none
+cargo fuzz build --fuzz-dir "$here" --target-dir "$built" -s none
 for target in "${targets[@]}"; do
   mkdir -p "$found/$target" "$here/artifacts/$target"
-  "$here/target/$host/release/$target" -max_total_time="$seconds" -timeout=10 \
+  "$built/$host/release/$target" -max_total_time="$seconds" -timeout=10 \
     -dict="$here/dictionaries/$target.dict" -artifact_prefix="$here/artifacts/$target/" \
     "$found/$target" "$here/corpus/$target" >"$work/log" 2>&1 || {
     grep -v '^#' "$work/log"

@@ -4,7 +4,7 @@
 # Installs what it needs: ministack into WORK_DIR, the databases by apt where they are missing. They run
 # on loopback, on free ports, as users without privileges. Their data lies in a directory of its own:
 # WORK_DIR may be where those users cannot get to.
-# Fails, and never skips, where something cannot be had.
+# Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -19,18 +19,12 @@ trap 'rm -rf "$data"' EXIT
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 postgres_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1; }
 
-missing=()
-[ -n "$(postgres_bin)" ] || missing+=(postgresql)
-command -v mariadbd >/dev/null || missing+=(mariadb-server)
-command -v openssl >/dev/null || missing+=(openssl)
-command -v python3 >/dev/null || missing+=(python3 python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
-  [ "$(id -u)" = 0 ] || { echo "missing, and only root can install it: ${missing[*]}" >&2; exit 1; }
-  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
-fi
+. "$here/../get.sh"
+[ -n "$(postgres_bin)" ] || get_packages postgresql-server:postgresql
+get_packages mariadbd:mariadb-server openssl:openssl
 [ -x "$work/venv/bin/ministack" ] || {
   python3 -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
+  get ministack "$work/venv/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
 }
 
 # An authority, and the servers' certificate for 127.0.0.1 by it.

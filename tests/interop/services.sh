@@ -1,4 +1,5 @@
 # Sourced by the suites here: ports, and services in the background that end with the suite.
+. "$(dirname "${BASH_SOURCE[0]}")/../get.sh"
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait' EXIT
 
@@ -26,10 +27,11 @@ start_local_queue() {
 # start_ministack WORK_DIR   installs and starts it, and sets ministack to its endpoint
 start_ministack() {
   local port
-  [ -d "$1/venv" ] || python3 -m venv "$1/venv"
-  "$1/venv/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
+  # An environment of its own: it needs an older botocore than AWS' SDK of today.
+  python3 -m venv "$1/ministack"
+  get ministack "$1/ministack/bin/pip" install -q --disable-pip-version-check ministack==1.5.33
   port=$(free_port)
-  GATEWAY_PORT=$port BIND_HOST=127.0.0.1 "$1/venv/bin/ministack" >"$1/ministack.log" 2>&1 &
+  GATEWAY_PORT=$port BIND_HOST=127.0.0.1 "$1/ministack/bin/ministack" >"$1/ministack.log" 2>&1 &
   pids+=($!)
   ministack=http://127.0.0.1:$port
   wait_for "$ministack/"

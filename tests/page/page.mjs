@@ -61,7 +61,8 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   await until(async () => (await rows("letters")).length >= 3, "three dead letters");
   const blocked = await rows("blocked");
   assert.match(blocked.find((row) => row.includes("tenant-03")), /tenant-03 client event (\d+ s|\d+ min).* status 500 127\.0\.1\.4 \d+ (in \d+ s|due) ≥ \d/);
-  assert.match(blocked.find((row) => row.includes("tenant-07")), /no complete answer within 2000 ms 127\.0\.1\.8/);
+  // What is left of the 2,000 ms when the request begins.
+  assert.match(blocked.find((row) => row.includes("tenant-07")), /no complete answer within (2000|19\d\d) ms 127\.0\.1\.8/);
   const first = (await rows("destinations")).slice(0, 3).join("\n");
   for (const failing of ["127.0.1.4", "127.0.1.8", "127.0.1.12"]) assert.ok(first.includes(failing), first);
   assert.match(first, /▲ failing for \d+ s/);

@@ -6,19 +6,15 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:-$(mktemp -d)}
 mkdir -p "$dir"
+. "$here/../get.sh"
 chromium=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "$chromium" ]; then
-  apt-get update -q && apt-get install -qy --no-install-recommends chromium
+  get_packages chromium:chromium
   chromium=$(command -v chromium)
 fi
 cd "$here/../.."
-binary=${HOOKFERRY:-}
-if [ -z "$binary" ]; then
-  cargo build --quiet --bin hookferry
-  binary=${CARGO_TARGET_DIR:-target}/debug/hookferry
-fi
-binary=$(realpath "$binary")
+binary=$(tests/binary.sh)
 cp "$here/package.json" "$here/page.mjs" "$here/world.mjs" "$dir/"
 cd "$dir"
-npm install --silent --no-audit --no-fund
+get "the browser's driver" npm install --silent --no-audit --no-fund
 HOOKFERRY=$binary CHROMIUM=$chromium SCREENSHOTS=$dir node --test-reporter=spec --test page.mjs

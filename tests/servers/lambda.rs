@@ -150,7 +150,12 @@ async fn a_function_is_invoked_by_every_form_of_its_name_and_both_ways() {
         forms.iter().flat_map(|form| [webhook(form, json!(false)), webhook(form, json!("1"))]).collect();
     let webhooks = json!(webhooks).to_string();
     let allowed = format!("{}*,arn:aws:lambda:us-east-1:{account}:function:{name}", &name[..name.len() - 1]);
-    let more = [("WEBHOOKS_ALLOWED_FUNCTIONS", allowed.as_str())];
+    // The server starts a process for each of the fourteen at once: none is cut off and invoked again.
+    let more = [
+        ("WEBHOOKS_ALLOWED_FUNCTIONS", allowed.as_str()),
+        ("WEBHOOKS_TIMEOUT_MS", "60000"),
+        ("QUEUE_SQS_VISIBILITY_TIMEOUT", "120"),
+    ];
     let _worker = world.worker(&[], &variables(&webhooks, &server().address, &more));
     world.send(&[job("g", 0)]).await;
     let arrived = || {

@@ -2,7 +2,7 @@
 //!
 //! An entry ends when the head is done here, or, since another replica may be the one to deliver it, once
 //! the next retry is overdue by more than a receive and an attempt can take. All groups are counted, up
-//! to [`MAX_GROUPS`]; words are kept for [`MAX_DETAILS`] of them, those that were blocked first.
+//! to `MAX_GROUPS`; words are kept for `MAX_DETAILS` of them, those that were blocked first.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! whatever comes new after that begins at the greatest weight that was evicted. So a weight is never
 //! under-estimated, and a flood of names that each come once cannot push out one that keeps coming.
 //! Values, unlike weights, are exact from the moment from which an entry has its place. Weights halve
-//! every [`HALF_LIFE`], so that what was busy yesterday gives way.
+//! every `HALF_LIFE`, so that what was busy yesterday gives way.
 
 use std::collections::HashMap;
 use std::time::Duration;

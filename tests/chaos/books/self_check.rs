@@ -123,6 +123,29 @@ fn what_breaks_other_rules() {
 fn what_is_misnamed() {
     found("wrong id", |e| e.attempts[0].id = "m0-1.0".into());
     found("wrong number", |e| e.attempts[0].number = 0);
+    // A request that ended on a kept connection is sent once more, by a new one, under the same number.
+    let twice = |e: &mut Evidence| {
+        e.attempts[0].kept = true;
+        e.attempts[0].reset = true;
+        end(&mut e.attempts[0], End::NotTaken);
+        let again = Attempt { kept: false, reset: false, began: stamp(13), ..e.attempts[0].clone() };
+        e.attempts.push(Attempt { ended: Some((stamp(14), End::Accepted)), ..again });
+    };
+    assert!(planted(twice).violations.is_empty(), "{:?}", planted(twice).violations);
+    found("wrong number", |e| {
+        twice(e);
+        e.attempts[0].kept = false;
+    });
+    found("wrong number", |e| {
+        twice(e);
+        e.attempts[0].reset = false;
+    });
+    found("wrong number", |e| {
+        twice(e);
+        let third =
+            Attempt { began: stamp(15), ended: Some((stamp(16), End::Accepted)), ..e.attempts[4].clone() };
+        e.attempts.push(third);
+    });
     found("unknown worker", |e| e.lives.clear());
     found("unknown", |e| e.attempts[0].delivery.n = 99);
 }
@@ -158,6 +181,8 @@ fn clean() -> Evidence {
         number: 1,
         began: stamp(began),
         ended: Some((stamp(began + 2), End::Accepted)),
+        kept: false,
+        reset: false,
     };
     Evidence {
         sent: vec![sent.collect()],

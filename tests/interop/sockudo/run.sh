@@ -12,15 +12,15 @@ work=$(cd "$work" && pwd)
 
 cp "$here/package.json" "$here/check.js" "$work/"
 (cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
-(cd "$root" && cargo build --quiet --bin hookferry)
+hookferry=$("$root/tests/binary.sh")
 target=${CARGO_TARGET_DIR:-$root/target}
 (cd "$here" && CARGO_TARGET_DIR=$target/sockudo cargo build --quiet)
 
 port=$(free_port)
 endpoint=http://127.0.0.1:$port
-"$target/debug/hookferry" local-queue --listen "127.0.0.1:$port" --queue webhooks.fifo --dead-letter >"$work/queue.log" 2>&1 &
+"$hookferry" local-queue --listen "127.0.0.1:$port" --queue webhooks.fifo --dead-letter >"$work/queue.log" 2>&1 &
 pids+=($!)
 wait_for "$endpoint/"
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1
 produced=$("$target/sockudo/debug/hookferry-sockudo-interop" "$endpoint" 3)
-(cd "$work" && node check.js "$endpoint" "$target/debug/hookferry" "$produced")
+(cd "$work" && node check.js "$endpoint" "$hookferry" "$produced")

@@ -156,7 +156,8 @@ async function main() {
   const arrived = believed(arrivals);
   compare(expected, wire.byType(), arrived, arrivals);
   const calls = [...wire.calls].sort();
-  assert.deepEqual(calls.filter((call) => call.startsWith('SendMessage ')), [`SendMessage by ${protocol}`]);
+  // hookferry asks at its start whether it may send to the dead-letter queue, by a message that no queue takes.
+  assert.deepEqual([...wire.sentBy], [protocol]);
   assert.ok(calls.includes('ReceiveMessage by json') && calls.includes('DeleteMessageBatch by json'), `${calls}`);
   worker.kill('SIGTERM');
   assert.equal(await worker.ended, 0, 'hookferry ends well');

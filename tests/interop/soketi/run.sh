@@ -2,7 +2,7 @@
 # A real soketi in front, with real Pusher clients; hookferry behind it, with soketi's own block of
 # environment; Pusher's own library as the judge of what arrives.   tests/interop/soketi/run.sh [WORK_DIR]
 # Over the local queue and over ministack, by both of SQS' protocols. Installs what it needs into
-# WORK_DIR. Fails, and never skips, where something cannot be had.
+# WORK_DIR. Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -12,8 +12,7 @@ work=$(cd "$work" && pwd)
 . "$here/../services.sh"
 
 "$here/setup.sh" "$work"
-(cd "$root" && cargo build --quiet)
-hookferry=${CARGO_TARGET_DIR:-$root/target}/debug/hookferry
+hookferry=$("$root/tests/binary.sh")
 start_local_queue "$hookferry"
 start_ministack "$work"
 

@@ -9,6 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?usage: setup.sh DIR}"
 dir=$(cd "$1" && pwd)
+. "$here/../../get.sh"
 
 # install NAME [AWS_SDK_VERSION]
 install() {
@@ -17,7 +18,7 @@ install() {
   (
     cd "$dir/$1"
     if [ $# -gt 1 ]; then npm pkg set "overrides.aws-sdk=$2"; fi
-    npm install --no-audit --no-fund --ignore-scripts --loglevel=error
+    get soketi npm install --no-audit --no-fund --ignore-scripts --loglevel=error
   )
 }
 
@@ -30,8 +31,8 @@ unpack_glibc() {
   echo "deb ${mirror:?no Debian mirror is configured} trixie main" >"$apt/sources.list"
   local options=(-oDir::Etc::sourcelist="$apt/sources.list" -oDir::Etc::sourceparts=- -oDir::State::Lists="$apt/lists"
     -oAPT::Sandbox::User=root)
-  apt-get -q "${options[@]}" update >/dev/null
-  (cd "$apt/debs" && apt-get -q "${options[@]}" download libc6 libstdc++6 libgcc-s1 >/dev/null)
+  get "a newer glibc" apt-get -q "${options[@]}" update >/dev/null
+  (cd "$apt/debs" && get "a newer glibc" apt-get -q "${options[@]}" download libc6 libstdc++6 libgcc-s1 >/dev/null)
   for deb in "$apt/debs/"*.deb; do dpkg -x "$deb" "$dir/glibc"; done
 }
 

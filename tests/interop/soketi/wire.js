@@ -27,6 +27,7 @@ class Wire extends EventEmitter {
     this.queue = new URL(queue);
     this.agent = new http.Agent({ keepAlive: true });
     this.calls = new Set();
+    this.sentBy = new Set();
     this.messages = new Map();
     this.server = http.createServer((request, response) => {
       this.pass(request, response).catch((error) => response.destroy(error));
@@ -46,6 +47,7 @@ class Wire extends EventEmitter {
     });
     const text = await collect(answer);
     if (action === 'SendMessage' && answer.statusCode === 200) {
+      this.sentBy.add(protocol);
       this.messages.set(sequenceNumber(protocol, text.toString()), parameters);
       this.emit('sent');
     }
