@@ -13,11 +13,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+pub use crate::job::WebhookId;
 use crate::job::{Job, SignatureError, sign};
 pub use filter::{Filter, Pattern};
 pub use registration::{EVENT_TYPES, Origin, Unusable, app as read, is_column, webhooks};
 pub use remark::{Remark, Severity, nearest, shown};
-pub use webhook_id::WebhookId;
 
 /// One app: who signs the jobs, and where its events go.
 #[derive(Clone, Debug)]

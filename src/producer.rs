@@ -23,7 +23,7 @@ mod outbox;
 mod port;
 mod signer;
 mod sqs;
-#[cfg(test)]
+#[cfg(all(test, feature = "worker"))]
 mod tests;
 
 use std::time::Duration;

@@ -23,11 +23,16 @@ const ROOMS: &[Room] = &[
     ("policy", &["outcome"], &[]),
     ("lease", &[], &[]),
     // The ports.
-    ("queue", &["app", "job"], &[]),
+    ("queue", &["job"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
     // Their adapters.
-    ("queue/sqs", &["aws"], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"]),
+    ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
+    (
+        "queue/sqs",
+        &["app", "aws", "queue/failure"],
+        &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"],
+    ),
     ("apps/cache", &[], &["arc_swap"]),
     ("apps/settings", &[], &[]),
     ("apps/array", &["json"], &["arc_swap"]),
@@ -96,7 +101,7 @@ const ROOMS: &[Room] = &[
     ("admin", &["telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
-    ("producer/sqs", &["queue/sqs"], &["aws_sdk_sqs"]),
+    ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),
     ("local/fifo", &["job"], &["uuid"]),
     ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
@@ -181,7 +186,9 @@ fn files() -> Vec<(String, String)> {
 
 /// The code before a file's tests, without comments.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let text = ["#[cfg(test)]\nmod tests", "#[cfg(all(test, feature = \"worker\"))]\nmod tests"]
+        .into_iter()
+        .fold(text, |text, tests| text.split(tests).next().unwrap_or_default());
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
