@@ -23,7 +23,8 @@ mod outbox;
 mod port;
 mod signer;
 mod sqs;
-#[cfg(all(test, feature = "worker"))]
+#[cfg(feature = "worker")]
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

@@ -326,7 +326,8 @@ fn time_of(time: &DateTime) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(time.secs()).ok()?))
 }
 
-#[cfg(all(test, feature = "worker"))]
+#[cfg(feature = "worker")]
+#[cfg(test)]
 mod tests {
     use aws_sdk_sqs::config::Credentials;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

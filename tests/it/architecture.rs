@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 8] = ["app", "job", "json", "lease", "local/fifo", "outcome", "plan", "policy"];
+const PURE: [&str; 9] =
+    ["app", "job", "json", "lease", "local/fifo", "outcome", "plan", "policy", "standard"];
 
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
     ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
-    ("app", &["job", "json"], &["http", "regex", "strsim", "url"]),
+    ("app", &["job", "json", "standard"], &["http", "regex", "strsim", "url"]),
     ("outcome", &["job"], &[]),
-    ("plan", &["app", "job", "json", "outcome"], &[]),
+    ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
     ("policy", &["outcome"], &[]),
     ("lease", &[], &[]),
     // The ports.
@@ -66,6 +67,7 @@ const ROOMS: &[Room] = &[
             "url",
         ],
     ),
+    ("delivery/standard", &["standard"], &[]),
     ("delivery/lambda/function_name", &["delivery/lambda/region"], &["wildmatch"]),
     ("delivery/lambda/region", &[], &[]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
@@ -111,7 +113,11 @@ const ROOMS: &[Room] = &[
         &["job", "local/connections", "local/fifo", "local/protocol", "local/visitors"],
         &["axum", "uuid", "base64", "url"],
     ),
-    ("local/receiver", &["job", "local/connections", "local/fifo", "local/visitors", "plan"], &["axum"]),
+    (
+        "local/receiver",
+        &["job", "local/connections", "local/fifo", "local/visitors", "plan", "standard"],
+        &["axum"],
+    ),
     // Settings of adapters, but no type of an SDK.
     (
         "config",
@@ -186,9 +192,7 @@ fn files() -> Vec<(String, String)> {
 
 /// The code before a file's tests, without comments.
 fn code(text: &str) -> String {
-    let text = ["#[cfg(test)]\nmod tests", "#[cfg(all(test, feature = \"worker\"))]\nmod tests"]
-        .into_iter()
-        .fold(text, |text, tests| text.split(tests).next().unwrap_or_default());
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

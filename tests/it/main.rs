@@ -28,5 +28,6 @@ mod reuse;
 mod secrets;
 mod shutdown;
 mod simulation;
+mod standard_headers;
 mod tls;
 mod world;

@@ -124,6 +124,7 @@ fn delivery(target: Webhook) -> Delivery {
             header("accept", "text/plain"),
             header("X-Pusher-Key", "app-key"),
         ],
+        standard: None,
     }
 }
 
