@@ -100,10 +100,21 @@ pub struct Lambda {
     pub function: String,
     /// Whether to invoke it asynchronously (`Event`) or to wait for its answer.
     pub asynchronous: bool,
+    /// What it is invoked with.
+    pub invocation: Invocation,
     /// Its region; us-east-1 where none is given.
     pub region: Option<String>,
     /// soketi's `client_options`, as JSON text. May hold credentials: never print it.
     pub client_options: Option<String>,
+}
+
+/// What a function is invoked with: that of the server whose way of registering it was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Invocation {
+    /// soketi's, for `lambda_function`: `{"payload":…,"headers":{…}}`.
+    Wrapped,
+    /// sockudo's, for `lambda.function_name`: the body itself; `headers` stands beside its members.
+    Plain,
 }
 
 impl App {
