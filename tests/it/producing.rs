@@ -1,8 +1,13 @@
 //! Producers: the contract as vectors, the commands that speak it, and what becomes of it behind the queue.
 
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
 use hookferry::job::Job;
 use hookferry::producer::{Event, Signer};
 use hookferry::queue::NewMessage;
@@ -121,4 +126,49 @@ async fn events_of_ones_own_are_delivered_in_the_order_of_their_group() {
     assert!(
         arrivals.iter().all(|arrival| arrival.verified) && bodies[0]["events"][0]["name"] == "order.paid"
     );
+}
+
+/// An SQS endpoint that answers 503 so often, then takes a batch but for its third entry and what is behind it,
+/// and then everything. Gives its address, and what it has taken.
+async fn endpoint_in_trouble(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (taken, calls): (Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) = Default::default();
+    let kept = Arc::clone(&taken);
+    let answer = move |body: Bytes| async move {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        if call < refusals {
+            return (StatusCode::SERVICE_UNAVAILABLE, String::new());
+        }
+        let request: Value = serde_json::from_slice(&body).unwrap();
+        let entries = request["Entries"].as_array().unwrap();
+        let most = if call == refusals { 2 } else { entries.len() };
+        let (good, bad) = entries.split_at(most.min(entries.len()));
+        kept.lock().unwrap().extend(good.iter().map(|entry| text(entry, "MessageBody").to_owned()));
+        let sent = good
+            .iter()
+            .map(|e| json!({"Id": e["Id"], "MessageId": e["MessageBody"], "MD5OfMessageBody": ""}));
+        let failed =
+            bad.iter().map(|e| json!({"Id": e["Id"], "Code": "InternalError", "SenderFault": false}));
+        let answer = json!({"Successful": sent.collect::<Vec<_>>(), "Failed": failed.collect::<Vec<_>>()});
+        (StatusCode::OK, answer.to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    (address, taken)
+}
+
+#[tokio::test]
+async fn lines_wait_for_a_queue_in_trouble_and_none_of_a_group_goes_before_another() {
+    let (endpoint, taken) = endpoint_in_trouble(5).await;
+    let queue = format!("{endpoint}/000000000000/jobs.fifo");
+    let variables = [("QUEUE_SQS_URL", queue.as_str())];
+    let lines: Vec<String> = (0..25)
+        .map(|n| json!({"group": "g", "dedup": n.to_string(), "body": n.to_string()}).to_string())
+        .collect();
+    let output = run("enqueue", &[], &variables, lines.join("\n").as_bytes()).await;
+    assert!(output.status.success(), "{output:?}");
+    let expected: Vec<String> = (0..25).map(|n| n.to_string()).collect();
+    assert_eq!(*taken.lock().unwrap(), expected, "in order, each once");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "the queue's ids, in the input's order");
 }
