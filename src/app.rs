@@ -13,11 +13,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+pub use crate::job::WebhookId;
 use crate::job::{Job, SignatureError, sign};
+use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
 pub use registration::{EVENT_TYPES, Origin, Unusable, app as read, is_column, webhooks};
 pub use remark::{Remark, Severity, nearest, shown};
-pub use webhook_id::WebhookId;
 
 /// One app: who signs the jobs, and where its events go.
 #[derive(Clone, Debug)]
@@ -29,7 +30,9 @@ pub struct App {
     /// The secret under which its payloads are signed, and its deliveries.
     pub secret: SecretString,
     /// Secrets from before a rotation: a job may still be signed under one of them.
-    pub previous: Vec<SecretString>,
+    previous: Vec<SecretString>,
+    /// What all of them sign with for Standard Webhooks.
+    keys: Keys,
     /// Where its events go, in the order it registered them.
     pub webhooks: Vec<Webhook>,
     /// What is to be said of how it was registered.
@@ -97,17 +100,48 @@ pub struct Lambda {
     pub function: String,
     /// Whether to invoke it asynchronously (`Event`) or to wait for its answer.
     pub asynchronous: bool,
+    /// What it is invoked with.
+    pub invocation: Invocation,
     /// Its region; us-east-1 where none is given.
     pub region: Option<String>,
     /// soketi's `client_options`, as JSON text. May hold credentials: never print it.
     pub client_options: Option<String>,
 }
 
+/// What a function is invoked with: that of the server whose way of registering it was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Invocation {
+    /// soketi's, for `lambda_function`: `{"payload":…,"headers":{…}}`.
+    Wrapped,
+    /// sockudo's, for `lambda.function_name`: the body itself; `headers` stands beside its members.
+    Plain,
+}
+
 impl App {
     /// An app with one secret, on which there is nothing to be remarked.
     #[must_use]
     pub fn new(id: String, key: String, secret: SecretString, webhooks: Vec<Webhook>) -> Self {
-        Self { id, key, secret, previous: Vec::new(), webhooks, remarks: Vec::new() }
+        let keys = Keys::of([&secret]);
+        Self { id, key, secret, previous: Vec::new(), keys, webhooks, remarks: Vec::new() }
+    }
+
+    /// The same app, some of whose jobs may still be signed under secrets from before a rotation.
+    #[must_use]
+    pub fn with_previous(self, previous: impl IntoIterator<Item = SecretString>) -> Self {
+        let previous: Vec<_> = previous.into_iter().collect();
+        Self { keys: Keys::of(std::iter::once(&self.secret).chain(&previous)), previous, ..self }
+    }
+
+    /// Its secrets, the newest first.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        std::iter::once(&self.secret).chain(&self.previous)
+    }
+
+    /// What attempts at a webhook of the app's are signed with for Standard Webhooks, if they may be.
+    #[must_use]
+    pub fn standard_signing(&self, webhook: &Webhook) -> Option<Signing> {
+        let asked = webhook.standard_headers;
+        (asked != Some(false)).then(|| Signing { asked: asked == Some(true), keys: self.keys.clone() })
     }
 
     /// A job of the app's as it is to be delivered: signed under the newest secret, whichever of them its

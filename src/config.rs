@@ -67,6 +67,8 @@ pub struct Config {
     pub retry: Retry,
     /// Whether jobs of a group go out together, and how much of them at the most.
     pub coalesce: Option<Limits>,
+    /// Whether webhooks that say nothing of it get the headers of Standard Webhooks.
+    pub standard_headers: bool,
     /// The apps.
     pub apps: AppsConfig,
     /// Lambda.
@@ -111,6 +113,8 @@ impl Config {
         let http = webhooks::read(&raw.webhooks, timeout, &mut reader);
         let retry = read_retry(&raw, &mut reader);
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
+        let standard_headers =
+            reader.truth("WEBHOOKS_STANDARD_HEADERS", raw.webhooks.standard_headers.as_ref());
         let apps = apps::read(&raw, &mut reader);
         let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
         let metrics = read_metrics(&raw, &mut reader);
@@ -138,6 +142,7 @@ impl Config {
             http,
             retry,
             coalesce,
+            standard_headers: standard_headers.unwrap_or_default(),
             apps,
             lambda,
             metrics,

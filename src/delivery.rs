@@ -7,6 +7,7 @@
 
 pub mod http;
 pub mod lambda;
+pub mod standard;
 
 use crate::outcome::Outcome;
 use crate::plan::Delivery;

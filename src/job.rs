@@ -10,6 +10,7 @@
 //! knows it could sign as well. The embedded secret signs nothing, and is kept as a digest alone.
 
 mod hint;
+mod webhook_id;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::json::Text;
+pub use webhook_id::WebhookId;
 
 /// One webhook job, decoded but not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +272,7 @@ pub fn sign<'a>(secret: &SecretString, pieces: impl IntoIterator<Item = &'a [u8]
 }
 
 /// HMAC-SHA256 of pieces under a key that is bytes.
+#[cfg(feature = "worker")]
 pub(crate) fn sign_raw<'a>(key: &[u8], pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     mac_by(key, pieces).finalize().into_bytes().into()
 }

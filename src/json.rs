@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
+#[cfg(feature = "worker")]
 use serde_json::Value;
 
 /// What is wrong with some JSON, and where, without quoting any of it: it may hold secrets.
@@ -24,6 +25,7 @@ pub fn describe_json_error(error: &serde_json::Error) -> String {
 }
 
 /// A scalar as text: operators write numbers and booleans where soketi took them.
+#[cfg(feature = "worker")]
 #[must_use]
 pub fn scalar_text(value: Value) -> Option<String> {
     match value {

@@ -18,28 +18,72 @@
 //! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine.
 //!
 //! `docs/architecture.md` says why, and lists the invariants; `docs/testing.md` how they are held. What is
-//! public here is so for the binary, the tests and the benches; [`producer`] and [`job`] are for users too.
+//! public here is so for the binary, the tests and the benches; [`producer`] and [`job`] are for users too, and
+//! they alone are held to semantic versioning.
+//!
+//! # As a library
+//!
+//! The feature `worker` is on by default and is all of the above. With `default-features = false` and the
+//! feature `producer` there is what makes jobs and sends them, over the caller's own SQS client:
+//!
+//! ```no_run
+//! use hookferry::producer::{Event, Producer, Signer};
+//!
+//! # async fn produce(client: aws_sdk_sqs::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let producer = Producer::new(client, "https://sqs.eu-west-1.amazonaws.com/123456789012/webhooks.fifo");
+//! let app = Signer::new("app-id", "app-key", "app-secret");
+//! // One of Pusher's events, in the group that soketi would put it into.
+//! let joined = Event::member_added("presence-lobby", "7")?;
+//! let confirmation = producer.enqueue(app.job(&joined)).await?;
+//! println!("on the queue as {}", confirmation.await?);
+//! // One of your own, in order with what else is in its group, and with nothing else.
+//! let paid = Event::own("order.paid")?.with("total", "12.50")?.in_group("order-7");
+//! let _later = producer.enqueue(app.job(&paid)).await?;
+//! // Nothing is left, and nothing has failed.
+//! producer.flush().await?;
+//! # Ok(())
+//! # }
+//! ```
 
+#[cfg(feature = "worker")]
 pub mod admin;
+#[cfg(feature = "worker")]
 pub mod app;
+#[cfg(feature = "worker")]
 pub mod apps;
+#[cfg(feature = "producer")]
 mod aws;
+#[cfg(feature = "worker")]
 pub mod cli;
+#[cfg(feature = "worker")]
 pub mod config;
+#[cfg(feature = "worker")]
 pub mod delivery;
+#[cfg(feature = "worker")]
 mod descriptors;
+#[cfg(feature = "worker")]
 pub mod egress;
 pub mod job;
 mod json;
+#[cfg(feature = "worker")]
 pub mod lease;
+#[cfg(feature = "worker")]
 pub mod letters;
+#[cfg(feature = "worker")]
 pub mod local;
+#[cfg(feature = "worker")]
 pub mod outcome;
+#[cfg(feature = "worker")]
 pub mod plan;
+#[cfg(feature = "worker")]
 pub mod policy;
+#[cfg(feature = "producer")]
 pub mod producer;
 pub mod queue;
 pub mod random;
+#[cfg(feature = "worker")]
 pub mod standard;
+#[cfg(feature = "worker")]
 pub mod telemetry;
+#[cfg(feature = "worker")]
 pub mod worker;

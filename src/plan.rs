@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use crate::app::{App, Target, Webhook, WebhookId};
 use crate::job::{Job, sign};
 use crate::json::{Text, describe_json_error};
+use crate::standard::Signing;
 pub use coalesce::{Coalescer, Limits};
 
 /// One thing to send: a job's events for one webhook.
@@ -30,6 +31,8 @@ pub struct Delivery {
     pub body: Bytes,
     /// The headers in order; a later one replaces an earlier one of the same name.
     pub headers: Vec<(String, String)>,
+    /// What its attempts are signed with for Standard Webhooks; absent where the webhook wants none of it.
+    pub standard: Option<Signing>,
 }
 
 /// The payload is signed but is no list of events.
@@ -177,6 +180,7 @@ impl Selection {
             target: webhook.target.clone(),
             body,
             headers: headers(webhook, &app.key, signature, format!("{id}.{}", webhook.id)),
+            standard: app.standard_signing(webhook),
         })
     }
 }

@@ -23,6 +23,7 @@ mod outbox;
 mod port;
 mod signer;
 mod sqs;
+#[cfg(feature = "worker")]
 #[cfg(test)]
 mod tests;
 

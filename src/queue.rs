@@ -8,6 +8,9 @@
 //! - [`Queue::dead_letter`] returns `Ok` only when the dead-letter queue has confirmed the message.
 //! - Every call ends by itself within a deadline of the implementation's own.
 
+#[cfg(feature = "producer")]
+pub(crate) mod failure;
+#[cfg(feature = "worker")]
 pub mod sqs;
 
 use std::fmt;
@@ -16,8 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::app::WebhookId;
-use crate::job::deduplication_id;
+use crate::job::{WebhookId, deduplication_id};
 
 /// The most entries that SQS takes or gives in one call.
 pub const MAX_BATCH: usize = 10;

@@ -139,11 +139,8 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
     if webhooks.is_empty() {
         remarks.add(Severity::Warning, &format_args!("it has no webhooks"));
     }
-    Ok(App {
-        previous: secrets.collect(),
-        remarks: remarks.finish(),
-        ..App::new(own_id, own_key, secret, webhooks)
-    })
+    let app = App::new(own_id, own_key, secret, webhooks).with_previous(secrets);
+    Ok(App { remarks: remarks.finish(), ..app })
 }
 
 /// Reads the webhooks of the app with this id from JSON text: a list, nothing, or such text once more as

@@ -4,21 +4,15 @@
 //! webhooks repeats and loses nothing, and a corrected URL counts as another webhook.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::{Target, Webhook};
+use crate::job::WebhookId;
 
 /// How many hexadecimal digits of the hash stand for a target: 48 bits tell any number of webhooks that
 /// an app may have apart.
 const DIGITS: usize = 12;
-
-/// The identity of a webhook within its app: a short hash of its target and, where the app names one
-/// target more than once, a number from the second on (`3f2a90c41b7e-2`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WebhookId(Arc<str>);
 
 impl WebhookId {
     /// The identity of the app's first webhook with this target.
@@ -39,30 +33,11 @@ impl WebhookId {
         }
         let mut digits = hex::encode(hash.finalize());
         digits.truncate(DIGITS);
-        Self(digits.into())
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+        Self::from(digits.as_str())
     }
 
     fn numbered(&self, number: usize) -> Self {
-        Self(format!("{}-{number}", self.0).into())
-    }
-}
-
-impl From<&str> for WebhookId {
-    /// An identity as it was written down before.
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Display for WebhookId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Self::from(format!("{self}-{number}").as_str())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `check`: everything that a worker with this environment would meet, looked at without a job.
 
 mod report;
+mod sockudo;
 mod targets;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use super::preflight::{self, Finding, Severity};
 use super::run::{address, sources};
 use super::{Failure, configuration, log};
 use crate::apps::{Apps, LookUpError};
-use crate::config::{Config, Errors, Source};
+use crate::config::{Config, Errors, Source, environment};
 use crate::queue::sqs::{Connection, Probe};
 use crate::worker::operator_hint;
 use report::{Report, Section};
@@ -114,6 +115,7 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
     report.add(Section::Queue, [Finding::ok("queue", place)]);
     let facts = preflight::facts(connection, description, config).await;
     report.add(Section::Queue, preflight::judge(&facts, config));
+    report.add(Section::Queue, sockudo::judge(&environment(), config, &facts.queue));
     report.add(Section::Permissions, permissions(connection, &facts, config.queue.endpoint.is_none()).await);
 }
 

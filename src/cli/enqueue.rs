@@ -13,7 +13,6 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::time::Instant;
 
 use super::run::address;
 use super::{Failure, configuration, log};
@@ -22,7 +21,7 @@ use crate::producer::{Error, Producer, Signer};
 use crate::queue::NewMessage;
 use crate::queue::sqs::Connection;
 use line::{event, job};
-use progress::Progress;
+use progress::{Progress, rate};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -78,6 +77,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     ])?;
     let App { id, key, secret, .. } = config.apps.default;
     let signer = Signer::new(id, key, secret);
+    let several = options.event.is_none();
+    let progress = Progress::start(several && !options.print);
     let read = RefCell::new(None);
     let jobs: stream::LocalBoxStream<'_, NewMessage> = match &options.event {
         Some(name) => {
@@ -85,14 +86,19 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
             let event = event(name, options.channel.as_deref(), options.group.as_deref(), fields)?;
             stream::iter([signer.job(&event)]).boxed_local()
         }
-        None => until_error(lines(&signer), &read).boxed_local(),
+        None => until_error(lines(&signer, &progress), &read).boxed_local(),
     };
     let summary = if options.print {
         print(jobs).await?
     } else {
         let client = Connection::load(address(&config.queue)).await.sender();
-        let producer = Producer::with_retries_of(client, config.queue.url);
-        send(&producer, jobs, options.event.is_none()).await?
+        // Someone waits for a single job; of many none may overtake one that is slow to be taken.
+        let producer = if several {
+            Producer::new(client, config.queue.url)
+        } else {
+            Producer::with_retries_of(client, config.queue.url)
+        };
+        send(&producer, jobs, &progress, several).await?
     };
     // What came before a line that is no job has been sent: the lines printed say how far this got.
     if let Some(error) = read.into_inner() {
@@ -102,7 +108,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 }
 
 /// The jobs of standard input, or why a line is none.
-fn lines(signer: &Signer) -> impl Stream<Item = anyhow::Result<NewMessage>> {
+fn lines(signer: &Signer, progress: &Progress) -> impl Stream<Item = anyhow::Result<NewMessage>> {
     let input = BufReader::new(tokio::io::stdin()).lines();
     stream::try_unfold((input, 0_u64), move |(mut input, mut number)| async move {
         loop {
@@ -110,6 +116,7 @@ fn lines(signer: &Signer) -> impl Stream<Item = anyhow::Result<NewMessage>> {
             number += 1;
             if !line.trim().is_empty() {
                 let job = job(&line, signer).with_context(|| format!("line {number}"))?;
+                progress.read(line.len() as u64 + 1);
                 return Ok(Some((job, (input, number))));
             }
         }
@@ -139,10 +146,9 @@ async fn print(jobs: impl Stream<Item = NewMessage>) -> anyhow::Result<Summary> 
 async fn send(
     producer: &Producer,
     jobs: impl Stream<Item = NewMessage>,
+    progress: &Progress,
     several: bool,
 ) -> anyhow::Result<Summary> {
-    let began = Instant::now();
-    let progress = Progress::start(several);
     let mut summary = Summary::default();
     let mut results = pin!(producer.enqueue_all(jobs));
     let mut out = std::io::stdout();
@@ -153,28 +159,28 @@ async fn send(
                 summary.sent += 1;
                 writeln!(out, "{id}").context("standard output")?;
             }
-            // No other job will fare better.
-            Err(error @ (Error::Denied(_) | Error::Missing(_))) => {
-                return Err(anyhow!("after {} jobs: {error}", summary.sent));
-            }
-            Err(error) => {
+            Err(error @ (Error::Refused(_) | Error::TooLarge { .. })) => {
+                progress.one_more();
                 summary.failed += 1;
                 progress.say(&format!("job {} of the input: {error}", summary.sent + summary.failed));
             }
+            // No other job will fare better, and those behind it in its group may not go before it.
+            Err(error) => {
+                progress.end();
+                return Err(anyhow!("after {} jobs: {error}", summary.sent + summary.failed));
+            }
         }
     }
-    progress.end();
+    let elapsed = progress.end();
     if several {
-        eprintln!("{}", told(&summary, began.elapsed()));
+        eprintln!("{}", told(&summary, elapsed));
     }
     Ok(summary)
 }
 
 /// The summary in words.
 fn told(summary: &Summary, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs_f64();
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = if seconds > 0.0 { summary.sent as f64 / seconds } else { 0.0 };
+    let (seconds, rate) = (elapsed.as_secs_f64(), rate(summary.sent, elapsed));
     format!("{} sent, {} failed, in {seconds:.1} s: {rate:.0} a second", summary.sent, summary.failed)
 }
 

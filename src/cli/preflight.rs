@@ -160,13 +160,17 @@ fn retention(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Ve
 
 /// What differs from the recommended queue.
 fn attributes(facts: &Facts, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+    // Producers that give every job an id, as soketi does, need neither; sockudo, which does not, needs it.
+    findings.extend(facts.queue.attribute("ContentBasedDeduplication").map(|value| {
+        let why = if value == "true" {
+            ": a job that is sent without a deduplication id counts as one with that of the body's SHA-256"
+        } else {
+            ": a job that is sent without a deduplication id is refused"
+        };
+        Finding::ok("queue attributes", format!("ContentBasedDeduplication is {value}{why}"))
+    }));
     for (name, recommended, why) in [
         ("DelaySeconds", "0", "every job is that late"),
-        (
-            "ContentBasedDeduplication",
-            "false",
-            "a job that is sent without a deduplication id is dropped if its body is that of another one",
-        ),
         (
             "DeduplicationScope",
             "messageGroup",

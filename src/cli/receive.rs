@@ -169,6 +169,7 @@ mod tests {
             verified: true,
             body: br#"{"time_ms":1,"events":[{"name":"client_event","channel":"a\nb"}]}"#.as_slice().into(),
             status: 500,
+            standard: Vec::new(),
         };
         assert_eq!(line(&arrival), "  500  /shop  client_event on a\u{fffd}b  attempt 2  id\u{fffd}[31m");
         assert!(line(&Arrival { status: 401, verified: false, ..arrival }).contains("wrong signature"));

@@ -6,7 +6,7 @@ pub(super) mod sources;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -24,6 +24,7 @@ use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
 use crate::delivery::lambda::Lambda;
+use crate::delivery::standard::Standard;
 use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::queue::ReceiveError;
@@ -139,6 +140,7 @@ pub(super) async fn worker(
         app_tasks.spawn(reload.run(apps.clone()));
     }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
+    let transport = Standard::new(transport, config.standard_headers, SystemTime::now);
     let parts = Parts {
         queue: connection.queue(usage),
         transport,

@@ -1,10 +1,12 @@
 //! `verify`: whether one job, or one received webhook, is valid, and if it is not, why.
 
 mod findings;
+mod standard;
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -15,7 +17,8 @@ use serde::Deserialize;
 use super::{Failure, configuration, log};
 use crate::config;
 use crate::job::Job;
-use findings::{Findings, Standard, Webhook};
+use findings::{Findings, Webhook};
+use standard::Standard;
 
 /// The most that is read: the largest message, and then some, so that one too large is told of.
 const MAX_INPUT: u64 = 4 << 20;
@@ -63,8 +66,12 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
             (Some(_) | None, ..) => None,
         };
         let key = options.key.unwrap_or_else(|| secrets.default_key.clone());
-        let secret = secrets.of(&key)?;
-        findings::webhook(&Webhook { body: input, signature: options.signature, standard }, &secret)
+        let known = secrets.of(&key)?;
+        findings::webhook(
+            &Webhook { body: input, signature: options.signature, standard },
+            &known,
+            SystemTime::now(),
+        )
     } else {
         job(&input, &secrets)?
     };
@@ -82,8 +89,8 @@ fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
         Ok(decoded) => decoded,
         Err(error) => return Ok(Findings::wrong(error.to_string())),
     };
-    let secret = secrets.of(&decoded.app_key)?;
-    Ok(findings::job(&body, &decoded, group.as_deref(), dedup.as_deref(), &secret))
+    let known = secrets.of(&decoded.app_key)?;
+    Ok(findings::job(&body, &decoded, group.as_deref(), dedup.as_deref(), &known))
 }
 
 fn read(file: Option<&PathBuf>) -> anyhow::Result<Bytes> {
@@ -110,8 +117,8 @@ fn secrets(variable: Option<&str>) -> Result<Secrets, Failure> {
     let nowhere = "https://sqs.us-east-1.amazonaws.com/000000000000/none.fifo".to_owned();
     let apps = configuration(&[("QUEUE_SQS_URL", Some(nowhere))])?.apps;
     let default_key = apps.default.key.clone();
-    let apps =
-        std::iter::once(apps.default).chain(apps.listed.apps).map(|app| (app.key, app.secret)).collect();
+    let apps = std::iter::once(apps.default).chain(apps.listed.apps);
+    let apps = apps.map(|app| (app.key.clone(), app.secrets().cloned().collect())).collect();
     Ok(Secrets { given: None, default_key, apps })
 }
 
@@ -119,15 +126,16 @@ fn secrets(variable: Option<&str>) -> Result<Secrets, Failure> {
 struct Secrets {
     given: Option<SecretString>,
     default_key: String,
-    apps: Vec<(String, SecretString)>,
+    /// Each app's, the newest first.
+    apps: Vec<(String, Vec<SecretString>)>,
 }
 
 impl Secrets {
-    fn of(&self, key: &str) -> anyhow::Result<SecretString> {
+    fn of(&self, key: &str) -> anyhow::Result<Vec<SecretString>> {
         if let Some(given) = &self.given {
-            return Ok(given.clone());
+            return Ok(vec![given.clone()]);
         }
-        let found = self.apps.iter().find(|(known, _)| known == key).map(|(_, secret)| secret.clone());
+        let found = self.apps.iter().find(|(known, _)| known == key).map(|(_, secrets)| secrets.clone());
         found.ok_or_else(|| {
             anyhow!(
                 "no secret is known for the app key {:?}: name the variable that holds it with --secret-env, or set DEFAULT_APP_KEY and DEFAULT_APP_SECRET, or APPS_FILE",

@@ -116,8 +116,8 @@ fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
                 .to_owned(),
         );
     }
-    let mut app = App::new(id, key, SecretString::from(secret), webhooks);
-    app.previous.extend(given.previous_secret.clone().map(SecretString::from));
+    let app = App::new(id, key, SecretString::from(secret), webhooks)
+        .with_previous(given.previous_secret.clone().map(SecretString::from));
     (app, well_known)
 }
 

@@ -22,7 +22,7 @@ const PREFIXES: [&str; 13] = [
 
 /// What the servers beside a worker read themselves, and an environment that they share holds: soketi's
 /// variables of its documentation, and sockudo's.
-const SERVERS: [&str; 62] = [
+const SERVERS: [&str; 65] = [
     // soketi
     "DB_REDIS_CLUSTER_NODES",
     "DB_REDIS_DB",
@@ -81,12 +81,15 @@ const SERVERS: [&str; 62] = [
     "QUEUE_SNS_REGION",
     "QUEUE_SNS_TOPIC_ARN",
     "QUEUE_SQS_CONCURRENCY",
+    "QUEUE_SQS_ENDPOINT_URL",
     "QUEUE_SQS_FIFO",
+    "QUEUE_SQS_MAX_MESSAGES",
     "QUEUE_STALLED_BATCH_SIZE",
     "QUEUE_WORKER_POLL_INTERVAL_MS",
     "QUEUE_WORKER_PREFETCH",
     "WEBHOOK_BATCHING_DURATION",
     "WEBHOOK_BATCHING_ENABLED",
+    "WEBHOOK_BATCHING_SIZE",
 ];
 
 /// As many are told; an environment with more of them was not made for hookferry.

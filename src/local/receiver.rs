@@ -1,5 +1,6 @@
 //! A receiver of webhooks: verifies the signature, answers as it is told, and reports what arrived.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::job::Job;
 use crate::local::connections;
 use crate::local::visitors::Visitors;
 use crate::plan::{ATTEMPT_HEADER, ID_HEADER};
+use crate::standard::HEADERS;
 
 /// No webhook is larger: it is one message's, or ten small ones' together.
 const MAX_BODY: usize = crate::local::fifo::MAX_MESSAGE_SIZE * 2;
@@ -38,6 +40,8 @@ pub struct Arrival {
     pub body: Bytes,
     /// What it was answered with.
     pub status: u16,
+    /// Its headers of Standard Webhooks, by their names; they are not judged.
+    pub standard: Vec<(&'static str, String)>,
 }
 
 /// How a webhook is answered: with which status, and after how long.
@@ -70,6 +74,7 @@ impl Arrival {
             "status": self.status,
             "body": body,
             "raw": String::from_utf8_lossy(&self.body),
+            "standard": self.standard.iter().cloned().collect::<BTreeMap<_, _>>(),
         })
     }
 }
@@ -111,6 +116,11 @@ async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap,
         key: claimed.app_key,
         id: header(ID_HEADER),
         attempt: header(ATTEMPT_HEADER).parse().unwrap_or_default(),
+        standard: HEADERS
+            .map(|name| (name, header(name)))
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect(),
         body,
         status: 0,
     };

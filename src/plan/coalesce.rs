@@ -101,6 +101,7 @@ impl<'a> Coalescer<'a> {
                     target: body.webhook.target.clone(),
                     body: bytes,
                     headers: headers(body.webhook, &app.key, signature, id),
+                    standard: app.standard_signing(body.webhook),
                 }
             })
             .collect()

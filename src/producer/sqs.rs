@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use super::error::CallError;
 use super::outbox::CALL_DEADLINE;
 use super::port::{EntryResult, SendBatch};
-use crate::queue::sqs::{Asked, classify, is_refusal, is_throttling};
+use crate::queue::failure::{Asked, classify, is_refusal, is_throttling};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
 
 /// How long a connect may take.

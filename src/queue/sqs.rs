@@ -12,7 +12,6 @@
 mod clock;
 mod convert;
 mod dead_letter;
-mod error;
 mod letters;
 mod options;
 mod probe;
@@ -38,9 +37,10 @@ use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
 use crate::aws::{caller, with_clean_credentials};
+use crate::queue::failure as error;
 use clock::Clock;
 use convert::{answers, messages, queue_of_url, sibling_queue_url};
-pub(crate) use error::{Asked, classify, is_refusal, is_throttling};
+use error::Asked;
 pub use letters::RawLetter;
 pub use options::Options;
 pub use probe::Probe;

@@ -12,6 +12,7 @@ pub mod blocked;
 pub mod heaviest;
 pub mod history;
 pub mod series;
+mod shared_groups;
 pub mod snapshot;
 pub mod window;
 
@@ -29,6 +30,7 @@ use crate::outcome::{Outcome, Reason};
 use blocked::{Blocked, Groups};
 use heaviest::{Fold, Heaviest};
 use history::History;
+use shared_groups::SharedGroups;
 use window::Window;
 
 /// Webhooks with counts of their own: a kilobyte each, and four series.
@@ -90,6 +92,7 @@ pub struct GivenUp<'a> {
 pub struct Board {
     state: Mutex<State>,
     blocked: AtomicUsize,
+    shared_groups: SharedGroups,
 }
 
 #[derive(Debug)]
@@ -226,6 +229,11 @@ impl Board {
     /// Says what its states are told by; before that, the defaults are.
     pub fn set_limits(&self, limits: Limits) {
         self.state().limits = limits;
+    }
+
+    /// A job of that app came in that message group. Says so once of a group that holds several apps.
+    pub fn met(&self, group: &str, app_id: &str) {
+        self.shared_groups.met(group, app_id);
     }
 
     /// An attempt ended. One that was deferred counts as deferred, not as tried.

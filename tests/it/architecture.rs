@@ -11,23 +11,29 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 8] = ["app", "job", "json", "lease", "local/fifo", "outcome", "plan", "policy"];
+const PURE: [&str; 9] =
+    ["app", "job", "json", "lease", "local/fifo", "outcome", "plan", "policy", "standard"];
 
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
     ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
-    ("app", &["job", "json"], &["http", "regex", "strsim", "url"]),
+    ("app", &["job", "json", "standard"], &["http", "regex", "strsim", "url"]),
     ("outcome", &["job"], &[]),
-    ("plan", &["app", "job", "json", "outcome"], &[]),
+    ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
     ("policy", &["outcome"], &[]),
     ("lease", &[], &[]),
     // The ports.
-    ("queue", &["app", "job"], &[]),
+    ("queue", &["job"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
     // Their adapters.
-    ("queue/sqs", &["aws"], &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"]),
+    ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
+    (
+        "queue/sqs",
+        &["app", "aws", "queue/failure"],
+        &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"],
+    ),
     ("apps/cache", &[], &["arc_swap"]),
     ("apps/settings", &[], &[]),
     ("apps/array", &["json"], &["arc_swap"]),
@@ -61,6 +67,7 @@ const ROOMS: &[Room] = &[
             "url",
         ],
     ),
+    ("delivery/standard", &["standard"], &[]),
     ("delivery/lambda/function_name", &["delivery/lambda/region"], &["wildmatch"]),
     ("delivery/lambda/region", &[], &[]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
@@ -96,7 +103,7 @@ const ROOMS: &[Room] = &[
     ("admin", &["telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
-    ("producer/sqs", &["queue/sqs"], &["aws_sdk_sqs"]),
+    ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),
     ("local/fifo", &["job"], &["uuid"]),
     ("local/protocol", &["local/fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
@@ -106,7 +113,11 @@ const ROOMS: &[Room] = &[
         &["job", "local/connections", "local/fifo", "local/protocol", "local/visitors"],
         &["axum", "uuid", "base64", "url"],
     ),
-    ("local/receiver", &["job", "local/connections", "local/fifo", "local/visitors", "plan"], &["axum"]),
+    (
+        "local/receiver",
+        &["job", "local/connections", "local/fifo", "local/visitors", "plan", "standard"],
+        &["axum"],
+    ),
     // Settings of adapters, but no type of an SDK.
     (
         "config",

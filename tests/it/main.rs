@@ -28,5 +28,7 @@ mod reuse;
 mod secrets;
 mod shutdown;
 mod simulation;
+mod sockudo;
+mod standard_headers;
 mod tls;
 mod world;

@@ -103,3 +103,15 @@ async fn check_fails_with_1_for_what_would_fail_and_with_78_for_what_is_refused(
     assert_eq!(code, Some(78), "{report:#}");
     found(&report, "error", "METRICS_PORT");
 }
+
+#[tokio::test]
+async fn check_says_how_sockudo_has_to_be_set_up_by_the_variables_that_it_shares() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let (code, report) =
+        check(&world, &[("QUEUE_SQS_FIFO", "true"), ("QUEUE_SQS_CONCURRENCY", "5")], &[]).await;
+    assert_eq!(code, Some(1), "{report:#}");
+    found(&report, "error", "consumers of its own");
+    found(&report, "error", "webhooks.fifo");
+    found(&report, "error", "without a deduplication id");
+    found(&report, "ok", "one message group");
+}

@@ -1,8 +1,13 @@
 //! Producers: the contract as vectors, the commands that speak it, and what becomes of it behind the queue.
 
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
 use hookferry::job::Job;
 use hookferry::producer::{Event, Signer};
 use hookferry::queue::NewMessage;
@@ -123,22 +128,47 @@ async fn events_of_ones_own_are_delivered_in_the_order_of_their_group() {
     );
 }
 
-#[tokio::test]
-async fn a_job_of_sockudos_is_delivered_with_a_signature_of_its_payload_and_a_forged_one_is_not() {
-    let world = World::new(|_| (200, Duration::ZERO)).await;
-    let job = |n: u64, secret: &str| {
-        let body = json!({
-            "job_id": n.to_string(), "app_key": "app-key", "app_id": "app-id", "app_secret": secret,
-            "payload": {"time_ms": n, "events": [{"name": "channel_occupied", "channel": "presence-a"}]},
-            "original_signature": "app-id:presence-a:channel_occupied",
-        });
-        NewMessage::new("default".into(), body.to_string())
+/// An SQS endpoint that answers 503 so often, then takes a batch but for its third entry and what is behind it,
+/// and then everything. Gives its address, and what it has taken.
+async fn endpoint_in_trouble(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (taken, calls): (Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) = Default::default();
+    let kept = Arc::clone(&taken);
+    let answer = move |body: Bytes| async move {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        if call < refusals {
+            return (StatusCode::SERVICE_UNAVAILABLE, String::new());
+        }
+        let request: Value = serde_json::from_slice(&body).unwrap();
+        let entries = request["Entries"].as_array().unwrap();
+        let most = if call == refusals { 2 } else { entries.len() };
+        let (good, bad) = entries.split_at(most.min(entries.len()));
+        kept.lock().unwrap().extend(good.iter().map(|entry| text(entry, "MessageBody").to_owned()));
+        let sent = good
+            .iter()
+            .map(|e| json!({"Id": e["Id"], "MessageId": e["MessageBody"], "MD5OfMessageBody": ""}));
+        let failed =
+            bad.iter().map(|e| json!({"Id": e["Id"], "Code": "InternalError", "SenderFault": false}));
+        let answer = json!({"Successful": sent.collect::<Vec<_>>(), "Failed": failed.collect::<Vec<_>>()});
+        (StatusCode::OK, answer.to_string())
     };
-    world.send(&[job(1, "app-secret"), job(2, "forged"), job(3, "app-secret")]).await;
-    let _worker = world.worker(&["/"], &[]);
-    world.wait_until_empty().await;
-    let arrivals = world.arrivals.lock().unwrap();
-    let times: Vec<Value> = arrivals.iter().map(|a| serde_json::from_slice(&a.body).unwrap()).collect();
-    assert_eq!(times.iter().map(|body| body["time_ms"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3]);
-    assert!(arrivals.iter().all(|arrival| arrival.verified));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    (address, taken)
+}
+
+#[tokio::test]
+async fn lines_wait_for_a_queue_in_trouble_and_none_of_a_group_goes_before_another() {
+    let (endpoint, taken) = endpoint_in_trouble(5).await;
+    let queue = format!("{endpoint}/000000000000/jobs.fifo");
+    let variables = [("QUEUE_SQS_URL", queue.as_str())];
+    let lines: Vec<String> = (0..25)
+        .map(|n| json!({"group": "g", "dedup": n.to_string(), "body": n.to_string()}).to_string())
+        .collect();
+    let output = run("enqueue", &[], &variables, lines.join("\n").as_bytes()).await;
+    assert!(output.status.success(), "{output:?}");
+    let expected: Vec<String> = (0..25).map(|n| n.to_string()).collect();
+    assert_eq!(*taken.lock().unwrap(), expected, "in order, each once");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "the queue's ids, in the input's order");
 }

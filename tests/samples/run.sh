@@ -25,7 +25,7 @@ endpoint=http://127.0.0.1:$port
 queue=$endpoint/000000000000/samples.fifo
 "$hookferry" local-queue --listen "127.0.0.1:$port" --queue samples.fifo >"$work/queue.log" 2>&1 &
 pids+=($!)
-"$hookferry" receive --listen "127.0.0.1:$receiver" >"$work/arrivals.jsonl" 2>"$work/receiver.log" &
+DEFAULT_APP_SECRET=new-secret "$hookferry" receive --listen "127.0.0.1:$receiver" >"$work/arrivals.jsonl" 2>"$work/receiver.log" &
 pids+=($!)
 wait_for "$endpoint/"
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1
@@ -35,8 +35,14 @@ echo "== the samples"
 (cd "$work" && node produce.js "$queue" "$endpoint")
 php "$here/produce.php" "$queue"
 "$(dirname "$hookferry")/examples/produce" "$queue" "$endpoint" >/dev/null
+# As in the middle of a rotation: the samples sign under the older secret, deliveries go out under both.
 QUEUE_SQS_URL=$queue QUEUE_SQS_ENDPOINT=$endpoint METRICS_PORT=0 WEBHOOKS_ALLOWED_NETWORKS=127.0.0.0/8 \
+  WEBHOOKS_STANDARD_HEADERS=true DEFAULT_APP_SECRET=new-secret DEFAULT_APP_PREVIOUS_SECRET=app-secret \
   DEFAULT_APP_WEBHOOKS="[{\"url\":\"http://127.0.0.1:$receiver/\"}]" \
   "$hookferry" run >"$work/worker.log" 2>&1 &
 pids+=($!)
 python3 "$here/check.py" "$work/arrivals.jsonl" 4
+
+echo "== the webhooks, by the reference libraries of Standard Webhooks"
+"$work/venv/bin/python" "$here/standard.py" "$work/arrivals.jsonl" new-secret app-secret
+(cd "$work" && node standard.js "$work/arrivals.jsonl" new-secret app-secret)

@@ -2,7 +2,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::super::limits::*;
-use super::super::{Filter, Lambda, Target};
+use super::super::{Filter, Invocation, Lambda, Target};
 use super::*;
 
 fn file(record: Value) -> Result<App, Unusable> {
@@ -238,6 +238,7 @@ fn a_url_wins_over_a_function_and_sockudos_function_over_soketis() {
         Target::Lambda(Lambda {
             function: function.into(),
             asynchronous,
+            invocation: if function == "g" { Invocation::Plain } else { Invocation::Wrapped },
             region: region.map(str::to_owned),
             client_options: None,
         })

@@ -12,7 +12,7 @@ use crate::app::limits::{
     MAX_PATTERN_BYTES, MAX_URL_BYTES,
 };
 use crate::app::remark::{Remarks, Severity, meant, nearest, shown};
-use crate::app::{Lambda, Retry, Target, Webhook};
+use crate::app::{Invocation, Lambda, Retry, Target, Webhook};
 use crate::json::scalar_text;
 
 /// Every type of event that a producer is known to send: soketi's six, and sockudo's.
@@ -159,6 +159,7 @@ fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
     let structured = text(&mut lambda, "function_name")?;
     // sockudo never waits for a function's answer.
     let asynchronous = lambda.remove("async").map_or(structured.is_some(), truthy);
+    let invocation = if structured.is_some() { Invocation::Plain } else { Invocation::Wrapped };
     let Some(function) = structured.or(function) else { return Ok(Target::Missing) };
     bounded("lambda function's name", function.len(), MAX_FUNCTION_BYTES)?;
     let client_options = lambda.remove("client_options").filter(|options| !options.is_null());
@@ -166,7 +167,7 @@ fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
     bounded("client_options", client_options.as_ref().map_or(0, String::len), MAX_CLIENT_OPTIONS_BYTES)?;
     let region = text(&mut lambda, "region")?;
     bounded("lambda.region", region.as_ref().map_or(0, String::len), MAX_NAME_BYTES)?;
-    Ok(Target::Lambda(Lambda { function, asynchronous, region, client_options }))
+    Ok(Target::Lambda(Lambda { function, asynchronous, invocation, region, client_options }))
 }
 
 /// Whether what was registered can be sent.

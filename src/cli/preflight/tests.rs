@@ -52,8 +52,11 @@ fn one(facts: &Facts, config: &Config) -> (Severity, String) {
 
 #[test]
 fn the_recommended_queue_has_nothing_to_be_said_of() {
-    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
-    assert_eq!(found(&facts, &config(&[])), []);
+    for by_content in ["false", "true"] {
+        let queue = queue("jobs.fifo", &[("ContentBasedDeduplication", by_content)]);
+        let facts = Facts { queue, dead_letters: Some(dead(&[])) };
+        assert_eq!(found(&facts, &config(&[])), [], "sockudo needs it");
+    }
 }
 
 #[test]
@@ -113,12 +116,9 @@ fn a_retention_below_the_window_is_refused_and_below_four_times_of_it_warned_of(
 
 #[test]
 fn what_differs_from_the_recommended_attributes_is_a_warning_each_with_its_line() {
-    for (name, value) in [
-        ("DelaySeconds", "30"),
-        ("ContentBasedDeduplication", "true"),
-        ("DeduplicationScope", "queue"),
-        ("FifoThroughputLimit", "perQueue"),
-    ] {
+    for (name, value) in
+        [("DelaySeconds", "30"), ("DeduplicationScope", "queue"), ("FifoThroughputLimit", "perQueue")]
+    {
         let facts = Facts { queue: queue("jobs.fifo", &[(name, value)]), dead_letters: Some(dead(&[])) };
         let (severity, line) = one(&facts, &config(&[]));
         assert!(severity == Severity::Warning && line.contains("aws sqs set-queue-attributes"), "{line}");

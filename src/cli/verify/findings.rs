@@ -1,6 +1,7 @@
 //! What there is to say of a job or a webhook. Quotes no secret and nothing of a body but short names.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,8 +9,8 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::standard::{self, Standard};
 use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
-use crate::standard;
 
 /// The most bytes of a message.
 const MAX_BYTES: usize = 1 << 20;
@@ -27,7 +28,12 @@ impl Findings {
         self.0.iter().all(|(right, _)| *right)
     }
 
-    fn say(&mut self, right: bool, text: impl Into<String>) {
+    /// Nothing yet.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn say(&mut self, right: bool, text: impl Into<String>) {
         self.0.push((right, text.into()));
     }
 }
@@ -48,33 +54,25 @@ pub(super) struct Webhook {
     pub(super) standard: Option<Standard>,
 }
 
-/// The headers of Standard Webhooks.
-pub(super) struct Standard {
-    pub(super) id: String,
-    pub(super) timestamp: String,
-    pub(super) signature: String,
-}
-
 pub(super) fn job(
     body: &Bytes,
     job: &Job,
     group: Option<&str>,
     dedup: Option<&str>,
-    secret: &SecretString,
+    secrets: &[SecretString],
 ) -> Findings {
-    let mut found = Findings(Vec::new());
+    let mut found = Findings::none();
     found.say(true, format!("a job of the app key {:?}", short(&job.app_key)));
-    if job.verify(secret).is_ok() {
-        found.say(
+    match secrets.iter().position(|secret| job.verify(secret).is_ok()) {
+        Some(_) if job.sender_secret.is_some() => {
+            found.say(true, "it holds the app's own secret, as sockudo's jobs do; deliveries are signed anew");
+        }
+        Some(0) => found.say(true, "the signature is that of the payload's own bytes"),
+        Some(_) => found.say(
             true,
-            if job.sender_secret.is_some() {
-                "it holds the app's own secret, as sockudo's jobs do; deliveries are signed anew"
-            } else {
-                "the signature is that of the payload's own bytes"
-            },
-        );
-    } else {
-        found.say(false, why_not(&job.payload, &job.signature, secret));
+            "the signature is that of the payload's own bytes under an older secret of the app's; deliveries are signed under the newest",
+        ),
+        None => found.say(false, why_not(&job.payload, &job.signature, secrets)),
     }
     events(&mut found, job, group);
     if let Some(dedup) = dedup {
@@ -131,8 +129,8 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
     }
 }
 
-pub(super) fn webhook(webhook: &Webhook, secret: &SecretString) -> Findings {
-    let mut found = Findings(Vec::new());
+pub(super) fn webhook(webhook: &Webhook, secrets: &[SecretString], now: SystemTime) -> Findings {
+    let mut found = Findings::none();
     if let Some(signature) = &webhook.signature {
         let claimed = Job {
             app_key: String::new(),
@@ -141,29 +139,23 @@ pub(super) fn webhook(webhook: &Webhook, secret: &SecretString) -> Findings {
             signature: signature.trim().to_owned(),
             sender_secret: None,
         };
-        if claimed.verify(secret).is_ok() {
-            found.say(true, "X-Pusher-Signature is that of the body");
-        } else {
-            found.say(false, why_not(&webhook.body, signature.trim(), secret));
+        match secrets.iter().position(|secret| claimed.verify(secret).is_ok()) {
+            Some(0) => found.say(true, "X-Pusher-Signature is that of the body"),
+            Some(_) => {
+                found.say(true, "X-Pusher-Signature is that of the body under an older secret of the app's");
+            }
+            None => found.say(false, why_not(&webhook.body, signature.trim(), secrets)),
         }
     }
     if let Some(claimed) = &webhook.standard {
-        let own = standard::signature(secret, &claimed.id, &claimed.timestamp, &webhook.body);
-        // Several stand side by side while a secret is changed.
-        if claimed.signature.split(' ').any(|one| one == own) {
-            found.say(true, "webhook-signature is that of id, timestamp and body");
-        } else {
-            found.say(
-                false,
-                "webhook-signature is not that of id, timestamp and body under this secret (the library's secret is whsec_ and the base64 of the app's secret)",
-            );
-        }
+        standard::judge(&mut found, claimed, &webhook.body, secrets, now);
     }
     found
 }
 
-/// Why a signature is not that of some bytes, as far as it can be told.
-fn why_not(bytes: &Bytes, signature: &str, secret: &SecretString) -> String {
+/// Why a signature is not that of some bytes, as far as it can be told, under the newest secret.
+fn why_not(bytes: &Bytes, signature: &str, secrets: &[SecretString]) -> String {
+    let Some(secret) = secrets.first() else { return "no secret is known".to_owned() };
     let is = |bytes: &[u8]| sign(secret, [bytes]).eq_ignore_ascii_case(signature);
     let text = "the signature does not match the bytes under this secret";
     let trimmed = bytes.trim_ascii();
@@ -219,7 +211,11 @@ mod tests {
 
     fn received(body: &str, signature: String) -> Findings {
         let body = Bytes::copy_from_slice(body.as_bytes());
-        webhook(&Webhook { body, signature: Some(signature), standard: None }, &secret())
+        webhook(
+            &Webhook { body, signature: Some(signature), standard: None },
+            &[secret()],
+            SystemTime::UNIX_EPOCH,
+        )
     }
 
     #[test]
@@ -249,9 +245,11 @@ mod tests {
         let body = Bytes::copy_from_slice(line["body"].as_str().unwrap().as_bytes());
         let decoded = Job::decode(&body).unwrap();
         let (group, dedup) = (line["group"].as_str(), line["dedup"].as_str());
-        let found = super::job(&body, &decoded, group, dedup, &secret());
+        let found = super::job(&body, &decoded, group, dedup, &[secret()]);
         assert!(found.valid() && found.to_string().contains("member_added"), "{found}");
-        assert!(!super::job(&body, &decoded, group, dedup, &"other".into()).valid());
+        assert!(!super::job(&body, &decoded, group, dedup, &["other".into()]).valid());
+        let rotated = super::job(&body, &decoded, group, dedup, &["new".into(), secret()]);
+        assert!(rotated.valid() && rotated.to_string().contains("older secret"), "{rotated}");
         assert!(!found.to_string().contains("app-secret"));
     }
 }

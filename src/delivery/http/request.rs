@@ -142,6 +142,7 @@ mod tests {
             target: Target::Missing,
             body: Bytes::from_static(b"{}"),
             headers,
+            standard: None,
         };
         RequestTarget::parse(url)?.post(&delivery, 3)
     }

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use super::function_name::{Allowed, Function};
 use super::region::Regions;
-use crate::app::Lambda as Webhook;
+use crate::app::{Invocation, Lambda as Webhook};
 use crate::aws;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
@@ -98,7 +98,7 @@ impl Lambda {
             .function_name(reference)
             .set_qualifier(function.qualifier)
             .invocation_type(kind)
-            .payload(Blob::new(payload(delivery, number)));
+            .payload(Blob::new(payload(webhook.invocation, delivery, number)));
         match invocation.send().await {
             Ok(answer) => outcome(&answer),
             Err(failure) => error::outcome(&failure, self.timeout),
@@ -106,9 +106,10 @@ impl Lambda {
     }
 }
 
-/// `{"payload":…,"headers":{…}}`, the payload by its own bytes and the headers in their order. As with
-/// HTTP, the later of two headers of one name replaces the earlier.
-fn payload(delivery: &Delivery, number: u32) -> Vec<u8> {
+/// `{"payload":…,"headers":{…}}`, the payload by its own bytes and the headers in their order; or the payload's
+/// own members with the headers behind them. As with HTTP, the later of two headers of one name replaces the
+/// earlier.
+fn payload(invocation: Invocation, delivery: &Delivery, number: u32) -> Vec<u8> {
     let number = number.to_string();
     let given = delivery.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut headers: Vec<(&str, &str)> = Vec::with_capacity(delivery.headers.len() + 1);
@@ -121,8 +122,13 @@ fn payload(delivery: &Delivery, number: u32) -> Vec<u8> {
     let member = |(name, value): &(&str, &str)| format!("{}:{}", Value::from(*name), Value::from(*value));
     let headers = headers.iter().map(member).collect::<Vec<_>>().join(",");
     let mut bytes = Vec::with_capacity(delivery.body.len() + headers.len() + 32);
-    bytes.extend_from_slice(b"{\"payload\":");
-    bytes.extend_from_slice(&delivery.body);
+    match (invocation, delivery.body.strip_suffix(b"}")) {
+        (Invocation::Plain, Some(members)) => bytes.extend_from_slice(members),
+        (Invocation::Wrapped, _) | (Invocation::Plain, None) => {
+            bytes.extend_from_slice(b"{\"payload\":");
+            bytes.extend_from_slice(&delivery.body);
+        }
+    }
     bytes.extend_from_slice(b",\"headers\":{");
     bytes.extend_from_slice(headers.as_bytes());
     bytes.extend_from_slice(b"}}");

@@ -9,7 +9,7 @@ use aws_sdk_sqs::config::interceptors::BeforeDeserializationInterceptorContextRe
 use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
 use aws_sdk_sqs::error::BoxError;
 
-use super::error::http_date;
+use crate::queue::failure::http_date;
 
 /// `Date` counts in whole seconds and was written before the answer came: a difference up to this says
 /// nothing against the worker's clock, which counts finer.

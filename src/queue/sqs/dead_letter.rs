@@ -4,7 +4,7 @@ use aws_sdk_sqs::Client;
 use tracing::warn;
 
 use super::convert::{marked, text, timestamp};
-use super::error::{Asked, is_refusal, settling};
+use crate::queue::failure::{Asked, is_refusal, settling};
 use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, attributes_size, identities};
 
 /// What a redrive cannot do without: the first id of the job, and who has it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 
 use super::convert::{ORIGIN_LABEL, message, queue_of_arn, queue_of_url};
-use super::error::classify;
 use super::{BatchEntryResult, Error, Receipt, ReceiveError, Sqs};
+use crate::queue::failure::classify;
 use crate::queue::{AttemptId, MAX_BATCH, Message, Queue};
 
 /// How long letters are hidden that somebody looks at: long enough to send ten back at a low rate, and

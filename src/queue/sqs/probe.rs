@@ -6,9 +6,9 @@
 use aws_config::retry::RetryConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-use super::error::classify;
 use super::{Connection, DESCRIBE_TIMEOUT};
 use crate::queue::ReceiveError;
+use crate::queue::failure::classify;
 
 /// What no queue takes: XML has no such character.
 const NO_BODY: &str = "\u{ffff}";

@@ -6,8 +6,8 @@ use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
 use super::convert::text;
-use super::error::settling;
 use super::{Error, Sqs};
+use crate::queue::failure::settling;
 use crate::queue::{NewMessage, batches};
 
 /// A message's id, or why SQS refused it.

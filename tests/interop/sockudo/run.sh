@@ -21,6 +21,10 @@ endpoint=http://127.0.0.1:$port
 "$hookferry" local-queue --listen "127.0.0.1:$port" --queue webhooks.fifo --dead-letter >"$work/queue.log" 2>&1 &
 pids+=($!)
 wait_for "$endpoint/"
+# As docs/producing.md says: sockudo gives the jobs of AI events no deduplication id.
+curl -fsS "$endpoint/" -o "$work/attributes.json" -H 'content-type: application/x-amz-json-1.0' \
+  -H 'x-amz-target: AmazonSQS.SetQueueAttributes' \
+  -d "{\"QueueUrl\":\"$endpoint/000000000000/webhooks.fifo\",\"Attributes\":{\"ContentBasedDeduplication\":\"true\"}}"
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1
 produced=$("$target/sockudo/debug/hookferry-sockudo-interop" "$endpoint" 3)
 (cd "$work" && node check.js "$endpoint" "$hookferry" "$produced")

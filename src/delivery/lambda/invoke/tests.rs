@@ -124,6 +124,7 @@ fn delivery(target: Webhook) -> Delivery {
             header("accept", "text/plain"),
             header("X-Pusher-Key", "app-key"),
         ],
+        standard: None,
     }
 }
 
@@ -158,6 +159,20 @@ async fn a_function_is_sent_soketis_payload_and_is_waited_for_or_not() {
     assert_eq!(
         first.body,
         br#"{"payload":{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}]},"headers":{"accept":"text/plain","Content-Type":"application/json","X-Own":"\"q\"\n","X-Pusher-Key":"app-key","X-Hookferry-Attempt":"3"}}"#.as_slice()
+    );
+}
+
+#[tokio::test]
+async fn a_function_registered_as_sockudo_does_is_sent_what_sockudo_sends_and_the_headers() {
+    let server = Scripted::answering(202, &[], "").await;
+    let named = r#"{"lambda":{"function_name":"f","region":"eu-west-1"}}"#;
+    assert_eq!(attempt(&server.lambda("*"), named).await, Outcome::Delivered);
+    let seen = server.seen().remove(0);
+    assert_eq!(seen.kind, "Event");
+    assert!(seen.authorization.contains("/eu-west-1/lambda/"));
+    assert_eq!(
+        seen.body,
+        br#"{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}],"headers":{"accept":"text/plain","Content-Type":"application/json","X-Own":"\"q\"\n","X-Pusher-Key":"app-key","X-Hookferry-Attempt":"3"}}"#.as_slice()
     );
 }
 

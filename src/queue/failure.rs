@@ -11,7 +11,9 @@ use aws_sdk_sqs::primitives::DateTime;
 use aws_sdk_sqs::primitives::DateTimeFormat::HttpDate;
 
 use crate::aws::error_chain;
-use crate::queue::{Error, ReceiveError};
+#[cfg(feature = "worker")]
+use crate::queue::Error;
+use crate::queue::ReceiveError;
 
 /// What was asked for, so that an error can say what was missing.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +127,8 @@ where
 }
 
 /// The same of a call that settles.
-pub(super) fn settling<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> Error
+#[cfg(feature = "worker")]
+pub(crate) fn settling<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
@@ -315,7 +318,7 @@ fn basic_time(text: &str) -> Option<SystemTime> {
 }
 
 /// A `Date` header.
-pub(super) fn http_date(text: &str) -> Option<SystemTime> {
+pub(crate) fn http_date(text: &str) -> Option<SystemTime> {
     time_of(&DateTime::from_str(text, HttpDate).ok()?)
 }
 
@@ -323,6 +326,7 @@ fn time_of(time: &DateTime) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(time.secs()).ok()?))
 }
 
+#[cfg(feature = "worker")]
 #[cfg(test)]
 mod tests {
     use aws_sdk_sqs::config::Credentials;

@@ -1,0 +1,162 @@
+//! How a service is reached, and credentials that can be sent.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+
+use super::error_chain;
+
+#[cfg(any(feature = "dynamodb", feature = "lambda"))]
+mod access {
+    use std::time::Duration;
+
+    use aws_config::retry::RetryConfig;
+    use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+    use aws_config::timeout::TimeoutConfig;
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_sdk_sqs::config::SharedHttpClient;
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+    /// How long a connect may take; the same for every client, since the HTTP client keeps a pool for
+    /// each setting.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// The default chain of credentials, one HTTP client for all clients that are made of it, no retries,
+    /// and `timeout` for a whole operation. An absent endpoint is the region's own, unless the SDK's
+    /// variables name another.
+    pub async fn load(region: String, endpoint: Option<String>, timeout: Duration) -> SdkConfig {
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
+            .region(Region::new(region))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        super::with_clean_credentials(&loader.load().await)
+    }
+
+    /// An HTTP client with a pool of connections of its own. Given once to all clients that are to share it,
+    /// or every one would make its own.
+    pub fn http_client() -> SharedHttpClient {
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
+    }
+}
+
+#[cfg(all(test, feature = "lambda"))]
+pub use access::http_client;
+#[cfg(any(feature = "dynamodb", feature = "lambda"))]
+pub use access::load;
+
+/// The same configuration, whose credentials are trimmed, and refused where they hold what no header can:
+/// the SDK's signer panics there. A variable that was filled from a file ends with that file's newline.
+pub fn with_clean_credentials(sdk: &SdkConfig) -> SdkConfig {
+    let Some(source) = sdk.credentials_provider() else { return sdk.clone() };
+    sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(Clean(source))).build()
+}
+
+#[derive(Debug)]
+struct Clean(SharedCredentialsProvider);
+
+impl ProvideCredentials for Clean {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let given = self.0.provide_credentials().await?;
+            clean(given).map_err(|part| {
+                CredentialsError::invalid_configuration(format!(
+                    "the {part} holds a blank, a control character or one beyond ASCII"
+                ))
+            })
+        })
+    }
+}
+
+/// # Errors
+/// The part that cannot be sent.
+fn clean(given: Credentials) -> Result<Credentials, &'static str> {
+    let (id, secret, token) = (given.access_key_id(), given.secret_access_key(), given.session_token());
+    for (part, text) in [
+        ("access key id (AWS_ACCESS_KEY_ID)", id),
+        ("secret access key (AWS_SECRET_ACCESS_KEY)", secret),
+        ("session token (AWS_SESSION_TOKEN)", token.unwrap_or_default()),
+    ] {
+        if !can_be_sent(text.trim()) {
+            return Err(part);
+        }
+    }
+    if [id, secret, token.unwrap_or_default()].iter().all(|text| text.trim() == *text) {
+        return Ok(given);
+    }
+    let mut cleaned = Credentials::builder()
+        .access_key_id(id.trim())
+        .secret_access_key(secret.trim())
+        .provider_name("trimmed");
+    cleaned.set_session_token(token.map(|token| token.trim().to_owned()));
+    cleaned.set_expiry(given.expiry());
+    cleaned.set_account_id(given.account_id().cloned());
+    Ok(cleaned.build())
+}
+
+/// Whether a part of credentials, trimmed, can stand in a header.
+pub fn can_be_sent(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The ARN of whoever these credentials are of, as STS says it.
+///
+/// # Errors
+/// Why it does not.
+pub async fn caller(sdk: &SdkConfig, timeout: Duration) -> Result<String, String> {
+    // STS is not where the queue is.
+    let mut builder = sdk.to_builder();
+    builder.set_endpoint_url(None);
+    let timeouts = TimeoutConfig::builder().operation_timeout(timeout).build();
+    let sdk = builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+    let call = aws_sdk_sts::Client::new(&sdk).get_caller_identity().send();
+    let answer = Box::pin(call).await.map_err(|failure| error_chain(&failure))?;
+    Ok(answer.arn.unwrap_or_else(|| "unnamed".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(id: &str, secret: &str, token: Option<&str>) -> Result<Credentials, &'static str> {
+        clean(Credentials::new(id, secret, token.map(str::to_owned), None, "test"))
+    }
+
+    #[test]
+    fn credentials_are_trimmed_like_every_other_variable() {
+        let clean = of("AKIAX\n", " s/+= \r\n", Some("\ttoken\n")).unwrap();
+        assert_eq!(
+            (clean.access_key_id(), clean.secret_access_key(), clean.session_token()),
+            ("AKIAX", "s/+=", Some("token"))
+        );
+    }
+
+    #[test]
+    fn what_no_header_can_hold_is_refused_by_its_part_and_not_shown() {
+        for (id, secret, token, part) in [
+            ("AK\nIA", "s", None, "AWS_ACCESS_KEY_ID"),
+            ("AK", "hu\0sh", None, "AWS_SECRET_ACCESS_KEY"),
+            ("AK", "s", Some("to\u{7f}ken"), "AWS_SESSION_TOKEN"),
+            ("AK", "s", Some("tökèn"), "AWS_SESSION_TOKEN"),
+            ("A K", "s", None, "AWS_ACCESS_KEY_ID"),
+        ] {
+            assert!(of(id, secret, token).unwrap_err().contains(part));
+        }
+    }
+}
