@@ -6,7 +6,6 @@
 //!   the grace of a shutdown runs out;
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
-pub mod apps_by_group;
 pub mod breaker;
 pub mod delete_batcher;
 pub mod in_flight;
@@ -36,7 +35,6 @@ use crate::random::Random;
 use crate::telemetry::board::Text;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
-use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
 use crate::worker::in_flight::{InFlight, Times, app_of, may_be_deferred};
 use crate::worker::lane::{Lane, Rules, Shared};
@@ -102,7 +100,7 @@ pub struct Parts<Q, T, A> {
 pub struct Worker<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     permits: Permits,
-    shares: Arc<Shares>,
+    places: Arc<Shares>,
     bounds: Bounds,
     health: Arc<Health>,
 }
@@ -126,7 +124,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
             throttle: Throttle::default(),
-            apps_by_group: AppsByGroup::default(),
             permits: permits.clone(),
             random: parts.random,
             metrics: parts.metrics,
@@ -134,8 +131,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             shutdown,
             received_last: CancellationToken::new(),
         };
-        let shares = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
-        Self { shared: Arc::new(shared), permits, shares, bounds, health: parts.health }
+        let places = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
+        Self { shared: Arc::new(shared), permits, places, bounds, health: parts.health }
     }
 
     /// Receives and delivers until shutdown, then drains within the grace.
@@ -306,7 +303,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let most = self.shared.rules.max_receive_count;
         let admitted = self.shared.shutdown.is_cancelled()
             || !group.iter().all(|(message, ..)| may_be_deferred(message, most))
-            || self.shares.admits(&app, group.len(), bytes);
+            || self.places.admits(&app, group.len(), bytes);
         let mut deferrals = 0;
         let in_flight = |(message, mut claim, permit): Claimed| {
             if !admitted {
@@ -314,7 +311,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 record.deferrals = record.deferrals.saturating_add(1);
                 deferrals = deferrals.max(record.deferrals);
             }
-            let share = self.shares.take(&app, message.body.len());
+            let share = self.places.take(&app, message.body.len());
             InFlight { message, claim, app_id: Text::new(&app), _permit: permit, share }
         };
         let jobs: VecDeque<InFlight> = group.into_iter().map(in_flight).collect();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::env_file;
+use crate::admin::status::Setting;
 use crate::config::{self, ENV_FILE, Effective, Origin};
 
 /// The annotated list, as it is in the repository.
@@ -27,10 +28,21 @@ pub(super) fn main(options: &Options) -> Result<ExitCode, Failure> {
         print!("{EXAMPLE}");
         return Ok(ExitCode::SUCCESS);
     }
+    for Setting { name, value, source } in in_force()? {
+        if options.json {
+            println!("{}", json!({"name": name, "value": value, "origin": source}));
+        } else {
+            println!("{:<60} # {source}", format!("{name}={value}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every variable with its value in this process, secrets masked, and where it comes from.
+pub(super) fn in_force() -> Result<Vec<Setting>, Failure> {
     let environment = config::environment();
     let files = from_files(environment.get(ENV_FILE).map(String::as_str).unwrap_or_default())?;
-    for shown in config::effective(environment.clone()) {
-        let Effective { name, value, origin } = shown;
+    let setting = |Effective { name, value, origin }: Effective| {
         let file = files.iter().rev().find(|set| {
             let of = |prefix: &str| {
                 set.name == format!("{prefix}{name}") && environment.get(&set.name) == Some(&set.value)
@@ -41,14 +53,10 @@ pub(super) fn main(options: &Options) -> Result<ExitCode, Failure> {
                 Origin::Default => false,
             }
         });
-        let origin = file.map_or_else(|| origin.word().to_owned(), |set| format!("file {}", set.file));
-        if options.json {
-            println!("{}", json!({"name": name, "value": value, "origin": origin}));
-        } else {
-            println!("{:<60} # {origin}", format!("{name}={value}"));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        let source = file.map_or_else(|| origin.word().to_owned(), |set| format!("file {}", set.file));
+        Setting { name: name.to_string(), value, source }
+    };
+    Ok(config::effective(environment.clone()).into_iter().map(setting).collect())
 }
 
 /// A variable that a file sets.

@@ -12,8 +12,7 @@ use crate::config::Config;
 use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Description, Probe};
-#[cfg(test)]
-use receives::needed_receives;
+pub(super) use receives::needed_receives;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,15 +125,17 @@ impl Remedy<'_> {
     }
 }
 
+/// The least visibility timeout that leaves room for an attempt and what is around it, in seconds.
+pub(super) fn enough_visibility(config: &Config) -> u64 {
+    (config.timeout + Duration::from_millis(750)).as_secs() + 1
+}
+
 fn visibility(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let visibility = config.queue.visibility.unwrap_or(facts.queue.visibility);
     findings.push(match check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout") {
         Ok(()) => Finding::ok("visibility timeout", format!("{} s", visibility.as_secs())),
-        Err(error) => {
-            let enough = (config.timeout + Duration::from_millis(750)).as_secs() + 1;
-            Finding::new(Severity::Refused, "visibility timeout", error)
-                .remedy(set.attribute("VisibilityTimeout", &enough.to_string()))
-        }
+        Err(error) => Finding::new(Severity::Refused, "visibility timeout", error)
+            .remedy(set.attribute("VisibilityTimeout", &enough_visibility(config).to_string())),
     });
 }
 
@@ -158,6 +159,17 @@ fn retention(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Ve
     );
 }
 
+/// Attributes that have one recommended value, and what any other costs.
+pub(super) const RECOMMENDED: [(&str, &str, &str); 3] = [
+    ("DelaySeconds", "0", "every job is that late"),
+    (
+        "DeduplicationScope",
+        "messageGroup",
+        "with FifoThroughputLimit=perQueue all groups together get 300 calls a second",
+    ),
+    ("FifoThroughputLimit", "perMessageGroupId", "all groups together get 300 calls a second"),
+];
+
 /// What differs from the recommended queue.
 fn attributes(facts: &Facts, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     // Producers that give every job an id, as soketi does, need neither; sockudo, which does not, needs it.
@@ -169,15 +181,7 @@ fn attributes(facts: &Facts, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
         };
         Finding::ok("queue attributes", format!("ContentBasedDeduplication is {value}{why}"))
     }));
-    for (name, recommended, why) in [
-        ("DelaySeconds", "0", "every job is that late"),
-        (
-            "DeduplicationScope",
-            "messageGroup",
-            "with FifoThroughputLimit=perQueue all groups together get 300 calls a second",
-        ),
-        ("FifoThroughputLimit", "perMessageGroupId", "all groups together get 300 calls a second"),
-    ] {
+    for (name, recommended, why) in RECOMMENDED {
         let Some(value) = facts.queue.attribute(name) else { continue };
         findings.push(if value == recommended {
             Finding::ok("queue attributes", format!("{name} is {value}"))

@@ -1,7 +1,8 @@
 //! `run`: the worker.
 
 mod destinations;
-mod facts;
+pub(super) mod facts;
+mod samples;
 pub(super) mod sources;
 
 use std::process::ExitCode;
@@ -18,7 +19,8 @@ use tracing::{error, info, warn};
 use self::destinations::Destinations;
 use super::preflight::{self, Finding, Severity};
 use super::reload::Reload;
-use super::{Failure, configuration, log, signals};
+use super::{Failure, configuration, env, log, signals};
+use crate::admin::status::Facts;
 use crate::admin::{self, Served};
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::http::{Http, Settings};
@@ -55,7 +57,8 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
             config.metrics
         )])
     })?;
-    Box::pin(worker(config, listener, metrics, shutdown, reload)).await?;
+    let facts = Arc::new(facts::of(&config, env::in_force()?));
+    Box::pin(worker(config, listener, (metrics, facts), shutdown, reload)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,7 +76,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
 pub(super) async fn worker(
     config: Config,
     listener: TcpListener,
-    metrics: Arc<Metrics>,
+    (metrics, facts): (Arc<Metrics>, Arc<Facts>),
     shutdown: CancellationToken,
     reload: Option<Reload>,
 ) -> Result<(), Failure> {
@@ -93,11 +96,7 @@ pub(super) async fn worker(
     let served = CancellationToken::new();
     let serving = tokio::spawn(admin::serve(
         listener,
-        Served {
-            health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
-            facts: Arc::new(facts::of(&config)),
-        },
+        Served { health: Arc::clone(&health), metrics: Arc::clone(&metrics), facts: Arc::clone(&facts) },
         served.clone(),
     ));
     let _serving_ends = served.drop_guard();
@@ -105,9 +104,13 @@ pub(super) async fn worker(
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
     let max_receive_count = description.max_receive_count;
-    let facts = Box::pin(preflight::facts(&connection, description, &config)).await;
-    tell(&preflight::judge(&facts, &config))?;
-    let dead_letter_url = facts.dead_letters.map(|dead| dead.url);
+    facts.attributes.get_or_init(|| facts::attributes(&description, &config));
+    let found = Box::pin(preflight::facts(&connection, description, &config)).await;
+    tell(&preflight::judge(&found, &config))?;
+    let dead_letter_url = found.dead_letters.map(|dead| dead.url);
+    let dead_letters = dead_letter_url.as_ref().map(|url| connection.at(url.clone()));
+    let sampling = samples::take(connection.clone(), dead_letters, Arc::clone(&metrics));
+    let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
     let usage = Usage {
         wait: config.queue.wait,
         // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.

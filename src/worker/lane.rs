@@ -36,7 +36,6 @@ use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
-use crate::worker::apps_by_group::AppsByGroup;
 use crate::worker::breaker::Breaker;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
@@ -89,8 +88,6 @@ pub struct Shared<Q, T, A> {
     pub undeliverable: Breaker,
     /// Which destinations have asked for fewer requests at a time.
     pub throttle: Throttle,
-    /// Whether a group holds the jobs of several apps.
-    pub apps_by_group: AppsByGroup,
     /// How much may be in memory.
     pub permits: Permits,
     /// Where jitter comes from.

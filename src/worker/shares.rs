@@ -218,8 +218,8 @@ mod tests {
         for count in [1, 2, 70, 500] {
             let shares = Arc::new(Shares::new(2000, 1 << 26));
             shares.take("healthy", 0).observe(Duration::from_millis(5), true);
-            let shared = shares.take("healthy", 0);
-            shared.observe(Duration::from_millis(5), true);
+            let again = shares.take("healthy", 0);
+            again.observe(Duration::from_millis(5), true);
             let mut held = Vec::new();
             let hostile = apps(count);
             for app in &hostile {
@@ -238,7 +238,9 @@ mod tests {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
         let hostile = apps(70);
         let mut held: Vec<Share> = hostile.iter().map(|app| shares.take(app, 0)).collect();
-        held.iter().for_each(|first| first.observe(Duration::from_secs(4), true));
+        for share in &held {
+            share.observe(Duration::from_secs(4), true);
+        }
         fill(&shares, &hostile, &mut held);
         assert!(held.len() >= 1000, "{}", held.len());
     }
@@ -272,7 +274,9 @@ mod tests {
     fn bytes_count_as_messages_do() {
         let shares = Arc::new(Shares::new(2000, 10 << 20));
         let held: Vec<_> = (0..5).map(|_| shares.take("large", 1 << 20)).collect();
-        held.iter().for_each(|share| share.observe(Duration::from_secs(4), true));
+        for share in &held {
+            share.observe(Duration::from_secs(4), true);
+        }
         assert!(!shares.admits("large", 1, 1 << 20));
         drop(held);
         assert!(shares.admits("large", 1, 1 << 20));
@@ -282,7 +286,9 @@ mod tests {
     fn a_few_places_are_not_shared() {
         let shares = Arc::new(Shares::new(MIN_MESSAGES - 1, 1 << 26));
         let held: Vec<_> = (0..MIN_MESSAGES - 10).map(|_| shares.take("large", 0)).collect();
-        held.iter().for_each(|share| share.observe(Duration::from_secs(4), false));
+        for share in &held {
+            share.observe(Duration::from_secs(4), false);
+        }
         assert!(shares.admits("large", 9, 0));
     }
 }

@@ -27,7 +27,10 @@ pub(super) async fn supervise(
             return Ok(());
         }
         let ops = ops.try_clone().and_then(TcpListener::from_std).context("the status page's socket")?;
-        let worker = run::worker(config.clone(), ops, Arc::clone(&metrics), shutdown.clone(), None);
+        // Its configuration does not come from the environment alone.
+        let facts = Arc::new(run::facts::of(&config, Vec::new()));
+        let told = (Arc::clone(&metrics), facts);
+        let worker = run::worker(config.clone(), ops, told, shutdown.clone(), None);
         let mut worker = AbortOnDropHandle::new(tokio::spawn(worker));
         tokio::select! {
             ended = &mut worker => return ended.context("the worker failed")?,

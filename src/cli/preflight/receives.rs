@@ -15,7 +15,7 @@ const MOST: u32 = 1000;
 ///
 /// Backoffs are jittered: a quarter of each upper end, of which sums of many are hardly ever below, and a
 /// second at the least. Attempts themselves are taken to fail at once.
-pub(super) fn needed_receives(retry: &Retry) -> u32 {
+pub(in crate::cli) fn needed_receives(retry: &Retry) -> u32 {
     let mut attempts: u32 = 1;
     let mut waited = Duration::ZERO;
     while attempts < MOST {

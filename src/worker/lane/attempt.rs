@@ -293,11 +293,8 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
 /// A webhook that is down and was not attempted is given up for where every other one has the job, or never
 /// will; else it waits with them.
 fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &mut [Tried]) {
-    let past = lane
-        .jobs
-        .iter()
-        .take(batch.jobs)
-        .all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
+    let past =
+        lane.jobs.iter().take(batch.jobs).all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
     let waits = tried.iter().zip(gates).any(|(tried, gate)| {
         !gate.skipped && matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_))
     });

@@ -15,9 +15,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
 
-use super::settle::shown;
 use super::window::next_number;
 use super::{Lane, Shared};
 use crate::app::{App, Target, WebhookId};
@@ -128,21 +126,8 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
             .unwrap_or(Err(Prepared::Undeliverable(Outcome::transient(Reason::Panicked)))),
     };
     match planned {
-        Ok(planned) => {
-            warn_of_shared_group(shared, head, &planned.app);
-            Prepared::Ready(batch(lane, planned).await)
-        }
+        Ok(planned) => Prepared::Ready(batch(lane, planned).await),
         Err(prepared) => prepared,
-    }
-}
-
-fn warn_of_shared_group<Q, T, A>(shared: &Shared<Q, T, A>, head: &InFlight, app: &App) {
-    let group = &head.message.group;
-    if shared.apps_by_group.is_shared(group, &app.key) {
-        warn!(
-            group = shown(group),
-            "one message group holds the jobs of several apps: they go out in one line, and a destination of one app holds up the others (sockudo does so; docs/producing.md says what can be done)"
-        );
     }
 }
 
@@ -287,10 +272,7 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     // Nothing is known of it but that it came.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();
-        next_number(held) == 1
-            && !record.done
-            && record.settled.is_empty()
-            && record.attempts == 0
+        next_number(held) == 1 && !record.done && record.settled.is_empty() && record.attempts == 0
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);

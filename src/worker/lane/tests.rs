@@ -207,7 +207,6 @@ impl World {
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             throttle: Throttle::default(),
-            apps_by_group: AppsByGroup::default(),
             permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
@@ -220,13 +219,13 @@ impl World {
         let received = self.broker.lock().unwrap().receive(now, JOBS, &request).unwrap();
         let mut reserved = Permits::new(10, 1 << 20).reserve(10).await;
         let permits = Permits::new(10, 1 << 20);
-        let shares = Arc::new(Shares::new(10, 1 << 20));
+        let places = Arc::new(Shares::new(10, 1 << 20));
         let jobs = received
             .into_iter()
             .map(|r| InFlight {
                 claim: self.ledger.claim(&r.message_id).unwrap(),
                 _permit: permits.take(&mut reserved, r.body.len()),
-                share: shares.take("a", r.body.len()),
+                share: places.take("a", r.body.len()),
                 app_id: Text::new("a"),
                 message: Message {
                     id: Arc::clone(&r.message_id),

@@ -406,7 +406,8 @@ impl Plan {
 
     /// Whether a destination is one that is alive and busy, for as long as there is anything.
     pub fn is_busy(&self, url: &str) -> bool {
-        self.host_of(url).is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
+        self.host_of(url)
+            .is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
     }
 
     /// For how long an answer of the app source may be served at the most.

@@ -41,7 +41,8 @@ impl Operator {
     async fn travel(&self) {
         let takes = self.outside.dice().millis(1..50);
         sleep(takes).await;
-        if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+        if self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+        {
             self.gone.cancel();
             std::future::pending::<()>().await;
         }
@@ -133,7 +134,7 @@ impl Source for Operator {
         if before {
             return Err(lost());
         }
-        let send = |job: &NewMessage| {
+        let put_back = |job: &NewMessage| {
             let letter = job.deduplication.strip_prefix("redrive-").unwrap();
             let message = Outgoing {
                 group: job.group.clone(),
@@ -144,7 +145,7 @@ impl Source for Operator {
             self.outside.put_back(message, &self.outside.letter(&letter.into()), job.redriven.as_ref());
             Ok(String::new())
         };
-        let sent = jobs.iter().map(send).collect();
+        let sent = jobs.iter().map(put_back).collect();
         self.travel().await;
         if after { Err(lost()) } else { Ok(sent) }
     }

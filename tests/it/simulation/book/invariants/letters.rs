@@ -113,7 +113,7 @@ impl Seen {
             "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
             "destination_down" => {
                 let sibling = self.others_have_it(plan, now, job, process);
-                !down && !(sibling && self.is_down(plan, now, job, process, Duration::ZERO))
+                !(down || sibling && self.is_down(plan, now, job, process, Duration::ZERO))
             }
             "app_source" => true,
             _ => !tried || !old || !alone,
