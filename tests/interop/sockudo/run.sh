@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # sockudo's own webhook and queue crates as the producer, hookferry behind them, set up as docs/producing.md
 # says; Pusher's own library as the judge of what arrives.   tests/interop/sockudo/run.sh [WORK_DIR]
-# Installs what it needs into WORK_DIR. Fails, and never skips, where something cannot be had.
+# Installs what it needs into WORK_DIR. Fails, with 77, where something cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -11,10 +11,11 @@ work=$(cd "$work" && pwd)
 . "$here/../services.sh"
 
 cp "$here/package.json" "$here/check.js" "$work/"
-(cd "$work" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
+(cd "$work" && get "Pusher's library" npm install --no-audit --no-fund --ignore-scripts --loglevel=error)
 hookferry=$("$root/tests/binary.sh")
 target=${CARGO_TARGET_DIR:-$root/target}
-(cd "$here" && CARGO_TARGET_DIR=$target/sockudo cargo build --quiet)
+(cd "$here" && get "sockudo's crates" cargo fetch --quiet --locked)
+(cd "$here" && CARGO_TARGET_DIR=$target/sockudo cargo build --quiet --locked)
 
 port=$(free_port)
 endpoint=http://127.0.0.1:$port
