@@ -32,7 +32,7 @@ fn text<'a>(vector: &'a Value, name: &str) -> &'a str {
 }
 
 /// Runs a command with something on its standard input.
-async fn run(command: &str, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
+pub async fn run(command: &str, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
     let mut command = hookferry(command);
     command.args(arguments).envs(variables.iter().copied());
     let mut child =

@@ -7,6 +7,7 @@ use hookferry::local::receiver::Arrival;
 use hookferry::standard::{ID_HEADER, Keys, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use serde_json::json;
 
+use crate::producing::run;
 use crate::world::{World, job};
 
 fn headers(arrival: &Arrival) -> BTreeMap<&'static str, &str> {
@@ -60,4 +61,22 @@ async fn each_webhook_has_its_own_word_on_it_and_a_tenants_headers_replace_none(
     let body = &arrivals.iter().find(|arrival| arrival.path == "/on").unwrap().body;
     let keys = Keys::of([&"app-secret".into()]);
     assert_eq!(on[SIGNATURE_HEADER], keys.signatures(on[ID_HEADER], on[TIMESTAMP_HEADER], body));
+}
+
+#[tokio::test]
+async fn verify_tells_by_these_headers_whether_a_received_webhook_is_genuine() {
+    let secrets = [("DEFAULT_APP_SECRET", "new"), ("DEFAULT_APP_PREVIOUS_SECRET", "old")];
+    let body = br#"{"time_ms":1,"events":[{"name":"order.paid"}]}"#;
+    for (secret, received, code) in [
+        ("new", &body[..], 0),
+        ("old", &body[..], 0),
+        ("other", &body[..], 1),
+        ("new", br#"{"time_ms":2,"events":[{"name":"order.paid"}]}"#, 1),
+    ] {
+        let signature = Keys::of([&secret.into()]).signatures("m_1", "1700000000", body);
+        let headers =
+            ["--webhook-id", "m_1", "--webhook-timestamp", "1700000000", "--webhook-signature", &signature];
+        let output = run("verify", &headers, &secrets, received).await;
+        assert_eq!(output.status.code(), Some(code), "{secret}: {output:?}");
+    }
 }
