@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::config::Credentials;
-use aws_smithy_http_client::proxy::ProxyConfig;
 use serde_json::{Map, Value};
 
 use super::endpoint::http_url;
 use super::variables::Reader;
 use crate::aws::can_be_sent;
-use crate::queue::sqs::Options;
+use crate::queue::sqs::{AccessKey, Options, Proxy};
 
 const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
 
@@ -150,7 +148,7 @@ impl Taken<'_> {
     }
 
     /// Out of `credentials`, or side by side with everything else.
-    fn credentials(&mut self, all: &mut Object) -> Option<Credentials> {
+    fn credentials(&mut self, all: &mut Object) -> Option<AccessKey> {
         let mut nested = self.object(all, "credentials");
         let mut part = |name| {
             let text = self.text(&mut nested, name).or_else(|| self.text(all, name))?;
@@ -163,7 +161,7 @@ impl Taken<'_> {
                 self.checked("accessKeyId", &id);
                 self.checked("secretAccessKey", &secret);
                 self.checked("sessionToken", token.as_deref().unwrap_or_default());
-                Some(Credentials::new(id, secret, token, None, NAME))
+                Some(AccessKey { id, secret: secret.into(), session_token: token.map(Into::into) })
             }
             (None, None, _) => None,
             (Some(_), None, _) | (None, Some(_), _) => {
@@ -187,16 +185,15 @@ impl Taken<'_> {
         self.reader.result(NAME, checked).map(|_| endpoint)
     }
 
-    fn proxy(&mut self, proxy: &str) -> Option<ProxyConfig> {
+    fn proxy(&mut self, proxy: &str) -> Option<Proxy> {
         let whole = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-        let is_http = url::Url::parse(&whole).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        let config = ProxyConfig::all(whole).ok().filter(|_| is_http);
-        if config.is_none() {
+        let read = Proxy::new(&whole);
+        if read.is_none() {
             self.reader.error(format!(
                 "{NAME}: httpOptions.proxy is not of the form http://[user:password@]host:port"
             ));
         }
-        config
+        read
     }
 
     fn user_agent(&mut self, agent: String) -> Option<String> {

@@ -205,7 +205,11 @@ fn credentials_are_trimmed_and_refused_by_name_if_they_cannot_be_sent() {
     let config = read(&[("AWS_ACCESS_KEY_ID", "AKIAX\n"), ("QUEUE_SQS_CLIENT_OPTIONS", options)]).unwrap();
     let credentials = config.queue.client.sdk.credentials.unwrap();
     assert_eq!(
-        (credentials.access_key_id(), credentials.secret_access_key(), credentials.session_token()),
+        (
+            credentials.id.as_str(),
+            credentials.secret.expose_secret(),
+            credentials.session_token.as_ref().map(ExposeSecret::expose_secret)
+        ),
         ("AK", "s", Some("t"))
     );
     for (name, value) in [

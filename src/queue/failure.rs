@@ -329,12 +329,11 @@ fn time_of(time: &DateTime) -> Option<SystemTime> {
 #[cfg(feature = "worker")]
 #[cfg(test)]
 mod tests {
-    use aws_sdk_sqs::config::Credentials;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::queue::sqs::{Address, Connection, Options, Usage};
+    use crate::queue::sqs::{AccessKey, Address, Connection, Options, Usage};
     use crate::queue::{AttemptId, Queue};
 
     /// What a receive comes to whose request is read and whose answer is this, and no more.
@@ -355,7 +354,11 @@ mod tests {
             region: "us-east-1".into(),
             endpoint: Some(endpoint),
             options: Options {
-                credentials: Some(Credentials::new("local", "local", None, None, "test")),
+                credentials: Some(AccessKey {
+                    id: "local".to_owned(),
+                    secret: "local".into(),
+                    session_token: None,
+                }),
                 ..Options::default()
             },
         });

@@ -42,7 +42,7 @@ use clock::Clock;
 use convert::{answers, messages, queue_of_url, sibling_queue_url};
 use error::Asked;
 pub use letters::RawLetter;
-pub use options::Options;
+pub use options::{AccessKey, Options, Proxy};
 pub use probe::Probe;
 
 /// What a receive may take beyond its wait.
@@ -163,8 +163,8 @@ impl Connection {
         if let Some(endpoint) = address.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        if let Some(credentials) = options.credentials.clone() {
-            loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials));
+        if let Some(key) = &options.credentials {
+            loader = loader.credentials_provider(SharedCredentialsProvider::new(key.credentials()));
         }
         // Where they are not set, the SDK's own variables have a say.
         if options.dual_stack {

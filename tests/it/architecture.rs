@@ -122,7 +122,7 @@ const ROOMS: &[Room] = &[
     (
         "config",
         &["app", "apps", "aws", "delivery", "egress", "json", "lease", "plan", "policy", "queue"],
-        &["envy", "http", "url", "ipnet", "tracing_subscriber", "aws_sdk_sqs", "aws_smithy_http_client"],
+        &["envy", "http", "url", "ipnet", "tracing_subscriber"],
     ),
     // All wiring.
     (

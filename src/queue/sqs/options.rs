@@ -12,6 +12,7 @@ use aws_sdk_sqs::error::BoxError;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
+use secrecy::{ExposeSecret, SecretString};
 
 /// How long a connect may take; the same for every client, since the shared HTTP client keeps a pool
 /// for each setting.
@@ -24,7 +25,7 @@ const RETRY_BASE: Duration = Duration::from_millis(50);
 #[derive(Clone, Default)]
 pub struct Options {
     /// Other credentials than the default chain's.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<AccessKey>,
     /// Retries of settling calls; receives are never retried by the SDK.
     pub retries: Option<u32>,
     /// The longest wait before the first of them, doubled with each.
@@ -34,13 +35,44 @@ pub struct Options {
     /// The longest that a connect may take.
     pub connect_timeout: Option<Duration>,
     /// The proxy to SQS. May hold a password.
-    pub proxy: Option<ProxyConfig>,
+    pub proxy: Option<Proxy>,
     /// Whether to use the region's endpoint for IPv4 and IPv6.
     pub dual_stack: bool,
     /// Whether to use the region's FIPS endpoint.
     pub fips: bool,
     /// What is appended to the SDK's `User-Agent`.
     pub user_agent: Option<String>,
+}
+
+/// Credentials that were given, and not for the SDK to find.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// The key's id.
+    pub id: String,
+    /// What requests are signed with.
+    pub secret: SecretString,
+    /// A session's token, if they are temporary.
+    pub session_token: Option<SecretString>,
+}
+
+impl AccessKey {
+    pub(super) fn credentials(&self) -> Credentials {
+        let token = self.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+        Credentials::new(&self.id, self.secret.expose_secret(), token, None, "given")
+    }
+}
+
+/// An HTTP proxy on the way to SQS. May hold a password.
+#[derive(Clone)]
+pub struct Proxy(ProxyConfig);
+
+impl Proxy {
+    /// `None` if it is no `http` or `https` URL.
+    #[must_use]
+    pub fn new(url: &str) -> Option<Self> {
+        let is_http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        ProxyConfig::all(url).ok().filter(|_| is_http).map(Self)
+    }
 }
 
 impl Options {
@@ -57,7 +89,9 @@ impl Options {
     /// Given once, or every service client would make a pool of connections of its own.
     pub(super) fn http_client(&self) -> SharedHttpClient {
         let tls = Provider::Rustls(CryptoMode::AwsLc);
-        let Some(proxy) = self.proxy.clone() else { return Builder::new().tls_provider(tls).build_https() };
+        let Some(Proxy(proxy)) = self.proxy.clone() else {
+            return Builder::new().tls_provider(tls).build_https();
+        };
         Builder::new().build_with_connector_fn(move |settings, components| {
             let mut connector = Connector::builder().proxy_config(proxy.clone());
             connector.set_connector_settings(settings.cloned());

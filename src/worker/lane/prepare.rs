@@ -193,6 +193,7 @@ async fn judge<Q, T, A>(
         return Err(Doubt::Old(Outcome::Permanent(Reason::UnknownApp(key))));
     };
     let job = app.verified(job).map_err(|error| Doubt::Old(Outcome::Permanent(error.into())))?;
+    shared.metrics.board.met(&held.message.group, &app.id);
     // What takes longer takes as long the next time, too.
     let deadline = Instant::now() + shared.rules.attempt_timeout;
     let selected = timeout_at(deadline, select(&job, &app)).await;
