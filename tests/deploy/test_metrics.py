@@ -89,7 +89,6 @@ def test_the_logs_query_names_fields_of_real_lines(worker):
     fields = set(re.findall(r"\((\w+)\)", query())) | set(re.search(r" by ([\w, ]+) \|", query())[1].split(", "))
     fields -= {"timestamp", "level"}
     by_message = {line.get("message"): line for line in lines if line.get("level") == "WARN"}
-    # A dead letter's own line does not name app and destination yet; those of its attempts do.
     for message in ("delivery failed", "job dead-lettered"):
         missing = fields - set(by_message[message])
         assert not missing, (message, missing, by_message[message])
