@@ -8,6 +8,7 @@ pub mod settings;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,59 @@ impl Apps for Sources {
             #[cfg(feature = "postgres")]
             Self::Postgres(cache) => cache.find_fresh(key).await,
         }
+    }
+}
+
+/// What a look-up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// Answered from memory.
+    Remembered,
+    /// The source was asked, and answered.
+    Asked,
+    /// The source did not answer, and what is remembered had to do.
+    Stale,
+    /// The source did not answer.
+    Failed,
+}
+
+impl LookUp {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Remembered, Self::Asked, Self::Stale, Self::Failed];
+
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Remembered => "remembered",
+            Self::Asked => "asked",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Who is told of every look-up; nobody, by default.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Arc<dyn Fn(LookUp) + Send + Sync>>);
+
+impl Observer {
+    /// One that is called with each.
+    #[must_use]
+    pub fn new(told: impl Fn(LookUp) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(told)))
+    }
+
+    fn tell(&self, look_up: LookUp) {
+        if let Some(told) = &self.0 {
+            told(look_up);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer" } else { "nobody" })
     }
 }
 

@@ -27,7 +27,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
-use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
+use super::{Apps, FRESH_FOR, Fresh, LookUp, LookUpError, Observer, log};
 use crate::app::App;
 
 /// Entries kept; some 10 MB of ordinary apps.
@@ -86,6 +86,7 @@ struct Told {
 #[derive(Debug)]
 struct State {
     keep: CacheTtl,
+    observer: Observer,
     kept: Mutex<Kept>,
 }
 
@@ -124,7 +125,13 @@ impl<A: Apps> Cache<A> {
     /// does not answer.
     #[must_use]
     pub fn new(source: A, name: &str, keep: CacheTtl, deadline: Duration) -> Self {
-        let state = State { keep, kept: Mutex::default() };
+        Self::observed(source, name, keep, deadline, Observer::default())
+    }
+
+    /// The same, that tells `observer` of every look-up.
+    #[must_use]
+    pub fn observed(source: A, name: &str, keep: CacheTtl, deadline: Duration, observer: Observer) -> Self {
+        let state = State { keep, observer, kept: Mutex::default() };
         Self { source: Arc::new(source), name: name.into(), state: Arc::new(state), deadline }
     }
 
@@ -152,6 +159,7 @@ impl<A: Apps> Cache<A> {
             && entry.until.is_none_or(|until| now < until)
         {
             entry.used = now;
+            self.state.observer.tell(LookUp::Remembered);
             return Ok(entry.answer.clone());
         }
         Err(self.flight(&mut kept, key))
@@ -253,6 +261,11 @@ impl State {
         let told = Told { fresh, asked_at, served };
         kept.note(key, told.clone(), now);
         drop(kept);
+        self.observer.tell(match (&told.fresh, &told.served) {
+            (Ok(_) | Err(LookUpError::Unusable(_)), _) => LookUp::Asked,
+            (Err(LookUpError::Unreachable(_)), Ok(_)) => LookUp::Stale,
+            (Err(LookUpError::Unreachable(_)), Err(_)) => LookUp::Failed,
+        });
         if recovered {
             info!("the app source answers again");
         }

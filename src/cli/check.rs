@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::preflight::{self, Finding, Severity};
 use super::run::{address, sources};
 use super::{Failure, configuration, log};
-use crate::apps::{Apps, LookUpError};
+use crate::apps::{Apps, LookUpError, Observer};
 use crate::config::{Config, Errors, Source, environment};
 use crate::queue::sqs::{Connection, Probe};
 use crate::worker::operator_hint;
@@ -184,7 +184,7 @@ async fn apps(config: &Config) -> Vec<Finding> {
         return findings;
     }
     let ended = CancellationToken::new();
-    let opened = sources::open(config.apps.clone(), config.timeout, &ended).await;
+    let opened = sources::open(config.apps.clone(), config.timeout, Observer::default(), &ended).await;
     let (source, _tasks) = match opened {
         Ok(opened) => opened,
         Err(Errors(errors)) => {

@@ -22,6 +22,7 @@ use super::reload::Reload;
 use super::{Failure, configuration, env, log, signals};
 use crate::admin::status::Facts;
 use crate::admin::{self, Served};
+use crate::apps::Observer;
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
 use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
@@ -138,7 +139,9 @@ pub(super) async fn worker(
         pause: config.queue.pause,
         grace: config.grace,
     };
-    let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, &shutdown).await?;
+    let counted = Arc::clone(&metrics);
+    let observer = Observer::new(move |look_up| counted.looked_up(look_up));
+    let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
     if let Some(reload) = reload {
         app_tasks.spawn(reload.run(apps.clone()));
     }

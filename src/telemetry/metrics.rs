@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::board::Board;
 use super::process::Process;
+use crate::apps::LookUp;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
 
@@ -28,19 +29,6 @@ pub enum SettleCall {
     ChangeVisibility,
     /// A job is given up.
     DeadLetter,
-}
-
-/// What an app look-up came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookUp {
-    /// Answered from memory.
-    Remembered,
-    /// The source was asked, and answered.
-    Asked,
-    /// The source did not answer, and what is remembered had to do.
-    Stale,
-    /// The source did not answer.
-    Failed,
 }
 
 /// The formats in which metrics can be read.
@@ -430,19 +418,6 @@ impl SettleCall {
             Self::Delete => "sqs:DeleteMessage",
             Self::ChangeVisibility => "sqs:ChangeMessageVisibility",
             Self::DeadLetter => "sqs:SendMessage",
-        }
-    }
-}
-
-impl LookUp {
-    const ALL: [Self; 4] = [Self::Remembered, Self::Asked, Self::Stale, Self::Failed];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Remembered => "remembered",
-            Self::Asked => "asked",
-            Self::Stale => "stale",
-            Self::Failed => "failed",
         }
     }
 }

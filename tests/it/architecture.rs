@@ -99,7 +99,7 @@ const ROOMS: &[Room] = &[
     ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
-    ("telemetry", &["outcome", "queue"], &["prometheus_client"]),
+    ("telemetry", &["apps", "outcome", "queue"], &["prometheus_client"]),
     ("admin", &["telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),

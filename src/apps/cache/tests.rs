@@ -89,6 +89,23 @@ async fn an_entry_is_looked_up_anew_when_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_look_up_is_told_with_what_it_came_to() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&told);
+    let observer = Observer::new(move |look_up| all.lock().unwrap().push(look_up));
+    let source = Scripted { does: Mutex::new(ONE), asked: Mutex::new(0) };
+    let cache = Cache::observed(source, "the script", CacheTtl::For(TTL), DEADLINE, observer);
+    for _ in 0..2 {
+        cache.find_by_key("k").await.unwrap();
+    }
+    cache.source().does(Does::Fails);
+    advance(TTL).await;
+    cache.find_by_key("k").await.unwrap();
+    cache.find_by_key("other").await.unwrap_err();
+    assert_eq!(*told.lock().unwrap(), [LookUp::Asked, LookUp::Remembered, LookUp::Stale, LookUp::Failed]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn concurrent_misses_of_a_key_are_one_look_up() {
     let cache = cache(CacheTtl::For(TTL), Does::Has("one", Duration::from_secs(1)));
     let answers = join_all((0..100).map(|_| cache.find_by_key("k"))).await;

@@ -10,6 +10,7 @@ use super::filters::Filters;
 use super::list::shown;
 use super::port::{ByApps, JobQueue};
 use super::{Dlq, confirmed};
+use crate::apps::Observer;
 use crate::cli::Failure;
 use crate::cli::run::sources;
 use crate::config::Config;
@@ -68,7 +69,7 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
         rate: options.rate,
         dry_run: options.dry_run,
     };
-    let (apps, _tasks) = sources::open(config.apps, config.timeout, &dlq.stop).await?;
+    let (apps, _tasks) = sources::open(config.apps, config.timeout, Observer::default(), &dlq.stop).await?;
     let wanted = ByApps::new(apps);
     let source = JobQueue(dlq.connection.queue(super::usage()));
     let bar = std::io::stderr().is_terminal();

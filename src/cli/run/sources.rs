@@ -11,7 +11,7 @@ use crate::apps::array::{Array, Listed};
 #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
 use crate::apps::cache::Cache;
 use crate::apps::cache::CacheTtl;
-use crate::apps::{Apps, Sources};
+use crate::apps::{Apps, Observer, Sources};
 use crate::config::{AppsConfig, Errors, Source};
 
 /// The longest look-up, where half an attempt is not shorter.
@@ -39,6 +39,7 @@ pub(in crate::cli) fn describe(config: &AppsConfig) -> String {
 pub(in crate::cli) async fn open(
     config: AppsConfig,
     timeout: Duration,
+    observer: Observer,
     shutdown: &CancellationToken,
 ) -> Result<(Sources, JoinSet<()>), Errors> {
     let mut tasks = JoinSet::new();
@@ -53,7 +54,7 @@ pub(in crate::cli) async fn open(
     // What is left of an attempt's time has to do for serving what is remembered.
     let deadline = (timeout / 2).min(LOOK_UP);
     // The SDK's loader is a large future.
-    let sources = Box::pin(database(config.source, &name, config.keep, deadline)).await?;
+    let sources = Box::pin(database(config.source, &name, config.keep, deadline, observer)).await?;
     let (tried, shutdown) = (sources.clone(), shutdown.clone());
     tasks.spawn(async move {
         shutdown.run_until_cancelled(until_it_answers(tried, name)).await;
@@ -69,7 +70,13 @@ pub(in crate::cli) async fn open(
         reason = "what was left out takes nothing and awaits nothing"
     )
 )]
-async fn database(source: Source, name: &str, keep: CacheTtl, deadline: Duration) -> Result<Sources, Errors> {
+async fn database(
+    source: Source,
+    name: &str,
+    keep: CacheTtl,
+    deadline: Duration,
+    observer: Observer,
+) -> Result<Sources, Errors> {
     // A source's own deadline comes first: it knows what it was waiting for.
     let inner = deadline * 4 / 5;
     match source {
@@ -77,17 +84,17 @@ async fn database(source: Source, name: &str, keep: CacheTtl, deadline: Duration
         #[cfg(feature = "dynamodb")]
         Source::DynamoDb(settings) => {
             let source = crate::apps::dynamodb::DynamoDb::load(settings, inner).await;
-            Ok(Sources::DynamoDb(Cache::new(source, name, keep, deadline)))
+            Ok(Sources::DynamoDb(Cache::observed(source, name, keep, deadline, observer)))
         }
         #[cfg(feature = "postgres")]
         Source::Postgres(settings) => {
             let source = crate::apps::sql::Postgres::new(&settings, inner);
-            Ok(Sources::Postgres(Cache::new(source, name, keep, deadline)))
+            Ok(Sources::Postgres(Cache::observed(source, name, keep, deadline, observer)))
         }
         #[cfg(feature = "mysql")]
         Source::MySql(settings) => {
             let source = crate::apps::sql::MySql::new(&settings, inner);
-            Ok(Sources::MySql(Cache::new(source, name, keep, deadline)))
+            Ok(Sources::MySql(Cache::observed(source, name, keep, deadline, observer)))
         }
         #[cfg(not(feature = "dynamodb"))]
         Source::DynamoDb(_) => Err(left_out("dynamodb")),
