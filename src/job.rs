@@ -259,6 +259,13 @@ pub fn group_id(app_id: &str, kind: QueueType) -> String {
     format!("{app_id}_{}", kind.queue_name())
 }
 
+/// The app that a message group belongs to: what is before the queue type; all of it, if it ends with none.
+#[must_use]
+pub fn app_of_group(group: &str) -> &str {
+    let app = |kind: QueueType| group.strip_suffix(kind.queue_name())?.strip_suffix('_');
+    QueueType::ALL.into_iter().find_map(app).unwrap_or(group)
+}
+
 /// The deduplication id of a body: lower-case hex SHA-256.
 #[must_use]
 pub fn deduplication_id(body: &[u8]) -> String {

@@ -15,6 +15,7 @@ pub mod walk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::job::app_of_group;
 use crate::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
 
 /// One dead letter.
@@ -55,12 +56,7 @@ impl Letter {
     /// The app that it is of, as far as the letter or its group says: soketi's groups begin with the id.
     #[must_use]
     pub fn app_id(&self) -> &str {
-        let group = &*self.message.group;
-        let by_group = || {
-            let mut kinds = crate::job::QueueType::ALL.iter();
-            kinds.find_map(|kind| group.strip_suffix(kind.queue_name())?.strip_suffix('_')).unwrap_or(group)
-        };
-        self.attribute("app_id").unwrap_or_else(by_group)
+        self.attribute("app_id").unwrap_or_else(|| app_of_group(&self.message.group))
     }
 }
 

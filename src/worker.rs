@@ -29,6 +29,7 @@ use tracing::{debug, error, info};
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
+use crate::job::app_of_group;
 use crate::policy::backoff;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
@@ -36,7 +37,7 @@ use crate::telemetry::board::Text;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::worker::breaker::Breaker;
-use crate::worker::in_flight::{InFlight, Times, app_of, may_be_deferred};
+use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::lane::{Lane, Rules, Shared};
 use crate::worker::ledger::{Claim, Ledger};
 use delete_batcher::DeleteBatcher;
@@ -298,7 +299,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         lanes: &mut JoinSet<()>,
     ) {
         let Some((first, ..)) = group.first() else { return };
-        let app = app_of(&first.group).to_owned();
+        let app = app_of_group(&first.group).to_owned();
         let bytes = group.iter().map(|(message, ..)| message.body.len()).sum();
         let most = self.shared.rules.max_receive_count;
         let admitted = self.shared.shutdown.is_cancelled()

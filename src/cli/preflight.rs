@@ -139,12 +139,17 @@ fn visibility(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut V
     });
 }
 
+/// The least retention that leaves room for retries and for what waits behind them, in seconds.
+pub(super) fn enough_retention(config: &Config) -> u64 {
+    config.retry.window.as_secs().saturating_mul(4)
+}
+
 fn retention(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(retention) = facts.queue.number("MessageRetentionPeriod") else { return };
     let window = config.retry.window.as_secs();
     let severity = match retention {
         kept if kept < window => Severity::Refused,
-        kept if kept < window.saturating_mul(4) => Severity::Warning,
+        kept if kept < enough_retention(config) => Severity::Warning,
         kept => {
             findings.push(Finding::ok("retention", format!("{kept} s")));
             return;

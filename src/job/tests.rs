@@ -108,3 +108,11 @@ fn what_is_no_job_is_refused() {
         assert!(!decode(body).unwrap_err().to_string().contains("hush"), "{body} is not quoted");
     }
 }
+
+#[test]
+fn an_app_is_told_from_its_groups_name() {
+    for kind in QueueType::ALL {
+        assert_eq!(app_of_group(&group_id("my_app", kind)), "my_app");
+    }
+    assert_eq!(app_of_group("orders"), "orders");
+}

@@ -114,13 +114,18 @@ impl Description {
         self.attribute(name)?.trim().parse().ok()
     }
 
+    /// How many messages there are of a kind, as far as SQS says: `""` for those that can be received, `NotVisible`
+    /// or `Delayed`.
+    #[must_use]
+    pub fn messages(&self, kind: &str) -> u64 {
+        self.number(&format!("ApproximateNumberOfMessages{kind}")).unwrap_or_default()
+    }
+
     /// How many messages there are, hidden and delayed ones included.
     #[must_use]
     pub fn depth(&self) -> usize {
-        let kinds = ["", "NotVisible", "Delayed"];
-        let counts =
-            kinds.iter().filter_map(|kind| self.number(&format!("ApproximateNumberOfMessages{kind}")));
-        usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX)
+        let all = ["", "NotVisible", "Delayed"].map(|kind| self.messages(kind));
+        usize::try_from(all.iter().sum::<u64>()).unwrap_or(usize::MAX)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups, or it
 //! starves every other app; nor may it keep the app's healthy webhooks waiting. So once a destination has
-//! failed for as long as the retry window without a success it is down: what is past its window, or has
-//! another webhook to go to, is given up for it without an attempt, but for one probe an attempt timeout,
-//! whatever the number of groups. What has yet to be given its window is attempted as ever. Where one job
+//! failed for as long as the retry window without a success it is down: what was sent longer ago
+//! than that, or has another webhook to go to, is given up for it without an attempt, but for one probe an attempt
+//! timeout, whatever the number of groups. What is younger is attempted as ever. Where one job
 //! alone has failed the fault may be the job's: the next one probes at once.
 //!
 //! A destination is an app's webhook: what is down for one app is not therefore down for another. An answer
@@ -26,25 +26,19 @@ const MAX_DESTINATIONS: usize = 10_000;
 /// A destination as one app uses it.
 #[must_use]
 pub fn destination(app_id: &str, webhook: &WebhookId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (app_id, webhook).hash(&mut hasher);
-    hasher.finish()
+    hashed((app_id, webhook))
 }
 
 /// An app's jobs of one message group, as the breaker tells them apart.
 #[must_use]
 pub fn group(group: &str, app_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (group, app_id).hash(&mut hasher);
-    hasher.finish()
+    hashed((group, app_id))
 }
 
 /// A job, as the breaker tells jobs apart.
 #[must_use]
 pub fn job(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+    hashed(id)
 }
 
 /// Remembers failing destinations.
@@ -152,6 +146,12 @@ impl Breaker {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Failing>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn hashed(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

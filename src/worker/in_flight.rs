@@ -1,7 +1,5 @@
 //! A received message while it is worked: with its place in memory, its app's share and its record.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use crate::queue::{Message, MessageId};
@@ -49,22 +47,4 @@ const KEPT_RECEIVES: u32 = 20;
 /// Whether a message may be put back untried, at the price of a receive.
 pub(crate) fn may_be_deferred(message: &Message, max_receive_count: Option<u32>) -> bool {
     max_receive_count.is_none_or(|most| message.receive_count.saturating_add(KEPT_RECEIVES) < most)
-}
-
-/// The app that a message group belongs to: what is before the queue type.
-pub(crate) fn app_of(group: &Arc<str>) -> &str {
-    let mut kinds = crate::job::QueueType::ALL.into_iter();
-    let app = |kind: crate::job::QueueType| group.strip_suffix(kind.queue_name())?.strip_suffix('_');
-    kinds.find_map(app).unwrap_or(group)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_app_is_told_from_its_groups_name() {
-        assert_eq!(app_of(&"my_app_client_event_webhooks".into()), "my_app");
-        assert_eq!(app_of(&"orders".into()), "orders");
-    }
 }

@@ -26,7 +26,7 @@ pub(super) fn attributes(queue: &Description, config: &Config) -> Vec<Attribute>
         format!("{visibility} or more"),
         config.queue.visibility.is_some() || at_least("VisibilityTimeout", visibility),
     );
-    let retention = config.retry.window.as_secs().saturating_mul(4);
+    let retention = preflight::enough_retention(config);
     row(
         "MessageRetentionPeriod",
         queue.attribute("MessageRetentionPeriod"),

@@ -16,14 +16,15 @@ const BETWEEN: Duration = Duration::from_secs(60);
 pub(super) async fn take(queue: Connection, dead_letters: Option<Connection>, metrics: Arc<Metrics>) {
     loop {
         if let Some(now) = describe(&queue).await {
-            for (state, kind) in [("visible", ""), ("hidden", "NotVisible")] {
-                metrics.queue_messages.get_or_create(&[("state", state)]).set(count(&now, kind));
+            for (state, kind) in [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")] {
+                let messages = i64::try_from(now.messages(kind)).unwrap_or(i64::MAX);
+                metrics.queue_messages.get_or_create(&[("state", state)]).set(messages);
             }
         }
         if let Some(dead_letters) = &dead_letters
             && let Some(now) = describe(dead_letters).await
         {
-            metrics.dead_letter_queue_messages.set(count(&now, "") + count(&now, "NotVisible"));
+            metrics.dead_letter_queue_messages.set(i64::try_from(now.depth()).unwrap_or(i64::MAX));
         }
         sleep(BETWEEN).await;
     }
@@ -37,9 +38,4 @@ async fn describe(queue: &Connection) -> Option<Description> {
             None
         }
     }
-}
-
-fn count(queue: &Description, kind: &str) -> i64 {
-    let count = queue.number(&format!("ApproximateNumberOfMessages{kind}"));
-    i64::try_from(count.unwrap_or_default()).unwrap_or(i64::MAX)
 }
