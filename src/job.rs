@@ -106,6 +106,34 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
     }
 }
 
+/// The app id that a body claims, read no further than there: soketi puts it before the payload. `None` if there is none.
+#[must_use]
+pub fn claimed_app_id(body: &[u8]) -> Option<String> {
+    struct Claim<'c>(&'c mut Option<String>);
+    impl<'de> Visitor<'de> for Claim<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a webhook job")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(Text(key)) = map.next_key()? {
+                if matches!(&*key, b"appId" | b"app_id") {
+                    *self.0 = Some(shown_id(map.next_value()?)).filter(|id| !id.is_empty());
+                    return Ok(());
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+    let mut claimed = None;
+    // What follows the id is not read, and so is no error here; a body that is no job has claimed nothing.
+    drop(serde_json::Deserializer::from_slice(body).deserialize_map(Claim(&mut claimed)));
+    claimed
+}
+
 /// An app key: a string, or a number where an operator's database stores one.
 fn key_of<E: Error>(key: &RawValue) -> Result<String, E> {
     let text = key.get();

@@ -29,8 +29,7 @@ use tracing::{debug, error, info};
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
-use crate::job::app_of_group;
-use crate::policy::backoff;
+use crate::job::{app_of_group, claimed_app_id};
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
 use crate::telemetry::board::Text;
@@ -45,7 +44,7 @@ use permits::{Permit, Permits, Reserved};
 use poll::{Poll, Polled};
 pub use scaler::DENIED_WAIT;
 use scaler::PollScaler;
-use shares::Shares;
+use shares::{Admitted, Shares};
 use throttle::Throttle;
 
 /// At the end of the grace this much is kept back for the last deletes.
@@ -54,10 +53,6 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// When the queue could not be received from for longer than this, that time is none in which a destination has
 /// failed.
 const ABSENCE: Duration = Duration::from_secs(10);
-
-/// The backoff of what is deferred for want of room grows no further than after so many times: to about
-/// half a minute, so that few of a job's receives go that way.
-const MAX_DEFERRALS: u32 = 6;
 
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
@@ -290,7 +285,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         (groups, refused)
     }
 
-    /// Starts the lane of one group's messages, or hides them for a while if their app holds more than its share.
+    /// Starts the lane of one group's messages. What its app has no room for goes back: behind a head that is
+    /// attempted at once, as the queue hands it over only when the head is done; else for a backoff.
     fn start(
         &self,
         group: Vec<Claimed>,
@@ -299,31 +295,38 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         lanes: &mut JoinSet<()>,
     ) {
         let Some((first, ..)) = group.first() else { return };
-        let app = app_of_group(&first.group).to_owned();
-        let bytes = group.iter().map(|(message, ..)| message.body.len()).sum();
+        let app = claimed_app_id(&first.body).unwrap_or_else(|| app_of_group(&first.group).to_owned());
+        let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
         let most = self.shared.rules.max_receive_count;
-        let admitted = self.shared.shutdown.is_cancelled()
-            || !group.iter().all(|(message, ..)| may_be_deferred(message, most))
-            || self.places.admits(&app, group.len(), bytes);
-        let mut deferrals = 0;
-        let in_flight = |(message, mut claim, permit): Claimed| {
-            if !admitted {
-                let record = claim.record_mut();
-                record.deferrals = record.deferrals.saturating_add(1);
-                deferrals = deferrals.max(record.deferrals);
+        let deferrable = group.iter().all(|(message, ..)| may_be_deferred(message, most));
+        let admitted = match self.places.admits(&app, &sizes) {
+            Admitted::Head | Admitted::Nothing if self.shared.shutdown.is_cancelled() || !deferrable => {
+                Admitted::All
             }
-            let share = self.places.take(&app, message.body.len());
+            admitted => admitted,
+        };
+        let count = match admitted {
+            Admitted::All => group.len(),
+            Admitted::Head => 1,
+            Admitted::Nothing => 0,
+        };
+        let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
+            let share = (n < count).then(|| self.places.take(&app, message.body.len()));
             InFlight { message, claim, app_id: Text::new(&app), _permit: permit, share }
         };
-        let jobs: VecDeque<InFlight> = group.into_iter().map(in_flight).collect();
-        let count = jobs.len();
-        let lane = Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
-        if admitted {
-            lanes.spawn(lane.run());
-        } else {
-            self.shared.metrics.deferred(&app, count);
-            let (retry, random) = (&self.shared.rules.retry, self.shared.random.fraction());
-            lanes.spawn(lane.defer(backoff(deferrals.min(MAX_DEFERRALS), Duration::ZERO, retry, random)));
+        let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();
+        let rest = jobs.split_off(count);
+        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
+        if !rest.is_empty() {
+            let rest = lane(rest);
+            if jobs.is_empty() {
+                lanes.spawn(rest.defer())
+            } else {
+                lanes.spawn(rest.give_back())
+            };
+        }
+        if !jobs.is_empty() {
+            lanes.spawn(lane(jobs).run());
         }
     }
 

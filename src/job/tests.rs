@@ -116,3 +116,13 @@ fn an_app_is_told_from_its_groups_name() {
     }
     assert_eq!(app_of_group("orders"), "orders");
 }
+
+#[test]
+fn the_claimed_app_is_read_without_the_rest() {
+    let claims = |body: &str| claimed_app_id(body.as_bytes());
+    assert_eq!(claims(r#"{"appKey":"k","appId":"a","payload":{"appId":"b""#).as_deref(), Some("a"));
+    assert_eq!(claims(r#"{"payload":{"appId":"b"},"app_id":7}"#).as_deref(), Some("7"));
+    for none in ["", "[]", "{}", r#"{"appId":""}"#, r#"{"payload":{"appId":"b"}}"#, r#"{"x""#] {
+        assert_eq!(claims(none), None, "{none}");
+    }
+}

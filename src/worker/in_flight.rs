@@ -16,7 +16,8 @@ pub struct InFlight {
     /// The app's id as the job claims it, for people to read.
     pub(crate) app_id: Text,
     pub(crate) _permit: Permit,
-    pub(crate) share: Share,
+    /// Its part of what its app may hold; `None` if it only goes back.
+    pub(crate) share: Option<Share>,
 }
 
 /// When a receive's messages came.

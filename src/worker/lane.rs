@@ -42,6 +42,7 @@ use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::ledger::Ledger;
 use crate::worker::permits::Permits;
 use crate::worker::report::settle_call;
+use crate::worker::shares::Share;
 use crate::worker::throttle::Throttle;
 use attempt::attempt;
 use prepare::{Planned, prepare};
@@ -166,9 +167,14 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         }
     }
 
-    /// Hides all of it, untried, until there is room.
-    pub async fn defer(self, backoff: Duration) {
-        settle::defer(self, backoff).await;
+    /// Hides all of it, untried, for a backoff: its app has no room.
+    pub async fn defer(self) {
+        settle::defer(self).await;
+    }
+
+    /// Puts it back, untried: it is what waits behind a head for which alone its app has room.
+    pub async fn give_back(self) {
+        settle::give_back(self).await;
     }
 
     /// Makes sure that `needed` fits into the lease, extending it for the whole rest if it must.
@@ -217,7 +223,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
     fn gives_way(&self) -> bool {
         let most = self.shared.rules.max_receive_count;
-        self.jobs.front().is_some_and(|head| head.share.gives_way())
+        self.jobs.front().and_then(|head| head.share.as_ref()).is_some_and(Share::gives_way)
             && self.jobs.iter().all(|held| may_be_deferred(&held.message, most))
     }
 

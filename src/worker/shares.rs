@@ -10,20 +10,25 @@
 //!   may hold as much as is free. One greedy app leaves half of the places free, k of them a (k+1)th, and
 //!   there is always room for one who comes new, without configuration and without taking back.
 //!
-//! The third, with two additions. A quarter of the places is out of reach of apps whose attempts fail or take
-//! long, so that any number of those together leave room for the quick. And a lane of ten that turns out to be a
-//! slow app's gives up what it has not begun: it would hold its places for ten attempts.
+//! The third, with three additions. A quarter of the places is out of reach of apps whose attempts fail or take
+//! long, so that any number of those together leave room for the quick. A lane of a slow app holds its head alone
+//! where there is no room for all of it: it would hold ten places for the time of ten attempts, and use one; and one
+//! that was begun with more gives up what it has not begun. And an app of which nothing is known yet has a few heads
+//! attempted as long as half of the reserved quarter is left, more of them the more is free: hundreds of apps that come
+//! at once are all known after one attempt each.
 //!
 //! How much of what is free an app may hold is a factor: with three, one quick app alone gets three quarters of all
-//! places; with two, one slow app alone half. An app of which nothing is known is taken for a slow one, but may hold
-//! its first batch as long as half of the reserved quarter is left.
+//! places; with two, one slow app alone half. An app with attempts under way of which none has ended for as long as
+//! makes an attempt slow is a slow one: nobody waits for their timeouts to find out.
 //!
-//! What counts is the larger part of the two bounds, messages and bytes. Whoever is over its share is
-//! deferred: hidden, untried, for a backoff that grows.
+//! What counts is the larger part of the two bounds, messages and bytes. What is not admitted is deferred: hidden,
+//! untried, for a backoff that grows; what is behind a head that is, only until the head is done.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// An attempt that takes longer makes an app a slow one: half a second is beyond what a receiver that
 /// puts jobs on a queue of its own takes.
@@ -32,15 +37,26 @@ const SLOW: Duration = Duration::from_millis(500);
 /// The part of all places that slow apps leave to the quick.
 const RESERVED: f64 = 0.25;
 
+/// While less than this part is free the lanes of quick apps hold their heads alone, too: many may stop answering at
+/// once, and nothing takes back what waits behind attempts under way.
+const SCARCE: f64 = 0.2;
+
 /// How many times of what is free a quick app may hold, and any other of what is free beyond the reserve.
 const QUICK: f64 = 3.0;
 const OTHERS: f64 = 2.0;
+
+/// How many heads of an app of which nothing is known are attempted at once: this many times what is free beyond half
+/// of the reserve. soketi's jobs of an app are in six groups.
+const UNKNOWN: f64 = 16.0;
 
 /// While less than this part of the places is taken there is no pressure and nobody gives way.
 const PRESSURE: f64 = 0.5;
 
 /// How much of the new there is in an app's smoothed slowness after each attempt.
 const WEIGHT: f64 = 0.2;
+
+/// The least slowness of an app after an attempt that was slow while none was quick: one that is quick ends it.
+const STALLED: f64 = 0.6;
 
 /// With fewer places than this there is nothing to share: a receive alone may bring ten messages of one group.
 const MIN_MESSAGES: usize = 100;
@@ -76,8 +92,22 @@ struct Usage {
 #[derive(Debug, Default)]
 struct App {
     held: Usage,
-    /// From 0, every attempt quick and taken, to 1, every one slow or failed; `None` before the first.
+    /// From 0, every attempt quick and taken, to 1, every one slow or failed; `None` before the first has ended.
     slowness: Option<f64>,
+    attempting: usize,
+    /// When an attempt was quick last, or the first of those under way began.
+    progressed: Option<Instant>,
+}
+
+/// How many of the messages of a lane an app may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// All of them.
+    All,
+    /// The first: there is no room for those that would only wait for it.
+    Head,
+    /// None.
+    Nothing,
 }
 
 /// One message's part of its app's share, given back when dropped.
@@ -96,23 +126,49 @@ impl Shares {
         Self { messages: messages.max(1), bytes: bytes.max(1), enough, book: Mutex::default() }
     }
 
-    /// Whether an app may hold so many messages and bytes more.
+    /// How many of a lane's messages an app may hold more, by the sizes of their bodies in bytes.
     #[must_use]
-    pub fn admits(&self, app: &str, messages: usize, bytes: usize) -> bool {
+    pub fn admits(&self, app: &str, sizes: &[usize]) -> Admitted {
         if !self.enough {
-            return true;
+            return Admitted::All;
         }
         let book = self.lock();
-        let (taken, more) = (self.part(book.held), self.part(Usage { messages, bytes }));
-        if taken + more <= PRESSURE {
-            return true;
-        }
+        let taken = self.part(book.held);
+        let all = self.part(Usage { messages: sizes.len(), bytes: sizes.iter().sum() });
         let known = book.apps.get(app);
-        let own = known.map_or(0.0, |app| self.part(app.held));
-        let slowness = known.and_then(|app| app.slowness);
-        // Its first jobs show what it is like.
-        let first = own == 0.0 && slowness.is_none() && 1.0 - taken > RESERVED / 2.0 + more;
-        first || own + more <= share(slowness, 1.0 - taken).max(if is_quick(slowness) { more } else { 0.0 })
+        let slowness = known.and_then(|app| app.slowness(Instant::now()));
+        if taken + all <= PRESSURE {
+            return Admitted::All;
+        }
+        let free = 1.0 - taken;
+        let head = self.part(Usage { messages: 1, bytes: sizes.first().copied().unwrap_or_default() });
+        if is_quick(slowness) {
+            // Its places are free again at once, unless it stops answering: the permits bound it.
+            let most = share(slowness, free);
+            return match () {
+                () if free > SCARCE && self.held(known) <= most => Admitted::All,
+                () if self.held(known) <= most => Admitted::Head,
+                () => Admitted::Nothing,
+            };
+        }
+        if slowness.is_none() {
+            let attempted = known.map_or(0, |app| app.held.messages);
+            let room = free - RESERVED / 2.0 - head;
+            #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+            let more = room > 0.0 && (attempted == 0 || (attempted as f64) < room * UNKNOWN);
+            return if more { Admitted::Head } else { Admitted::Nothing };
+        }
+        let (own, most) = (self.held(known), share(slowness, free));
+        match () {
+            () if own + all <= most => Admitted::All,
+            () if own + head <= most => Admitted::Head,
+            () => Admitted::Nothing,
+        }
+    }
+
+    /// The part of all that an app holds.
+    fn held(&self, app: Option<&App>) -> f64 {
+        app.map_or(0.0, |app| self.part(app.held))
     }
 
     /// Whether an app holds more than its share, of what it has not begun yet, too.
@@ -120,7 +176,8 @@ impl Shares {
         let book = self.lock();
         let taken = self.part(book.held);
         let Some(app) = book.apps.get(app).filter(|_| self.enough && taken > PRESSURE) else { return false };
-        !is_quick(app.slowness) && self.part(app.held) > share(app.slowness, 1.0 - taken)
+        let slowness = app.slowness(Instant::now());
+        !is_quick(slowness) && self.part(app.held) > share(slowness, 1.0 - taken)
     }
 
     /// Takes what a message of an app holds.
@@ -155,13 +212,59 @@ impl Share {
         self.shares.is_over(&self.app)
     }
 
-    /// An attempt of the app took so long and was taken or not.
-    pub fn observe(&self, took: Duration, delivered: bool) {
-        let now = if delivered && took <= SLOW { 0.0 } else { 1.0 };
+    /// An attempt of the app begins.
+    #[must_use]
+    pub fn begin_attempt(&self) -> Attempting<'_> {
+        let began = Instant::now();
         if let Some(app) = self.shares.lock().apps.get_mut(&self.app) {
-            let before = app.slowness.unwrap_or(now);
-            app.slowness = Some(before + (now - before) * WEIGHT);
+            if app.attempting == 0 {
+                app.progressed = Some(began);
+            }
+            app.attempting += 1;
         }
+        Attempting { share: self, began }
+    }
+}
+
+/// An attempt under way, as its app's slowness counts it.
+#[derive(Debug)]
+pub struct Attempting<'a> {
+    share: &'a Share,
+    began: Instant,
+}
+
+impl Attempting<'_> {
+    /// It has ended, and the job was taken or not.
+    pub fn ended(self, delivered: bool) {
+        let quick = delivered && self.began.elapsed() <= SLOW;
+        if let Some(app) = self.share.shares.lock().apps.get_mut(&self.share.app) {
+            let new = if quick { 0.0 } else { 1.0 };
+            let before = app.slowness.unwrap_or(new);
+            let mut smoothed = before + (new - before) * WEIGHT;
+            if quick {
+                app.progressed = Some(Instant::now());
+            } else if app.progressed.is_none_or(|progressed| progressed <= self.began) {
+                // None has been quick meanwhile: it is a slow one until one is.
+                smoothed = smoothed.max(STALLED);
+            }
+            app.slowness = Some(smoothed);
+        }
+    }
+}
+
+impl Drop for Attempting<'_> {
+    fn drop(&mut self) {
+        if let Some(app) = self.share.shares.lock().apps.get_mut(&self.share.app) {
+            app.attempting -= 1;
+        }
+    }
+}
+
+impl App {
+    /// What is known of it: of attempts that have ended, and that none has been quick while others are under way.
+    fn slowness(&self, now: Instant) -> Option<f64> {
+        let stalled = |since: Instant| self.attempting > 0 && now.duration_since(since) > SLOW;
+        if self.progressed.is_some_and(stalled) { Some(1.0) } else { self.slowness }
     }
 }
 
@@ -199,9 +302,12 @@ mod tests {
         loop {
             let before = held.len();
             for app in apps {
-                if shares.admits(app, 10, 0) {
-                    held.extend((0..10).map(|_| shares.take(app, 0)));
-                }
+                let count = match shares.admits(app, &[0; 10]) {
+                    Admitted::All => 10,
+                    Admitted::Head => 1,
+                    Admitted::Nothing => 0,
+                };
+                held.extend((0..count).map(|_| shares.take(app, 0)));
             }
             if held.len() == before {
                 return;
@@ -209,86 +315,120 @@ mod tests {
         }
     }
 
+    async fn ended(share: &Share, took: Duration, delivered: bool) {
+        let attempting = share.begin_attempt();
+        tokio::time::advance(took).await;
+        attempting.ended(delivered);
+    }
+
     fn apps(count: usize) -> Vec<String> {
         (0..count).map(|n| format!("hostile{n}")).collect()
     }
 
-    #[test]
-    fn however_many_slow_apps_there_are_a_quick_one_finds_room() {
+    #[tokio::test(start_paused = true)]
+    async fn however_many_slow_apps_there_are_a_quick_one_finds_room() {
         for count in [1, 2, 70, 500] {
             let shares = Arc::new(Shares::new(2000, 1 << 26));
-            shares.take("healthy", 0).observe(Duration::from_millis(5), true);
+            ended(&shares.take("healthy", 0), Duration::from_millis(5), true).await;
             let again = shares.take("healthy", 0);
-            again.observe(Duration::from_millis(5), true);
+            ended(&again, Duration::from_millis(5), true).await;
             let mut held = Vec::new();
             let hostile = apps(count);
             for app in &hostile {
                 let first = shares.take(app, 0);
-                first.observe(Duration::from_secs(4), false);
+                ended(&first, Duration::from_secs(4), false).await;
                 held.push(first);
             }
             fill(&shares, &hostile, &mut held);
             assert!(held.len() <= 1750, "{count} apps hold {}", held.len());
-            assert!(shares.admits("healthy", 100, 0), "{count}");
+            assert_eq!(shares.admits("healthy", &[0; 10]), Admitted::All, "{count}");
         }
     }
 
-    #[test]
-    fn slow_apps_still_get_most_of_the_places_when_there_are_many_of_them() {
+    #[tokio::test(start_paused = true)]
+    async fn slow_apps_still_get_most_of_the_places_when_there_are_many_of_them() {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
         let hostile = apps(70);
         let mut held: Vec<Share> = hostile.iter().map(|app| shares.take(app, 0)).collect();
         for share in &held {
-            share.observe(Duration::from_secs(4), true);
+            ended(share, Duration::from_secs(4), true).await;
         }
         fill(&shares, &hostile, &mut held);
         assert!(held.len() >= 1000, "{}", held.len());
     }
 
-    #[test]
-    fn a_quick_app_alone_may_hold_three_quarters_and_one_that_is_not_known_gets_its_first_jobs_in() {
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_app_alone_may_hold_three_quarters_and_one_that_is_not_known_gets_its_first_jobs_in() {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
         let first = shares.take("busy", 0);
-        first.observe(Duration::from_millis(5), true);
+        ended(&first, Duration::from_millis(5), true).await;
         let mut held = vec![first];
         fill(&shares, &["busy".to_owned()], &mut held);
         assert!((1490..=1510).contains(&held.len()), "{}", held.len());
-        assert!(shares.admits("new", 10, 0));
+        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Head);
     }
 
-    #[test]
-    fn a_slow_app_that_holds_too_much_gives_way_and_a_quick_one_does_not() {
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_app_that_holds_too_much_gives_way_and_a_quick_one_does_not() {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
         let slow: Vec<_> = (0..1500).map(|_| shares.take("slow", 0)).collect();
         let quick = shares.take("quick", 0);
-        quick.observe(Duration::from_millis(5), true);
+        ended(&quick, Duration::from_millis(5), true).await;
         assert!(slow[0].gives_way());
-        slow[0].observe(Duration::from_secs(4), true);
+        ended(&slow[0], Duration::from_secs(4), true).await;
         assert!(slow[0].gives_way() && !quick.gives_way());
         drop(slow);
         let slow = shares.take("slow", 0);
         assert!(!slow.gives_way(), "without pressure nobody does");
     }
 
-    #[test]
-    fn bytes_count_as_messages_do() {
+    #[tokio::test(start_paused = true)]
+    async fn hundreds_of_new_apps_are_attempted_at_once_and_leave_room_for_one_more() {
+        let shares = Arc::new(Shares::new(2000, 1 << 26));
+        let (new, mut held) = (apps(500), Vec::new());
+        fill(&shares, &new, &mut held);
+        let attempted: std::collections::HashSet<_> =
+            held.iter().map(|share| Arc::clone(&share.app)).collect();
+        assert_eq!(attempted.len(), 500);
+        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Head);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_of_which_no_attempt_ends_is_slow_before_one_has() {
+        let shares = Arc::new(Shares::new(2000, 1 << 26));
+        let first = shares.take("a", 0);
+        ended(&first, Duration::from_millis(5), true).await;
+        let mut held = Vec::new();
+        fill(&shares, &["a".to_owned()], &mut held);
+        let attempting = first.begin_attempt();
+        assert!(!first.gives_way());
+        tokio::time::advance(SLOW * 2).await;
+        assert!(first.gives_way());
+        attempting.ended(true);
+        assert!(first.gives_way());
+        ended(&first, Duration::from_millis(5), true).await;
+        assert!(!first.gives_way());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_count_as_messages_do() {
         let shares = Arc::new(Shares::new(2000, 10 << 20));
         let held: Vec<_> = (0..5).map(|_| shares.take("large", 1 << 20)).collect();
         for share in &held {
-            share.observe(Duration::from_secs(4), true);
+            ended(share, Duration::from_secs(4), true).await;
         }
-        assert!(!shares.admits("large", 1, 1 << 20));
+        assert_eq!(shares.admits("large", &[1 << 20]), Admitted::Nothing);
         drop(held);
-        assert!(shares.admits("large", 1, 1 << 20));
+        assert_eq!(shares.admits("large", &[1 << 20]), Admitted::All);
     }
 
-    #[test]
-    fn a_few_places_are_not_shared() {
+    #[tokio::test(start_paused = true)]
+    async fn a_few_places_are_not_shared() {
         let shares = Arc::new(Shares::new(MIN_MESSAGES - 1, 1 << 26));
         let held: Vec<_> = (0..MIN_MESSAGES - 10).map(|_| shares.take("large", 0)).collect();
         for share in &held {
-            share.observe(Duration::from_secs(4), false);
+            ended(share, Duration::from_secs(4), false).await;
         }
-        assert!(shares.admits("large", 9, 0));
+        assert_eq!(shares.admits("large", &[0; 9]), Admitted::All);
     }
 }

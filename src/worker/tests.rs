@@ -177,6 +177,7 @@ struct World {
     attempt_ids: Arc<Mutex<Vec<String>>>,
     changes: Arc<Mutex<Vec<Vec<u64>>>>,
     webhooks: usize,
+    seed: u64,
     max_receive_count: Option<u32>,
     window: Duration,
     lose: Arc<Fault>,
@@ -202,6 +203,7 @@ impl World {
             attempt_ids: Arc::default(),
             changes: Arc::default(),
             webhooks: 1,
+            seed: 7,
             max_receive_count: None,
             window: Duration::from_secs(300),
             lose: Arc::new(|_| None),
@@ -212,7 +214,12 @@ impl World {
     }
 
     fn send(&self, group: &str, n: u64) {
-        let producer = Signer::new("a", "k", SECRET);
+        self.send_as("a", group, n);
+    }
+
+    /// Sends a job that claims to be of an app.
+    fn send_as(&self, app_id: &str, group: &str, n: u64) {
+        let producer = Signer::new(app_id, "k", SECRET);
         let fields = Map::from_iter([("n".to_owned(), json!(n))]);
         self.send_body(group, producer.event(QueueType::ClientEvent, fields, n).body);
     }
@@ -250,7 +257,7 @@ impl World {
                 attempts: Arc::clone(&self.attempts),
             },
             apps: Array::new([app]),
-            random: Random::from_seed(7),
+            random: Random::from_seed(self.seed),
             metrics: Arc::new(Metrics::new()),
             health: Arc::new(Health::new(Duration::from_secs(34))),
         };

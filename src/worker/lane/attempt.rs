@@ -21,6 +21,7 @@ use crate::worker::breaker::{self, destination, job};
 use crate::worker::in_flight::InFlight;
 use crate::worker::ledger::{Record, Settled};
 use crate::worker::report::Host;
+use crate::worker::shares::Share;
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
 /// there are; a job's other webhooks follow when these have ended.
@@ -179,6 +180,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
             let destination = Text::new(&Host(target).to_string());
+            let attempting = jobs.front().and_then(|head| head.share.as_ref()).map(Share::begin_attempt);
             let outcome = if gate.skipped {
                 Outcome::Deferred(Reason::DestinationDown)
             } else {
@@ -192,10 +194,10 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 outcome: &outcome,
                 took,
             });
-            if let Some(head) = jobs.front()
+            if let Some(attempting) = attempting
                 && !matches!(outcome, Outcome::Deferred(_))
             {
-                head.share.observe(took, outcome == Outcome::Delivered);
+                attempting.ended(outcome == Outcome::Delivered);
             }
             // What failed together goes on alone first.
             let outcome = match jobs.front().filter(|_| batch.jobs == 1) {

@@ -21,6 +21,10 @@ use crate::worker::delete_batcher::Deletion;
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::{lost_after, settle_call};
 
+/// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
+/// minute, so that few of a job's receives go that way.
+const MAX_DEFERRALS: u32 = 6;
+
 /// Text from a tenant or a producer for a log line: cut, and without control characters.
 pub(super) fn shown(text: &str) -> String {
     Text::new(text).as_str().to_owned()
@@ -320,22 +324,39 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
     settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
 }
 
-/// Hides a lane that may not have the room it needs now, untried: `backoff` is for all of it, so that it comes back
+/// Hides a lane for which its app has no room, untried. The backoff is the same for all of it, so that it comes back
 /// together.
-pub(super) async fn defer<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>, backoff: Duration) {
+pub(super) async fn defer<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
+    let deferrals = count_deferral(&mut lane).min(MAX_DEFERRALS);
+    let (retry, random) = (&lane.shared.rules.retry, lane.shared.random.fraction());
+    let backoff = policy::backoff(deferrals, Duration::ZERO, retry, random);
     settle_visibility(lane, backoff, backoff).await;
 }
 
 /// Puts back what a lane has not begun, for the shortest backoff: its app holds too much.
 pub(super) async fn give_way<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
+    count_deferral(&mut lane);
+    settle_visibility(lane, policy::MIN_BACKOFF, policy::MIN_BACKOFF).await;
+}
+
+/// Puts back what is behind a head that is attempted: it is received again when the head is done.
+pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>) {
+    let app_id = lane.jobs.front().map_or("", |head| head.app_id.as_str());
+    lane.shared.metrics.deferred(app_id, lane.jobs.len());
+    settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
+}
+
+/// Counts a deferral of all of a lane; says how many times one of its jobs has been deferred at the most.
+fn count_deferral<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
+    let mut most = 0;
     for held in &mut lane.jobs {
         let record = held.claim.record_mut();
         record.deferrals = record.deferrals.saturating_add(1);
+        most = most.max(record.deferrals);
     }
     let app_id = lane.jobs.front().map_or("", |head| head.app_id.as_str());
     lane.shared.metrics.deferred(app_id, lane.jobs.len());
-    let backoff = policy::MIN_BACKOFF;
-    settle_visibility(lane, backoff, backoff).await;
+    most
 }
 
 async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(

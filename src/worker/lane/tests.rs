@@ -225,7 +225,7 @@ impl World {
             .map(|r| InFlight {
                 claim: self.ledger.claim(&r.message_id).unwrap(),
                 _permit: permits.take(&mut reserved, r.body.len()),
-                share: places.take("a", r.body.len()),
+                share: Some(places.take("a", r.body.len())),
                 app_id: Text::new("a"),
                 message: Message {
                     id: Arc::clone(&r.message_id),

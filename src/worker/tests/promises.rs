@@ -1,6 +1,7 @@
 //! What is promised of windows, breakers, last receives and shutdowns, and what did not hold once.
 
 use super::*;
+use crate::job::{QueueType, group_id};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -198,30 +199,56 @@ async fn one_webhook_at_which_the_worker_panics_repeats_none_of_its_siblings_and
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_app_that_would_fill_all_places_leaves_room_for_a_quick_one() {
-    let world = World::new();
-    for n in 0..4000 {
-        world.send(&format!("slow{}_client_event_webhooks", n % 400), n);
+async fn hundreds_of_slow_apps_leave_room_for_a_quick_one() {
+    for seed in 1..=3 {
+        let latest = latest_of_a_quick_app_among(400, 0, seed).await;
+        assert!(latest[0] < 4 * SECOND, "seed {seed}: its first job is {:?} late", latest[0]);
+        let slowest = latest.iter().skip(50).max().unwrap();
+        assert!(*slowest < SECOND, "seed {seed}: {slowest:?}");
     }
-    world.start(
-        |n, _, _, _| if n < 4000 { (Duration::from_millis(3800), ok()) } else { (SECOND / 100, ok()) },
-    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_that_stop_answering_leave_room_at_once() {
+    for seed in 1..=3 {
+        let latest = latest_of_a_quick_app_among(70, 20, seed).await;
+        let slowest = latest.iter().max().unwrap();
+        assert!(*slowest < 2 * SECOND, "seed {seed}: {slowest:?}");
+    }
+}
+
+/// How long each job of a quick app takes from its sending, when so many apps with a hundred jobs each are there
+/// whose receivers answer after 3.8 s, but for so many jobs at first, which they take at once.
+async fn latest_of_a_quick_app_among(apps: u64, quick_at_first: u64, seed: u64) -> Vec<Duration> {
+    const QUICK: u64 = 1_000_000;
+    let world = World { seed, ..World::new() };
+    let backlog = |from: u64, to: u64| {
+        for n in from * apps..to * apps {
+            let kind = QueueType::ALL[usize::try_from(n / apps % 6).unwrap()];
+            let app = format!("slow{}", n % apps);
+            world.send_as(&app, &group_id(&app, kind), n);
+        }
+    };
+    backlog(0, quick_at_first.max(10));
+    world.start(move |n, _, _, _| {
+        let is_quick = n >= QUICK || n / apps < quick_at_first;
+        (if is_quick { SECOND / 100 } else { 38 * SECOND / 10 }, ok())
+    });
     sleep(SECOND).await;
-    for n in 0..4000 {
-        world.send(&format!("slow{}_client_event_webhooks", n % 400), n);
-    }
+    backlog(quick_at_first.max(10), 100);
     let mut sent = Vec::new();
     for n in 0..200 {
-        world.send("quick_client_event_webhooks", 4000 + n);
+        world.send_as("quick", "quick_client_event_webhooks", QUICK + n);
         sent.push(world.clock.now());
         sleep(SECOND / 10).await;
     }
     sleep(20 * SECOND).await;
     let attempts = world.attempts();
-    let quick = attempts.iter().filter(|a| a.n >= 4000 && a.n < 5000);
-    let late: Vec<_> =
-        quick.map(|a| a.at.saturating_sub(sent[usize::try_from(a.n - 4000).unwrap()])).collect();
-    assert_eq!(late.len(), 200);
-    let slowest = late.iter().skip(100).max().unwrap();
-    assert!(*slowest < SECOND, "{slowest:?}");
+    let quick = attempts.iter().filter(|attempt| attempt.n >= QUICK);
+    let late: Vec<_> = quick
+        .map(|attempt| attempt.at.saturating_sub(sent[usize::try_from(attempt.n - QUICK).unwrap()]))
+        .collect();
+    world.shutdown.cancel();
+    assert_eq!(late.len(), 200, "seed {seed}");
+    late
 }
