@@ -4,9 +4,10 @@
 //! whichever way it ends, so no lane waits for ever and none can wait for another in a circle. Where
 //! there is no permit in time the attempt is deferred: the job goes back to the queue untried.
 //!
-//! A destination has fewer permits until it has answered for the first time since it was last idle. A response's
-//! head may take 408 KiB of memory (hyper's bound, which reqwest does not pass on), and who never answers
-//! could fill as much with each of its requests.
+//! A destination has fewer permits until it has answered for the first time since it was last idle, and again while
+//! it leaves attempts unanswered. A response's head may take 408 KiB of memory (hyper's bound, which reqwest does not
+//! pass on), HTTP/2's informational responses several megabytes a connection, and who never answers could fill as much
+//! with each of its requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +19,9 @@ use tokio::time::timeout;
 
 use super::request::Origin;
 
-/// Requests to a destination that has not answered yet: 80 MB of heads without an end.
-const UNPROVEN: usize = 200;
-/// Requests to a destination that left its last attempts unanswered, until it answers one.
-const MUTE: usize = 16;
+/// Requests to a destination that has not answered yet, or left its last attempts unanswered: enough that one that
+/// works has answered before many wait, and some 70 MB for one that sends whatever it can and no answer.
+const UNPROVEN: usize = 16;
 
 type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;
 
@@ -69,8 +69,8 @@ impl HostLimiter {
         let (permits, proven, total) = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound));
-            if mute && host.total - host.permits.available_permits() >= MUTE {
-                return Err(MUTE);
+            if mute && host.total - host.permits.available_permits() >= UNPROVEN {
+                return Err(UNPROVEN);
             }
             (Arc::clone(&host.permits), Arc::clone(&host.proven), host.total)
         };
@@ -158,7 +158,7 @@ mod tests {
         some[0].answered();
         assert_eq!(
             (some.len(), take(&limiter, &origin, true, 5000).await.len()),
-            (MUTE, 0),
+            (UNPROVEN, 0),
             "though it has answered"
         );
         let few = HostLimiter::new(Some(3), Duration::ZERO);
