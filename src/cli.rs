@@ -3,32 +3,20 @@
 // clap shows the options' docs as they stand, back-ticks and all.
 #![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
 
-mod check;
-mod dev;
-mod dlq;
 mod enqueue;
-mod env;
-mod env_file;
 mod healthcheck;
-mod local_queue;
-mod preflight;
 mod receive;
-mod reload;
-mod run;
 mod shell;
-mod signals;
 mod verify;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing::Level;
-use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{self, Config, Errors, LogConfig, LogFormat};
+use crate::config::{self, Errors};
+use crate::dev::local_queue;
+use crate::process::{Failure, env, env_file};
+use crate::{check, dev, dlq, run};
 
 /// Delivers webhook jobs from an Amazon SQS FIFO queue: in order per message group, at least once.
 ///
@@ -71,17 +59,6 @@ enum Command {
     Man,
 }
 
-/// Why a command ended.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// The configuration cannot be used: exit 78.
-    #[error(transparent)]
-    Configuration(#[from] Errors),
-    /// Anything else: exit 1.
-    #[error("{0:#}")]
-    Other(#[from] anyhow::Error),
-}
-
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
     if !cli.env_file.is_empty() {
@@ -118,61 +95,4 @@ fn failed(failure: Failure) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The process's configuration, with some variables set over it.
-fn configuration(over: &[(&str, Option<String>)]) -> Result<Config, Errors> {
-    let mut environment = config::environment();
-    for (name, value) in over {
-        if let Some(value) = value {
-            environment.insert((*name).to_owned(), value.clone());
-        }
-    }
-    Config::from_env(environment)
-}
-
-/// Starts logging: for people on a terminal, JSON elsewhere, to standard error. What it gives can change the
-/// level later.
-fn log(default_level: Option<&str>) -> Option<reload::Level> {
-    let mut environment = config::environment();
-    if let Some(level) = default_level {
-        environment.entry("LOG_LEVEL".to_owned()).or_insert_with(|| level.to_owned());
-    }
-    let LogConfig { format, level } = LogConfig::from_env(environment);
-    let human = match format {
-        Some(format) => format == LogFormat::Human,
-        None => std::io::stderr().is_terminal(),
-    };
-    let (targets, handle) = tracing_subscriber::reload::Layer::new(targets(&level));
-    // What libraries tell below a warning holds headers and bodies, and with them secrets.
-    let own = filter_fn(|line| {
-        let of_hookferry = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-        of_hookferry || *line.level() <= Level::WARN
-    });
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let registry = tracing_subscriber::registry().with(targets).with(own);
-    let started = if human {
-        registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()
-    } else {
-        registry.with(layer.json().flatten_event(true)).try_init()
-    };
-    match started {
-        Ok(()) => Some(handle),
-        Err(error) => {
-            eprintln!("logging is set up already: {error}");
-            None
-        }
-    }
-}
-
-/// The filter of a level.
-fn targets(level: &str) -> Targets {
-    let mut targets: Targets = level.parse().unwrap_or_default();
-    for quiet in ["aws_config", "aws_runtime", "aws_smithy_runtime", "sqlx"] {
-        // They warn, with a dump of their state, of what is told here in words.
-        if !level.contains(quiet) {
-            targets = targets.with_target(quiet, LevelFilter::ERROR);
-        }
-    }
-    targets
 }

@@ -13,9 +13,11 @@
 //!   [`policy`], [`lease`].
 //! - The ports are [`queue`], [`apps`] and [`delivery`]; their adapters lie below them. [`egress`] says which
 //!   addresses may be dialled.
-//! - [`worker`] polls, and works one lane a message group. It knows the ports and no adapter.
-//! - [`telemetry`] counts, [`admin`] shows, [`config`] reads the environment, [`cli`] wires everything.
-//! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine.
+//! - [`worker`] polls, and works one lane a message group; [`flow`] bounds what it takes and attempts. Both know the
+//!   ports and no adapter.
+//! - [`telemetry`] and [`board`] count, [`admin`] shows, [`config`] reads the environment.
+//! - `run` wires adapters to ports; `check`, `dlq`, `dev` and [`cli`] are the commands.
+//! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine, over [`fifo`].
 //!
 //! `docs/architecture.md` says why, and lists the invariants; `docs/testing.md` how they are held. What is
 //! public here is so for the binary, the tests and the benches; [`producer`] and [`job`] are for users too, and
@@ -54,6 +56,10 @@ pub mod apps;
 #[cfg(feature = "producer")]
 mod aws;
 #[cfg(feature = "worker")]
+pub mod board;
+#[cfg(feature = "worker")]
+mod check;
+#[cfg(feature = "worker")]
 pub mod cli;
 #[cfg(feature = "worker")]
 pub mod config;
@@ -62,7 +68,15 @@ pub mod delivery;
 #[cfg(feature = "worker")]
 mod descriptors;
 #[cfg(feature = "worker")]
+mod dev;
+#[cfg(feature = "worker")]
+mod dlq;
+#[cfg(feature = "worker")]
 pub mod egress;
+#[cfg(feature = "worker")]
+pub mod fifo;
+#[cfg(feature = "worker")]
+pub mod flow;
 pub mod job;
 mod json;
 #[cfg(feature = "worker")]
@@ -77,13 +91,19 @@ pub mod outcome;
 pub mod plan;
 #[cfg(feature = "worker")]
 pub mod policy;
+#[cfg(feature = "worker")]
+mod process;
 #[cfg(feature = "producer")]
 pub mod producer;
 pub mod queue;
 pub mod random;
 #[cfg(feature = "worker")]
+mod run;
+#[cfg(feature = "worker")]
 pub mod standard;
 #[cfg(feature = "worker")]
 pub mod telemetry;
+#[cfg(feature = "worker")]
+pub mod tls;
 #[cfg(feature = "worker")]
 pub mod worker;

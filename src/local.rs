@@ -1,7 +1,6 @@
 //! The whole system on one machine: a local SQS-compatible FIFO queue and a receiver.
 
 mod connections;
-pub mod fifo;
 pub mod protocol;
 pub mod receiver;
 pub mod server;

@@ -38,6 +38,7 @@ pub use error::{CallError, Error, FlushError, Full};
 pub use event::{Event, InvalidEvent};
 pub use port::{EntryResult, SendBatch};
 pub use signer::Signer;
+pub(crate) use signer::now_ms;
 
 use crate::queue::{MessageId, NewMessage};
 use driver::{Command, Place, Places, Ticket};
@@ -81,7 +82,7 @@ impl Producer {
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
     pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
-        let (commands, places) = driver::start(queue, buffer, outbox::RETRY_WINDOW);
+        let (commands, places) = driver::start(queue, buffer, error::RETRY_WINDOW);
         Self { commands, places }
     }
 

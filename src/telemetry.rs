@@ -1,6 +1,5 @@
 //! What the worker tells of itself.
 
-pub mod board;
 pub mod embedded;
 pub mod health;
 pub mod metrics;

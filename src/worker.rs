@@ -6,17 +6,13 @@
 //!   the grace of a shutdown runs out;
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
-pub mod breaker;
 pub mod delete_batcher;
 pub mod in_flight;
 pub mod lane;
 pub mod ledger;
-pub mod permits;
 mod poll;
 mod report;
-mod scaler;
-pub mod shares;
-pub mod throttle;
+pub mod rules;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,24 +24,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::apps::Apps;
+use crate::board::Text;
 use crate::delivery::Transport;
+use crate::flow::breaker::Breaker;
+use crate::flow::permits::{Permit, Permits, Reserved};
+use crate::flow::scaler::PollScaler;
+use crate::flow::shares::{Admitted, Shares};
+use crate::flow::throttle::Throttle;
 use crate::job::{app_of_group, claimed_app_id};
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
-use crate::telemetry::board::Text;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
-use crate::worker::breaker::Breaker;
 use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
-use crate::worker::lane::{Lane, Rules, Shared};
+use crate::worker::lane::{Lane, Shared};
 use crate::worker::ledger::{Claim, Ledger};
+use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
-use permits::{Permit, Permits, Reserved};
 use poll::{Poll, Polled};
-pub use scaler::DENIED_WAIT;
-use scaler::PollScaler;
-use shares::{Admitted, Shares};
-use throttle::Throttle;
 
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);

@@ -12,8 +12,8 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use axum::serve::ListenerExt;
+use hookferry::fifo::{Broker, Outgoing};
 use hookferry::job::QueueType;
-use hookferry::local::fifo::{Broker, Outgoing};
 use hookferry::local::server::{ACCOUNT, Clock, Endpoint};
 use hookferry::producer::Signer;
 

@@ -23,8 +23,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use hookferry::fifo::{Broker, Outgoing};
 use hookferry::job::QueueType;
-use hookferry::local::fifo::{Broker, Outgoing};
 use hookferry::local::server::{ACCOUNT, Endpoint, Server};
 use hookferry::producer::Signer;
 use hookferry::queue::NewMessage;

@@ -6,8 +6,8 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::telemetry::board::Condition;
-use crate::telemetry::board::snapshot::Snapshot;
+use crate::board::Condition;
+use crate::board::snapshot::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 

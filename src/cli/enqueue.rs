@@ -7,19 +7,19 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::run::address;
-use super::{Failure, configuration, log};
 use crate::app::App;
+use crate::process::{Failure, configuration, log};
 use crate::producer::{Error, Producer, Signer};
 use crate::queue::NewMessage;
 use crate::queue::sqs::Connection;
+use crate::run::address;
 use line::{event, job};
 use progress::{Progress, rate};
 
@@ -182,10 +182,4 @@ async fn send(
 fn told(summary: &Summary, elapsed: Duration) -> String {
     let (seconds, rate) = (elapsed.as_secs_f64(), rate(summary.sent, elapsed));
     format!("{} sent, {} failed, in {seconds:.1} s: {rate:.0} a second", summary.sent, summary.failed)
-}
-
-/// What soketi writes into `time_ms`.
-pub(super) fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or_default()
 }

@@ -8,9 +8,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use tokio::time::timeout;
 
-use super::Failure;
 use crate::admin::TOKEN_HEADER;
 use crate::config::{self, Errors};
+use crate::process::Failure;
 
 /// A worker's answer is a line.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Failure, log, signals};
+use crate::board::Text;
 use crate::local::receiver::{Arrival, Receiver, serve};
+use crate::process::{Failure, log, signals};
 use crate::random::Random;
-use crate::telemetry::board::Text;
 
 /// Arrivals that wait to be printed.
 const BACKLOG: usize = 1000;

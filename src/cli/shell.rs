@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::Cli;
+use crate::process::Failure;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

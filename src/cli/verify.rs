@@ -1,6 +1,7 @@
 //! `verify`: whether one job, or one received webhook, is valid, and if it is not, why.
 
 mod findings;
+mod lines;
 mod standard;
 
 use std::io::Read;
@@ -14,10 +15,11 @@ use clap::Args;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Failure, configuration, log};
 use crate::config;
 use crate::job::Job;
-use findings::{Findings, Webhook};
+use crate::process::{Failure, configuration, log};
+use findings::Webhook;
+use lines::Findings;
 use standard::Standard;
 
 /// The most that is read: the largest message, and then some, so that one too large is told of.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::variables::{Reader, Webhooks};
-use crate::delivery::http::{Authorities, Proxy, Settings};
+use crate::delivery::http::{Proxy, Settings};
 use crate::egress::address_policy::AddressPolicy;
 use crate::plan::Limits;
+use crate::tls::Authorities;
 
 /// An attempt waits for its turn at a busy destination for this part of its time at most: what is left
 /// has to be enough for the request.

@@ -17,13 +17,11 @@
 
 mod clients;
 mod failure;
-mod handshake;
 mod host_limiter;
 mod names;
 mod proxy;
 mod request;
 mod reuse;
-mod tls;
 mod unanswered;
 
 use std::collections::HashMap;
@@ -38,12 +36,12 @@ use crate::egress::checked::Checked;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
+use crate::tls::Authorities;
 use clients::Clients;
-pub use handshake::handshake;
 use host_limiter::HostLimiter;
 pub use proxy::Proxy;
-use request::{Origin, RequestTarget};
-pub use tls::Authorities;
+use request::Origin;
+pub(crate) use request::RequestTarget;
 use unanswered::Unanswered;
 
 /// As much of a response body is read, so that the connection can be used again; past it the
@@ -71,12 +69,9 @@ pub struct Settings {
 /// Deliveries cannot be made at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
-    /// The system has no certificates, and none were given.
-    #[error("there is no certificate to trust: install the system's CA certificates or set WEBHOOKS_CA_FILE")]
-    NoAuthority,
-    /// TLS refuses its own configuration.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+    /// TLS cannot.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::SetUpError),
     /// The client refuses its configuration.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
@@ -112,7 +107,7 @@ impl Http {
     /// What is missing.
     pub fn with_resolver(settings: Settings, resolver: Arc<dyn Resolve>) -> Result<Self, SetUpError> {
         let Settings { policy, proxy, authorities, max_per_host, turn_timeout } = settings;
-        let tls = tls::configuration(&authorities)?;
+        let tls = crate::tls::configuration(&authorities)?;
         let checked = Checked::new(policy.clone(), Arc::clone(&resolver));
         let names: Arc<dyn reqwest::dns::Resolve> = match &proxy {
             None => Arc::new(names::Receivers(checked.clone())),

@@ -51,8 +51,8 @@ impl WireError {
     }
 }
 
-impl From<super::fifo::Error> for WireError {
-    fn from(error: super::fifo::Error) -> Self {
+impl From<crate::fifo::Error> for WireError {
+    fn from(error: crate::fifo::Error) -> Self {
         Self::new(error.shape(), error.to_string())
     }
 }

@@ -21,7 +21,7 @@ use crate::plan::{ATTEMPT_HEADER, ID_HEADER};
 use crate::standard::HEADERS;
 
 /// No webhook is larger: it is one message's, or ten small ones' together.
-const MAX_BODY: usize = crate::local::fifo::MAX_MESSAGE_SIZE * 2;
+const MAX_BODY: usize = crate::fifo::MAX_MESSAGE_SIZE * 2;
 
 /// A webhook that arrived.
 #[derive(Clone, Debug)]

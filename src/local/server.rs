@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections;
-use super::fifo::{Broker, Receive, Received};
 use super::protocol::types::Parameters;
 use super::protocol::{WireError, query, xml};
 use super::visitors::Visitors;
+use crate::fifo::{Broker, Receive, Received};
 use store::Store;
 
 /// The account in the queue URLs and ARNs of the local queue.
@@ -168,7 +168,7 @@ impl Endpoint {
         queue: &str,
         request: &Receive,
         wait: Option<Duration>,
-    ) -> Result<Vec<Received>, super::fifo::Error> {
+    ) -> Result<Vec<Received>, crate::fifo::Error> {
         let wait = wait.unwrap_or_else(|| self.look(|broker, _| broker.default_wait(queue)));
         let deadline = Instant::now() + wait;
         loop {

@@ -1,7 +1,12 @@
 //! What can go wrong between a job and its queue.
 
-use super::outbox::RETRY_WINDOW;
+use std::time::Duration;
+
 use crate::queue::NewMessage;
+
+/// How long after its first send a job is sent again. With the deadline of a call this ends 50 s before SQS
+/// forgets a deduplication id, five minutes after it took the message.
+pub(super) const RETRY_WINDOW: Duration = Duration::from_secs(240);
 
 /// For texts.
 const RETRY_SECONDS: u64 = RETRY_WINDOW.as_secs();

@@ -18,15 +18,13 @@ use super::error::{CallError, Error};
 use super::port::EntryResult;
 use crate::queue::{MAX_BATCH, MessageId, NewMessage};
 
-/// After how long a send is cut off.
-pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// How long after its first send a job is sent again. With the deadline of a call this ends 50 s before SQS
-/// forgets a deduplication id, five minutes after it took the message.
-pub const RETRY_WINDOW: Duration = Duration::from_secs(240);
 /// The longest wait before the first retry; it doubles with each, up to the cap.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
 /// The longest wait before any retry.
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
+
+/// After how long a send is cut off.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A job on its way, with what its sender is told by.
 #[derive(Debug)]

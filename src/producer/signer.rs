@@ -122,7 +122,7 @@ impl Signer {
 }
 
 /// The time as soketi writes it into `time_ms`.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or_default()
 }

@@ -87,7 +87,7 @@ async fn no_job_is_sent_after_its_deduplication_id_may_be_forgotten() {
         let began = Instant::now();
         assert_eq!(producer.enqueue(job("g", 0)).await.unwrap().await, Err(ends));
         let lasted = began.elapsed();
-        assert!(lasted >= outbox::RETRY_WINDOW && lasted < Duration::from_secs(290), "{lasted:?}");
+        assert!(lasted >= error::RETRY_WINDOW && lasted < Duration::from_secs(290), "{lasted:?}");
         let failed = producer.flush().await.unwrap_err();
         assert_eq!(failed.failed, 1);
         assert_eq!(producer.flush().await, Ok(()), "told once");

@@ -12,9 +12,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::board::Board;
 use super::process::Process;
 use crate::apps::LookUp;
+use crate::board::Board;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
 

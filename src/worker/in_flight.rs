@@ -2,11 +2,11 @@
 
 use tokio::time::Instant;
 
+use crate::board::Text;
+use crate::flow::permits::Permit;
+use crate::flow::shares::Share;
 use crate::queue::{Message, MessageId};
-use crate::telemetry::board::Text;
 use crate::worker::ledger::Claim;
-use crate::worker::permits::Permit;
-use crate::worker::shares::Share;
 
 /// A received message with all that it holds.
 #[derive(Debug)]

@@ -29,21 +29,21 @@ use tracing::warn;
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
+use crate::flow::breaker::Breaker;
+use crate::flow::permits::Permits;
+use crate::flow::shares::Share;
+use crate::flow::throttle::Throttle;
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
-use crate::plan::Limits;
-use crate::policy::{Disposition, Retry};
+use crate::policy::Disposition;
 use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
-use crate::worker::breaker::Breaker;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::ledger::Ledger;
-use crate::worker::permits::Permits;
 use crate::worker::report::settle_call;
-use crate::worker::shares::Share;
-use crate::worker::throttle::Throttle;
+use crate::worker::rules::Rules;
 use attempt::attempt;
 use prepare::{Planned, prepare};
 
@@ -54,21 +54,6 @@ pub const AMPLE_RECEIVES: u32 = 100;
 
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);
-
-/// How time and retries are dealt with; checked when it was configured.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// The queue's visibility timeout, as receives use it.
-    pub visibility: Duration,
-    /// The longest that one attempt may take, all of it.
-    pub attempt_timeout: Duration,
-    /// Backoff and window.
-    pub retry: Retry,
-    /// The queue's own `maxReceiveCount`, if it has one.
-    pub max_receive_count: Option<u32>,
-    /// Whether jobs of a lane go out together, and how much of them at the most.
-    pub coalesce: Option<Limits>,
-}
 
 /// What every lane of a worker shares.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Bounds;
-use super::permits::{Permits, Reserved};
+use crate::flow::permits::{Permits, Reserved};
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 use crate::worker::in_flight::Times;

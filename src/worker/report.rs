@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::lane::Rules;
+use super::rules::Rules;
 use crate::app::Target;
 use crate::queue::Error;
 use crate::telemetry::health::Health;

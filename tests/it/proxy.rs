@@ -1,7 +1,8 @@
 //! `WEBHOOKS_PROXY_URL`.
 
-use hookferry::delivery::http::{Authorities, Http, Proxy, Settings};
+use hookferry::delivery::http::{Http, Proxy, Settings};
 use hookferry::outcome::{Outcome, Reason};
+use hookferry::tls::Authorities;
 use tempfile::TempDir;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;

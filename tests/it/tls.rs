@@ -1,7 +1,8 @@
 //! TLS: who is trusted, who is not, and why.
 
-use hookferry::delivery::http::{Authorities, Http, Settings};
+use hookferry::delivery::http::{Http, Settings};
 use hookferry::outcome::{Outcome, Reason};
+use hookferry::tls::Authorities;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 

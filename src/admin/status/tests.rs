@@ -3,10 +3,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
+use crate::board::blocked::Blocked;
+use crate::board::{Attempt, GivenUp};
 use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
-use crate::telemetry::board::blocked::Blocked;
-use crate::telemetry::board::{Attempt, GivenUp};
 
 struct Worker {
     facts: Facts,

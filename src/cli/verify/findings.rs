@@ -1,6 +1,5 @@
 //! What there is to say of a job or a webhook. Quotes no secret and nothing of a body but short names.
 
-use std::fmt;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -9,43 +8,12 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::lines::Findings;
 use super::standard::{self, Standard};
 use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
 
 /// The most bytes of a message.
 const MAX_BYTES: usize = 1 << 20;
-
-/// Lines, each right or wrong.
-pub(super) struct Findings(Vec<(bool, String)>);
-
-impl Findings {
-    /// One thing that is wrong, after which nothing can be said.
-    pub(super) fn wrong(text: String) -> Self {
-        Self(vec![(false, text)])
-    }
-
-    pub(super) fn valid(&self) -> bool {
-        self.0.iter().all(|(right, _)| *right)
-    }
-
-    /// Nothing yet.
-    pub(super) fn none() -> Self {
-        Self(Vec::new())
-    }
-
-    pub(super) fn say(&mut self, right: bool, text: impl Into<String>) {
-        self.0.push((right, text.into()));
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (right, text) in &self.0 {
-            writeln!(f, "{}  {text}", if *right { "ok   " } else { "WRONG" })?;
-        }
-        f.write_str(if self.valid() { "valid" } else { "not valid" })
-    }
-}
 
 /// A webhook as it was received.
 pub(super) struct Webhook {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use secrecy::SecretString;
 
-use super::findings::Findings;
+use super::lines::Findings;
 use crate::standard::Keys;
 
 /// How far the receivers' libraries let an attempt's time be from theirs.

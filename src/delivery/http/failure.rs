@@ -32,7 +32,7 @@ pub(super) fn outcome(error: &reqwest::Error, proxied: bool) -> Outcome {
         };
     }
     if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return Outcome::transient(Reason::Tls(super::tls::words(tls)));
+        return Outcome::transient(Reason::Tls(crate::tls::words(tls)));
     }
     if !error.is_connect() {
         return Outcome::transient(broken(error));

@@ -35,7 +35,7 @@ const OWN_HEADERS: usize = 4;
 
 /// What a connection goes to: a scheme, a host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     pub https: bool,
     pub host: Host<String>,
     pub port: u16,
@@ -43,7 +43,7 @@ pub(super) struct Origin {
 
 /// What a webhook's URL comes to.
 #[derive(Debug)]
-pub(super) struct RequestTarget {
+pub(crate) struct RequestTarget {
     pub origin: Arc<Origin>,
     /// Without credentials and fragment.
     url: Url,
@@ -56,7 +56,7 @@ impl RequestTarget {
     ///
     /// # Errors
     /// Why it cannot be requested, without the URL: it may hold a password or token.
-    pub(super) fn parse(url: &str) -> Result<Self, Reason> {
+    pub(crate) fn parse(url: &str) -> Result<Self, Reason> {
         let mut url = Url::parse(url.trim()).map_err(|error| Reason::Url(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Reason::Url("its scheme is neither http nor https".to_owned()));

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::local::fifo::{Broker, Outgoing, Receive};
+use crate::fifo::{Broker, Outgoing, Receive};
 use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt};
 
 const DEAD: &str = "dead.fifo";
@@ -79,7 +79,7 @@ impl Letters for World {
             Receive { max, visibility: Some(Duration::from_secs(120)), attempt_id: Some(attempt.0.clone()) };
         let received = self.with(|broker, now| broker.receive(now, DEAD, &request)).unwrap();
         let now = self.start.elapsed();
-        let letter = |received: crate::local::fifo::Received| Letter {
+        let letter = |received: crate::fifo::Received| Letter {
             origin: match received.group.strip_prefix("other") {
                 Some(_) => Origin::Other("000000000000.other.fifo".into()),
                 None => Origin::Ours,

@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use crate::local::fifo::{Attribute, AttributeValue};
+use crate::fifo::{Attribute, AttributeValue};
 
 /// MD5 of a body, lower-case hex.
 #[must_use]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::WireError;
-use crate::local::fifo::{Attribute, AttributeValue, Attributes};
+use crate::fifo::{Attribute, AttributeValue, Attributes};
 
 /// A request's parameters, as one of the protocols brought them.
 #[derive(Debug)]

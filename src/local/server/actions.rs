@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::convert::{check_batch, needed, outcomes, outgoing, queue_name, seconds, shown, url};
+use super::convert::{Answer, check_batch, needed, outcomes, outgoing, queue_name, seconds, shown, url};
 use super::store::{MAX_QUEUES, admit};
 use super::{Endpoint, unknown};
-use crate::local::fifo::{Attribute, AttributeValue, MAX_MESSAGE_SIZE, Outgoing, Receive, size};
+use crate::fifo::{Attribute, AttributeValue, MAX_MESSAGE_SIZE, Outgoing, Receive, size};
 use crate::local::protocol::types::{Batch, Parameters, Request, Send, Settle};
 use crate::local::protocol::{WireError, md5};
-
-pub(super) type Answer = Result<Value, WireError>;
 
 impl Endpoint {
     pub(super) async fn call(
@@ -209,12 +207,7 @@ impl Endpoint {
         &self,
         queue: &str,
         entries: impl Iterator<Item = (String, T)>,
-        mut act: impl FnMut(
-            &mut crate::local::fifo::Broker,
-            Duration,
-            &str,
-            T,
-        ) -> Result<(), crate::local::fifo::Error>,
+        mut act: impl FnMut(&mut crate::fifo::Broker, Duration, &str, T) -> Result<(), crate::fifo::Error>,
     ) -> Answer {
         self.with(|broker, now| {
             Ok(outcomes(entries, |entry| {

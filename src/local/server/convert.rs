@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::ACCOUNT;
-use super::actions::Answer;
-use crate::local::fifo::{Attribute, AttributeValue, Attributes, MAX_BATCH, Outgoing, Received};
+use crate::fifo::{Attribute, AttributeValue, Attributes, MAX_BATCH, Outgoing, Received};
 use crate::local::protocol::types::{Request, Send, attributes, show};
 use crate::local::protocol::{WireError, md5};
+
+/// What an action comes to.
+pub(super) type Answer = Result<Value, WireError>;
 
 /// Whoever sends to the local queue, as `SenderId`.
 const SENDER: &str = "AIDALOCALQUEUE";

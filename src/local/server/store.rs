@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::local::fifo::{Outgoing, size};
+use crate::fifo::{Outgoing, size};
 use crate::local::protocol::WireError;
 
 /// Bytes of messages: as much as a developer's machine spares.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::local::fifo::{Broker, Outgoing, Receive};
+use crate::fifo::{Broker, Outgoing, Receive};
 use crate::producer::{CallError, EntryResult, SendBatch};
 use crate::queue::NewMessage;
 

@@ -13,15 +13,15 @@ use super::window::{age, failing_for, is_past, next_number};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::{App, WebhookId};
 use crate::apps::Apps;
+use crate::board::{self, Text};
 use crate::delivery::Transport;
+use crate::flow::breaker::{self, destination, job};
+use crate::flow::shares::Share;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
-use crate::telemetry::board::{self, Text};
-use crate::worker::breaker::{self, destination, job};
 use crate::worker::in_flight::InFlight;
 use crate::worker::ledger::{Record, Settled};
 use crate::worker::report::Host;
-use crate::worker::shares::Share;
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
 /// there are; a job's other webhooks follow when these have ended.

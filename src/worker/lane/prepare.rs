@@ -20,12 +20,12 @@ use super::window::next_number;
 use super::{Lane, Shared};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
+use crate::board::Text;
 use crate::delivery::Transport;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
-use crate::telemetry::board::Text;
 use crate::worker::in_flight::InFlight;
 
 /// What is to be done about the head of a lane.

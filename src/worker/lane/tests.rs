@@ -13,16 +13,17 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
+use crate::board::Text;
+use crate::fifo::{Broker, Outgoing, Receive};
+use crate::flow::shares::Shares;
 use crate::job::QueueType;
-use crate::local::fifo::{Broker, Outgoing, Receive};
 use crate::outcome::Outcome;
 use crate::outcome::Reason;
 use crate::plan::Delivery;
+use crate::policy::Retry;
 use crate::producer::Signer;
 use crate::queue::{AttemptId, DeadLetter, Error, Message, ReceiveError, Redriven};
-use crate::telemetry::board::Text;
 use crate::worker::delete_batcher;
-use crate::worker::shares::Shares;
 
 const JOBS: &str = "jobs.fifo";
 /// How long a call or an answer is under way: together all of the safety margin.
@@ -42,7 +43,7 @@ struct Remote {
 }
 
 impl Remote {
-    fn entry(result: &Result<(), crate::local::fifo::Error>) -> BatchEntryResult {
+    fn entry(result: &Result<(), crate::fifo::Error>) -> BatchEntryResult {
         if result.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
     }
 }

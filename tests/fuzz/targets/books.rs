@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hookferry::local::fifo::{Broker, Receive};
+use hookferry::fifo::{Broker, Receive};
 use hookferry::local::server::Endpoint;
 use tokio::time::advance;
 

@@ -16,7 +16,7 @@ use axum::body::to_bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use books::Books;
-use hookferry::local::fifo::Broker;
+use hookferry::fifo::Broker;
 use hookferry::local::server::{ACCOUNT, Clock, Endpoint};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

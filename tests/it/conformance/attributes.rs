@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hookferry::local::fifo::{Attribute, AttributeValue, Attributes};
+use hookferry::fifo::{Attribute, AttributeValue, Attributes};
 
 use super::sqs::{Message, Receive, Received, Sqs, code, message, now};
 

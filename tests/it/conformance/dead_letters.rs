@@ -2,7 +2,7 @@
 
 use super::sqs::{Receive, Sqs, bodies, code, fifo, message, now};
 use crate::world::unique;
-use hookferry::local::fifo::{Attribute, AttributeValue};
+use hookferry::fifo::{Attribute, AttributeValue};
 
 /// A queue whose messages are received that often at most, and its dead-letter queue.
 async fn queues(sqs: &impl Sqs, most: u32) -> (String, String) {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::sqs::{Message, Sqs, bodies, code, message};
-use hookferry::local::fifo::{Attribute, AttributeValue};
+use hookferry::fifo::{Attribute, AttributeValue};
 
 const BY_CONTENT: (&str, &str) = ("ContentBasedDeduplication", "true");
 

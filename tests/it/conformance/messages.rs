@@ -1,6 +1,6 @@
 //! Bodies and ids: what is taken, and that it comes back as it was.
 
-use hookferry::local::fifo::{Attribute, AttributeValue};
+use hookferry::fifo::{Attribute, AttributeValue};
 
 use super::sqs::{Message, Receive, Sqs, bodies, code, message, now};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookferry::local::fifo::{Attribute, AttributeValue, Attributes};
+use hookferry::fifo::{Attribute, AttributeValue, Attributes};
 use roxmltree::{Document, Node};
 
 use super::sqs::{Answer, Batch, Failure, Message, Receive, Received, Refused, Sent, Sqs};

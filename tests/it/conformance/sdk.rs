@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{
     QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use bytes::Bytes;
-use hookferry::local::fifo::{Attribute, AttributeValue};
+use hookferry::fifo::{Attribute, AttributeValue};
 
 use super::sqs::{Answer, Batch, Failure, Message, Receive, Received, Refused, Sent, Sqs};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookferry::local::fifo::Attributes;
+use hookferry::fifo::Attributes;
 
 use crate::world::unique;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hookferry::app::App;
-use hookferry::local::fifo::{Broker, Outgoing, Receive, Received};
+use hookferry::fifo::{Broker, Outgoing, Receive, Received};
 use hookferry::queue::{AttemptId, MessageId, Redriven};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};

@@ -9,7 +9,7 @@ use hookferry::job::QueueType;
 use hookferry::plan::Limits;
 use hookferry::policy::Retry;
 use hookferry::worker::Bounds;
-use hookferry::worker::lane::Rules;
+use hookferry::worker::rules::Rules;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};

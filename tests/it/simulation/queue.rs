@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use hookferry::fifo::{self, Broker, Outgoing, Received};
 use hookferry::lease::SAFETY_MARGIN;
-use hookferry::local::fifo::{self, Broker, Outgoing, Received};
 use hookferry::queue::{
     AttemptId, BatchEntryResult, DeadLetter, Error, Message, MessageId, Queue, Receipt, ReceiveError,
     Redriven,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use hookferry::fifo::{Outgoing, Receive};
 use hookferry::letters::redrive::{AlwaysWanted, Plan, redrive as redrive_letters};
 use hookferry::letters::{Letter, Letters, Origin, Sent, Source};
-use hookferry::local::fifo::{Outgoing, Receive};
 use hookferry::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
 use hookferry::random::Random;
 use tokio::time::sleep;
@@ -76,7 +76,7 @@ impl Letters for Operator {
         if after {
             return Err(ReceiveError::NoResponse(String::new()));
         }
-        let letter = |received: hookferry::local::fifo::Received| Letter {
+        let letter = |received: hookferry::fifo::Received| Letter {
             message: Message {
                 receipt: Receipt::new(format!("{} {}", received.message_id, received.receipt_handle)),
                 group: received.group,

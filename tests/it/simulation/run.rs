@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hookferry::apps::cache::{Cache, CacheTtl};
+use hookferry::fifo::Outgoing;
 use hookferry::job::{QueueType, deduplication_id, group_id};
-use hookferry::local::fifo::Outgoing;
 use hookferry::producer::Signer;
 use hookferry::random::Random;
 use hookferry::telemetry::health::Health;

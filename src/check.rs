@@ -1,0 +1,247 @@
+//! `check`: everything that a worker with this environment would meet, looked at without a job.
+
+mod handshake;
+mod report;
+mod sockudo;
+mod targets;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::apps::{Apps, LookUpError, Observer};
+use crate::config::{Config, Errors, Source, environment};
+use crate::process::{Failure, configuration, log};
+use crate::queue::sqs::{Connection, Probe};
+use crate::run::preflight::{self, Finding, Severity};
+use crate::run::{address, sources};
+use crate::worker::operator_hint;
+use report::{Report, Section};
+
+/// A clock that is off by more than this is worth a word, and by more than the next is refused by AWS.
+const SKEW: (u64, u64) = (30, 240);
+
+/// Fewer descriptors than this are few for a worker: each connection takes one.
+const DESCRIPTORS: u64 = 4096;
+
+/// The longest that an app source may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Exit 1 for warnings too.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
+    log(Some("off"));
+    let mut report = Report::default();
+    match configuration(&[]) {
+        Err(Errors(errors)) => {
+            let refused = |error| Finding::new(Severity::Refused, "configuration", error);
+            report.add(Section::Configuration, errors.into_iter().map(refused));
+        }
+        Ok(config) => {
+            report.add(Section::Configuration, settings(&config));
+            let connection = Connection::load(address(&config.queue)).await;
+            queue(&connection, &config, &mut report).await;
+            report.add(Section::Apps, apps(&config).await);
+            report.add(Section::Webhooks, targets::webhooks(&config).await);
+            #[cfg(feature = "lambda")]
+            report.add(Section::Functions, targets::functions(&config).await);
+            report.add(Section::Process, process(&config).await);
+        }
+    }
+    if options.json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(report.exit(options.deny_warnings))
+}
+
+fn settings(config: &Config) -> Vec<Finding> {
+    let about = "configuration";
+    let mut findings: Vec<Finding> = config
+        .warnings
+        .iter()
+        .map(|warning| Finding::new(Severity::Warning, about, warning.clone()))
+        .collect();
+    if config.apps.well_known {
+        let text = "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default";
+        findings.push(Finding::new(Severity::Warning, about, text).remedy("set all three"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(about, "every variable can be used"));
+    }
+    findings
+}
+
+async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
+    let place = format!(
+        "{} in {}, reached at {}",
+        config.queue.url,
+        config.queue.region,
+        config.queue.endpoint.as_deref().unwrap_or("AWS' own endpoint")
+    );
+    let (caller, described) = tokio::join!(connection.caller(), connection.describe());
+    report.add(
+        Section::Identity,
+        [match caller {
+            None => Finding::ok("identity", "the endpoint is not AWS': not asked"),
+            Some(Ok(arn)) => Finding::ok("identity", arn),
+            Some(Err(why)) => {
+                Finding::new(Severity::Warning, "identity", format!("STS does not say who this is: {why}"))
+                    .remedy("aws sts get-caller-identity")
+            }
+        }],
+    );
+    let description = match described {
+        Ok(description) => description,
+        Err(error) => {
+            let text = format!("{place}: {error}");
+            let finding = Finding::new(Severity::Error, "queue", text).remedy(operator_hint(&error));
+            report.add(Section::Queue, [finding]);
+            return;
+        }
+    };
+    report.add(Section::Clock, [clock(connection.clock_ahead())]);
+    report.add(Section::Queue, [Finding::ok("queue", place)]);
+    let facts = preflight::facts(connection, description, config).await;
+    report.add(Section::Queue, preflight::judge(&facts, config));
+    report.add(Section::Queue, sockudo::judge(&environment(), config, &facts.queue));
+    report.add(Section::Permissions, permissions(connection, &facts, config.queue.endpoint.is_none()).await);
+}
+
+fn clock(ahead: i64) -> Finding {
+    let by = ahead.unsigned_abs() / 1000;
+    if by < SKEW.0 {
+        return Finding::ok("clock", "agrees with the queue's");
+    }
+    let severity = if by < SKEW.1 { Severity::Warning } else { Severity::Error };
+    let way = if ahead > 0 { "behind" } else { "ahead of" };
+    Finding::new(severity, "clock", format!("this machine's clock is {by} s {way} the queue's"))
+        .remedy("set it, and keep it set by NTP (timedatectl set-ntp true)")
+}
+
+async fn permissions(connection: &Connection, facts: &preflight::Facts, aws: bool) -> Vec<Finding> {
+    let about = "permissions";
+    let (receive, delete, change) = tokio::join!(
+        connection.probe_receive(),
+        connection.probe_delete(),
+        connection.probe_change_visibility()
+    );
+    let mut probes = vec![
+        ("sqs:GetQueueAttributes", Probe::Allowed),
+        ("sqs:ReceiveMessage", receive),
+        ("sqs:DeleteMessage", delete),
+        ("sqs:ChangeMessageVisibility", change),
+    ];
+    if let Some(dead) = &facts.dead_letters {
+        probes.push(("sqs:SendMessage (dead-letter queue)", dead.send.clone()));
+    }
+    let certain = if aws {
+        "by a call that had to fail"
+    } else {
+        "certain only on AWS: this endpoint may know no rights"
+    };
+    let finding = |(permission, probe)| match probe {
+        Probe::Allowed => Finding::ok(about, format!("{permission}: {certain}")),
+        Probe::Denied(why) => Finding::new(Severity::Error, about, format!("{permission} is denied: {why}"))
+            .remedy(format!("allow {permission} to the worker's role")),
+        Probe::Unknown(why) => {
+            Finding::new(Severity::Warning, about, format!("{permission} is not known: {why}"))
+        }
+    };
+    probes.into_iter().map(finding).collect()
+}
+
+async fn apps(config: &Config) -> Vec<Finding> {
+    let about = "apps";
+    let place = sources::describe(&config.apps);
+    if matches!(config.apps.source, Source::Array) {
+        let apps = std::iter::once(&config.apps.default).chain(&config.apps.listed.apps);
+        let mut findings: Vec<Finding> = apps
+            .map(|app| {
+                Finding::ok(about, format!("{}: {} webhooks", app.id.escape_debug(), app.webhooks.len()))
+            })
+            .collect();
+        if std::iter::once(&config.apps.default)
+            .chain(&config.apps.listed.apps)
+            .all(|app| app.webhooks.is_empty())
+        {
+            findings.push(
+                Finding::new(Severity::Warning, about, "no app has a webhook: nothing will be delivered")
+                    .remedy("set DEFAULT_APP_WEBHOOKS or APPS_FILE"),
+            );
+        }
+        return findings;
+    }
+    let ended = CancellationToken::new();
+    let opened = sources::open(config.apps.clone(), config.timeout, Observer::default(), &ended).await;
+    let (source, _tasks) = match opened {
+        Ok(opened) => opened,
+        Err(Errors(errors)) => {
+            return errors.into_iter().map(|error| Finding::new(Severity::Refused, about, error)).collect();
+        }
+    };
+    let answer = tokio::time::timeout(LOOK_UP, source.find_by_key("hookferry-check")).await;
+    ended.cancel();
+    vec![match answer {
+        Ok(Ok(_) | Err(LookUpError::Unusable(_))) => Finding::ok(about, format!("{place} answers")),
+        Ok(Err(LookUpError::Unreachable(why))) => {
+            Finding::new(Severity::Error, about, format!("{place} cannot be asked: {why}"))
+                .remedy("see its address, network, credentials and permissions")
+        }
+        Err(_) => Finding::new(Severity::Error, about, format!("{place} does not answer"))
+            .remedy("see its address and network"),
+    }]
+}
+
+async fn process(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(match descriptors() {
+        None => Finding::ok("descriptors", "their limit is not known here"),
+        Some(most) if most >= DESCRIPTORS => Finding::ok("descriptors", format!("{most} at the most")),
+        Some(most) => {
+            let text =
+                format!("{most} at the most, {DESCRIPTORS} are recommended: each connection takes one");
+            Finding::new(Severity::Warning, "descriptors", text).remedy(
+                "raise nofile: ulimits in the task definition, --ulimit nofile=65536:65536 with docker",
+            )
+        }
+    });
+    let grace = config.grace.as_secs();
+    findings.push(if grace < 30 {
+        Finding::ok("shutdown grace", format!("{grace} s, inside ECS' default stopTimeout of 30 s"))
+    } else {
+        let text = format!(
+            "{grace} s: ECS kills a task after its stopTimeout, 30 s by default and 120 s at the most"
+        );
+        Finding::new(Severity::Warning, "shutdown grace", text)
+            .remedy(format!("set stopTimeout above {grace}, or SHUTDOWN_GRACE_SECONDS=25"))
+    });
+    findings.push(match TcpListener::bind(config.metrics).await {
+        Ok(_) => Finding::ok("ops port", format!("{} is free", config.metrics)),
+        Err(error) => {
+            let text = format!("{} cannot be listened on: {error}", config.metrics);
+            Finding::new(Severity::Warning, "ops port", text)
+                .remedy("none if a worker runs here; else set METRICS_PORT to a free port")
+        }
+    });
+    findings
+}
+
+/// The hard limit, to which a worker raises its own.
+fn descriptors() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_whitespace().nth(4)?.parse().ok()
+}

@@ -1,0 +1,113 @@
+//! Where deliveries go: receivers and functions of the apps that are known from the environment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use url::Url;
+
+use super::handshake::handshake;
+use crate::app::{App, Target};
+use crate::config::Config;
+use crate::egress::resolver::{Resolve, SystemResolver};
+use crate::run::preflight::{Finding, Severity};
+
+/// Receivers tried at once.
+const AT_ONCE: usize = 16;
+
+fn targets(config: &Config) -> impl Iterator<Item = (&App, &Target)> {
+    let apps = std::iter::once(&config.apps.default).chain(&config.apps.listed.apps);
+    apps.flat_map(|app| app.webhooks.iter().map(move |webhook| (app, &webhook.target)))
+}
+
+/// Scheme, host and port: what a TLS handshake is about, and nothing secret.
+fn origin(url: &str) -> String {
+    Url::parse(url)
+        .map_or_else(|_| "a URL that cannot be read".to_owned(), |url| url.origin().ascii_serialization())
+}
+
+pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
+    let about = "webhook";
+    let mut receivers: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (app, target) in targets(config) {
+        match target {
+            Target::Http(url) => {
+                receivers.entry(origin(url)).or_insert((url, &app.id));
+            }
+            Target::Lambda(_) => {}
+            Target::Missing => findings.push(Finding::new(
+                Severity::Error,
+                about,
+                format!("app {}: a webhook has neither url nor lambda_function", app.id.escape_debug()),
+            )),
+            Target::Unusable { why, .. } => findings.push(Finding::new(
+                Severity::Error,
+                about,
+                format!("app {}: a webhook cannot be used: {why}", app.id.escape_debug()),
+            )),
+        }
+    }
+    let resolver: Arc<dyn Resolve> = match SystemResolver::new() {
+        Ok(resolver) => Arc::new(resolver),
+        Err(error) => return vec![Finding::new(Severity::Error, about, error.to_string())],
+    };
+    let tried = stream::iter(receivers).map(|(origin, (url, app))| {
+        let resolver = Arc::clone(&resolver);
+        async move {
+            match handshake(&config.http, resolver, url, config.timeout).await {
+                Ok(words) => Finding::ok(about, format!("{origin}: {words}")),
+                Err(why) => Finding::new(
+                    Severity::Error,
+                    about,
+                    format!("{origin} of app {}: {why}", app.escape_debug()),
+                )
+                .remedy("see the webhook's url, and WEBHOOKS_ALLOWED_NETWORKS and WEBHOOKS_CA_FILE"),
+            }
+        }
+    });
+    findings.extend(tried.buffered(AT_ONCE).collect::<Vec<_>>().await);
+    if findings.is_empty() {
+        findings.push(Finding::ok(about, "none is known before a job comes"));
+    }
+    findings
+}
+
+#[cfg(feature = "lambda")]
+pub(super) async fn functions(config: &Config) -> Vec<Finding> {
+    use crate::delivery::lambda::Lambda;
+
+    let about = "function";
+    let functions: Vec<_> = targets(config)
+        .filter_map(|(app, target)| match target {
+            Target::Lambda(webhook) => Some((app, webhook)),
+            Target::Http(_) | Target::Missing | Target::Unusable { .. } => None,
+        })
+        .collect();
+    if functions.is_empty() {
+        return Vec::new();
+    }
+    let resolver: Arc<dyn Resolve> = match SystemResolver::new() {
+        Ok(resolver) => Arc::new(resolver),
+        Err(error) => return vec![Finding::new(Severity::Error, about, error.to_string())],
+    };
+    let settings = config.lambda.clone();
+    let lambda = Lambda::load(
+        settings.endpoint,
+        settings.allowed,
+        settings.regions,
+        config.http.policy.clone(),
+        resolver,
+        config.timeout,
+    )
+    .await;
+    let mut findings = Vec::with_capacity(functions.len());
+    for (app, webhook) in functions {
+        findings.push(match lambda.dry_run(webhook).await {
+            Ok(reference) => Finding::ok(about, format!("{} may be invoked (DryRun)", reference.escape_debug())),
+            Err(why) => Finding::new(Severity::Error, about, format!("of app {}: {why}", app.id.escape_debug()))
+                .remedy("allow lambda:InvokeFunction on it to the worker's role, and name it in WEBHOOKS_ALLOWED_FUNCTIONS"),
+        });
+    }
+    findings
+}

@@ -1,0 +1,202 @@
+//! The live panel on a terminal: a row a group, totals, a bar for `--jobs`, and the log below.
+//!
+//! It reads the books and the controls and changes the controls by keys; it knows nothing of the queue.
+
+use std::io::IsTerminal;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, poll, read};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Row, Table};
+use ratatui::{DefaultTerminal, Frame};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{APPS, Progress, Shown};
+use crate::board::snapshot::Group;
+use crate::config;
+
+/// Ten pictures a second are enough for an eye.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Blocked groups asked for: more than `dev` has.
+const GROUPS: usize = 40;
+
+/// Whether standard output is a terminal that wants it.
+pub(super) fn fits() -> bool {
+    let environment = config::environment();
+    let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !set("NO_COLOR") && !dumb
+}
+
+/// Shows the panel until all jobs are accounted for (true), or it is told to stop or nothing moves any
+/// more (false). The terminal is as it was afterwards.
+pub(super) async fn run(
+    shown: &Shown<'_>,
+    jobs: Option<u64>,
+    shutdown: &CancellationToken,
+) -> std::io::Result<bool> {
+    let mut terminal = ratatui::try_init()?;
+    let ended = turn(&mut terminal, shown, jobs, shutdown).await;
+    ratatui::try_restore()?;
+    ended
+}
+
+async fn turn(
+    terminal: &mut DefaultTerminal,
+    shown: &Shown<'_>,
+    jobs: Option<u64>,
+    shutdown: &CancellationToken,
+) -> std::io::Result<bool> {
+    let mut keys = keys(shutdown.clone());
+    let mut progress = Progress::new(jobs);
+    let mut ticks = interval(REDRAW);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            Some(key) = keys.recv() => if !act(key, shown) { return Ok(false) },
+            _ = ticks.tick() => {}
+        }
+        let ended = {
+            let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.ended(&books, shown.metrics)
+        };
+        if let Some(complete) = ended {
+            return Ok(complete);
+        }
+        terminal.draw(|frame| draw(frame, shown, jobs))?;
+    }
+}
+
+/// Keys, from a thread that may wait for them.
+fn keys(shutdown: CancellationToken) -> mpsc::Receiver<KeyCode> {
+    let (sender, keys) = mpsc::channel(16);
+    tokio::task::spawn_blocking(move || {
+        while !shutdown.is_cancelled() && !sender.is_closed() {
+            match poll(REDRAW) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(_) => return,
+            }
+            let Ok(Event::Key(key)) = read() else { continue };
+            if key.kind == KeyEventKind::Release {
+                continue;
+            }
+            // In raw mode the terminal makes no signal of it.
+            let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+            let code = if interrupt { KeyCode::Char('q') } else { key.code };
+            if sender.blocking_send(code).is_err() {
+                return;
+            }
+        }
+    });
+    keys
+}
+
+/// Does what a key is for; `false` ends it.
+fn act(key: KeyCode, shown: &Shown<'_>) -> bool {
+    let controls = shown.controls;
+    match key {
+        KeyCode::Char('q') | KeyCode::Esc => return false,
+        KeyCode::Char('+' | '=') => controls.accelerate(2.0),
+        KeyCode::Char('-') => controls.accelerate(0.5),
+        KeyCode::Char('k') => drop(controls.worker.send_replace(false)),
+        KeyCode::Char('r') => drop(controls.worker.send_replace(true)),
+        KeyCode::Char(digit) => {
+            if let Some(app) = digit.to_digit(10).and_then(|n| usize::try_from(n).ok()?.checked_sub(1)) {
+                controls.toggle(app);
+            }
+        }
+        _ => {}
+    }
+    true
+}
+
+fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, jobs: Option<u64>) {
+    let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
+    let blocked = shown.metrics.board.snapshot(0, GROUPS).blocked.rows;
+    let mut groups: Vec<(&str, usize)> = books.groups().collect();
+    groups.sort_unstable();
+    let rows = u16::try_from(groups.len()).unwrap_or(u16::MAX);
+    let [head, table, bar, log, keys] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(rows.max(1).saturating_add(1)),
+        Constraint::Length(1),
+        Constraint::Min(3),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+
+    let (sent, delivered, dead) = books.totals();
+    let worker = if *shown.controls.worker.borrow() { "worker up" } else { "WORKER KILLED" };
+    let totals = format!(
+        "{worker} · {:.1} jobs/s · sent {sent}  delivered {delivered}  retried {}  dead {dead}  blocked {}",
+        shown.controls.rate(),
+        shown.metrics.retries(),
+        blocked.len(),
+    );
+    let page = format!("Status page: http://{}/", shown.page);
+    frame.render_widget(Paragraph::new(vec![Line::from(page).bold(), Line::from(totals)]), head);
+    let body = groups.into_iter().map(|(group, waiting)| row(group, waiting, &blocked, shown));
+    let widths = [Constraint::Length(22), Constraint::Length(26), Constraint::Length(8), Constraint::Min(10)];
+    let header = Row::new(["GROUP", "STATE", "WAITING", "NEXT RETRY"]).style(dim());
+    frame.render_widget(Table::new(body, widths).header(header), table);
+    progress(frame, bar, jobs, delivered + dead);
+
+    let room = usize::from(log.height.saturating_sub(1));
+    let mut lines: Vec<Line<'_>> = books.lines().rev().take(room).map(Line::from).collect();
+    lines.reverse();
+    frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::TOP).title(" Log ")), log);
+    frame.render_widget(Paragraph::new(help(shown)).style(dim()), keys);
+}
+
+/// One group: what it does, how many jobs of it wait, and when the first of them is tried again.
+fn row<'a>(group: &'a str, waiting: usize, blocked: &[Group], shown: &Shown<'_>) -> Row<'a> {
+    let why = blocked.iter().find(|other| other.group == group);
+    let (state, colour) = match why {
+        Some(why) => (format!("✕ {}", why.detail), Color::Red),
+        None if waiting > 0 && !*shown.controls.worker.borrow() => ("· no worker".to_owned(), Color::Yellow),
+        None if waiting > 0 => ("▸ delivering".to_owned(), Color::Green),
+        None => ("✓ all delivered".to_owned(), Color::Reset),
+    };
+    let retry = match why {
+        Some(why) if why.next_retry_s > 0 => {
+            format!("in {} s, attempt {}", why.next_retry_s, why.attempts.saturating_add(1))
+        }
+        Some(_) => "due".to_owned(),
+        None => String::new(),
+    };
+    let short = group.trim_end_matches("_webhooks").to_owned();
+    Row::new([short, state, waiting.to_string(), retry]).style(Style::new().fg(colour))
+}
+
+fn progress(frame: &mut Frame<'_>, area: Rect, jobs: Option<u64>, settled: u64) {
+    let Some(jobs) = jobs else { return };
+    #[allow(clippy::cast_precision_loss, reason = "a bar of eighty columns")]
+    let ratio = (settled as f64 / jobs as f64).clamp(0.0, 1.0);
+    let gauge = Gauge::default()
+        .ratio(ratio)
+        .label(format!("{settled} of {jobs} jobs settled"))
+        .gauge_style(Style::new().fg(Color::Blue));
+    frame.render_widget(gauge, area);
+}
+
+fn help(shown: &Shown<'_>) -> Line<'static> {
+    let mut spans = Vec::new();
+    for (n, app) in APPS.iter().enumerate() {
+        let does = if shown.controls.is_failing(n) { "heal" } else { "fail" };
+        spans.push(Span::from(format!("{} {does} {app}  ", n + 1)));
+    }
+    spans.push(Span::from("k kill  r restart worker  +/- rate  q quit"));
+    Line::from(spans)
+}
+
+fn dim() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}

@@ -1,0 +1,135 @@
+//! `dlq`: dead letters.
+
+// clap shows the options' docs as they stand, back-ticks and all.
+#![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
+
+mod filters;
+mod list;
+mod port;
+mod purge;
+mod redrive;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{Failure, configuration, log, signals};
+use crate::queue::sqs::{Connection, Usage};
+use crate::random::Random;
+use crate::run::address;
+use filters::Filters;
+use port::DeadLetterQueue;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every one of them uses QUEUE_SQS_URL and QUEUE_SQS_DLQ_URL, or the target of the queue's RedrivePolicy.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show how many letters there are, by app and reason. They are received for that, which hides them and their groups
+    /// for its duration, and all are given back.
+    List {
+        #[command(flatten)]
+        filters: Filters,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one letter, its attributes and its body.
+    Show {
+        /// The letter's id, or its job's.
+        id: String,
+    },
+    /// Put letters back on the queue, in order, for the webhooks that do not have them yet. Takes what is there when it
+    /// begins, each once; may be interrupted and repeated.
+    Redrive(redrive::Options),
+    /// Write letters to standard output as JSON lines that `enqueue` takes, and leave them where they are.
+    Export {
+        #[command(flatten)]
+        filters: Filters,
+    },
+    /// Delete letters, after a copy of them was written to a file.
+    Purge(purge::Options),
+}
+
+/// A dead-letter queue, the queue that it belongs to, and what the commands share.
+struct Dlq {
+    connection: Connection,
+    url: String,
+    dead: Connection,
+    letters: DeadLetterQueue,
+    random: Random,
+    stop: CancellationToken,
+}
+
+pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
+    log(Some("warn"));
+    let config = configuration(&[])?;
+    let connection = Connection::load(address(&config.queue)).await;
+    let dead = match config.queue.dead_letter_url.clone() {
+        Some(url) => url,
+        None => connection
+            .describe()
+            .await
+            .context("the queue")?
+            .dead_letter_url
+            .ok_or_else(|| anyhow!("there is no dead-letter queue: set QUEUE_SQS_DLQ_URL"))?,
+    };
+    let dead = connection.at(dead);
+    let ours = connection.queue(usage()).identity();
+    let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
+    let url = config.queue.url.clone();
+    let stop = signals::shutdown();
+    let dlq = Dlq { connection, url, dead, letters, random: Random::from_system(), stop };
+    match options.command {
+        Command::List { filters, json } => list::list(&dlq, &filters, json).await,
+        Command::Show { id } => list::show(&dlq, &id).await,
+        Command::Redrive(options) => Box::pin(redrive::main(&dlq, config, options)).await,
+        Command::Export { filters } => list::export(&dlq, &filters).await,
+        Command::Purge(options) => purge::main(&dlq, options).await,
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        wait: Duration::from_secs(1),
+        visibility: None,
+        settle_timeout: Duration::from_secs(10),
+        dead_letter_url: None,
+    }
+}
+
+impl Dlq {
+    /// How many letters there are, hidden ones included, by the queue's own count.
+    async fn depth(&self) -> anyhow::Result<usize> {
+        Ok(self.dead.describe().await.context("the dead-letter queue")?.depth())
+    }
+
+    /// Whether other queues too name this one in their RedrivePolicy. Where that is not to be known, a letter
+    /// that names no queue is taken for ours.
+    async fn is_shared(&self) -> bool {
+        match self.dead.sources().await {
+            Ok(sources) => sources.iter().any(|source| Some(source) != self.letters.ours.as_ref()),
+            Err(error) => {
+                eprintln!("whether other queues share the dead-letter queue cannot be told: {error}");
+                false
+            }
+        }
+    }
+}
+
+/// Asks on the terminal; whether the answer is `wanted`.
+fn confirmed(question: &str, wanted: &str) -> anyhow::Result<bool> {
+    eprint!("{question}");
+    std::io::stderr().flush().context("the terminal")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("the terminal")?;
+    Ok(answer.trim().eq_ignore_ascii_case(wanted))
+}

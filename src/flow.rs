@@ -1,0 +1,11 @@
+//! Flow control: how much is taken off the queue at a time, whose it is, and what is attempted.
+//!
+//! Each answers one question and knows none of the others: how many messages and bytes ([`permits`]), how many of
+//! them one app's ([`shares`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]), and how many
+//! requests at a time one that asked for fewer gets ([`throttle`]).
+
+pub mod breaker;
+pub mod permits;
+pub mod scaler;
+pub mod shares;
+pub mod throttle;

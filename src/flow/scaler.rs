@@ -1,0 +1,109 @@
+//! How many polls there should be.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::queue::ReceiveError;
+
+/// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
+const MAX_POLLERS: usize = 32;
+
+/// The least and the most upper end of the jittered wait after an error.
+const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The wait where only an operator can help.
+pub const DENIED_WAIT: Duration = Duration::from_secs(10);
+
+/// How many polls there should be: one when idle, more while they come back full.
+#[derive(Debug)]
+pub(crate) struct PollScaler {
+    target: usize,
+    errors: u32,
+    /// Since when no receive has been answered with messages, or with none.
+    failing_since: Option<Instant>,
+    batch: usize,
+}
+
+impl PollScaler {
+    pub(crate) fn new(batch: usize) -> Self {
+        Self { target: 1, errors: 0, failing_since: None, batch }
+    }
+
+    pub(crate) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// A receive was answered with `count` messages, of `asked`: for how long none had been before.
+    pub(crate) fn received(&mut self, count: usize, asked: usize, now: Instant) -> Duration {
+        self.errors = 0;
+        if count == 0 {
+            self.target = self.target.saturating_sub(1).max(1);
+        } else if count >= asked && asked >= self.batch.min(2) {
+            self.target = (self.target + 1).min(MAX_POLLERS);
+        }
+        self.failing_since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// A receive failed: how long to wait before the next, `random` in 0..1.
+    pub(crate) fn failed(&mut self, error: &ReceiveError, random: f64, now: Instant) -> Duration {
+        self.failing_since.get_or_insert(now);
+        self.errors = self.errors.saturating_add(1);
+        match error {
+            ReceiveError::Denied(_) | ReceiveError::Missing(_) => {
+                self.target = 1;
+                return DENIED_WAIT;
+            }
+            ReceiveError::Throttled(_) => self.target = (self.target / 2).max(1),
+            ReceiveError::NoResponse(_) | ReceiveError::Service(_) => {}
+        }
+        let (least, most) = ERROR_WAIT;
+        let top = least.saturating_mul(2_u32.saturating_pow(self.errors)).min(most);
+        top.mul_f64(random).max(least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn full_receives_add_pollers_empty_ones_remove_them_and_throttling_halves_them() {
+        let (mut pollers, now) = (PollScaler::new(10), Instant::now());
+        for _ in 0..40 {
+            pollers.received(10, 10, now);
+        }
+        assert_eq!(pollers.target(), MAX_POLLERS);
+        pollers.received(4, 10, now);
+        assert_eq!(pollers.target(), MAX_POLLERS);
+        pollers.failed(&ReceiveError::Throttled(String::new()), 0.5, now);
+        assert_eq!(pollers.target(), MAX_POLLERS / 2);
+        for _ in 0..40 {
+            pollers.received(0, 10, now);
+        }
+        assert_eq!(pollers.target(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_after_errors_lies_between_100_ms_and_5_s_and_is_10_s_where_only_people_can_help() {
+        let (mut pollers, now) = (PollScaler::new(10), Instant::now());
+        for n in 0..50_u32 {
+            let wait = pollers.failed(&ReceiveError::Service(String::new()), f64::from(n % 10) / 10.0, now);
+            assert!(wait >= ERROR_WAIT.0 && wait <= ERROR_WAIT.1);
+        }
+        assert_eq!(pollers.failed(&ReceiveError::Denied(String::new()), 0.0, now), DENIED_WAIT);
+        assert_eq!(pollers.failed(&ReceiveError::Missing(String::new()), 0.0, now), DENIED_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_says_for_how_long_no_receive_was_answered() {
+        let (mut pollers, start) = (PollScaler::new(10), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(pollers.received(0, 10, after(5)), Duration::ZERO);
+        for seconds in [7, 30] {
+            pollers.failed(&ReceiveError::NoResponse(String::new()), 0.0, after(seconds));
+        }
+        assert_eq!(pollers.received(3, 10, after(47)), Duration::from_secs(40));
+        assert_eq!(pollers.received(3, 10, after(48)), Duration::ZERO);
+    }
+}

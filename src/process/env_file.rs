@@ -1,0 +1,127 @@
+//! `--env-file`: variables from a file, for every command.
+//!
+//! The program starts itself again with them in its environment: there everything finds them that looks
+//! for variables, the AWS SDK included. What is set already wins, as with a container's own environment.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::config::{ENV_FILE, Errors};
+
+const OPTION: &str = "--env-file";
+
+/// Starts the program again with the variables of these files; comes back only if that fails.
+pub(crate) fn start_again(files: &[PathBuf]) -> Errors {
+    let mut variables: HashMap<String, String> = HashMap::new();
+    for file in files {
+        match read(file) {
+            // Of several files the last counts.
+            Ok(read) => variables.extend(read),
+            Err(errors) => return errors,
+        }
+    }
+    variables.retain(|name, _| std::env::var_os(name).is_none());
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Errors(vec![format!("{OPTION}: the program cannot be started again: {error}")]),
+    };
+    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let files = std::env::join_paths(files.iter().map(absolute)).unwrap_or_default();
+    let error = Command::new(program)
+        .args(without_option(std::env::args_os().skip(1)))
+        .envs(variables)
+        .env(ENV_FILE, files)
+        .exec();
+    Errors(vec![format!("{OPTION}: the program cannot be started again: {error}")])
+}
+
+/// The variables of a file, in the format of `docker run --env-file`: `NAME=value` a line, `#` before a
+/// comment, values as they stand. Quotes around a whole value and `export` before a name do not count, as in
+/// files that shells read.
+pub(crate) fn read(file: &Path) -> Result<Vec<(String, String)>, Errors> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Errors(vec![format!("{OPTION}: {:?} cannot be read: {error}", file.to_string_lossy())])
+    })?;
+    parse(&text).map_err(|line| {
+        Errors(vec![format!(
+            "{OPTION}: line {line} of {:?} is no NAME=value, no comment and not empty",
+            file.to_string_lossy()
+        )])
+    })
+}
+
+/// The number of the first line that is none, if one is.
+fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let mut variables = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').ok_or(n + 1)?;
+        let name = name.trim();
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(fits) || value.contains('\0') {
+            return Err(n + 1);
+        }
+        variables.push((name.to_owned(), unquoted(value.trim()).to_owned()));
+    }
+    Ok(variables)
+}
+
+fn unquoted(value: &str) -> &str {
+    let inside = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    // A double quote within would end the value: then the outer ones are part of it.
+    let whole = |inner: &&str| !inner.contains(['"', '\\']);
+    inside('\'').or_else(|| inside('"').filter(whole)).unwrap_or(value)
+}
+
+/// The arguments without the option: the next start must not come here again.
+fn without_option(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut left = Vec::new();
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        if text == OPTION {
+            arguments.next();
+        } else if !text.starts_with(&format!("{OPTION}=")) {
+            left.push(argument);
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_docker_and_shells_read_it() {
+        let text = "# a comment\n\nA=1\n export B = two words # not a comment\nC='single'\nD=\"double\"\n\
+            E=[{\"url\":\"http://h/?a=b\"}]\nF=\nG=\"a \\\"b\\\"\"\n";
+        let read = parse(text).unwrap();
+        let expected = [
+            ("A", "1"),
+            ("B", "two words # not a comment"),
+            ("C", "single"),
+            ("D", "double"),
+            ("E", r#"[{"url":"http://h/?a=b"}]"#),
+            ("F", ""),
+            ("G", r#""a \"b\"""#),
+        ];
+        let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(read, expected);
+        assert_eq!(parse("A=1\nnonsense"), Err(2));
+        assert_eq!(parse("a b=1"), Err(1));
+    }
+
+    #[test]
+    fn the_option_is_taken_out_of_the_arguments_however_it_is_written() {
+        let arguments = ["--env-file", "a", "check", "--env-file=b", "--json"].map(OsString::from);
+        assert_eq!(without_option(arguments.into_iter()), ["check", "--json"]);
+    }
+}

@@ -1,0 +1,248 @@
+//! `run`: the worker.
+
+mod destinations;
+pub(super) mod facts;
+pub mod preflight;
+mod samples;
+pub(super) mod sources;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+
+use self::destinations::Destinations;
+use self::preflight::{Finding, Severity};
+use crate::admin::status::Facts;
+use crate::admin::{self, Served};
+use crate::apps::Observer;
+use crate::board::Limits;
+use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
+use crate::delivery::http::{Http, Settings};
+#[cfg(feature = "lambda")]
+use crate::delivery::lambda::Lambda;
+use crate::delivery::standard::Standard;
+use crate::descriptors;
+use crate::egress::resolver::{Resolve, SystemResolver};
+use crate::flow::scaler::DENIED_WAIT;
+use crate::process::reload::Reload;
+use crate::process::{Failure, configuration, env, log, signals};
+use crate::queue::ReceiveError;
+use crate::queue::sqs::{Address, Connection, Description, Usage};
+use crate::random::Random;
+use crate::telemetry::embedded::{Lines, write_lines};
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::watchdog::Watchdog;
+use crate::worker::rules::Rules;
+use crate::worker::{Bounds, Parts, Worker, operator_hint};
+
+/// The wait between attempts to reach the queue at start.
+const START_WAIT: Duration = Duration::from_secs(2);
+
+/// A poll loop that has not turned for so long is dead: it turns every second.
+const STILL: Duration = Duration::from_secs(30);
+
+pub(super) async fn main() -> Result<ExitCode, Failure> {
+    let reload = Reload::new(log(None));
+    let config = configuration(&[])?;
+    let shutdown = signals::shutdown();
+    let metrics = Arc::new(Metrics::new());
+    let listener = TcpListener::bind(config.metrics).await.map_err(|error| {
+        Errors(vec![format!(
+            "METRICS_PORT: cannot listen on {}: {error} (set METRICS_HOST and METRICS_PORT to a free address)",
+            config.metrics
+        )])
+    })?;
+    let facts = Arc::new(facts::of(&config, env::in_force()?));
+    Box::pin(worker(config, listener, (metrics, facts), shutdown, reload)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to reach a configured queue.
+pub(super) fn address(queue: &QueueConfig) -> Address {
+    Address {
+        url: queue.url.clone(),
+        region: queue.region.clone(),
+        endpoint: queue.endpoint.clone(),
+        options: queue.client.sdk.clone(),
+    }
+}
+
+/// Runs a worker until `shutdown`, drain included.
+pub(super) async fn worker(
+    config: Config,
+    listener: TcpListener,
+    (metrics, facts): (Arc<Metrics>, Arc<Facts>),
+    shutdown: CancellationToken,
+    reload: Option<Reload>,
+) -> Result<(), Failure> {
+    announce(&config);
+    let limit = descriptors::raise();
+    let max_in_flight = descriptors::places(limit, config.queue.max_in_flight);
+    if max_in_flight < config.queue.max_in_flight {
+        warn!(
+            limit,
+            max_in_flight,
+            "the limit of open files is too low for QUEUE_SQS_MAX_IN_FLIGHT, so fewer messages are taken (raise the hard limit: ulimit -Hn, nofile in ECS' ulimits)"
+        );
+    }
+    let health = Arc::new(Health::new(STILL));
+    let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
+    // Health is served to the very end of the drain.
+    let served = CancellationToken::new();
+    let serving = tokio::spawn(admin::serve(
+        listener,
+        Served { health: Arc::clone(&health), metrics: Arc::clone(&metrics), facts: Arc::clone(&facts) },
+        served.clone(),
+    ));
+    let _serving_ends = served.drop_guard();
+    let connection = Connection::load(address(&config.queue)).await;
+    let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
+    let visibility = config.queue.visibility.unwrap_or(description.visibility);
+    let max_receive_count = description.max_receive_count;
+    facts.attributes.get_or_init(|| facts::attributes(&description, &config));
+    let found = Box::pin(preflight::facts(&connection, description, &config)).await;
+    tell(&preflight::judge(&found, &config))?;
+    let dead_letter_url = found.dead_letters.map(|dead| dead.url);
+    let dead_letters = dead_letter_url.as_ref().map(|url| connection.at(url.clone()));
+    let sampling = samples::take(connection.clone(), dead_letters, Arc::clone(&metrics));
+    let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
+    let usage = Usage {
+        wait: config.queue.wait,
+        // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.
+        visibility: Some(visibility),
+        settle_timeout: visibility
+            .saturating_sub(config.timeout)
+            .clamp(Duration::from_millis(750), Duration::from_secs(5)),
+        dead_letter_url,
+    };
+    let rules = Rules {
+        visibility,
+        attempt_timeout: config.timeout,
+        retry: config.retry,
+        max_receive_count,
+        coalesce: config.coalesce,
+    };
+    metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
+    metrics.max_in_flight.set(i64::try_from(max_in_flight).unwrap_or(i64::MAX));
+    metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
+    let bounds = Bounds {
+        wait: config.queue.wait,
+        max_in_flight,
+        max_bytes: config.queue.max_bytes,
+        batch: config.queue.batch,
+        pause: config.queue.pause,
+        grace: config.grace,
+    };
+    let counted = Arc::clone(&metrics);
+    let observer = Observer::new(move |look_up| counted.looked_up(look_up));
+    let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
+    if let Some(reload) = reload {
+        app_tasks.spawn(reload.run(apps.clone()));
+    }
+    let transport = destinations(config.http, config.lambda, config.timeout).await?;
+    let transport = Standard::new(transport, config.standard_headers, SystemTime::now);
+    let parts = Parts {
+        queue: connection.queue(usage),
+        transport,
+        apps,
+        random: Random::from_system(),
+        metrics,
+        health,
+    };
+    let _metric_lines = config.embedded_metrics.then(|| {
+        let lines = Lines::new(&config.queue.url);
+        AbortOnDropHandle::new(tokio::spawn(write_lines(lines, Arc::clone(&parts.metrics), shutdown.clone())))
+    });
+    info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
+    // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
+    let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
+    AbortOnDropHandle::new(working).await.context("the worker failed")?;
+    serving.abort();
+    Ok(())
+}
+
+#[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]
+async fn destinations(
+    http: Settings,
+    LambdaConfig { endpoint, allowed, regions }: LambdaConfig,
+    timeout: Duration,
+) -> anyhow::Result<Destinations> {
+    let policy = http.policy.clone();
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::new().context("host names")?);
+    Ok(Destinations {
+        http: Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?,
+        #[cfg(feature = "lambda")]
+        // The SDK's loader is a large future.
+        lambda: Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await,
+    })
+}
+
+fn announce(config: &Config) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        queue = config.queue.url,
+        region = config.queue.region,
+        endpoint = config.queue.endpoint.as_deref().unwrap_or("AWS"),
+        metrics = %config.metrics,
+        apps = sources::describe(&config.apps),
+        "starting"
+    );
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    if config.apps.well_known {
+        warn!(
+            "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three"
+        );
+    }
+}
+
+/// Says what is not as it should be; all that is refused at once.
+fn tell(findings: &[Finding]) -> Result<(), Errors> {
+    let mut refused = Vec::new();
+    for finding in findings {
+        match finding.severity {
+            Severity::Ok => {}
+            Severity::Warning => warn!("{}", finding.line()),
+            Severity::Error => error!("{}", finding.line()),
+            Severity::Refused => refused.push(finding.line()),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Errors(refused)) }
+}
+
+/// Asks until the queue answers; `None` if the worker is to end before that.
+async fn reach(
+    connection: &Connection,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> Option<Description> {
+    loop {
+        let answer = shutdown.run_until_cancelled(connection.describe()).await?;
+        match answer {
+            Ok(description) => {
+                health.received();
+                return Some(description);
+            }
+            Err(error) => {
+                let wait = match error {
+                    ReceiveError::Denied(_) | ReceiveError::Missing(_) => DENIED_WAIT,
+                    ReceiveError::NoResponse(_) | ReceiveError::Throttled(_) | ReceiveError::Service(_) => {
+                        START_WAIT
+                    }
+                };
+                error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
+                health.receive_failed(&error);
+                shutdown.run_until_cancelled(sleep(wait)).await?;
+            }
+        }
+    }
+}

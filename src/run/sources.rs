@@ -1,0 +1,119 @@
+//! The configured app source, and the tasks that go with it.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::apps::array::{Array, Listed};
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+use crate::apps::cache::Cache;
+use crate::apps::cache::CacheTtl;
+use crate::apps::{Apps, Observer, Sources};
+use crate::config::{AppsConfig, Errors, Source};
+
+/// The longest look-up, where half an attempt is not shorter.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// The wait between attempts to reach a source at start.
+const START_WAIT: Duration = Duration::from_secs(5);
+/// The key by which a source is tried out at start; what it answers is not used.
+const TRIAL: &str = "hookferry-start-up";
+
+/// Where the apps are, in words.
+pub(crate) fn describe(config: &AppsConfig) -> String {
+    match &config.source {
+        Source::Array => {
+            let file = config.file.as_ref().map_or(0, |(_, listed)| listed.apps.len());
+            format!("{} of the environment and APPS_FILE", config.listed.apps.len() + file + 1)
+        }
+        Source::DynamoDb(settings) => format!("DynamoDB table {:?} in {}", settings.table, settings.region),
+        Source::Postgres(settings) => format!("PostgreSQL at {}:{}", settings.host, settings.port),
+        Source::MySql(settings) => format!("MySQL at {}:{}", settings.host, settings.port),
+    }
+}
+
+/// Opens the source; its tasks end at `shutdown`. A database that is down stops nothing: that is said,
+/// and it is tried again until it answers.
+pub(crate) async fn open(
+    config: AppsConfig,
+    timeout: Duration,
+    observer: Observer,
+    shutdown: &CancellationToken,
+) -> Result<(Sources, JoinSet<()>), Errors> {
+    let mut tasks = JoinSet::new();
+    if matches!(config.source, Source::Array) {
+        let mut always = Listed { apps: vec![config.default], ..Listed::default() };
+        always = always.and(config.listed);
+        let apps = Array::with_file(always, config.file);
+        tasks.spawn(apps.clone().watch(shutdown.clone()));
+        return Ok((Sources::Array(apps), tasks));
+    }
+    let name = describe(&config);
+    // What is left of an attempt's time has to do for serving what is remembered.
+    let deadline = (timeout / 2).min(LOOK_UP);
+    // The SDK's loader is a large future.
+    let sources = Box::pin(database(config.source, &name, config.keep, deadline, observer)).await?;
+    let (tried, shutdown) = (sources.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        shutdown.run_until_cancelled(until_it_answers(tried, name)).await;
+    });
+    Ok((sources, tasks))
+}
+
+#[cfg_attr(
+    not(all(feature = "dynamodb", feature = "mysql", feature = "postgres")),
+    allow(
+        unused_variables,
+        clippy::unused_async,
+        reason = "what was left out takes nothing and awaits nothing"
+    )
+)]
+async fn database(
+    source: Source,
+    name: &str,
+    keep: CacheTtl,
+    deadline: Duration,
+    observer: Observer,
+) -> Result<Sources, Errors> {
+    // A source's own deadline comes first: it knows what it was waiting for.
+    let inner = deadline * 4 / 5;
+    match source {
+        Source::Array => Ok(Sources::Array(Array::new([]))),
+        #[cfg(feature = "dynamodb")]
+        Source::DynamoDb(settings) => {
+            let source = crate::apps::dynamodb::DynamoDb::load(settings, inner).await;
+            Ok(Sources::DynamoDb(Cache::observed(source, name, keep, deadline, observer)))
+        }
+        #[cfg(feature = "postgres")]
+        Source::Postgres(settings) => {
+            let source = crate::apps::sql::Postgres::new(&settings, inner);
+            Ok(Sources::Postgres(Cache::observed(source, name, keep, deadline, observer)))
+        }
+        #[cfg(feature = "mysql")]
+        Source::MySql(settings) => {
+            let source = crate::apps::sql::MySql::new(&settings, inner);
+            Ok(Sources::MySql(Cache::observed(source, name, keep, deadline, observer)))
+        }
+        #[cfg(not(feature = "dynamodb"))]
+        Source::DynamoDb(_) => Err(left_out("dynamodb")),
+        #[cfg(not(feature = "postgres"))]
+        Source::Postgres(_) => Err(left_out("postgres")),
+        #[cfg(not(feature = "mysql"))]
+        Source::MySql(_) => Err(left_out("mysql")),
+    }
+}
+
+#[cfg(not(all(feature = "dynamodb", feature = "mysql", feature = "postgres")))]
+fn left_out(driver: &str) -> Errors {
+    Errors(vec![crate::config::left_out_of_this_build(driver)])
+}
+
+/// The cache says why it does not.
+async fn until_it_answers(sources: Sources, name: String) {
+    while sources.find_by_key(TRIAL).await.is_err() {
+        sleep(START_WAIT).await;
+    }
+    info!(apps = name, "the app source answers");
+}

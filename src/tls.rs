@@ -1,0 +1,218 @@
+//! TLS: who is trusted, and what a failed handshake means in words.
+//!
+//! The system's trust store and the operator's own authorities, TLS 1.2 and 1.3, HTTP/2 by ALPN.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
+};
+
+/// Certificates that are trusted besides the system's.
+#[derive(Clone, Debug, Default)]
+pub struct Authorities(Vec<CertificateDer<'static>>);
+
+impl Authorities {
+    /// Reads a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its name.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let read = CertificateDer::pem_file_iter(file).map_err(|error| format!("cannot be read: {error}"))?;
+        let found: Result<Vec<_>, _> = read.collect();
+        let found = found.map_err(|error| format!("is not in PEM: {error}"))?;
+        if found.is_empty() {
+            return Err("holds no certificate in PEM".to_owned());
+        }
+        let mut store = RootCertStore::empty();
+        for (n, certificate) in found.iter().enumerate() {
+            store
+                .add(certificate.clone())
+                .map_err(|error| format!("certificate {} cannot be used: {error}", n + 1))?;
+        }
+        Ok(Self(found))
+    }
+}
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The system has no certificates, and none were given.
+    #[error("there is no certificate to trust: install the system's CA certificates or set WEBHOOKS_CA_FILE")]
+    NoAuthority,
+    /// rustls refuses the configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Refused(String),
+}
+
+/// What every TLS connection is made with.
+pub(crate) fn configuration(authorities: &Authorities) -> Result<ClientConfig, SetUpError> {
+    let unusable = |error: &dyn std::fmt::Display| SetUpError::Refused(error.to_string());
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    // Some of a system's certificates are too odd to parse; the others are none the worse for it.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(authorities.0.iter().cloned());
+    if roots.is_empty() {
+        return Err(SetUpError::NoAuthority);
+    }
+    let verifier = Verifier::new(roots, authorities.0.clone(), Arc::clone(&provider))
+        .map_err(|error| unusable(&error))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// rustls' own verifier, with two additions: a certificate that is itself in `WEBHOOKS_CA_FILE` is
+/// trusted even where it calls itself an authority, as self-signed ones usually do; and a self-signed
+/// one that is not is called so.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+/// The certificate was issued by itself and is not trusted.
+#[derive(Debug, thiserror::Error)]
+#[error("self-signed")]
+struct SelfSigned;
+
+impl Verifier {
+    fn new(
+        roots: RootCertStore,
+        own: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::client::VerifierBuilderError> {
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Ok(Self { inner, own })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Err(error) = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now) else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let Error::InvalidCertificate(reason) = &error else { return Err(error) };
+        let parsed = webpki::EndEntityCert::try_from(certificate)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let is_authority = is_authority(reason);
+        // webpki looks at the dates before it looks at this, so what is left to check is the name.
+        if is_authority && self.own.iter().any(|own| own == certificate) {
+            return parsed
+                .verify_is_valid_for_subject_name(name)
+                .map(|()| ServerCertVerified::assertion())
+                .map_err(|_| Error::InvalidCertificate(CertificateError::NotValidForName));
+        }
+        let is_unknown = matches!(reason, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+        if (is_authority || is_unknown) && parsed.issuer() == parsed.subject() {
+            let reason = CertificateError::Other(OtherError(Arc::new(SelfSigned)));
+            return Err(Error::InvalidCertificate(reason));
+        }
+        Err(error)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate was refused because it is an authority's and no server's.
+fn is_authority(reason: &CertificateError) -> bool {
+    let CertificateError::Other(other) = reason else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// What went wrong, and what can be done about it.
+pub(crate) fn words(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(reason) => certificate(reason),
+        Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
+            format!(
+                "the receiver has no protocol version or cipher in common with TLS 1.2 and 1.3 here ({error})"
+            )
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the receiver asks for a client certificate, and there is none".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the receiver speaks no HTTP/1.1, and gets no HTTP/2 for a minute: it left attempts unanswered"
+                .to_owned()
+        }
+        Error::InvalidMessage(_) => {
+            format!("the receiver does not answer in TLS: is this an http port? ({error})")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn certificate(reason: &CertificateError) -> String {
+    let date = |at: &UnixTime| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at.as_secs()));
+    match reason {
+        CertificateError::Expired => "the certificate has expired: the receiver has to renew it".to_owned(),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired on {}: the receiver has to renew it", date(not_after))
+        }
+        CertificateError::NotValidYet => "the certificate is not valid yet: is a clock wrong?".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}: is a clock wrong?", date(not_before))
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the certificate is for another host name: the URL has to use a name that is in it".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "the certificate comes from an unknown authority: if it is a private one add it with WEBHOOKS_CA_FILE, \
+             else the receiver has to send its intermediate certificates too"
+                .to_owned()
+        }
+        CertificateError::BadSignature => {
+            "the certificate names a trusted authority but was signed with another key: if the authority was made anew, \
+             add its new certificate with WEBHOOKS_CA_FILE"
+                .to_owned()
+        }
+        CertificateError::Other(other) if other.0.is::<SelfSigned>() => {
+            "the certificate is self-signed: add it with WEBHOOKS_CA_FILE, or have the receiver use one of a known authority"
+                .to_owned()
+        }
+        CertificateError::Revoked => "the certificate has been revoked".to_owned(),
+        other => format!("the certificate cannot be accepted: {other}"),
+    }
+}
