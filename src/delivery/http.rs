@@ -42,7 +42,7 @@ use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
-use unanswered::Unanswered;
+use unanswered::{Standing, Unanswered};
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
@@ -129,13 +129,13 @@ impl Http {
         if let Err(refused) = self.check(&target.origin) {
             return Outcome::Permanent(Reason::Refused(refused));
         }
-        let mute = self.unanswered.is_mute(&target.origin);
-        let permit = match self.limiter.acquire(&target.origin, mute).await {
+        let standing = self.unanswered.standing(&target.origin);
+        let permit = match self.limiter.acquire(&target.origin, standing).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
         let watch = self.unanswered.watch(&target.origin);
-        let sent = self.send(&target, delivery, number, mute).await;
+        let sent = self.send(&target, delivery, number, standing == Standing::Mute).await;
         watch.ended(sent.is_ok());
         match sent {
             Ok(response) => {

@@ -4,8 +4,7 @@
 //! whichever way it ends, so no lane waits for ever and none can wait for another in a circle. Where
 //! there is no permit in time the attempt is deferred: the job goes back to the queue untried.
 //!
-//! A destination has fewer permits until it has answered for the first time since it was last idle, and again while
-//! it leaves attempts unanswered. A response's head may take 408 KiB of memory (hyper's bound, which reqwest does not
+//! A destination has fewer permits until it has answered, lately, and again while it leaves attempts unanswered. A response's head may take 408 KiB of memory (hyper's bound, which reqwest does not
 //! pass on), HTTP/2's informational responses several megabytes a connection, and who never answers could fill as much
 //! with each of its requests.
 
@@ -18,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::request::Origin;
+use super::unanswered::Standing;
 
 /// Requests to a destination that has not answered yet, or left its last attempts unanswered: enough that one that
 /// works has answered before many wait, and some 70 MB for one that sends whatever it can and no answer.
@@ -58,17 +58,18 @@ impl HostLimiter {
         Self { bound, wait, hosts: Arc::default() }
     }
 
-    /// Takes a permit, waiting for a while if there is none; the error is the bound. `mute`: the destination
-    /// left its last attempts unanswered, and nobody waits for it.
+    /// Takes a permit, waiting for a while if there is none; the error is the bound. Nobody waits for a destination
+    /// that left its last attempts unanswered.
     pub(super) async fn acquire(
         &self,
         origin: &Arc<Origin>,
-        mute: bool,
+        standing: Standing,
     ) -> Result<Option<HostPermit>, usize> {
         let Some(bound) = self.bound else { return Ok(None) };
+        let mute = standing == Standing::Mute;
         let (permits, proven, total) = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound));
+            let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound, standing));
             if mute && host.total - host.permits.available_permits() >= UNPROVEN {
                 return Err(UNPROVEN);
             }
@@ -94,8 +95,8 @@ impl HostLimiter {
 }
 
 impl Host {
-    fn new(bound: usize) -> Self {
-        let total = bound.min(UNPROVEN);
+    fn new(bound: usize, standing: Standing) -> Self {
+        let total = if standing == Standing::Answers { bound } else { bound.min(UNPROVEN) };
         let proven = Arc::new(AtomicBool::new(bound == total));
         Self { permits: Arc::new(Semaphore::new(total)), total, withheld: bound - total, proven }
     }
@@ -131,10 +132,15 @@ mod tests {
     use super::super::request::RequestTarget;
     use super::*;
 
-    async fn take(limiter: &HostLimiter, origin: &Arc<Origin>, mute: bool, most: usize) -> Vec<HostPermit> {
+    async fn take(
+        limiter: &HostLimiter,
+        origin: &Arc<Origin>,
+        standing: Standing,
+        most: usize,
+    ) -> Vec<HostPermit> {
         let mut taken = Vec::new();
         while taken.len() < most
-            && let Ok(permit) = limiter.acquire(origin, mute).await
+            && let Ok(permit) = limiter.acquire(origin, standing).await
         {
             taken.extend(permit);
         }
@@ -145,34 +151,37 @@ mod tests {
     async fn a_destination_has_all_its_permits_once_it_has_answered_and_until_it_is_idle() {
         let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
         let origin = RequestTarget::parse("http://a/").unwrap().origin;
-        let first = take(&limiter, &origin, false, 5000).await;
+        let first = take(&limiter, &origin, Standing::Unknown, 5000).await;
         assert_eq!(first.len(), UNPROVEN);
         first[0].answered();
         first[1].answered();
-        let all = take(&limiter, &origin, false, 5000).await;
+        let all = take(&limiter, &origin, Standing::Unknown, 5000).await;
         assert_eq!(first.len() + all.len(), 1000, "and none is added twice");
         drop((first, all));
         assert!(limiter.hosts.lock().unwrap().is_empty());
-        assert_eq!(take(&limiter, &origin, false, 5000).await.len(), UNPROVEN);
-        let some = take(&limiter, &origin, true, 5000).await;
+        assert_eq!(take(&limiter, &origin, Standing::Unknown, 5000).await.len(), UNPROVEN);
+        let some = take(&limiter, &origin, Standing::Mute, 5000).await;
         some[0].answered();
         assert_eq!(
-            (some.len(), take(&limiter, &origin, true, 5000).await.len()),
+            (some.len(), take(&limiter, &origin, Standing::Mute, 5000).await.len()),
             (UNPROVEN, 0),
             "though it has answered"
         );
+        drop(some);
+        assert_eq!(take(&limiter, &origin, Standing::Answers, 5000).await.len(), 1000);
         let few = HostLimiter::new(Some(3), Duration::ZERO);
-        let three = take(&few, &origin, false, 5000).await;
+        let three = take(&few, &origin, Standing::Unknown, 5000).await;
         three[0].answered();
-        assert_eq!((three.len(), take(&few, &origin, false, 5000).await.len()), (3, 0));
+        assert_eq!((three.len(), take(&few, &origin, Standing::Unknown, 5000).await.len()), (3, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_destination_goes_on_as_soon_as_it_answers() {
         let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
         let origin = RequestTarget::parse("http://a/").unwrap().origin;
-        let first = take(&limiter, &origin, false, UNPROVEN).await;
-        let (next, ()) = tokio::join!(limiter.acquire(&origin, false), async { first[0].answered() });
+        let first = take(&limiter, &origin, Standing::Unknown, UNPROVEN).await;
+        let (next, ()) =
+            tokio::join!(limiter.acquire(&origin, Standing::Unknown), async { first[0].answered() });
         assert!(next.is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Which destinations leave attempts unanswered.
+//! Which destinations have answered lately, and which leave attempts unanswered.
 //!
 //! A receiver that takes requests and does not answer before the deadline costs the most: a place for the
 //! whole of the attempt, and whatever it sends meanwhile (endless headers, 1xx responses, HTTP/2 frames),
@@ -7,6 +7,8 @@
 //! - no more than a few requests are under way to it, until it answers one;
 //! - over TLS it is spoken to by HTTP/1.1: HTTP/2's informational responses are queued, and its frames cost more
 //!   than their bytes.
+//!
+//! One that has answered within a minute is trusted with more requests at once than one of which nothing is known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +25,26 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// Destinations remembered, a hundred bytes each. Past it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// The destinations whose last attempts went unanswered.
+/// The destinations that were attempted lately.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered(Mutex<HashMap<Arc<Origin>, Row>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
+    /// Unanswered ones since the last answer.
     attempts: u32,
     last: Instant,
+}
+
+/// What is known of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its last attempt was answered.
+    Answers,
+    /// Nothing, or too little.
+    Unknown,
+    /// It has left a row of attempts unanswered.
+    Mute,
 }
 
 /// An attempt under way. Dropped without [`Self::ended`], it went unanswered.
@@ -42,15 +56,31 @@ pub(super) struct Watch<'a> {
 }
 
 impl Unanswered {
-    /// Whether a destination has left a row of attempts unanswered lately.
-    pub(super) fn is_mute(&self, origin: &Origin) -> bool {
-        let rows = self.rows();
-        rows.get(origin).is_some_and(|row| row.attempts >= IN_A_ROW && row.last.elapsed() < MEMORY)
+    /// What is known of a destination.
+    pub(super) fn standing(&self, origin: &Origin) -> Standing {
+        match self.rows().get(origin) {
+            Some(row) if row.last.elapsed() >= MEMORY => Standing::Unknown,
+            Some(row) if row.attempts >= IN_A_ROW => Standing::Mute,
+            Some(Row { attempts: 0, .. }) => Standing::Answers,
+            Some(_) | None => Standing::Unknown,
+        }
     }
 
     /// An attempt begins.
     pub(super) fn watch<'a>(&'a self, origin: &'a Arc<Origin>) -> Watch<'a> {
         Watch { unanswered: self, origin, ended: false }
+    }
+
+    fn note(&self, origin: &Arc<Origin>, attempts: impl FnOnce(u32) -> u32) {
+        let (mut rows, last) = (self.rows(), Instant::now());
+        if let Some(row) = rows.get_mut(origin) {
+            *row = Row { attempts: attempts(row.attempts), last };
+            return;
+        }
+        if rows.len() >= MAX_REMEMBERED {
+            rows.clear();
+        }
+        rows.insert(Arc::clone(origin), Row { attempts: attempts(0), last });
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<Arc<Origin>, Row>> {
@@ -63,7 +93,7 @@ impl Watch<'_> {
     pub(super) fn ended(mut self, answered: bool) {
         self.ended = true;
         if answered {
-            self.unanswered.rows().remove(self.origin);
+            self.unanswered.note(self.origin, |_| 0);
         }
     }
 }
@@ -73,13 +103,7 @@ impl Drop for Watch<'_> {
         if self.ended {
             return;
         }
-        let mut rows = self.unanswered.rows();
-        if rows.len() >= MAX_REMEMBERED {
-            rows.clear();
-        }
-        let now = Instant::now();
-        let row = rows.entry(Arc::clone(self.origin)).or_insert(Row { attempts: 0, last: now });
-        *row = Row { attempts: row.attempts.saturating_add(1), last: now };
+        self.unanswered.note(self.origin, |attempts| attempts.saturating_add(1));
     }
 }
 
@@ -94,19 +118,24 @@ mod tests {
         let (one, other) =
             (RequestTarget::parse("https://a/").unwrap(), RequestTarget::parse("https://b/").unwrap());
         let fail = || drop(unanswered.watch(&one.origin));
+        let standing = |target: &RequestTarget| unanswered.standing(&target.origin);
+        assert_eq!(standing(&one), Standing::Unknown);
         fail();
         fail();
-        assert!(!unanswered.is_mute(&one.origin));
+        assert_eq!(standing(&one), Standing::Unknown);
         unanswered.watch(&one.origin).ended(false);
         fail();
-        assert!(unanswered.is_mute(&one.origin) && !unanswered.is_mute(&other.origin));
+        assert_eq!((standing(&one), standing(&other)), (Standing::Mute, Standing::Unknown));
         tokio::time::advance(MEMORY).await;
-        assert!(!unanswered.is_mute(&one.origin), "it is tried as any other again");
+        assert_eq!(standing(&one), Standing::Unknown, "it is tried as any other again");
         fail();
-        assert!(unanswered.is_mute(&one.origin), "and has not changed");
+        assert_eq!(standing(&one), Standing::Mute, "and has not changed");
         unanswered.watch(&one.origin).ended(true);
-        assert!(!unanswered.is_mute(&one.origin));
+        assert_eq!(standing(&one), Standing::Answers);
         fail();
-        assert!(!unanswered.is_mute(&one.origin));
+        assert_eq!(standing(&one), Standing::Unknown);
+        unanswered.watch(&one.origin).ended(true);
+        tokio::time::advance(MEMORY).await;
+        assert_eq!(standing(&one), Standing::Unknown);
     }
 }
