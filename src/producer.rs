@@ -38,6 +38,7 @@ pub use error::{CallError, Error, FlushError, Full};
 pub use event::{Event, InvalidEvent};
 pub use port::{EntryResult, SendBatch};
 pub use signer::Signer;
+#[cfg(feature = "worker")]
 pub(crate) use signer::now_ms;
 
 use crate::queue::{MessageId, NewMessage};

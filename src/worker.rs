@@ -346,8 +346,9 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
-        let (shared, permits, bounds) = (Arc::clone(&self.shared), self.permits.clone(), self.bounds);
-        async move { poll.run(&shared, &permits, &bounds).await }
+        let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
+        let (permits, places) = (self.permits.clone(), Arc::clone(&self.places));
+        async move { poll.run(&shared, (&permits, &places), &bounds).await }
     }
 }
 

@@ -88,29 +88,40 @@ pub fn coalesce() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Latency from send to delivery at a fixed pace, of hookferry and of the floor.
+/// Latency from send to delivery at a fixed pace, of hookferry and of the floor, and what a delivery takes.
 pub fn open_loop(seconds: u64) -> anyhow::Result<()> {
     println!("\n== open loop, {seconds} s at each pace, 600 groups: send → delivered, ms");
-    println!("{:<30} {:>8} {:>8} {:>8} {:>6} {:>9}", "", "p50", "p99", "p99.9", "dup", "disorder");
-    for pace in [100, 500, 2_000] {
+    println!(
+        "{:<30} {:>8} {:>8} {:>8} {:>11} {:>12} {:>6} {:>9}",
+        "", "p50", "p99", "p99.9", "calls each", "CPU µs each", "dup", "disorder"
+    );
+    for pace in [20, 100, 500, 2_000] {
         for contender in [hookferry(), Contender::Raw] {
             let mut stage = Stage::set(Duration::ZERO)?;
-            let _running = stage.start(&contender)?;
+            let running = stage.start(&contender)?;
             // Warm: what is measured is the pace, not the start.
             let warm_up = stage.queue.ask("rate 100 1 600 500")?;
             settled(&mut stage, warm_up.parse()?)?;
             // The groups go on counting: the sink keeps what it knows of their order.
             stage.sink.ask("forget-latencies")?;
+            let (cpu, calls) = (running.cpu()?, stage.queue.stats::<QueueStats>()?.calls());
             let sent: u64 = stage.queue.ask(&format!("rate {pace} {seconds} 600 500"))?.parse()?;
             let stats = settled(&mut stage, sent + 100)?;
+            let cpu = running.cpu()?.saturating_sub(cpu);
+            let calls = stage.queue.stats::<QueueStats>()?.calls() - calls;
             #[allow(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
             let ms = |us: u64| us as f64 / 1e3;
+            #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+            let each = |of: f64| of / sent as f64;
+            #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+            let calls = each(calls as f64);
             println!(
-                "{:<30} {:>8.2} {:>8.2} {:>8.2} {:>6} {:>9}",
+                "{:<30} {:>8.2} {:>8.2} {:>8.2} {calls:>11.2} {:>12.0} {:>6} {:>9}",
                 format!("{pace}/s, {}", contender.name()),
                 ms(stats.p50_us),
                 ms(stats.p99_us),
                 ms(stats.p999_us),
+                each(cpu.as_secs_f64() * 1e6),
                 stats.duplicates,
                 stats.out_of_order,
             );
@@ -153,10 +164,10 @@ pub fn idle() -> anyhow::Result<()> {
     let running = stage.start(&hookferry())?;
     std::thread::sleep(Duration::from_secs(5));
     let seconds = 30;
-    let calls = |stats: &QueueStats| stats.calls.values().sum::<u64>();
-    let (cpu, before) = (running.cpu()?, calls(&stage.queue.stats()?));
+    let (cpu, before) = (running.cpu()?, stage.queue.stats::<QueueStats>()?.calls());
     std::thread::sleep(Duration::from_secs(seconds));
-    let (cpu, calls) = (running.cpu()?.saturating_sub(cpu), calls(&stage.queue.stats()?) - before);
+    let (cpu, calls) =
+        (running.cpu()?.saturating_sub(cpu), stage.queue.stats::<QueueStats>()?.calls() - before);
     let (peak, resident) = running.memory()?;
     println!(
         "in {seconds} s: {calls} calls (one poll waits 10 s), {:.2} ms of CPU a second; resident {:.1} MiB, at most {:.1} MiB",

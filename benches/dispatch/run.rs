@@ -56,6 +56,13 @@ pub struct QueueStats {
     pub first_receive_us: Option<u64>,
 }
 
+impl QueueStats {
+    /// Of all actions.
+    pub fn calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
+}
+
 /// What the sink tells.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SinkStats {
@@ -138,7 +145,7 @@ pub fn run(contender: &Contender, work: Work) -> anyhow::Result<Taken> {
         sink.events as f64,
         sink.posts as f64,
         (sink.events - before) as f64,
-        queue.calls.values().sum::<u64>() as f64,
+        queue.calls() as f64,
         (sink.last_us - sink.first_us) as f64,
     );
     Ok(Taken {

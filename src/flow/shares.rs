@@ -17,9 +17,12 @@
 //! attempted as long as half of the reserved quarter is left, more of them the more is free: hundreds of apps that come
 //! at once are all known after one attempt each.
 //!
-//! How much of what is free an app may hold is a factor: with three, one quick app alone gets three quarters of all
-//! places; with two, one slow app alone half. An app with attempts under way of which none has ended for as long as
+//! How much of what is free beyond that quarter a slow app may hold is a factor: with two, one alone gets half of all
+//! places. An app with attempts under way of which none has ended for as long as
 //! makes an attempt slow is a slow one: nobody waits for their timeouts to find out.
+//!
+//! A worker that is as busy as it can be fills all places with quick apps' jobs. These are not deferred, which would cost
+//! a call and a second: no poll begins until some are done, or until they turn out not to be quick any more.
 //!
 //! What counts is the larger part of the two bounds, messages and bytes. What is not admitted is deferred: hidden,
 //! untried, for a backoff that grows; what is behind a head that is, only until the head is done.
@@ -28,7 +31,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 /// An attempt that takes longer makes an app a slow one: half a second is beyond what a receiver that
 /// puts jobs on a queue of its own takes.
@@ -37,13 +41,16 @@ const SLOW: Duration = Duration::from_millis(500);
 /// The part of all places that slow apps leave to the quick.
 const RESERVED: f64 = 0.25;
 
+/// While less than this part is free, and much of what is taken is quick apps', polls wait. Those under way bring up to
+/// a sixth of all places.
+const CROWDED: f64 = 0.3;
+
 /// While less than this part is free the lanes of quick apps hold their heads alone, too: many may stop answering at
 /// once, and nothing takes back what waits behind attempts under way.
-const SCARCE: f64 = 0.2;
+const SCARCE: f64 = 0.1;
 
-/// How many times of what is free a quick app may hold, and any other of what is free beyond the reserve.
-const QUICK: f64 = 3.0;
-const OTHERS: f64 = 2.0;
+/// How many times of what is free beyond the reserve a slow app may hold.
+const FACTOR: f64 = 2.0;
 
 /// How many heads of an app of which nothing is known are attempted at once: this many times what is free beyond half
 /// of the reserve. soketi's jobs of an app are in six groups.
@@ -75,12 +82,16 @@ pub struct Shares {
     /// Whether there are enough places to be shared at all.
     enough: bool,
     book: Mutex<Book>,
+    /// Polls wait for some places to be free.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Book {
     held: Usage,
     apps: HashMap<Arc<str>, App>,
+    /// Somebody waits until it is over.
+    crowded: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,7 +134,43 @@ impl Shares {
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Self {
         let enough = messages >= MIN_MESSAGES && bytes >= MIN_BYTES;
-        Self { messages: messages.max(1), bytes: bytes.max(1), enough, book: Mutex::default() }
+        Self {
+            messages: messages.max(1),
+            bytes: bytes.max(1),
+            enough,
+            book: Mutex::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    /// Waits while little is free and quick apps have much of what is taken: they give it back soon.
+    pub async fn wait_for_the_quick(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if !self.enough || !self.is_crowded_by_the_quick() {
+                return;
+            }
+            // They may stop to be quick.
+            drop(timeout(SLOW / 2, freed).await);
+        }
+    }
+
+    fn is_crowded_by_the_quick(&self) -> bool {
+        let mut book = self.lock();
+        book.crowded = self.is_crowded(&book) && {
+            let now = Instant::now();
+            let mut quick = Usage::default();
+            for app in book.apps.values().filter(|app| app.held.messages > 0 && is_quick(app.slowness(now))) {
+                quick.messages += app.held.messages;
+                quick.bytes += app.held.bytes;
+            }
+            self.part(quick) > CROWDED
+        };
+        book.crowded
+    }
+
+    fn is_crowded(&self, book: &Book) -> bool {
+        self.part(book.held) > 1.0 - CROWDED
     }
 
     /// How many of a lane's messages an app may hold more, by the sizes of their bodies in bytes.
@@ -143,13 +190,8 @@ impl Shares {
         let free = 1.0 - taken;
         let head = self.part(Usage { messages: 1, bytes: sizes.first().copied().unwrap_or_default() });
         if is_quick(slowness) {
-            // Its places are free again at once, unless it stops answering: the permits bound it.
-            let most = share(slowness, free);
-            return match () {
-                () if free > SCARCE && self.held(known) <= most => Admitted::All,
-                () if self.held(known) <= most => Admitted::Head,
-                () => Admitted::Nothing,
-            };
+            // Its places are free again at once, unless it stops answering.
+            return if free > SCARCE { Admitted::All } else { Admitted::Head };
         }
         if slowness.is_none() {
             let attempted = known.map_or(0, |app| app.held.messages);
@@ -158,7 +200,7 @@ impl Shares {
             let more = room > 0.0 && (attempted == 0 || (attempted as f64) < room * UNKNOWN);
             return if more { Admitted::Head } else { Admitted::Nothing };
         }
-        let (own, most) = (self.held(known), share(slowness, free));
+        let (own, most) = (self.held(known), share(free));
         match () {
             () if own + all <= most => Admitted::All,
             () if own + head <= most => Admitted::Head,
@@ -177,7 +219,7 @@ impl Shares {
         let taken = self.part(book.held);
         let Some(app) = book.apps.get(app).filter(|_| self.enough && taken > PRESSURE) else { return false };
         let slowness = app.slowness(Instant::now());
-        !is_quick(slowness) && self.part(app.held) > share(slowness, 1.0 - taken)
+        !is_quick(slowness) && self.part(app.held) > share(1.0 - taken)
     }
 
     /// Takes what a message of an app holds.
@@ -274,6 +316,10 @@ impl Drop for Share {
         book.held.messages -= 1;
         book.held.bytes -= self.bytes;
         let many = book.apps.len() > MAX_APPS;
+        if book.crowded && !self.shares.is_crowded(&book) {
+            book.crowded = false;
+            self.shares.freed.notify_waiters();
+        }
         if let Some(app) = book.apps.get_mut(&self.app) {
             app.held.messages -= 1;
             app.held.bytes -= self.bytes;
@@ -288,9 +334,9 @@ fn is_quick(slowness: Option<f64>) -> bool {
     slowness.is_some_and(|slowness| slowness < 0.5)
 }
 
-/// What an app may hold of all places when this part of them is free.
-fn share(slowness: Option<f64>, free: f64) -> f64 {
-    if is_quick(slowness) { free * QUICK } else { (free - RESERVED).max(0.0) * OTHERS }
+/// What a slow app may hold of all places when this part of them is free.
+fn share(free: f64) -> f64 {
+    (free - RESERVED).max(0.0) * FACTOR
 }
 
 #[cfg(test)]
@@ -307,6 +353,8 @@ mod tests {
                     Admitted::Head => 1,
                     Admitted::Nothing => 0,
                 };
+                // The permits bound it all.
+                let count = count.min(shares.messages.saturating_sub(held.len()));
                 held.extend((0..count).map(|_| shares.take(app, 0)));
             }
             if held.len() == before {
@@ -358,14 +406,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quick_app_alone_may_hold_three_quarters_and_one_that_is_not_known_gets_its_first_jobs_in() {
+    async fn polls_wait_for_quick_apps_until_there_is_room_or_they_are_quick_no_more() {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
+        let waits = async || timeout(Duration::from_millis(1), shares.wait_for_the_quick()).await.is_err();
         let first = shares.take("busy", 0);
         ended(&first, Duration::from_millis(5), true).await;
         let mut held = vec![first];
         fill(&shares, &["busy".to_owned()], &mut held);
-        assert!((1490..=1510).contains(&held.len()), "{}", held.len());
+        assert!(held.len() > 1900, "{}", held.len());
+        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Nothing);
+        assert!(waits().await);
+        let waiting = async {
+            shares.wait_for_the_quick().await;
+            Instant::now()
+        };
+        let now = Instant::now();
+        let (went_on, ()) = tokio::join!(waiting, async { held.truncate(1300) });
+        assert_eq!(went_on, now, "at once");
         assert_eq!(shares.admits("new", &[0; 10]), Admitted::Head);
+        fill(&shares, &["busy".to_owned()], &mut held);
+        let _attempting = held[0].begin_attempt();
+        assert!(waits().await);
+        tokio::time::advance(SLOW * 2).await;
+        assert!(!waits().await);
     }
 
     #[tokio::test(start_paused = true)]

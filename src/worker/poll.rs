@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Bounds;
 use crate::flow::permits::{Permits, Reserved};
+use crate::flow::shares::Shares;
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 use crate::worker::in_flight::Times;
@@ -87,7 +88,7 @@ impl Poll {
     pub(super) async fn run<Q: Queue, T, A>(
         self,
         shared: &Shared<Q, T, A>,
-        permits: &Permits,
+        (permits, places): (&Permits, &Shares),
         bounds: &Bounds,
     ) -> Polled {
         let wait = self.wait;
@@ -95,10 +96,11 @@ impl Poll {
             if !self.pause.is_zero() {
                 sleep(self.pause).await;
             }
-            match self.reserved {
-                Some(reserved) => reserved,
-                None => permits.reserve(bounds.batch).await,
+            if let Some(reserved) = self.reserved {
+                return reserved;
             }
+            places.wait_for_the_quick().await;
+            permits.reserve(bounds.batch).await
         };
         let reserved = tokio::select! {
             biased;

@@ -254,18 +254,31 @@ pub struct Process {
     pub killed: CancellationToken,
     /// It was told to end.
     pub shutdown: CancellationToken,
+    /// How far it takes the queue's clock to be from where it is, in milliseconds.
+    clock_error: i64,
 }
 
 impl Process {
     pub fn new(id: Id, outside: &Arc<Outside>) -> Self {
+        let most = i64::try_from(outside.plan.clock_error.as_millis()).unwrap();
+        let seed = outside.plan.seed ^ u64::try_from(id.replica * 1000 + id.start).unwrap();
+        let drawn = i64::try_from(Dice::new(seed).number(0..1001)).unwrap();
         Self {
             id,
+            clock_error: most * (drawn - 500) / 500,
             outside: Arc::clone(outside),
             frozen_until: Mutex::new(Instant::now()),
             calls_left: AtomicI64::new(i64::MAX),
             killed: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }
+    }
+
+    /// How long ago something was, as this process sees it.
+    pub fn age(&self, now: Duration, of: Duration) -> Duration {
+        let error = Duration::from_millis(self.clock_error.unsigned_abs());
+        let now = if self.clock_error < 0 { now.saturating_sub(error) } else { now + error };
+        now.saturating_sub(of)
     }
 
     /// SIGTERM.

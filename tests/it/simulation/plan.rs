@@ -244,6 +244,9 @@ pub struct Plan {
     pub apps_down: Range<Duration>,
     /// For how long a process remembers an app.
     pub cache: Option<Duration>,
+    /// By how much a process may take the queue's clock wrongly: the adapter reads it off answers that count in
+    /// seconds and were under way.
+    pub clock_error: Duration,
     /// For how long no worker runs, in the middle of it.
     pub away: Duration,
     /// From here on nothing fails but destinations that are dead for good.
@@ -293,6 +296,7 @@ impl Plan {
         };
         let replicas = usize::try_from(dice.number(1..6)).unwrap();
         let batch = usize::try_from(dice.pick(&[1, 3, 10, 10, 10])).unwrap();
+        let clock_error = Dice::new(seed ^ 0xc10c).pick(&[0, 0, 500, 2500]);
         Self {
             seed,
             kind,
@@ -321,6 +325,7 @@ impl Plan {
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
             cache: more.pick(&[None, Some(5), Some(60)]).map(Duration::from_secs),
+            clock_error: Duration::from_millis(if clean { 0 } else { clock_error }),
             away,
             quiet,
         }
@@ -352,6 +357,54 @@ impl Plan {
         [plan, dead]
     }
 
+    /// A world without faults in which app 0 is a healthy one and many others, all of whose hosts are one, have more
+    /// jobs than there are places: an enormous app, or many with a host that is slow, that hangs or that fails.
+    pub fn with_neighbours(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let [mut plan, _] = Self::with_and_without_a_dead_host(seed);
+        let timeout = u64::try_from(plan.rules.attempt_timeout.as_millis()).unwrap();
+        let neighbours = [
+            Behaviour::Hangs,
+            Behaviour::Answers(500, None),
+            Behaviour::Accepts(timeout * 8 / 10..timeout * 9 / 10),
+            Behaviour::Busy(20, 429),
+            Behaviour::Accepts(0..40),
+        ];
+        plan.kind = Kind::Destinations;
+        plan.hosts[0] = Host::steady(dice.pick(&neighbours));
+        let hook = |host| Hook { host, path: 0, kind: None, prefix: None };
+        let app = |host| {
+            vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] }]
+        };
+        let apps = dice.pick(&[1, 10, 100]);
+        plan.apps = (0..=apps).map(|n| app(usize::from(n == 0))).collect();
+        plan.quiet = Duration::from_secs(40);
+        let job = |at: u64, app: usize, kind: usize| Planned {
+            at: Duration::from_millis(at),
+            app,
+            kind: KINDS[kind % KINDS.len()],
+            channel: CHANNELS[0],
+            poison: Poison::None,
+        };
+        let hostile = (0..1500).map(|n| job(5000, 1 + n % apps, n / apps));
+        // Ten a second, from before the others come.
+        let healthy = (0..300).map(|n| job(n * 100, 0, usize::try_from(n).unwrap()));
+        plan.jobs = hostile.chain(healthy).collect();
+        plan.jobs.sort_by_key(|job| job.at);
+        plan.replicas = 1;
+        plan.rules = Rules {
+            visibility: plan.rules.attempt_timeout + 2 * SECOND,
+            max_receive_count: None,
+            coalesce: None,
+            ..plan.rules
+        };
+        plan.rules.visibility = Duration::from_secs(plan.rules.visibility.as_secs());
+        plan.bounds.max_in_flight = dice.pick(&[100, 200, 400]);
+        plan.bounds.batch = 10;
+        plan.bounds.pause = Duration::ZERO;
+        plan
+    }
+
     /// In how much virtual time after the faults the queue has to be empty: what is hidden comes back, what
     /// cannot be delivered falls out of its window, and behind it the longest group goes at the pace of
     /// receives, not of attempts: what is down is asked once in a while, whatever is waiting for it.
@@ -371,6 +424,11 @@ impl Plan {
         let is_busy = self.hosts.iter().any(|host| matches!(host.at_last, Behaviour::Busy(..)));
         let attempts = if is_busy { 2 * longest + 10 } else { 10 };
         let receives = longest.div_ceil(self.bounds.batch.min(self.bounds.max_in_flight)) + 1;
+        let accepts = |host: &Host| match &host.at_last {
+            Behaviour::Accepts(took) => Duration::from_millis(took.end),
+            _ => Duration::ZERO,
+        };
+        let slowest = self.hosts.iter().map(accepts).max().unwrap_or_default();
         let times = |count: usize, duration: Duration| duration * u32::try_from(count).unwrap();
         let receive = self.bounds.wait.max(SECOND) + SECOND;
         let hidden = self.rules.retry.cap + self.rules.visibility.max(30 * SECOND);
@@ -379,7 +437,7 @@ impl Plan {
             + 2 * hidden
             + times(attempts, self.rules.attempt_timeout + receive)
             + times(receives, receive)
-            + times(longest, SECOND / 4)
+            + times(longest, (SECOND / 4).max(slowest))
     }
 
     /// Whether a destination takes nothing at last.

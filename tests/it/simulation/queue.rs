@@ -67,8 +67,8 @@ impl SimulatedQueue {
             body: Body::held(&received.body, number, &self.0.outside.bodies),
             receive_count: received.receive_count,
             sent: Some(SystemTime::UNIX_EPOCH + received.sent),
-            age: now.saturating_sub(received.sent),
-            since_first_receive: now.saturating_sub(received.first_received),
+            age: self.0.age(now, received.sent),
+            since_first_receive: self.0.age(now, received.first_received),
             redriven,
         }
     }

@@ -85,12 +85,12 @@ impl Seen {
     ) -> Option<String> {
         let plan = record.plan;
         // What has failed for all of a window is not waited for by those behind it, too.
-        let past = self.knowledge.sent(job) + plan.rules.retry.window;
+        let past = (self.knowledge.sent(job) + plan.rules.retry.window).saturating_sub(plan.clock_error);
         let down = now >= past && self.is_down(plan, now, job, process, past);
         let Story { set_out: tried, alone, receives, .. } = *self.stories.of(job);
         // The window is about the destination's failures: it begins with the first receive.
         let received = self.stories.of(job).handed.first().map_or(now, |(_, at)| *at);
-        let age = now.saturating_sub(received);
+        let age = now.saturating_sub(received) + plan.clock_error;
         let old = age >= plan.rules.retry.window || down;
         let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
         let poison = planned.poison;
