@@ -103,6 +103,7 @@ fn usage() -> Usage {
         visibility: None,
         settle_timeout: Duration::from_secs(10),
         dead_letter_url: None,
+        traced: false,
     }
 }
 

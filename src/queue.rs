@@ -12,6 +12,7 @@
 pub(crate) mod failure;
 #[cfg(feature = "worker")]
 pub mod sqs;
+pub mod trace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::job::{WebhookId, deduplication_id};
+use trace::TraceContext;
 
 /// The most entries that SQS takes or gives in one call.
 pub const MAX_BATCH: usize = 10;
@@ -75,6 +77,8 @@ pub struct Message {
     pub since_first_receive: Duration,
     /// Where a redrive put it back: what of it is left to do.
     pub redriven: Option<Redriven>,
+    /// The span that sent it, where the queue is asked for that and it says so.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// What `hookferry dlq redrive` says of a message that it put back.

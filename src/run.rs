@@ -122,6 +122,7 @@ pub(super) async fn worker(
             .saturating_sub(config.timeout)
             .clamp(Duration::from_millis(750), Duration::from_secs(5)),
         dead_letter_url,
+        traced: false,
     };
     let rules = Rules {
         visibility,

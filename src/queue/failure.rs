@@ -367,6 +367,7 @@ mod tests {
             visibility: None,
             settle_timeout: Duration::from_secs(1),
             dead_letter_url: None,
+            traced: false,
         };
         let received = connection.await.queue(usage).receive(1, Duration::ZERO, &AttemptId("a".into())).await;
         serving.await.unwrap();

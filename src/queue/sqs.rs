@@ -33,6 +33,7 @@ use aws_sdk_sqs::types::{
 };
 use tracing::warn;
 
+use super::trace::TRACEPARENT;
 use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
@@ -140,6 +141,8 @@ pub struct Usage {
     pub settle_timeout: Duration,
     /// Where jobs go that are given up.
     pub dead_letter_url: Option<String>,
+    /// Whether messages are asked for the span that sent them.
+    pub traced: bool,
 }
 
 /// An SQS queue.
@@ -332,6 +335,8 @@ impl Queue for Sqs {
         wait: Duration,
         attempt: &AttemptId,
     ) -> Result<Vec<Message>, ReceiveError> {
+        let trace = self.usage.traced.then_some(MessageSystemAttributeName::AwsTraceHeader);
+        let names: Vec<_> = SYSTEM_ATTRIBUTES.into_iter().chain(trace).collect();
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let answer = self
             .receive
@@ -341,13 +346,12 @@ impl Queue for Sqs {
             .wait_time_seconds(seconds(wait.min(self.usage.wait)))
             .set_visibility_timeout(self.usage.visibility.map(seconds))
             .receive_request_attempt_id(&attempt.0)
-            .set_message_system_attribute_names(Some(SYSTEM_ATTRIBUTES.to_vec()))
+            .set_message_system_attribute_names(Some(names.clone()))
             .message_attribute_names("source_message_id")
             .message_attribute_names("delivered");
+        let answer = if self.usage.traced { answer.message_attribute_names(TRACEPARENT) } else { answer };
         #[allow(deprecated, reason = "older endpoints know this name of the parameter alone")]
-        let answer = SYSTEM_ATTRIBUTES
-            .iter()
-            .fold(answer, |answer, name| answer.attribute_names(name.as_str().into()));
+        let answer = names.iter().fold(answer, |answer, name| answer.attribute_names(name.as_str().into()));
         let asked = self.asked("sqs:ReceiveMessage");
         let answer = Box::pin(answer.send()).await.map_err(|failure| error::classify(&failure, &asked))?;
         let now = self.clock.now();

@@ -99,6 +99,7 @@ impl Queue for Fake {
                         age: now.checked_sub(r.sent).unwrap(),
                         since_first_receive: now.checked_sub(r.first_received).unwrap(),
                         redriven: None,
+                        trace: None,
                     })
                     .collect());
             }

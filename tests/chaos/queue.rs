@@ -64,6 +64,7 @@ impl LocalQueue {
             visibility: None,
             settle_timeout: Duration::from_secs(10),
             dead_letter_url: None,
+            traced: false,
         };
         Connection::load(address).await.queue(usage)
     }

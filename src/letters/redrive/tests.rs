@@ -94,6 +94,7 @@ impl Letters for World {
                 age: now.saturating_sub(received.sent),
                 since_first_receive: Duration::ZERO,
                 redriven: None,
+                trace: None,
             },
             attributes: BTreeMap::new(),
         };

@@ -7,6 +7,7 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSy
 use bytes::Bytes;
 
 use crate::app::WebhookId;
+use crate::queue::trace::{self, TraceContext};
 use crate::queue::{BatchEntryResult, Message, NO_WEBHOOK, Receipt, Redriven};
 
 pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
@@ -23,6 +24,8 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
     let count = number(Name::ApproximateReceiveCount).and_then(|n| u32::try_from(n).ok());
     let own = message.message_attributes.unwrap_or_default();
     let attribute = |name| own.get(name).and_then(|value| value.string_value.as_deref());
+    let aws = system.get(&Name::AwsTraceHeader).map(String::as_str);
+    let trace = TraceContext::read(attribute(trace::TRACEPARENT), aws).map(Box::new);
     Some(Message {
         id: Arc::from(message.message_id?),
         receipt: Receipt::new(message.receipt_handle?),
@@ -37,6 +40,7 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
             source: Arc::from(source),
             delivered: attribute("delivered").map(parse_identities).unwrap_or_default(),
         }),
+        trace,
     })
 }
 

@@ -238,6 +238,7 @@ impl World {
                     age: now.saturating_sub(r.sent),
                     since_first_receive: now.saturating_sub(r.first_received),
                     redriven: self.redriven.clone(),
+                    trace: None,
                 },
             })
             .collect();

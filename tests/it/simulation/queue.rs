@@ -70,6 +70,7 @@ impl SimulatedQueue {
             age: self.0.age(now, received.sent),
             since_first_receive: self.0.age(now, received.first_received),
             redriven,
+            trace: None,
         }
     }
 

@@ -87,6 +87,7 @@ impl Letters for Operator {
                 since_first_receive: now.saturating_sub(received.first_received),
                 redriven: Some(self.outside.letter(&received.message_id).redriven),
                 id: received.message_id,
+                trace: None,
             },
             attributes: BTreeMap::new(),
             origin: Origin::Ours,
