@@ -9,6 +9,7 @@ mod client_options;
 mod effective;
 mod endpoint;
 mod queue;
+mod traces;
 mod unknown;
 mod variables;
 mod webhooks;
@@ -25,6 +26,7 @@ use crate::delivery::lambda::region::{RegionError, Regions};
 use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
+use crate::telemetry::traces::Settings as TracesConfig;
 pub use apps::{AppsConfig, Source, left_out_of_this_build};
 pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
@@ -77,6 +79,8 @@ pub struct Config {
     pub metrics: SocketAddr,
     /// Whether the numbers that alarms and autoscaling need are written as CloudWatch metric lines.
     pub embedded_metrics: bool,
+    /// Where spans go, if anywhere.
+    pub traces: Option<TracesConfig>,
     /// From the first signal to the end.
     pub grace: Duration,
     /// Things to say at start-up.
@@ -119,6 +123,7 @@ impl Config {
         let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
         let metrics = read_metrics(&raw, &mut reader);
         let embedded_metrics = reader.truth("METRICS_EMF", raw.metrics.emf.as_ref()).unwrap_or_default();
+        let traces = traces::read(&raw.otel, &mut reader);
         let grace =
             reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
         read_log(&raw, &mut reader);
@@ -147,6 +152,7 @@ impl Config {
             lambda,
             metrics,
             embedded_metrics,
+            traces,
             grace,
             warnings,
         })

@@ -39,6 +39,7 @@ use crate::random::Random;
 use crate::telemetry::embedded::{Lines, write_lines};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
 use crate::worker::rules::Rules;
 use crate::worker::{Bounds, Parts, Worker, operator_hint};
@@ -114,6 +115,7 @@ pub(super) async fn worker(
     let dead_letters = dead_letter_url.as_ref().map(|url| connection.at(url.clone()));
     let sampling = samples::take(connection.clone(), dead_letters, Arc::clone(&metrics));
     let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
+    let traces = traces(config.traces.as_ref());
     let usage = Usage {
         wait: config.queue.wait,
         // Asked for each time: were the queue's own changed while this runs, leases would end unnoticed.
@@ -122,7 +124,7 @@ pub(super) async fn worker(
             .saturating_sub(config.timeout)
             .clamp(Duration::from_millis(750), Duration::from_secs(5)),
         dead_letter_url,
-        traced: false,
+        traced: traces.is_on(),
     };
     let rules = Rules {
         visibility,
@@ -157,6 +159,7 @@ pub(super) async fn worker(
         random: Random::from_system(),
         metrics,
         health,
+        traces: traces.clone(),
     };
     let _metric_lines = config.embedded_metrics.then(|| {
         let lines = Lines::new(&config.queue.url);
@@ -165,9 +168,20 @@ pub(super) async fn worker(
     info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
     // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
     let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
-    AbortOnDropHandle::new(working).await.context("the worker failed")?;
+    let worked = AbortOnDropHandle::new(working).await;
+    traces.flush().await;
+    worked.context("the worker failed")?;
     serving.abort();
     Ok(())
+}
+
+/// Starts to export spans. What keeps them from being exported keeps no job from being delivered.
+fn traces(settings: Option<&TracesSettings>) -> Traces {
+    let Some(settings) = settings else { return Traces::default() };
+    Traces::start(settings).unwrap_or_else(|error| {
+        warn!(%error, "no traces are exported (check OTEL_EXPORTER_OTLP_ENDPOINT and the other variables that begin like it)");
+        Traces::default()
+    })
 }
 
 #[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]

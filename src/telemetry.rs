@@ -4,4 +4,5 @@ pub mod embedded;
 pub mod health;
 pub mod metrics;
 mod process;
+pub mod traces;
 pub mod watchdog;

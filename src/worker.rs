@@ -36,6 +36,7 @@ use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::lane::{Lane, Shared};
 use crate::worker::ledger::{Claim, Ledger};
@@ -85,6 +86,8 @@ pub struct Parts<Q, T, A> {
     pub metrics: Arc<Metrics>,
     /// What the health endpoints tell.
     pub health: Arc<Health>,
+    /// What becomes of each job, as spans.
+    pub traces: Traces,
 }
 
 /// A worker on one queue.
@@ -119,6 +122,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             permits: permits.clone(),
             random: parts.random,
             metrics: parts.metrics,
+            traces: parts.traces,
             health: Arc::clone(&parts.health),
             shutdown,
             received_last: CancellationToken::new(),
@@ -308,7 +312,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         };
         let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
             let share = (n < count).then(|| self.places.take(&app, message.body.len()));
-            InFlight { message, claim, app_id: Text::new(&app), _permit: permit, share }
+            let (app_id, span) = (Text::new(&app), JobSpan::default());
+            InFlight { message, claim, app_id, _permit: permit, share, span }
         };
         let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();
         let rest = jobs.split_off(count);

@@ -79,6 +79,12 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("METRICS_HOST", "127.0.0.1"),
     ("METRICS_PORT", "9602"),
     ("METRICS_EMF", "false"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""),
+    ("OTEL_EXPORTER_OTLP_HEADERS", ""),
+    ("OTEL_SERVICE_NAME", "hookferry"),
+    ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+    ("OTEL_TRACES_SAMPLER_ARG", ""),
     ("LOG_FORMAT", ""),
     ("LOG_LEVEL", "info"),
     ("SHUTDOWN_GRACE_SECONDS", "25"),
@@ -169,6 +175,16 @@ pub(super) struct Metrics {
     pub emf: Option<String>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Otel {
+    pub exporter_otlp_endpoint: Option<String>,
+    pub exporter_otlp_traces_endpoint: Option<String>,
+    pub exporter_otlp_headers: Option<String>,
+    pub service_name: Option<String>,
+    pub traces_sampler: Option<String>,
+    pub traces_sampler_arg: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Log {
     pub format: Option<String>,
@@ -203,6 +219,7 @@ pub(super) struct Raw {
     pub mysql: Server,
     pub pooling: Pooling,
     pub metrics: Metrics,
+    pub otel: Otel,
     pub log: Log,
     pub aws: Aws,
     pub plain: Plain,
@@ -245,6 +262,7 @@ impl Raw {
             mysql: section("DB_MYSQL_", &variables),
             pooling: section("DB_POOLING_", &variables),
             metrics: section("METRICS_", &variables),
+            otel: section("OTEL_", &variables),
             log: section("LOG_", &variables),
             aws: section("AWS_", &variables),
             plain: section("", &variables),

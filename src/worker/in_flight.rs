@@ -6,6 +6,7 @@ use crate::board::Text;
 use crate::flow::permits::Permit;
 use crate::flow::shares::Share;
 use crate::queue::{Message, MessageId};
+use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::ledger::Claim;
 
 /// A received message with all that it holds.
@@ -18,6 +19,8 @@ pub struct InFlight {
     pub(crate) _permit: Permit,
     /// Its part of what its app may hold; `None` if it only goes back.
     pub(crate) share: Option<Share>,
+    /// From when it is prepared to when it is settled; it ends with all the rest of this.
+    pub(crate) span: JobSpan,
 }
 
 /// When a receive's messages came.
@@ -33,6 +36,11 @@ impl InFlight {
     /// The id under which receivers know the job.
     pub(crate) fn known_as(&self) -> &MessageId {
         self.message.redriven.as_ref().map_or(&self.message.id, |redriven| &redriven.source)
+    }
+
+    /// It is being prepared, if it is not yet.
+    pub(crate) fn begin_span(&mut self, traces: &Traces) {
+        self.span.begin(traces, &self.message, self.app_id.as_str());
     }
 
     /// Whether SQS would move it to the dead-letter queue instead of handing it over once more.

@@ -39,6 +39,7 @@ use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
+use crate::telemetry::traces::Traces;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
 use crate::worker::ledger::Ledger;
@@ -80,6 +81,8 @@ pub struct Shared<Q, T, A> {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What becomes of each job, as spans.
+    pub traces: Traces,
     /// Whom the lanes tell that they get on.
     pub health: Arc<Health>,
     /// Cancelled once no further job may be started.

@@ -261,6 +261,7 @@ impl World {
             random: Random::from_seed(self.seed),
             metrics: Arc::new(Metrics::new()),
             health: Arc::new(Health::new(Duration::from_secs(34))),
+            traces: Traces::default(),
         };
         let rules = Rules {
             visibility: Duration::from_secs(5),

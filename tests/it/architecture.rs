@@ -86,6 +86,7 @@ const ROOMS: &[Room] = &[
             "queue",
             "random",
             "telemetry",
+            "telemetry/traces",
         ],
         &["url"],
     ),
@@ -96,6 +97,18 @@ const ROOMS: &[Room] = &[
     // What is shown of apps, destinations and groups; and the counters.
     ("board", &["outcome"], &["prometheus_client"]),
     ("telemetry", &["apps", "board", "outcome", "queue"], &["prometheus_client"]),
+    (
+        "telemetry/traces",
+        &[],
+        &[
+            "opentelemetry",
+            "opentelemetry_http",
+            "opentelemetry_otlp",
+            "opentelemetry_sdk",
+            "percent_encoding",
+            "reqwest",
+        ],
+    ),
     ("admin", &["board", "telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
@@ -117,7 +130,20 @@ const ROOMS: &[Room] = &[
     // Settings of adapters, but no type of an SDK.
     (
         "config",
-        &["app", "apps", "aws", "delivery", "egress", "json", "lease", "plan", "policy", "queue", "tls"],
+        &[
+            "app",
+            "apps",
+            "aws",
+            "delivery",
+            "egress",
+            "json",
+            "lease",
+            "plan",
+            "policy",
+            "queue",
+            "telemetry/traces",
+            "tls",
+        ],
         &["envy", "http", "url", "ipnet", "tracing_subscriber"],
     ),
     // What every command shares.

@@ -31,4 +31,6 @@ mod simulation;
 mod sockudo;
 mod standard_headers;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod world;

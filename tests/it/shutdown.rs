@@ -41,7 +41,7 @@ async fn three_sigkills_lose_nothing_and_reorder_nothing() {
     assert_eq!(counts(&world.delivered()).len(), 900, "nothing lost");
 }
 
-fn terminate(child: &Child) {
+pub fn terminate(child: &Child) {
     let id = child.id().unwrap().to_string();
     let sent = std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(sent.success());

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::prepare::{Batch, Parcel, Prepared};
 use super::window::{age, failing_for, is_past, next_number};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
-use crate::app::{App, WebhookId};
+use crate::app::{App, Target, WebhookId};
 use crate::apps::Apps;
 use crate::board::{self, Text};
 use crate::delivery::Transport;
@@ -19,6 +19,7 @@ use crate::flow::breaker::{self, destination, job};
 use crate::flow::shares::Share;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
+use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 use crate::worker::in_flight::InFlight;
 use crate::worker::ledger::{Record, Settled};
 use crate::worker::report::Host;
@@ -83,6 +84,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         Prepared::AlreadyDone => return Some(Attempted::without_any(number, None)),
         Prepared::Unmatched(app) => {
             lane.shared.metrics.unmatched(&app.id);
+            lane.jobs.front_mut()?.span.ends(Ending::Unmatched, number, None);
             return Some(Attempted::without_any(number, Some(app)));
         }
         Prepared::Undeliverable(outcome) => {
@@ -93,6 +95,9 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         Prepared::Ready(batch) => batch,
     };
     lane.shared.undeliverable.succeeded(group(lane.jobs.front()?));
+    for held in lane.jobs.iter_mut().take(batch.jobs) {
+        held.begin_span(&lane.shared.traces);
+    }
     let gates = gates(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
@@ -184,7 +189,21 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             let outcome = if gate.skipped {
                 Outcome::Deferred(Reason::DestinationDown)
             } else {
-                deliver(shared, batch, parcel, gate, number, (ages, urgent, longest)).await
+                let about = About {
+                    webhook: webhook.map_or("", WebhookId::as_str),
+                    destination: match target {
+                        Some(Target::Lambda(_)) => Destination::Function(destination.as_str()),
+                        _ => Destination::Host(destination.as_str()),
+                    },
+                    number,
+                    jobs: batch.jobs,
+                };
+                let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
+                let span = AttemptSpan::begin(&shared.traces, spans, &about);
+                let outcome =
+                    deliver(shared, batch, parcel, gate, number, (ages, urgent, longest, &span)).await;
+                span.ends(&outcome);
+                outcome
             };
             let took = began.elapsed();
             shared.metrics.board.attempted(&board::Attempt {
@@ -222,7 +241,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
     parcel: &Parcel,
     gate: &Gate,
     number: u32,
-    (ages, urgent, longest): (&[Duration], bool, Duration),
+    (ages, urgent, longest, span): (&[Duration], bool, Duration, &AttemptSpan),
 ) -> Outcome {
     let began = Instant::now();
     let _leave = match shared.throttle.enter(gate.key, began) {
@@ -232,7 +251,8 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
         Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
     };
     let attempt = async {
-        let Some(delivery) = batch.render(parcel) else { return Outcome::Permanent(Reason::NoWebhook) };
+        let Some(mut delivery) = batch.render(parcel) else { return Outcome::Permanent(Reason::NoWebhook) };
+        span.carry(&mut delivery.headers);
         let _held = shared.permits.hold(delivery.body.len());
         shared.transport.attempt(&delivery, number).await
     };

@@ -113,6 +113,7 @@ impl Planned {
 pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) -> Prepared {
     let Lane { shared, jobs, ahead, times, .. } = lane;
     let Some(head) = jobs.front_mut() else { return Prepared::AlreadyDone };
+    head.begin_span(&shared.traces);
     if head.claim.record().done {
         return Prepared::AlreadyDone;
     }

@@ -17,6 +17,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
 use crate::telemetry::metrics::SettleCall;
+use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::Deletion;
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::{lost_after, settle_call};
@@ -99,7 +100,8 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
     }
     match disposition {
         // The transient failures of a job that is given up are final too.
-        Disposition::DeadLetter(_) => {
+        Disposition::DeadLetter(reason) => {
+            head.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
             for tried in &attempted.tried {
                 if let (Some(webhook), Outcome::Transient { reason, .. }) = (&tried.webhook, &tried.outcome) {
                     settle(head.claim.record_mut(), webhook, &Outcome::Permanent(reason.clone()));
@@ -112,7 +114,8 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
             let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
             lane.shared.metrics.deferred(app_id, attempted.jobs);
         }
-        Disposition::Done | Disposition::Retry { .. } => {}
+        Disposition::Done => head.span.ends(Ending::Delivered, attempted.number, None),
+        Disposition::Retry { .. } => {}
     }
 }
 
@@ -247,6 +250,10 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     attempted: &Attempted,
 ) {
     let rules = lane.shared.rules;
+    // Of all that were in the attempt; what is behind them has no span.
+    for held in &mut lane.jobs {
+        held.span.ends(Ending::Retry, attempted.number, Some(reason));
+    }
     give_up_last_receives(&mut lane, reason, attempted).await;
     let Some(head) = lane.jobs.front() else { return };
     let because = |tried: &&Tried| match &tried.outcome {
@@ -298,7 +305,12 @@ async fn give_up_last_receives<Q: Queue, T: Transport, A: Apps>(
             why: format!("not attempted, a job before it in its group failed: {why}"),
         };
         match dead_letter(lane, place, &reason, attempted).await {
-            Ok(()) => acknowledge_at(lane, place).await,
+            Ok(()) => {
+                if let Some(held) = lane.jobs.get_mut(place) {
+                    held.span.ends(Ending::DeadLettered, attempted.number, Some(&reason));
+                }
+                acknowledge_at(lane, place).await;
+            }
             Err(_) => place += 1,
         }
     }

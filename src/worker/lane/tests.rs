@@ -23,6 +23,7 @@ use crate::plan::Delivery;
 use crate::policy::Retry;
 use crate::producer::Signer;
 use crate::queue::{AttemptId, DeadLetter, Error, Message, ReceiveError, Redriven};
+use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::delete_batcher;
 
 const JOBS: &str = "jobs.fifo";
@@ -211,6 +212,7 @@ impl World {
             permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
+            traces: Traces::default(),
             health: Arc::clone(&health),
             shutdown: CancellationToken::new(),
             received_last: CancellationToken::new(),
@@ -240,6 +242,7 @@ impl World {
                     redriven: self.redriven.clone(),
                     trace: None,
                 },
+                span: JobSpan::default(),
             })
             .collect();
         sleep(WAY).await;

@@ -10,6 +10,7 @@ use hookferry::producer::Signer;
 use hookferry::random::Random;
 use hookferry::telemetry::health::Health;
 use hookferry::telemetry::metrics::Metrics;
+use hookferry::telemetry::traces::Traces;
 use hookferry::worker::{Parts, Worker};
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
@@ -170,6 +171,7 @@ fn worker(
         random: Random::from_seed(seed),
         metrics,
         health: Arc::new(Health::new(Duration::from_secs(34))),
+        traces: Traces::default(),
     };
     Worker::new(parts, plan.rules, plan.bounds, process.shutdown.clone())
 }
