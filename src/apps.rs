@@ -75,6 +75,24 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// The keys of some apps of a database, for people to see.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        match self {
+            Self::Array(_) => Ok(Vec::new()),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.source().keys(most).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.source().keys(most).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.source().keys(most).await,
+        }
+    }
+}
+
 impl Apps for Sources {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {

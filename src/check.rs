@@ -12,7 +12,8 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::apps::{Apps, LookUpError, Observer};
+use crate::app;
+use crate::apps::{Apps, LookUpError, Observer, Sources};
 use crate::config::{Config, Errors, Source, environment};
 use crate::process::{Failure, configuration, log};
 use crate::queue::sqs::{Connection, Probe};
@@ -26,6 +27,9 @@ const SKEW: (u64, u64) = (30, 240);
 
 /// Fewer descriptors than this are few for a worker: each connection takes one.
 const DESCRIPTORS: u64 = 4096;
+
+/// As many apps of a database are listed.
+const LISTED: usize = 50;
 
 /// The longest that an app source may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -193,8 +197,7 @@ async fn apps(config: &Config) -> Vec<Finding> {
         }
     };
     let answer = tokio::time::timeout(LOOK_UP, source.find_by_key("hookferry-check")).await;
-    ended.cancel();
-    vec![match answer {
+    let mut findings = vec![match answer {
         Ok(Ok(_) | Err(LookUpError::Unusable(_))) => Finding::ok(about, format!("{place} answers")),
         Ok(Err(LookUpError::Unreachable(why))) => {
             Finding::new(Severity::Error, about, format!("{place} cannot be asked: {why}"))
@@ -202,7 +205,55 @@ async fn apps(config: &Config) -> Vec<Finding> {
         }
         Err(_) => Finding::new(Severity::Error, about, format!("{place} does not answer"))
             .remedy("see its address and network"),
-    }]
+    }];
+    if matches!(findings.as_slice(), [Finding { severity: Severity::Ok, .. }]) {
+        findings.extend(of_a_database(&source).await);
+    }
+    ended.cancel();
+    findings
+}
+
+/// Some apps of a database with their webhooks, each looked up as a job of it would be.
+async fn of_a_database(source: &Sources) -> Vec<Finding> {
+    let about = "apps";
+    let keys = match tokio::time::timeout(LOOK_UP, source.keys(LISTED + 1)).await {
+        Ok(Ok(keys)) => keys,
+        Ok(Err(LookUpError::Unreachable(why) | LookUpError::Unusable(why))) => {
+            return vec![Finding::ok(about, format!("not listed, which a worker does not need: {why}"))];
+        }
+        Err(_) => return vec![Finding::ok(about, "not listed: that took too long")],
+    };
+    let mut findings = Vec::new();
+    for key in keys.iter().take(LISTED) {
+        let shown = app::shown(key);
+        findings.push(match tokio::time::timeout(LOOK_UP, source.find_by_key(key)).await {
+            Ok(Ok(Some(app))) => {
+                Finding::ok(about, format!("{}: {} webhooks", app::shown(&app.id), app.webhooks.len()))
+            }
+            Ok(Ok(None)) => Finding::new(
+                Severity::Warning,
+                about,
+                format!("the app with the key {shown} is not found by it"),
+            ),
+            Ok(Err(LookUpError::Unusable(why))) => Finding::new(Severity::Warning, about, why)
+                .remedy("correct its row: until then its jobs are dead-lettered after the retry window"),
+            Ok(Err(LookUpError::Unreachable(why))) => Finding::new(Severity::Warning, about, why),
+            Err(_) => {
+                Finding::new(Severity::Warning, about, format!("no answer for the app with the key {shown}"))
+            }
+        });
+    }
+    match keys.len() {
+        0 => findings.push(
+            Finding::new(Severity::Warning, about, "there is no app: every job will be dead-lettered")
+                .remedy("add apps to the table"),
+        ),
+        more if more > LISTED => {
+            findings.push(Finding::ok(about, format!("the first {LISTED}; there are more")));
+        }
+        _ => {}
+    }
+    findings
 }
 
 async fn process(config: &Config) -> Vec<Finding> {

@@ -164,8 +164,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         loop {
             if end.is_none() {
                 while polls.len() < pollers.target() {
-                    let poll =
-                        Poll::fresh(self.bounds.pause, if long { Duration::ZERO } else { self.bounds.wait });
+                    let wait = if long { Duration::ZERO } else { self.bounds.wait };
+                    let poll = Poll::fresh(self.bounds.pause.max(pollers.pause()), wait);
                     long |= poll.is_long();
                     polls.spawn(self.poll(poll));
                 }

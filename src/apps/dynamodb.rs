@@ -61,6 +61,29 @@ impl DynamoDb {
             .await
     }
 
+    /// The keys of some apps, for people to see. A worker needs no right to scan: without it this fails.
+    ///
+    /// # Errors
+    /// The service's.
+    pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.settings.table)
+            .limit(i32::try_from(most).unwrap_or(i32::MAX));
+        let answer = scan.send().await.map_err(|failure| {
+            let code = failure.as_service_error().and_then(ProvideErrorMetadata::code).map(str::to_owned);
+            LookUpError::Unreachable(code.unwrap_or_else(|| aws::error_chain(&failure)))
+        })?;
+        let key = |mut item: HashMap<String, AttributeValue>| {
+            INDEXES.iter().find_map(|(_, attribute)| match item.remove(*attribute) {
+                Some(AttributeValue::S(key) | AttributeValue::N(key)) => Some(key),
+                _ => None,
+            })
+        };
+        Ok(answer.items.unwrap_or_default().into_iter().filter_map(key).collect())
+    }
+
     fn unreachable(&self, failure: &SdkError<QueryError>) -> LookUpError {
         let (words, operator_hint) = match failure {
             SdkError::ServiceError(context) => {

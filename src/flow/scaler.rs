@@ -15,6 +15,10 @@ const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::
 /// The wait where only an operator can help.
 pub const DENIED_WAIT: Duration = Duration::from_secs(10);
 
+/// The pause after a receive that was not full: what is sent meanwhile comes together in the next. Each receive has a
+/// delete to follow it, and calls are what AWS bills and most of a delivery's CPU goes into.
+const GATHER: Duration = Duration::from_millis(8);
+
 /// How many polls there should be: one when idle, more while they come back full.
 #[derive(Debug)]
 pub(crate) struct PollScaler {
@@ -23,20 +27,28 @@ pub(crate) struct PollScaler {
     /// Since when no receive has been answered with messages, or with none.
     failing_since: Option<Instant>,
     batch: usize,
+    /// Before the next poll.
+    pause: Duration,
 }
 
 impl PollScaler {
     pub(crate) fn new(batch: usize) -> Self {
-        Self { target: 1, errors: 0, failing_since: None, batch }
+        Self { target: 1, errors: 0, failing_since: None, batch, pause: Duration::ZERO }
     }
 
     pub(crate) fn target(&self) -> usize {
         self.target
     }
 
+    /// The pause before the next poll.
+    pub(crate) fn pause(&self) -> Duration {
+        self.pause
+    }
+
     /// A receive was answered with `count` messages, of `asked`: for how long none had been before.
     pub(crate) fn received(&mut self, count: usize, asked: usize, now: Instant) -> Duration {
         self.errors = 0;
+        self.pause = if (1..asked).contains(&count) { GATHER } else { Duration::ZERO };
         if count == 0 {
             self.target = self.target.saturating_sub(1).max(1);
         } else if count >= asked && asked >= self.batch.min(2) {

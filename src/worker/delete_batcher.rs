@@ -1,8 +1,9 @@
 //! Coalesced deletes of jobs that are done.
 //!
-//! Deletes go out ten at a time where they can. A lane's last delete goes at once, since it unblocks
-//! its message group, and takes along whatever else is waiting; no delete waits longer than
-//! `LINGER` (50 ms). While `BUSY` (8) calls are under way, last deletes wait for company too.
+//! Deletes go out ten at a time where they can. A lane's last delete unblocks its message group, and takes along
+//! whatever else is waiting: that of a lane of several jobs goes at once, since there may be more behind them, that of a
+//! job that came alone waits for company for `SHORT_LINGER` (8 ms). No delete waits longer than `LINGER` (50 ms). While
+//! `BUSY` (8) calls are under way, last deletes wait for company too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::worker::report::settle_call;
 /// The longest that a delivered job waits for its delete.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// The longest that the delete of a job that came alone keeps its group waiting.
+const SHORT_LINGER: Duration = Duration::from_millis(8);
+
 /// With so many delete calls under way, a lane's last delete waits for company.
 const BUSY: usize = 8;
 
@@ -29,8 +33,19 @@ const BUSY: usize = 8;
 pub struct Deletion {
     /// The job.
     pub held: InFlight,
-    /// Whether it is the last of its lane.
-    pub last: bool,
+    /// What its group waits for.
+    pub urgency: Urgency,
+}
+
+/// How soon a delete has to go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Others of its lane are not done: its group waits for them.
+    Later,
+    /// It is all of its lane.
+    Soon,
+    /// It is the last of a lane of several jobs.
+    Now,
 }
 
 /// Where lanes send the jobs that are done.
@@ -67,20 +82,19 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
 ) {
     let mut waiting: Vec<InFlight> = Vec::with_capacity(MAX_BATCH);
     let mut urgent = false;
-    let mut since = Instant::now();
+    let mut due_at = Instant::now();
     let mut calls = JoinSet::new();
     loop {
-        let linger = sleep_until(since + LINGER);
+        let linger = sleep_until(due_at);
         let open = tokio::select! {
             biased;
             Some(_) = calls.join_next(), if !calls.is_empty() => true,
             done = receiver.recv() => match done {
                 Some(done) => {
                     if waiting.is_empty() {
-                        since = Instant::now();
+                        due_at = Instant::now() + LINGER;
                     }
-                    urgent |= done.last;
-                    waiting.push(done.held);
+                    take(done, &mut waiting, &mut urgent, &mut due_at);
                     true
                 }
                 None => false,
@@ -90,10 +104,9 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
         while waiting.len() < MAX_BATCH
             && let Ok(done) = receiver.try_recv()
         {
-            urgent |= done.last;
-            waiting.push(done.held);
+            take(done, &mut waiting, &mut urgent, &mut due_at);
         }
-        let due = !open || since.elapsed() >= LINGER || waiting.len() >= MAX_BATCH;
+        let due = !open || Instant::now() >= due_at || waiting.len() >= MAX_BATCH;
         if !waiting.is_empty() && (due || (urgent && calls.len() < BUSY)) {
             let batch = std::mem::replace(&mut waiting, Vec::with_capacity(MAX_BATCH));
             urgent = false;
@@ -104,6 +117,15 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
         }
     }
     while calls.join_next().await.is_some() {}
+}
+
+fn take(done: Deletion, waiting: &mut Vec<InFlight>, urgent: &mut bool, due_at: &mut Instant) {
+    match done.urgency {
+        Urgency::Now => *urgent = true,
+        Urgency::Soon => *due_at = (*due_at).min(Instant::now() + SHORT_LINGER),
+        Urgency::Later => {}
+    }
+    waiting.push(done.held);
 }
 
 async fn delete<Q: Queue, S: AsRef<Q>>(

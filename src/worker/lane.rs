@@ -97,6 +97,8 @@ pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     acknowledgements: DeleteBatcher,
     jobs: VecDeque<InFlight>,
+    /// How many they were at first.
+    count: usize,
     /// The head, if it was planned when it was to go out with those before it, and did not fit.
     ahead: Option<Planned>,
     times: Times,
@@ -114,7 +116,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     ) -> Self {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
         let watch = shared.health.watch(shared.rules.visibility);
-        Self { shared, acknowledgements, jobs, ahead: None, times, lease, watch }
+        let count = jobs.len();
+        Self { shared, acknowledgements, jobs, count, ahead: None, times, lease, watch }
     }
 
     /// Works the lane to its end.

@@ -91,6 +91,10 @@ async fn soketis_table_is_read() {
     .await;
     put(&table, "without", &[("Webhooks", AttributeValue::Null(true))]).await;
     let apps = open(&table).await;
+    let mut keys = apps.keys(10).await.unwrap();
+    keys.sort_unstable();
+    assert_eq!(keys, ["app-key", "listed", "without"]);
+    assert_eq!(apps.keys(1).await.unwrap().len(), 1);
     let app = apps.find_by_key("app-key").await.unwrap().unwrap();
     assert_eq!((app.id.as_str(), app.key.as_str()), ("id-app-key", "app-key"));
     assert_eq!(app.secret.expose_secret(), "app-secret");

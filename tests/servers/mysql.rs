@@ -64,6 +64,10 @@ async fn soketis_table_is_read() {
     put(&table, "without", "null").await;
     put(&table, "é\u{1f600}", HOOKS).await;
     let apps = open(&table);
+    let mut keys = apps.keys(10).await.unwrap();
+    keys.sort_unstable();
+    assert_eq!(keys, ["app-key", "without", "é\u{1f600}"]);
+    assert_eq!(apps.keys(1).await.unwrap().len(), 1);
     let app = apps.find_by_key("app-key").await.unwrap().unwrap();
     assert_eq!((app.id.as_str(), app.key.as_str()), ("id-app-key", "app-key"));
     assert_eq!(app.webhooks[0].event_types.as_deref().unwrap(), ["client_event"]);

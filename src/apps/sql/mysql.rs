@@ -17,6 +17,9 @@ use crate::apps::{Apps, LookUpError};
 /// upper and lower case, and numbers are compared with texts.
 const CONDITIONS: [&str; 3] = ["`key` = ?", "`AppKey` = ?", "`app_key` = ?"];
 
+/// The columns of those conditions.
+const COLUMNS: [&str; 3] = ["key", "AppKey", "app_key"];
+
 /// Apps in a MySQL or MariaDB table.
 #[derive(Debug)]
 pub struct MySql {
@@ -36,6 +39,29 @@ impl MySql {
             conditions: Conditions::new(&CONDITIONS),
             place: Place::new("MySQL", "MYSQL", settings, deadline),
         }
+    }
+
+    /// The keys of some apps, for people to see.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        let mut failed = None;
+        for column in COLUMNS {
+            let sql = format!("SELECT CAST(`{column}` AS CHAR) FROM {} LIMIT {most}", self.table);
+            match sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await {
+                Ok(rows) => {
+                    let key = |row: &MySqlRow| match value(row, 0) {
+                        Ok(Value::String(key)) => Some(key),
+                        _ => None,
+                    };
+                    return Ok(rows.iter().filter_map(key).collect());
+                }
+                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(self.place.unreachable(&error)),
+            }
+        }
+        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
     }
 
     async fn row(&self, condition: &str, key: &str) -> Result<Option<Map<String, Value>>, sqlx::Error> {

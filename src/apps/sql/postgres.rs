@@ -25,6 +25,9 @@ const CONDITIONS: [&str; 8] = [
     "\"appKey\"::text = $1",
 ];
 
+/// The columns of those conditions.
+const COLUMNS: [&str; 4] = ["key", "AppKey", "app_key", "appKey"];
+
 /// Apps in a PostgreSQL table.
 #[derive(Debug)]
 pub struct Postgres {
@@ -44,6 +47,24 @@ impl Postgres {
             conditions: Conditions::new(&CONDITIONS),
             place: Place::new("PostgreSQL", "POSTGRES", settings, deadline),
         }
+    }
+
+    /// The keys of some apps, for people to see.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        let mut failed = None;
+        for column in COLUMNS {
+            let sql = format!("SELECT \"{column}\"::text FROM {} LIMIT {most}", self.table);
+            let query = sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql)).persistent(false);
+            match query.fetch_all(&self.pool).await {
+                Ok(keys) => return Ok(keys.into_iter().flatten().collect()),
+                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(self.place.unreachable(&error)),
+            }
+        }
+        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
     }
 
     /// The row as JSON: so the database itself writes numbers, UUIDs and JSON columns in one form.

@@ -18,7 +18,7 @@ use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
 use crate::telemetry::metrics::SettleCall;
 use crate::telemetry::traces::Ending;
-use crate::worker::delete_batcher::Deletion;
+use crate::worker::delete_batcher::{Deletion, Urgency};
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::{lost_after, settle_call};
 
@@ -158,8 +158,12 @@ pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane
 async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     let Some(mut held) = lane.jobs.remove(place) else { return };
     held.claim.record_mut().done = true;
-    let last = lane.jobs.is_empty();
-    lane.acknowledgements.send(Deletion { held, last }).await;
+    let urgency = match (lane.jobs.is_empty(), lane.count) {
+        (false, _) => Urgency::Later,
+        (true, 1) => Urgency::Soon,
+        (true, _) => Urgency::Now,
+    };
+    lane.acknowledgements.send(Deletion { held, urgency }).await;
 }
 
 /// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
