@@ -82,6 +82,8 @@ mod json;
 #[cfg(feature = "worker")]
 pub mod lease;
 #[cfg(feature = "worker")]
+pub mod ledger;
+#[cfg(feature = "worker")]
 pub mod letters;
 #[cfg(feature = "worker")]
 pub mod local;

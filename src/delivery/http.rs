@@ -30,6 +30,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Version};
+use tokio::time::sleep;
 
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
@@ -43,6 +44,9 @@ pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
 use unanswered::{Standing, Unanswered};
+
+/// In so much time connections that were kept are closed.
+const EVICTION: Duration = Duration::from_millis(20);
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
@@ -135,7 +139,14 @@ impl Http {
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
         let watch = self.unanswered.watch(&target.origin);
-        let sent = self.send(&target, delivery, number, standing == Standing::Mute).await;
+        let mute = standing == Standing::Mute;
+        let mut sent = self.send(&target, delivery, number, mute).await;
+        if let Err(Outcome::Deferred(_)) = &sent {
+            // There was no descriptor, and nothing was sent: kept connections give theirs up.
+            self.clients.evict();
+            sleep(EVICTION).await;
+            sent = Box::pin(self.send(&target, delivery, number, mute)).await;
+        }
         watch.ended(sent.is_ok());
         match sent {
             Ok(response) => {
@@ -143,10 +154,6 @@ impl Http {
                     permit.answered();
                 }
                 outcome(response).await
-            }
-            Err(Outcome::Deferred(reason)) => {
-                self.clients.evict();
-                Outcome::Deferred(reason)
             }
             Err(outcome) => outcome,
         }

@@ -17,7 +17,7 @@ pub const DENIED_WAIT: Duration = Duration::from_secs(10);
 
 /// The pause after a receive that was not full: what is sent meanwhile comes together in the next. Each receive has a
 /// delete to follow it, and calls are what AWS bills and most of a delivery's CPU goes into.
-const GATHER: Duration = Duration::from_millis(8);
+const GATHER: Duration = Duration::from_millis(6);
 
 /// How many polls there should be: one when idle, more while they come back full.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use tokio::time::Instant;
 use crate::board::Text;
 use crate::flow::permits::Permit;
 use crate::flow::shares::Share;
+use crate::ledger::Claim;
 use crate::queue::{Message, MessageId};
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::ledger::Claim;
 
 /// A received message with all that it holds.
 #[derive(Debug)]

@@ -67,6 +67,8 @@ const ROOMS: &[Room] = &[
         &[],
         &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
     ),
+    // What is known of messages that may come back.
+    ("ledger", &["app", "outcome", "queue"], &[]),
     // How much is taken, and what is attempted.
     ("flow", &["app", "queue"], &[]),
     // The worker, which knows the ports and no adapter.
@@ -80,6 +82,7 @@ const ROOMS: &[Room] = &[
             "flow",
             "job",
             "lease",
+            "ledger",
             "outcome",
             "plan",
             "policy",

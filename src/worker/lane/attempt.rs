@@ -17,11 +17,11 @@ use crate::board::{self, Text};
 use crate::delivery::Transport;
 use crate::flow::breaker::{self, destination, job};
 use crate::flow::shares::Share;
+use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 use crate::worker::in_flight::InFlight;
-use crate::worker::ledger::{Record, Settled};
 use crate::worker::report::Host;
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
