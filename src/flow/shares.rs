@@ -18,8 +18,8 @@
 //! at once are all known after one attempt each.
 //!
 //! How much of what is free beyond that quarter a slow app may hold is a factor: with two, one alone gets half of all
-//! places. An app with attempts under way of which none has ended for as long as
-//! makes an attempt slow is a slow one: nobody waits for their timeouts to find out.
+//! places. An app whose attempts under way have all taken longer than a quick one does is taken for slow at once, not
+//! when they time out.
 //!
 //! A worker that is as busy as it can be fills all places with quick apps' jobs. These are not deferred, which would cost
 //! a call and a second: no poll begins until some are done, or until they turn out not to be quick any more.
@@ -150,13 +150,14 @@ impl Shares {
             if !self.enough || !self.is_crowded_by_the_quick() {
                 return;
             }
-            // They may stop to be quick.
+            // By then they may be quick no longer.
             drop(timeout(SLOW / 2, freed).await);
         }
     }
 
     fn is_crowded_by_the_quick(&self) -> bool {
         let mut book = self.lock();
+        let before = book.crowded;
         book.crowded = self.is_crowded(&book) && {
             let now = Instant::now();
             let mut quick = Usage::default();
@@ -166,6 +167,9 @@ impl Shares {
             }
             self.part(quick) > CROWDED
         };
+        if before && !book.crowded {
+            self.freed.notify_waiters();
+        }
         book.crowded
     }
 
