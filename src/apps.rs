@@ -80,6 +80,10 @@ impl Sources {
     ///
     /// # Errors
     /// The database's.
+    #[cfg_attr(
+        not(any(feature = "dynamodb", feature = "mysql", feature = "postgres")),
+        allow(unused_variables, clippy::unused_async, reason = "there is no database to be asked")
+    )]
     pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
         match self {
             Self::Array(_) => Ok(Vec::new()),

@@ -36,6 +36,8 @@ pub struct Record {
     pub attempts: u32,
     /// When the first of them began, or the first look-up that failed.
     pub first_attempt: Option<Instant>,
+    /// When its lane was first put off until its app has been asked for anew.
+    pub put_off: Option<Instant>,
     /// How often it was put back untried, or came to no attempt.
     pub deferrals: u32,
     /// Every webhook is settled: there is nothing left but to delete it.

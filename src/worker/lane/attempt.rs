@@ -119,6 +119,11 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
 fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Tried {
     let Lane { shared, jobs, .. } = lane;
     let mut down = false;
+    if matches!(outcome, Outcome::Deferred(_)) {
+        for held in jobs.iter_mut() {
+            held.claim.record_mut().put_off.get_or_insert_with(Instant::now);
+        }
+    }
     if let Some(head) = jobs.front_mut() {
         let (now, key, job) = (Instant::now(), group(head), job(head.known_as()));
         let record = head.claim.record_mut();

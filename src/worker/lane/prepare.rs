@@ -11,6 +11,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::task::yield_now;
@@ -26,7 +27,7 @@ use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
-use crate::worker::in_flight::InFlight;
+use crate::worker::in_flight::{InFlight, Times};
 
 /// What is to be done about the head of a lane.
 #[allow(clippy::large_enum_variant, reason = "nearly every job is ready, and it is moved once")]
@@ -53,6 +54,10 @@ pub(super) struct Batch {
     /// What the parcels are rendered from, where they are not yet.
     planned: Option<Planned>,
 }
+
+/// How far a job's age may be wrong: the queue's clock is read off answers that count in whole seconds, and a
+/// difference of two is not corrected.
+const CLOCK_ERROR: Duration = Duration::from_secs(3);
 
 /// What one webhook gets.
 #[derive(Debug)]
@@ -117,7 +122,7 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
     if head.claim.record().done {
         return Prepared::AlreadyDone;
     }
-    let sent = times.received_at.checked_sub(head.message.age);
+    let sent = sent_by(head, *times);
     let planned = match ahead.take() {
         Some(planned) => Ok(planned),
         // A fault of ours at one job must not end the lane with nothing learnt of it.
@@ -130,6 +135,12 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
         Ok(planned) => Prepared::Ready(batch(lane, planned).await),
         Err(prepared) => prepared,
     }
+}
+
+/// The moment by which a job had been sent, however wrong this process is about the queue's clock.
+fn sent_by(held: &InFlight, times: Times) -> Option<Instant> {
+    let by_age = times.received_at.checked_sub(held.message.age.saturating_sub(CLOCK_ERROR))?;
+    Some(held.claim.record().put_off.map_or(by_age, |put_off| put_off.min(by_age)))
 }
 
 async fn plan<Q: Queue, T: Transport, A: Apps>(

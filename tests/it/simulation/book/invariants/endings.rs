@@ -2,8 +2,9 @@
 //! hidden behind.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use hookferry::policy::MIN_BACKOFF;
+use hookferry::policy::{MIN_BACKOFF, whole_seconds};
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
@@ -15,13 +16,15 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut leases = Leases::default();
     let (mut gone, mut put_off) = (BTreeSet::new(), BTreeSet::new());
     let mut found = Vec::new();
+    let behind = whole_seconds(MIN_BACKOFF + plan.rules.attempt_timeout + Duration::from_secs(1));
     let stands_still = plan.incidents.iter().any(|(_, incident)| incident.is_standstill());
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         leases.see(*at, event);
         match event {
             Event::Deleted { message, .. } | Event::Moved { message } => drop(gone.insert(*message)),
             Event::HandedOver { message, .. } => drop(put_off.remove(message)),
-            Event::Hidden { message, timeout, .. } if *timeout == MIN_BACKOFF => {
+            // What is behind one that is put off is hidden for longer where receives are spared.
+            Event::Hidden { message, timeout, .. } if [MIN_BACKOFF, behind].contains(timeout) => {
                 put_off.insert(*message);
             }
             Event::EndedUnasked { process } => {
