@@ -24,6 +24,8 @@ mod bare;
 mod chart;
 mod contender;
 mod control;
+#[path = "../measured/mod.rs"]
+mod measured;
 mod modes;
 mod process;
 mod queue;

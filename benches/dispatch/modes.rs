@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::chart::{Bar, chart};
 use super::contender::{Contender, Peers};
-use super::queue::now_us;
+use super::measured::now_us;
 use super::report::{headline, line, mebibytes, median_of, ratio};
 use super::run::{QueueStats, SinkStats, Stage, Taken, Work, run};
 

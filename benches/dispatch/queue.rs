@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -18,6 +18,7 @@ use hookferry::local::server::{ACCOUNT, Clock, Endpoint};
 use hookferry::producer::Signer;
 
 use super::control;
+use super::measured::now_us;
 
 /// The name of the one queue.
 pub const NAME: &str = "bench.fifo";
@@ -33,12 +34,6 @@ struct Calls {
 struct Served {
     endpoint: Endpoint,
     calls: Arc<Mutex<Calls>>,
-}
-
-/// Microseconds since the Unix epoch, on the clock that all processes of a run share.
-pub fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Serves until standard input ends. Commands: `fill GROUPS SIZE COUNT`, `rate PER_SECOND SECONDS

@@ -7,7 +7,8 @@ use anyhow::bail;
 use serde::Deserialize;
 
 use super::contender::{Between, Contender};
-use super::process::{Role, Running};
+use super::measured::Running;
+use super::process::Role;
 use super::queue::NAME;
 
 /// A run that takes longer has failed.

@@ -15,12 +15,14 @@
 )]
 
 mod cases;
+#[path = "../measured/mod.rs"]
+mod measured;
 mod receivers;
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hookferry::fifo::{Broker, Outgoing};
@@ -33,6 +35,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use cases::Case;
+use measured::{Running, now_us};
 use receivers::{Manner, Receiver};
 
 const QUEUE: &str = "neighbours.fifo";
@@ -40,13 +43,6 @@ const DEAD_LETTERS: &str = "neighbours-dead.fifo";
 
 /// Jobs of the healthy app a second.
 const PACE: u64 = 20;
-
-/// Microseconds since the Unix epoch.
-#[must_use]
-pub fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
-}
 
 /// What one run came to.
 #[derive(Debug)]
@@ -115,7 +111,7 @@ async fn measure(case: &Case, seconds: u64, with_healthy: bool) -> anyhow::Resul
     let (mut apps, jobs) = case.load.of(&hostile);
     apps.insert(0, cases::app("healthy", json!([{"url": healthy.url(70_000)}])));
     let dir = TempDir::new()?;
-    let worker = Worker::start(case, &apps, &url, &hostile, &dir)?;
+    let mut worker = start_worker(case, &apps, &url, &hostile, &dir)?;
     let start = Instant::now();
     // The worker is at work before the hostile jobs come, all at once.
     let warm_up = Duration::from_secs(3);
@@ -151,7 +147,8 @@ async fn measure(case: &Case, seconds: u64, with_healthy: bool) -> anyhow::Resul
     if let Some(sending) = sending {
         sending.await??;
     }
-    let (peak, cpu) = (worker.peak()?, worker.cpu()?.saturating_sub(cpu));
+    anyhow::ensure!(worker.is_alive(), "the worker has ended (BENCH_STDERR=1 shows why)");
+    let ((peak, _), cpu) = (worker.memory()?, worker.cpu()?.saturating_sub(cpu));
     // What is under way.
     let deadline = Instant::now() + Duration::from_secs(30);
     while healthy.arrivals.late().len() < usize::try_from(sent)? && Instant::now() < deadline {
@@ -187,74 +184,44 @@ fn send(endpoint: &Endpoint, job: NewMessage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The worker, killed when dropped.
-struct Worker(Child);
-
-impl Worker {
-    fn start(
-        case: &Case,
-        apps: &[serde_json::Value],
-        endpoint: &str,
-        hostile: &Receiver,
-        dir: &TempDir,
-    ) -> anyhow::Result<Self> {
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, serde_json::to_string(apps)?)?;
-        let mut command = match case.descriptors {
-            Some(descriptors) => {
-                let mut command = Command::new("sh");
-                let limited = format!("ulimit -n {descriptors} && exec \"$0\"");
-                command.args(["-c", &limited, env!("CARGO_BIN_EXE_hookferry")]);
-                command
-            }
-            None => Command::new(env!("CARGO_BIN_EXE_hookferry")),
-        };
-        if let Some(authority) = &hostile.authority {
-            let authorities = dir.path().join("authority.pem");
-            std::fs::write(&authorities, authority)?;
-            command.env("WEBHOOKS_CA_FILE", authorities);
+/// Starts the worker, with the descriptors that the case leaves it.
+fn start_worker(
+    case: &Case,
+    apps: &[serde_json::Value],
+    endpoint: &str,
+    hostile: &Receiver,
+    dir: &TempDir,
+) -> anyhow::Result<Running> {
+    let file = dir.path().join("apps.json");
+    std::fs::write(&file, serde_json::to_string(apps)?)?;
+    let mut command = match case.descriptors {
+        Some(descriptors) => {
+            let mut command = Command::new("sh");
+            let limited = format!("ulimit -n {descriptors} && exec \"$0\"");
+            command.args(["-c", &limited, env!("CARGO_BIN_EXE_hookferry")]);
+            command
         }
-        let shown = std::env::var_os("BENCH_STDERR").is_some();
-        command
-            .env("QUEUE_SQS_URL", format!("{endpoint}/{ACCOUNT}/{QUEUE}"))
-            .env("QUEUE_SQS_DLQ_URL", format!("{endpoint}/{ACCOUNT}/{DEAD_LETTERS}"))
-            .env("QUEUE_SQS_ENDPOINT", endpoint)
-            .env("APPS_FILE", file)
-            .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
-            .env("LAMBDA_ENDPOINT", hostile.url(0))
-            .env("METRICS_PORT", "0")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("AWS_REGION", "us-east-1")
-            .stdin(Stdio::null())
-            .stdout(if shown { Stdio::inherit() } else { Stdio::null() })
-            .stderr(if shown { Stdio::inherit() } else { Stdio::null() });
-        Ok(Self(command.spawn().context("cannot start the worker")?))
+        None => Command::new(env!("CARGO_BIN_EXE_hookferry")),
+    };
+    if let Some(authority) = &hostile.authority {
+        let authorities = dir.path().join("authority.pem");
+        std::fs::write(&authorities, authority)?;
+        command.env("WEBHOOKS_CA_FILE", authorities);
     }
-
-    /// The most memory that it had resident, bytes.
-    fn peak(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-        Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-    }
-
-    /// CPU time so far.
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        let mut nanoseconds = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            // A thread may end between the two calls.
-            let Ok(stat) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
-            nanoseconds += stat.split(' ').next().unwrap_or_default().parse::<u64>().context("schedstat")?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+    let shown = std::env::var_os("BENCH_STDERR").is_some();
+    command
+        .env("QUEUE_SQS_URL", format!("{endpoint}/{ACCOUNT}/{QUEUE}"))
+        .env("QUEUE_SQS_DLQ_URL", format!("{endpoint}/{ACCOUNT}/{DEAD_LETTERS}"))
+        .env("QUEUE_SQS_ENDPOINT", endpoint)
+        .env("APPS_FILE", file)
+        .env("WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8")
+        .env("LAMBDA_ENDPOINT", hostile.url(0))
+        .env("METRICS_PORT", "0")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_REGION", "us-east-1")
+        .stdin(Stdio::null())
+        .stdout(if shown { Stdio::inherit() } else { Stdio::null() })
+        .stderr(if shown { Stdio::inherit() } else { Stdio::null() });
+    Running::start(&mut command)
 }
