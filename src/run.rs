@@ -108,6 +108,7 @@ pub(super) async fn worker(
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
     let max_receive_count = description.max_receive_count;
+    let retention = description.number("MessageRetentionPeriod").map(Duration::from_secs);
     facts.attributes.get_or_init(|| facts::attributes(&description, &config));
     let found = Box::pin(preflight::facts(&connection, description, &config)).await;
     tell(&preflight::judge(&found, &config))?;
@@ -131,6 +132,7 @@ pub(super) async fn worker(
         attempt_timeout: config.timeout,
         retry: config.retry,
         max_receive_count,
+        retention,
         coalesce: config.coalesce,
     };
     metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });

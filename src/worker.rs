@@ -37,7 +37,7 @@ use crate::random::Random;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
+use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::lane::{Lane, Shared};
 use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
@@ -296,8 +296,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let Some((first, ..)) = group.first() else { return };
         let app = claimed_app_id(&first.body).unwrap_or_else(|| app_of_group(&first.group).to_owned());
         let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
-        let most = self.shared.rules.max_receive_count;
-        let deferrable = group.iter().all(|(message, ..)| may_be_deferred(message, most));
+        let deferrable = group.iter().all(|(message, ..)| self.shared.rules.may_be_deferred(message));
         let admitted = match self.places.admits(&app, &sizes) {
             Admitted::Head | Admitted::Nothing if self.shared.shutdown.is_cancelled() || !deferrable => {
                 Admitted::All
@@ -385,5 +384,7 @@ pub fn operator_hint(error: &ReceiveError) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod fake_queue;
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,14 @@ pub enum Reason {
         /// Why it is not done.
         why: String,
     },
+    /// SQS would delete it for its age before it could be tried again.
+    #[error("the queue keeps messages for {} s, its MessageRetentionPeriod, which will be over before the next attempt: {why}", .retention.as_secs())]
+    Retention {
+        /// The queue's `MessageRetentionPeriod`.
+        retention: Duration,
+        /// Why it is not done.
+        why: String,
+    },
     /// 410: the receiver says that it is gone for good.
     #[error("status 410, gone for good")]
     Gone,
@@ -123,7 +131,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every [`Reason::code`] that there is: the series of each exist from the start.
-    pub const CODES: [&str; 34] = [
+    pub const CODES: [&str; 36] = [
         "malformed",
         "unknown_app",
         "signature",
@@ -132,6 +140,7 @@ impl Reason {
         "header",
         "address_refused",
         "busy",
+        "no_descriptor",
         "gone",
         "status",
         "timeout",
@@ -156,6 +165,7 @@ impl Reason {
         "panicked",
         "unplannable",
         "last_receive",
+        "retention",
         "app_unusable",
         "webhook_unusable",
     ];
@@ -185,6 +195,7 @@ impl Reason {
             Self::Panicked => "panicked",
             Self::Unplannable(_) => "unplannable",
             Self::LastReceive { .. } => "last_receive",
+            Self::Retention { .. } => "retention",
             Self::Gone => "gone",
             Self::Status(_) => "status",
             Self::Timeout(_) => "timeout",

@@ -1,5 +1,7 @@
 //! A received message while it is worked: with its place in memory, its app's share and its record.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::board::Text;
@@ -8,6 +10,7 @@ use crate::flow::shares::Share;
 use crate::ledger::Claim;
 use crate::queue::{Message, MessageId};
 use crate::telemetry::traces::{JobSpan, Traces};
+use crate::worker::rules::{LastChance, Rules};
 
 /// A received message with all that it holds.
 #[derive(Debug)]
@@ -43,17 +46,13 @@ impl InFlight {
         self.span.begin(traces, &self.message, self.app_id.as_str());
     }
 
-    /// Whether SQS would move it to the dead-letter queue instead of handing it over once more.
-    pub(crate) fn is_on_last_receive(&self, max_receive_count: Option<u32>) -> bool {
-        max_receive_count.is_some_and(|most| self.message.receive_count >= most)
+    /// How long ago it was sent.
+    pub(crate) fn age(&self, times: Times) -> Duration {
+        self.message.age + times.received_at.elapsed()
     }
-}
 
-/// A job with fewer receives than this left before the queue would dead-letter it is not deferred for want of
-/// room: the rest are for its attempts.
-const KEPT_RECEIVES: u32 = 20;
-
-/// Whether a message may be put back untried, at the price of a receive.
-pub(crate) fn may_be_deferred(message: &Message, max_receive_count: Option<u32>) -> bool {
-    max_receive_count.is_none_or(|most| message.receive_count.saturating_add(KEPT_RECEIVES) < most)
+    /// Why SQS might not hand it over once more, once it has been hidden for so long.
+    pub(crate) fn last_chance(&self, rules: &Rules, times: Times, hidden: Duration) -> Option<LastChance> {
+        rules.last_chance(self.message.receive_count, self.age(times), hidden)
+    }
 }

@@ -9,7 +9,7 @@
 //! - at the first job that is not done the lane ends, with one change of visibility for all that is
 //!   left of it;
 //! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
-//! - no job of which SQS would dispose at the next receive is given back.
+//! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
@@ -42,7 +42,7 @@ use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::traces::Traces;
 use crate::worker::delete_batcher::DeleteBatcher;
-use crate::worker::in_flight::{InFlight, Times, may_be_deferred};
+use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::settle_call;
 use crate::worker::rules::Rules;
 use attempt::attempt;
@@ -126,7 +126,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             if self.jobs.is_empty() {
                 return;
             }
-            if self.shared.shutdown.is_cancelled() && !self.holds_a_last_receive() {
+            if self.shared.shutdown.is_cancelled() && !self.holds_a_last_chance() {
                 return settle::release(self).await;
             }
             if n > 0 && self.gives_way() {
@@ -206,16 +206,15 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         self.watch.goes_on(left + self.shared.rules.attempt_timeout * 2 + CALLS);
     }
 
-    fn holds_a_last_receive(&self) -> bool {
-        let most = self.shared.rules.max_receive_count;
-        self.jobs.iter().any(|held| held.is_on_last_receive(most))
+    fn holds_a_last_chance(&self) -> bool {
+        let last = |held: &InFlight| held.last_chance(&self.shared.rules, self.times, Duration::ZERO);
+        self.jobs.iter().any(|held| last(held).is_some())
     }
 
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
     fn gives_way(&self) -> bool {
-        let most = self.shared.rules.max_receive_count;
         self.jobs.front().and_then(|head| head.share.as_ref()).is_some_and(Share::gives_way)
-            && self.jobs.iter().all(|held| may_be_deferred(&held.message, most))
+            && self.jobs.iter().all(|held| self.shared.rules.may_be_deferred(&held.message))
     }
 
     fn abandoned(&self, why: &'static str) {

@@ -2,8 +2,18 @@
 
 use std::time::Duration;
 
+use crate::lease::SETTLE_MARGIN;
+use crate::outcome::Reason;
 use crate::plan::Limits;
 use crate::policy::Retry;
+use crate::queue::Message;
+
+/// A job with fewer receives than this left before the queue would dead-letter it is not deferred for want of
+/// room: the rest are for its attempts.
+const KEPT_RECEIVES: u32 = 20;
+
+/// About as long as anything is hidden for want of room.
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 
 /// How time and retries are dealt with; checked when it was configured.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +26,50 @@ pub struct Rules {
     pub retry: Retry,
     /// The queue's own `maxReceiveCount`, if it has one.
     pub max_receive_count: Option<u32>,
+    /// The queue's `MessageRetentionPeriod`, if it says so.
+    pub retention: Option<Duration>,
     /// Whether jobs of a lane go out together, and how much of them at the most.
     pub coalesce: Option<Limits>,
+}
+
+/// The part of the retention that is left for giving up: of a group SQS hands over only the first few together, and what
+/// waits behind them has to be given up in the same time. An hour's leaves two minutes, four days' leave three hours.
+const RETENTION_MARGIN: u32 = 32;
+
+/// Why SQS would not hand a message over once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastChance {
+    /// It would move it to the dead-letter queue: it has been received so many times.
+    Receives(u32),
+    /// It would delete it for its age: it keeps messages for so long.
+    Retention(Duration),
+}
+
+impl LastChance {
+    /// The reason for which a job is given up that is not done for this other one.
+    pub(crate) fn reason(self, why: String) -> Reason {
+        match self {
+            Self::Receives(most) => Reason::LastReceive { most, why },
+            Self::Retention(retention) => Reason::Retention { retention, why },
+        }
+    }
+}
+
+impl Rules {
+    /// Whether SQS might not hand over once more a message of this age that is hidden for so long.
+    pub(crate) fn last_chance(&self, receives: u32, age: Duration, hidden: Duration) -> Option<LastChance> {
+        if let Some(most) = self.max_receive_count.filter(|most| receives >= *most) {
+            return Some(LastChance::Receives(most));
+        }
+        // Then it has to be received, attempted once more and dead-lettered.
+        let ends = age + hidden + self.attempt_timeout + SETTLE_MARGIN;
+        let kept = self.retention.filter(|kept| ends + *kept / RETENTION_MARGIN >= *kept);
+        kept.map(LastChance::Retention)
+    }
+
+    /// Whether a message may be put back untried for so long, at the price of a receive.
+    pub(crate) fn may_be_deferred(&self, message: &Message) -> bool {
+        let receives = message.receive_count.saturating_add(KEPT_RECEIVES);
+        self.last_chance(receives, message.age, LONGEST_DEFERRAL).is_none()
+    }
 }

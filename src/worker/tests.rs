@@ -1,8 +1,7 @@
 //! The worker under paused time, over the local queue's state machine and scripted destinations.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, json};
 use tokio::task::JoinHandle;
@@ -14,125 +13,14 @@ mod promises;
 use super::*;
 use crate::app::{App, Target, WebhookId};
 use crate::apps::array::Array;
-use crate::fifo::{self, Broker, Outgoing, Receive};
 use crate::job::QueueType;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::Retry;
 use crate::producer::Signer;
-use crate::queue::{AttemptId, BatchEntryResult, DeadLetter, Error, Receipt};
+use crate::worker::fake_queue::FakeQueue;
 
-const JOBS: &str = "jobs.fifo";
 const SECRET: &str = "s";
-
-/// Virtual time since the Unix epoch; the broker takes no other.
-#[derive(Clone, Copy, Debug)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now(self) -> Duration {
-        Duration::from_secs(1_000_000) + self.0.elapsed()
-    }
-}
-
-type Fault = dyn Fn(u32) -> Option<ReceiveError> + Send + Sync;
-
-/// The port over the local queue's state machine, with faults.
-struct Fake {
-    broker: Arc<Mutex<Broker>>,
-    clock: Clock,
-    letters: Arc<Mutex<Vec<DeadLetter>>>,
-    attempts: Arc<Mutex<Vec<String>>>,
-    changes: Arc<Mutex<Vec<Vec<u64>>>>,
-    lose: Arc<Fault>,
-    dead_letters_down_until: Duration,
-    delete_fails_until: Duration,
-}
-
-impl Fake {
-    fn settle(&self, act: impl Fn(&mut Broker, Duration) -> Result<(), fifo::Error>) -> BatchEntryResult {
-        let mut broker = self.broker.lock().unwrap();
-        if act(&mut broker, self.clock.now()).is_ok() {
-            BatchEntryResult::Ok
-        } else {
-            BatchEntryResult::Rejected
-        }
-    }
-}
-
-impl Queue for Fake {
-    async fn receive(
-        &self,
-        max: usize,
-        wait: Duration,
-        attempt: &AttemptId,
-    ) -> Result<Vec<Message>, ReceiveError> {
-        let fault = {
-            let mut attempts = self.attempts.lock().unwrap();
-            attempts.push(attempt.0.clone());
-            (self.lose)(u32::try_from(attempts.len()).unwrap())
-        };
-        let deadline = Instant::now() + wait;
-        loop {
-            let request = Receive { max, visibility: None, attempt_id: Some(attempt.0.clone()) };
-            let now = self.clock.now();
-            let refused = matches!(fault, Some(ReceiveError::Throttled(_)));
-            let received = if refused {
-                Vec::new()
-            } else {
-                self.broker.lock().unwrap().receive(now, JOBS, &request).unwrap()
-            };
-            if let Some(fault) = &fault {
-                // A lost response: the messages are handed over, and nobody has them.
-                return Err(fault.clone());
-            }
-            if !received.is_empty() || Instant::now() >= deadline {
-                return Ok(received
-                    .into_iter()
-                    .map(|r| Message {
-                        id: Arc::clone(&r.message_id),
-                        receipt: Receipt::new(r.receipt_handle),
-                        group: Arc::clone(&r.group),
-                        body: r.body,
-                        receive_count: r.receive_count,
-                        sent: Some(SystemTime::UNIX_EPOCH + r.sent),
-                        age: now.checked_sub(r.sent).unwrap(),
-                        since_first_receive: now.checked_sub(r.first_received).unwrap(),
-                        redriven: None,
-                        trace: None,
-                    })
-                    .collect());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
-        if self.clock.now() < self.delete_fails_until {
-            return Err(Error::Call("cut off".into()));
-        }
-        Ok(receipts.iter().map(|r| self.settle(|b, now| b.delete(now, JOBS, r.handle()))).collect())
-    }
-
-    async fn change_visibility(
-        &self,
-        changes: &[(&Receipt, Duration)],
-    ) -> Result<Vec<BatchEntryResult>, Error> {
-        self.changes.lock().unwrap().push(changes.iter().map(|(_, timeout)| timeout.as_secs()).collect());
-        Ok(changes
-            .iter()
-            .map(|(r, timeout)| self.settle(|b, now| b.change_visibility(now, JOBS, r.handle(), *timeout)))
-            .collect())
-    }
-
-    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
-        if self.clock.now() < self.dead_letters_down_until {
-            return Err(Error::Call("down".into()));
-        }
-        self.letters.lock().unwrap().push(letter.clone());
-        Ok(())
-    }
-}
 
 /// One attempt that was made.
 #[derive(Clone, Debug)]
@@ -147,7 +35,7 @@ type Script = dyn Fn(u64, usize, u32, Duration) -> (Duration, Outcome) + Send + 
 
 struct Destination {
     script: Arc<Script>,
-    clock: Clock,
+    queue: FakeQueue,
     attempts: Arc<Mutex<Vec<Attempt>>>,
 }
 
@@ -155,7 +43,7 @@ impl Transport for Destination {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let n = body["events"][0]["n"].as_u64().unwrap();
-        let at = self.clock.now();
+        let at = self.queue.now();
         let Target::Http(url) = &delivery.target else { panic!("{delivery:?}") };
         let webhook = url.rsplit('/').next().unwrap().parse().unwrap();
         let place = {
@@ -171,45 +59,26 @@ impl Transport for Destination {
 }
 
 struct World {
-    broker: Arc<Mutex<Broker>>,
-    clock: Clock,
+    queue: FakeQueue,
     attempts: Arc<Mutex<Vec<Attempt>>>,
-    letters: Arc<Mutex<Vec<DeadLetter>>>,
-    attempt_ids: Arc<Mutex<Vec<String>>>,
-    changes: Arc<Mutex<Vec<Vec<u64>>>>,
     webhooks: usize,
     seed: u64,
     max_receive_count: Option<u32>,
+    retention: Option<Duration>,
     window: Duration,
-    lose: Arc<Fault>,
-    dead_letters_down_for: Duration,
-    delete_fails_for: Duration,
     shutdown: CancellationToken,
 }
 
 impl World {
     fn new() -> Self {
-        let clock = Clock(Instant::now());
-        let mut broker = Broker::new(1, "us-east-1", "000000000000");
-        let attributes = BTreeMap::from([
-            ("FifoQueue".to_owned(), "true".to_owned()),
-            ("VisibilityTimeout".to_owned(), "5".to_owned()),
-        ]);
-        broker.create_queue(clock.now(), JOBS, &attributes).unwrap();
         Self {
-            broker: Arc::new(Mutex::new(broker)),
-            clock,
+            queue: FakeQueue::new(Duration::from_secs(5)),
             attempts: Arc::default(),
-            letters: Arc::default(),
-            attempt_ids: Arc::default(),
-            changes: Arc::default(),
             webhooks: 1,
             seed: 7,
             max_receive_count: None,
+            retention: None,
             window: Duration::from_secs(300),
-            lose: Arc::new(|_| None),
-            dead_letters_down_for: Duration::ZERO,
-            delete_fails_for: Duration::ZERO,
             shutdown: CancellationToken::new(),
         }
     }
@@ -222,39 +91,22 @@ impl World {
     fn send_as(&self, app_id: &str, group: &str, n: u64) {
         let producer = Signer::new(app_id, "k", SECRET);
         let fields = Map::from_iter([("n".to_owned(), json!(n))]);
-        self.send_body(group, producer.event(QueueType::ClientEvent, fields, n).body);
-    }
-
-    fn send_body(&self, group: &str, body: String) {
-        let dedup = Some(crate::job::deduplication_id(body.as_bytes()));
-        let message = Outgoing { group: group.into(), dedup, body: body.into(), ..Outgoing::default() };
-        self.broker.lock().unwrap().send(self.clock.now(), JOBS, message).unwrap();
+        self.queue.send(group, producer.event(QueueType::ClientEvent, fields, n).body);
     }
 
     fn start(
         &self,
         script: impl Fn(u64, usize, u32, Duration) -> (Duration, Outcome) + Send + Sync + 'static,
     ) -> JoinHandle<()> {
-        let until = |lasts: Duration| self.clock.now() + lasts;
-        let queue = Fake {
-            broker: Arc::clone(&self.broker),
-            clock: self.clock,
-            letters: Arc::clone(&self.letters),
-            attempts: Arc::clone(&self.attempt_ids),
-            changes: Arc::clone(&self.changes),
-            lose: Arc::clone(&self.lose),
-            dead_letters_down_until: until(self.dead_letters_down_for),
-            delete_fails_until: until(self.delete_fails_for),
-        };
         let hooks: Vec<_> = (0..self.webhooks).map(|n| json!({"url": format!("http://h/{n}")})).collect();
         let app: App =
             serde_json::from_value(json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": hooks}))
                 .unwrap();
         let parts = Parts {
-            queue,
+            queue: self.queue.clone(),
             transport: Destination {
                 script: Arc::new(script),
-                clock: self.clock,
+                queue: self.queue.clone(),
                 attempts: Arc::clone(&self.attempts),
             },
             apps: Array::new([app]),
@@ -268,6 +120,7 @@ impl World {
             attempt_timeout: Duration::from_secs(4),
             retry: Retry { window: self.window, base: Duration::from_secs(1), cap: Duration::from_secs(60) },
             max_receive_count: self.max_receive_count,
+            retention: self.retention,
             coalesce: None,
         };
         let bounds = Bounds {
@@ -284,14 +137,8 @@ impl World {
     /// Runs until the queue is empty, or fails after an hour of virtual time.
     async fn drain(&self) {
         let end = Instant::now() + Duration::from_secs(3600);
-        loop {
-            let left = self.broker.lock().unwrap().attributes(self.clock.now(), JOBS).unwrap();
-            if left["ApproximateNumberOfMessages"] == "0"
-                && left["ApproximateNumberOfMessagesNotVisible"] == "0"
-            {
-                return;
-            }
-            assert!(Instant::now() < end, "the queue does not drain: {left:?}");
+        while !self.queue.is_empty() {
+            assert!(Instant::now() < end, "the queue does not drain");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -345,7 +192,7 @@ async fn a_failing_head_is_never_overtaken_and_holds_up_no_other_group() {
     assert_eq!(delivered.len(), 20);
     assert_eq!(delivered[..10], (100..110).collect::<Vec<_>>()[..]);
     assert_eq!(delivered[10..], (0..10).collect::<Vec<_>>()[..]);
-    assert_eq!(world.changes.lock().unwrap()[0].len(), 10, "one change for all that is left");
+    assert_eq!(world.queue.changes()[0].len(), 10, "one change for all that is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,7 +204,7 @@ async fn the_rest_is_hidden_for_longer_where_the_queue_dead_letters_by_itself() 
     }
     world.start(|_, _, number, _| (Duration::ZERO, if number == 1 { down() } else { ok() }));
     world.drain().await;
-    let first = world.changes.lock().unwrap()[0].clone();
+    let first = world.queue.changes()[0].clone();
     assert_eq!(first, [1, 6, 6]);
     assert_eq!(world.delivered(), [0, 1, 2]);
 }
@@ -386,7 +233,7 @@ async fn an_attempt_that_never_ends_is_cut_off_inside_its_visibility() {
     assert_eq!(attempts[0].outcome, None, "cut off");
     let gap = attempts[1].at.checked_sub(attempts[0].at).unwrap();
     assert!(gap >= Duration::from_secs(5), "timeout and backoff: {gap:?}");
-    assert_eq!(world.changes.lock().unwrap().len(), 1, "hidden by the worker, not by expiry");
+    assert_eq!(world.queue.changes().len(), 1, "hidden by the worker, not by expiry");
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,7 +246,7 @@ async fn a_slow_lane_extends_its_lease_and_is_never_redelivered() {
     world.drain().await;
     assert_eq!(world.attempts().len(), 10);
     assert_eq!(world.delivered(), (0..10).collect::<Vec<_>>());
-    let extensions = world.changes.lock().unwrap().len();
+    let extensions = world.queue.changes().len();
     assert!((1..=2).contains(&extensions), "{extensions} extensions for 39 s");
 }
 
@@ -413,12 +260,12 @@ async fn poison_at_the_head_is_dead_lettered_and_the_jobs_behind_it_are_delivere
     };
     for (group, body) in [("json", "{".to_owned()), ("app", job("nobody", "")), ("signature", job("k", "00"))]
     {
-        world.send_body(group, body);
+        world.queue.send(group, body);
         world.send(group, group.len() as u64);
     }
     world.start(|_, _, _, _| (Duration::ZERO, ok()));
     world.drain().await;
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     let mut reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
     reasons.sort_unstable();
     assert_eq!(reasons, ["malformed", "signature", "unknown_app"]);
@@ -432,7 +279,7 @@ async fn past_its_window_a_job_is_given_up_after_an_attempt() {
     world.send("g", 2);
     world.start(|n, _, _, _| (Duration::ZERO, if n == 1 { down() } else { ok() }));
     world.drain().await;
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     let webhook = WebhookId::of(&Target::Http("http://h/0".into()));
     assert_eq!((letters.len(), letters[0].reason), (1, "status"));
     assert_eq!((&letters[0].webhook, &letters[0].delivered[..]), (&Some(webhook), &[][..]));
@@ -450,8 +297,8 @@ async fn a_dead_destinations_backlog_is_given_up_but_for_one_probe_at_a_time() {
     }
     world.start(|_, _, _, _| (Duration::from_secs(4), down()));
     world.drain().await;
-    assert_eq!(world.letters.lock().unwrap().len(), 200, "nothing is lost");
-    let skipped = world.letters.lock().unwrap().iter().filter(|l| l.reason == "destination_down").count();
+    assert_eq!(world.queue.letters().len(), 200, "nothing is lost");
+    let skipped = world.queue.letters().iter().filter(|l| l.reason == "destination_down").count();
     assert!(skipped > 50, "{skipped} given up untried");
     let probes: Vec<_> =
         world.attempts().iter().map(|a| a.at).filter(|at| *at > Duration::from_secs(1_000_065)).collect();
@@ -463,19 +310,19 @@ async fn a_dead_destinations_backlog_is_given_up_but_for_one_probe_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn while_the_dead_letter_queue_is_down_the_job_stays() {
     let mut world = World::new();
-    world.dead_letters_down_for = Duration::from_secs(30);
-    world.send_body("g", "{".to_owned());
+    world.queue.dead_letters_down_for = Duration::from_secs(30);
+    world.queue.send("g", "{".to_owned());
     world.send("g", 1);
     world.start(|_, _, _, _| (Duration::ZERO, ok()));
     world.drain().await;
-    assert_eq!(world.letters.lock().unwrap().len(), 1);
+    assert_eq!(world.queue.letters().len(), 1);
     assert!(world.attempts()[0].at > Duration::from_secs(1_000_030), "job 1 waited behind it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
     let mut world = World::new();
-    world.delete_fails_for = Duration::from_secs(12);
+    world.queue.deletes_fail_for = Duration::from_secs(12);
     for n in 0..3 {
         world.send("g", n);
     }
@@ -487,11 +334,11 @@ async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_lettered_job_whose_delete_failed_is_only_deleted_again() {
     let mut world = World::new();
-    world.delete_fails_for = Duration::from_secs(12);
-    world.send_body("g", "{".to_owned());
+    world.queue.deletes_fail_for = Duration::from_secs(12);
+    world.queue.send("g", "{".to_owned());
     world.start(|_, _, _, _| (Duration::ZERO, ok()));
     world.drain().await;
-    assert_eq!(world.letters.lock().unwrap().len(), 1, "one letter");
+    assert_eq!(world.queue.letters().len(), 1, "one letter");
 }
 
 #[tokio::test(start_paused = true)]
@@ -500,11 +347,11 @@ async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_e
         [(ReceiveError::NoResponse(String::new()), true), (ReceiveError::Throttled(String::new()), false)]
     {
         let mut world = World::new();
-        world.lose = Arc::new(move |call| (call == 1).then(|| fault.clone()));
+        world.queue.receive_fault = Arc::new(move |call| (call == 1).then(|| fault.clone()));
         world.send("g", 1);
         world.start(|_, _, _, _| (Duration::ZERO, ok()));
         world.drain().await;
-        let ids = world.attempt_ids.lock().unwrap();
+        let ids = world.queue.attempt_ids();
         assert_eq!(ids[0] == ids[1], again);
         let at = world.attempts()[0].at.checked_sub(Duration::from_secs(1_000_000)).unwrap();
         assert!(at < Duration::from_secs(5), "{at:?}: not by the visibility timeout");
@@ -515,16 +362,16 @@ async fn a_lost_response_is_asked_for_again_by_the_same_attempt_id_and_nothing_e
 async fn while_the_queue_throttles_it_is_asked_less_and_less() {
     let mut world = World::new();
     let throttled = |call| (call > 100).then(|| ReceiveError::Throttled(String::new()));
-    world.lose = Arc::new(throttled);
+    world.queue.receive_fault = Arc::new(throttled);
     for n in 0..5000 {
         world.send(&format!("g{n}"), n);
     }
     world.start(|_, _, _, _| (Duration::from_secs(1), ok()));
     sleep(Duration::from_secs(60)).await;
-    let before = world.attempt_ids.lock().unwrap().len();
+    let before = world.queue.attempt_ids().len();
     assert!(before > 100, "{before} calls: it came to the throttling");
     sleep(Duration::from_secs(60)).await;
-    let calls = world.attempt_ids.lock().unwrap().len() - before;
+    let calls = world.queue.attempt_ids().len() - before;
     assert!(calls < 100, "{calls} calls in a minute: by one poller, not by each of them");
 }
 
@@ -540,8 +387,5 @@ async fn a_shutdown_finishes_what_is_attempted_releases_the_rest_and_loses_nothi
     worker.await.unwrap();
     assert_eq!(world.delivered(), [0, 1, 2]);
     assert!(world.attempts().iter().all(|a| a.outcome.is_some()));
-    let mut broker = world.broker.lock().unwrap();
-    let next = Receive { max: 10, visibility: None, attempt_id: None };
-    let rest = broker.receive(world.clock.now(), JOBS, &next).unwrap();
-    assert_eq!(rest.len(), 7, "at once");
+    assert_eq!(world.queue.take(None).len(), 7, "at once");
 }

@@ -62,7 +62,7 @@ const REGRESSIONS: [(u64, &str); 31] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 39] = [
+const FAULTS: [&str; 41] = [
     "attempts",
     "app changed",
     "app source down",
@@ -70,6 +70,7 @@ const FAULTS: [&str; 39] = [
     "coalesced",
     "coalesced, then alone",
     "dead-letter queue down",
+    "deleted for its age",
     "destination: busy",
     "destination: error status",
     "destination: hangs",
@@ -80,6 +81,7 @@ const FAULTS: [&str; 39] = [
     "excuse: copies unknown",
     "excuse: last receive lost",
     "excuse: lease unknown",
+    "excuse: not handed over in time",
     "excuse: put off",
     "excuse: letter unanswered",
     "excuse: letters get lost",

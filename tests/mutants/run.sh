@@ -43,10 +43,12 @@ for name in "${names[@]}"; do
   # Built apart: a mutant that does not compile proves nothing.
   (cd "$copy" && cargo test --quiet "${tests[@]}" --no-run 2>/dev/null)
   if (cd "$copy" && cargo test --quiet "${tests[@]}") >"$copy/out" 2>&1; then
+    # Tests that were renamed would let every mutant through.
+    grep -qE '^running [1-9]' "$copy/out" || { echo "$name: no test is called ${tests[*]}" >&2 && exit 1; }
     survived+=("$name")
     echo "SURVIVED  $name"
   else
-    echo "caught    $name: $(grep -m1 -E '^seed [0-9]+: ' "$copy/out" || grep -m1 -A1 'panicked at' "$copy/out" | tail -1)"
+    echo "caught    $name: $(grep -m1 -E '^seed [0-9]+: ' "$copy/out" || grep -m1 -A1 'panicked at' "$copy/out" | tail -1)" | cut -c1-200
   fi
   patch -s -R -F0 -p1 -d "$copy" <"$here/$name.patch"
 done

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::prepare::{Batch, Parcel, Prepared};
-use super::window::{age, failing_for, is_past, next_number};
+use super::window::{failing_for, is_past, next_number};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::Apps;
@@ -179,9 +179,9 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     number: u32,
 ) -> Vec<Tried> {
     let Lane { shared, jobs, times, .. } = lane;
-    let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| age(held, *times)).collect();
-    let most = shared.rules.max_receive_count;
-    let urgent = jobs.iter().take(batch.jobs).any(|held| held.is_on_last_receive(most));
+    let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
+    let last = |held: &InFlight| held.last_chance(&shared.rules, *times, Duration::ZERO);
+    let urgent = jobs.iter().take(batch.jobs).any(|held| last(held).is_some());
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let ages = &ages;
         async move {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
-use super::window::{age, failing_for};
+use super::window::failing_for;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
@@ -63,13 +63,12 @@ pub(super) fn decide<Q, T, A>(
         .map(|tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)));
     let retry = own_rules::backoff(&rules.retry, own);
     match policy::decide(outcomes, tries, failing, &retry, shared.random.fraction()) {
-        // SQS would move it by itself instead of handing it over once more.
-        Disposition::Retry { reason, .. } if head.is_on_last_receive(rules.max_receive_count) => {
-            Disposition::DeadLetter(last_receive(rules, &reason))
-        }
-        disposition @ (Disposition::Done | Disposition::Retry { .. } | Disposition::DeadLetter(_)) => {
-            disposition
-        }
+        // SQS would dispose of it by itself, without a word.
+        Disposition::Retry { reason, backoff } => match head.last_chance(rules, times, backoff) {
+            Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
+            None => Disposition::Retry { reason, backoff },
+        },
+        disposition @ (Disposition::Done | Disposition::DeadLetter(_)) => disposition,
     }
 }
 
@@ -83,13 +82,9 @@ fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) 
     // What it failed at had been failing for all of a window before.
     let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
     if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
-        return own.max(age(head, times));
+        return own.max(head.age(times));
     }
     own
-}
-
-fn last_receive(rules: &Rules, why: &Reason) -> Reason {
-    Reason::LastReceive { most: rules.max_receive_count.unwrap_or_default(), why: why.to_string() }
 }
 
 /// Says what came of the attempt, and puts a decision to give up on the record.
@@ -176,7 +171,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     let Some(held) = lane.jobs.get(place) else { return Ok(()) };
     let shared = &lane.shared;
     let letter = letter(held, reason, (place == 0).then_some(attempted), lane.times);
-    let (age_s, window_s) = (age(held, lane.times).as_secs(), shared.rules.retry.window.as_secs());
+    let (age_s, window_s) = (held.age(lane.times).as_secs(), shared.rules.retry.window.as_secs());
     let (app_id, destination) = (letter.app_id.as_str(), letter.destination.as_str());
     let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let answer = shared.queue.dead_letter(&letter).await;
@@ -242,7 +237,7 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
         webhook,
         destination: destination.map(|tried| tried.destination.as_str().to_owned()).unwrap_or_default(),
         first_sent: message.sent,
-        given_up: message.sent.and_then(|sent| sent.checked_add(age(held, times))),
+        given_up: message.sent.and_then(|sent| sent.checked_add(held.age(times))),
     }
 }
 
@@ -258,7 +253,12 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     for held in &mut lane.jobs {
         held.span.ends(Ending::Retry, attempted.number, Some(reason));
     }
-    give_up_last_receives(&mut lane, reason, attempted).await;
+    // While the head is hidden or in flight the rest cannot be received: hidden for longer, it does not
+    // climb towards the queue's own dead-lettering with the head's retries.
+    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
+    let rest =
+        if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
+    give_up_last_chances(&mut lane, rest, reason, attempted).await;
     let Some(head) = lane.jobs.front() else { return };
     let because = |tried: &&Tried| match &tried.outcome {
         Outcome::Delivered => false,
@@ -276,38 +276,30 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
         detail: &shown_reason(reason),
         retry_in: backoff,
         lost_after: lost_after(&rules),
-        age: age(head, lane.times),
+        age: head.age(lane.times),
         behind: lane.jobs.len() - 1,
     });
-    // While the head is hidden or in flight the rest cannot be received: hidden for longer, it does not
-    // climb towards the queue's own dead-lettering with the head's retries.
-    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
-    let rest =
-        if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
     lane.shared.metrics.retried(reason);
     settle_visibility(lane, backoff, rest).await;
 }
 
-/// Behind a head that fails, what is on its last receive would be moved by SQS without a word: it is given up
-/// by us.
-async fn give_up_last_receives<Q: Queue, T: Transport, A: Apps>(
+/// Behind a head that fails, what SQS would not hand over again would be gone without a word: it is given up by us.
+async fn give_up_last_chances<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
+    hidden: Duration,
     why: &Reason,
     attempted: &Attempted,
 ) {
     let mut place = 1;
     while let Some(held) = lane.jobs.get(place) {
-        if !held.is_on_last_receive(lane.shared.rules.max_receive_count) {
+        let Some(last) = held.last_chance(&lane.shared.rules, lane.times, hidden) else {
             place += 1;
             continue;
-        }
+        };
         if !lane.ensure_lease(SETTLE_MARGIN).await {
             return;
         }
-        let reason = Reason::LastReceive {
-            most: lane.shared.rules.max_receive_count.unwrap_or_default(),
-            why: format!("not attempted, a job before it in its group failed: {why}"),
-        };
+        let reason = last.reason(format!("not attempted, a job before it in its group failed: {why}"));
         match dead_letter(lane, place, &reason, attempted).await {
             Ok(()) => {
                 if let Some(held) = lane.jobs.get_mut(place) {

@@ -19,11 +19,6 @@ pub(super) fn next_number(held: &InFlight) -> u32 {
     held.message.receive_count.clamp(1, HINT)
 }
 
-/// How long ago it was sent.
-pub(super) fn age(held: &InFlight, times: Times) -> Duration {
-    held.message.age + times.received_at.elapsed()
-}
-
 /// For how long a job that has just failed has been failing. From its first attempt where that is known; of
 /// a message that this process never held before, since its first receive, as far as so many receives can
 /// be attempts: what lay in the queue while no worker ran was not failing.
@@ -47,5 +42,5 @@ fn since_first_receive(held: &InFlight, times: Times) -> Duration {
 /// destination's backlog would take a window for every ten jobs of a group.
 pub(super) fn is_past(held: &InFlight, times: Times, retry: &Retry) -> bool {
     // Every job gets an attempt, where there is no window at all.
-    !retry.window.is_zero() && age(held, times) >= retry.window
+    !retry.window.is_zero() && held.age(times) >= retry.window
 }

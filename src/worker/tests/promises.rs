@@ -49,7 +49,7 @@ async fn what_lay_in_the_queue_while_no_worker_ran_is_not_given_up_after_one_fai
         (Duration::from_millis(5), ok())
     });
     world.drain().await;
-    assert_eq!(world.letters.lock().unwrap().len(), 0);
+    assert_eq!(world.queue.letters().len(), 0);
     assert_eq!(world.delivered().len(), 300);
 }
 
@@ -62,7 +62,7 @@ async fn a_receiver_that_answers_429_is_never_down_and_is_sent_less_at_a_time() 
     }
     world.start(|_, _, _, _| (Duration::from_millis(50), asks_for_fewer()));
     world.drain().await;
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     assert!(letters.iter().all(|letter| letter.reason == "status"), "none for a destination that is down");
     let attempts = world.attempts();
     let late =
@@ -79,10 +79,10 @@ async fn a_group_alone_probes_a_dead_destination_once_in_a_timeout() {
     }
     world.start(|_, _, _, _| (4 * SECOND, Outcome::transient(Reason::Timeout(4 * SECOND))));
     world.drain().await;
-    assert_eq!(world.letters.lock().unwrap().len(), 10);
+    assert_eq!(world.queue.letters().len(), 10);
     let last = world.attempts().last().map(|a| since_start(a.at)).unwrap();
     assert!(last < 150 * SECOND, "{last:?}: what waited goes as soon as its window is over");
-    let skipped = world.letters.lock().unwrap().iter().filter(|l| l.reason == "destination_down").count();
+    let skipped = world.queue.letters().iter().filter(|l| l.reason == "destination_down").count();
     assert!(skipped >= 8, "{skipped}");
 }
 
@@ -96,7 +96,7 @@ async fn without_a_window_every_job_is_attempted_once() {
     world.start(|_, _, _, _| (Duration::from_millis(10), down()));
     world.drain().await;
     assert_eq!(world.attempts().len(), 30);
-    assert!(world.letters.lock().unwrap().iter().all(|letter| letter.reason == "status"));
+    assert!(world.queue.letters().iter().all(|letter| letter.reason == "status"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn once_a_webhook_is_down_its_healthy_sibling_is_no_longer_late() {
     let mut sent = Vec::new();
     for n in 0..200 {
         world.send("g", n);
-        sent.push(world.clock.now());
+        sent.push(world.queue.now());
         sleep(SECOND).await;
     }
     world.drain().await;
@@ -121,7 +121,7 @@ async fn once_a_webhook_is_down_its_healthy_sibling_is_no_longer_late() {
     let late: Vec<_> = healthy.map(|a| a.at.saturating_sub(sent[usize::try_from(a.n).unwrap()])).collect();
     assert_eq!(late.len(), 120);
     assert!(late.iter().all(|late| *late < 10 * SECOND), "{late:?}");
-    assert!(world.letters.lock().unwrap().iter().all(|letter| letter.delivered.len() == 1));
+    assert!(world.queue.letters().iter().all(|letter| letter.delivered.len() == 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,9 +132,27 @@ async fn a_job_on_its_last_receive_is_given_up_by_us_with_its_reason() {
     world.start(|_, _, _, _| (Duration::ZERO, down()));
     world.drain().await;
     assert_eq!(world.attempts().len(), 3);
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     assert_eq!((letters.len(), letters[0].reason, letters[0].attempts), (1, "last_receive", 3));
     assert!(letters[0].detail.contains("status 500"), "{}", letters[0].detail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sqs_would_delete_for_its_age_is_given_up_by_us_with_its_reason() {
+    let mut world = World::new();
+    world.retention = Some(120 * SECOND);
+    world.queue.set_retention(120 * SECOND);
+    for n in 0..30 {
+        world.send("g", n);
+    }
+    world.start(|n, _, _, _| (Duration::ZERO, if n == 0 { down() } else { ok() }));
+    world.drain().await;
+    let letters = world.queue.letters();
+    assert!(letters.iter().all(|letter| letter.reason == "retention"), "{letters:?}");
+    assert!(letters[0].detail.contains("120 s") && letters[0].detail.contains("status 500"), "{letters:?}");
+    assert_eq!(letters.len() + world.delivered().len(), 30, "none is gone without a word");
+    let lasted = letters[0].given_up.unwrap().duration_since(letters[0].first_sent.unwrap()).unwrap();
+    assert!(lasted > 50 * SECOND, "given up after {lasted:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +164,7 @@ async fn behind_a_failing_head_no_job_is_left_to_sqs() {
     }
     world.start(|n, _, _, _| (Duration::ZERO, if n == 0 { down() } else { ok() }));
     world.drain().await;
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     assert!(letters.iter().all(|letter| letter.reason == "last_receive"), "{letters:?}");
     assert_eq!(letters.len() + world.delivered().len(), 10);
     assert!(world.delivered().len() >= 9, "the rest was spared: {:?}", world.delivered());
@@ -162,11 +180,9 @@ async fn a_shutdown_spends_one_receive_of_each_job() {
     sleep(2 * SECOND).await;
     world.shutdown.cancel();
     worker.await.unwrap();
-    let mut broker = world.broker.lock().unwrap();
     let mut left = 0;
     loop {
-        let next = Receive { max: 10, visibility: Some(3600 * SECOND), attempt_id: None };
-        let rest = broker.receive(world.clock.now(), JOBS, &next).unwrap();
+        let rest = world.queue.take(Some(3600 * SECOND));
         if rest.is_empty() {
             break;
         }
@@ -174,8 +190,7 @@ async fn a_shutdown_spends_one_receive_of_each_job() {
         for message in rest {
             assert!(message.receive_count <= 2, "received {} times", message.receive_count);
             // Its group would be blocked, and the rest of it not be counted.
-            let receipt = Receipt::new(message.receipt_handle);
-            broker.delete(world.clock.now(), JOBS, receipt.handle()).unwrap();
+            world.queue.remove(&message);
         }
     }
     assert_eq!(left + world.delivered().len(), 300, "at once, all of them");
@@ -195,7 +210,7 @@ async fn one_webhook_at_which_the_worker_panics_repeats_none_of_its_siblings_and
     world.drain().await;
     let count = |n, webhook| world.attempts().iter().filter(|a| a.n == n && a.webhook == webhook).count();
     assert_eq!((count(1, 0), count(2, 0)), (1, 1));
-    assert_eq!(world.letters.lock().unwrap()[0].reason, "panicked");
+    assert_eq!(world.queue.letters()[0].reason, "panicked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,7 +254,7 @@ async fn latest_of_a_quick_app_among(apps: u64, quick_at_first: u64, seed: u64) 
     let mut sent = Vec::new();
     for n in 0..200 {
         world.send_as("quick", "quick_client_event_webhooks", QUICK + n);
-        sent.push(world.clock.now());
+        sent.push(world.queue.now());
         sleep(SECOND / 10).await;
     }
     sleep(20 * SECOND).await;

@@ -31,8 +31,8 @@ pub struct Book {
     plan: Arc<Plan>,
     entries: Vec<Entry>,
     messages: HashMap<MessageId, usize>,
-    /// The messages that are in the queue.
-    queued: BTreeSet<usize>,
+    /// The messages that are in the queue, and when each was sent.
+    queued: BTreeMap<usize, Duration>,
     requests: usize,
     /// The messages of each job that a process has received, and of which it does not know that they are done.
     held: HashMap<(Id, usize), Vec<usize>>,
@@ -47,7 +47,7 @@ impl Book {
             plan,
             entries: Vec::new(),
             messages: HashMap::new(),
-            queued: BTreeSet::new(),
+            queued: BTreeMap::new(),
             requests: 0,
             held: HashMap::new(),
             given_up: HashSet::new(),
@@ -60,9 +60,9 @@ impl Book {
         match &event {
             Event::Sent { message, id, .. } => {
                 self.messages.insert(Arc::clone(id), *message);
-                self.queued.insert(*message);
+                self.queued.insert(*message, at);
             }
-            Event::Deleted { message, .. } | Event::Moved { message } => {
+            Event::Deleted { message, .. } | Event::Moved { message } | Event::Expired { message } => {
                 self.queued.remove(message);
             }
             Event::Received { process, message } => {
@@ -94,7 +94,7 @@ impl Book {
     /// in the queue, and then that one comes first.
     pub fn held(&self, process: Id, job: usize) -> usize {
         let held = self.held.get(&(process, job)).map_or(&[][..], Vec::as_slice);
-        let first = held.iter().find(|message| self.queued.contains(message));
+        let first = held.iter().find(|message| self.queued.contains_key(message));
         first.or(held.last()).copied().unwrap_or(job)
     }
 
@@ -114,9 +114,15 @@ impl Book {
         self.messages.len() >= self.plan.jobs.len() && self.queued.is_empty()
     }
 
+    /// The messages in the queue that were sent at that time or before.
+    pub fn sent_before(&self, time: Duration) -> Vec<usize> {
+        let old = |(message, sent): (&usize, &Duration)| (*sent <= time).then_some(*message);
+        self.queued.iter().filter_map(old).collect()
+    }
+
     /// The messages that are still in the queue.
     pub fn left(&self) -> Vec<usize> {
-        self.queued.iter().copied().collect()
+        self.queued.keys().copied().collect()
     }
 
     /// What of all that must not have happened, and the excuses that were needed.

@@ -87,6 +87,9 @@ impl Outside {
         broker.create_queue(Duration::ZERO, GIVEN_UP, &fifo(&[])).unwrap();
         let visibility = plan.rules.visibility.as_secs().to_string();
         let mut attributes = vec![("VisibilityTimeout", visibility)];
+        if let Some(retention) = plan.rules.retention {
+            attributes.push(("MessageRetentionPeriod", retention.as_secs().to_string()));
+        }
         if let Some(most) = plan.rules.max_receive_count {
             let arn = broker.arn(LETTERS);
             attributes.push((
@@ -176,7 +179,17 @@ impl Outside {
         if self.plan.rules.max_receive_count.is_some() {
             self.read_letters();
         }
+        self.write_expired();
         received
+    }
+
+    /// Writes down what the queue has deleted for its age.
+    pub fn write_expired(&self) {
+        let Some(retention) = self.plan.rules.retention else { return };
+        let (now, mut book) = (self.now(), self.book());
+        for message in now.checked_sub(retention).map(|time| book.sent_before(time)).unwrap_or_default() {
+            book.write(now, Event::Expired { message });
+        }
     }
 
     /// Takes from the dead-letter queue what SQS itself moved there.

@@ -306,6 +306,7 @@ impl Plan {
                 attempt_timeout,
                 retry: Retry { window, base: SECOND, cap },
                 max_receive_count: receives(&mut dice, &mut more),
+                retention: retention(seed, window),
                 coalesce: coalesce(seed),
             },
             bounds: Bounds {
@@ -395,6 +396,7 @@ impl Plan {
         plan.rules = Rules {
             visibility: plan.rules.attempt_timeout + 2 * SECOND,
             max_receive_count: None,
+            retention: None,
             coalesce: None,
             ..plan.rules
         };
@@ -647,6 +649,13 @@ fn specialise(more: &mut Dice, versions: &mut [Version], clean: bool) {
 fn receives(dice: &mut Dice, more: &mut Dice) -> Option<u32> {
     let before = dice.pick(&[None, None, Some(4), Some(12), Some(1000)]);
     before.map(|most| if most < 100 { more.pick(&[3, 5, 10]) } else { most })
+}
+
+/// From what a worker just starts with, under a warning, to what it asks for: it is refused where the window is no
+/// shorter. By the seed itself, so that all else of a seed is as it was before there was this.
+fn retention(seed: u64, window: Duration) -> Option<Duration> {
+    let short = Dice::new(seed ^ 0x4e7e).pick(&[None, None, None, Some(5), Some(8), Some(16)]);
+    short.map(|quarters| (window * quarters / 4).max(Duration::from_secs(60)))
 }
 
 /// By the seed itself, so that all else of a seed is as it was before there was this. The seeds among

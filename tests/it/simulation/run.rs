@@ -85,6 +85,7 @@ async fn live(outside: &Arc<Outside>) {
 async fn drain(outside: &Arc<Outside>) {
     let end = Instant::now() + outside.plan.drained_within();
     while !outside.book().drained() {
+        outside.write_expired();
         if Instant::now() >= end {
             let left = outside.book().left();
             outside.write(Event::NotDrained { left });

@@ -34,7 +34,7 @@ impl World {
     fn lettered(&self) -> Vec<(&'static str, Option<usize>)> {
         let ids = self.ids();
         let place = |id: &Option<WebhookId>| id.as_ref().and_then(|id| ids.iter().position(|i| i == id));
-        self.letters.lock().unwrap().iter().map(|l| (l.reason, place(&l.webhook))).collect()
+        self.queue.letters().iter().map(|l| (l.reason, place(&l.webhook))).collect()
     }
 
     fn header(&self, request: usize, name: &str) -> String {
@@ -49,7 +49,7 @@ async fn jobs_of_a_lane_go_out_as_one_and_each_is_acknowledged() {
     let world = world(10);
     world.work(NOW, delivered).await;
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
-    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
     let ids = world.header(0, "X-Hookferry-Id");
     assert_eq!(
         ids.split(',').filter(|id| id.ends_with(&format!(".{}", world.ids()[0]))).count(),
@@ -97,8 +97,8 @@ async fn what_failed_together_goes_on_alone() {
     let world = world(3);
     world.work(NOW, fails).await;
     assert_eq!(world.runs(), [[0, 1, 2]]);
-    assert_eq!(world.changed(), [[1; 3]], "one change for all");
-    assert!(world.deletes.lock().unwrap().is_empty());
+    assert_eq!(world.queue.changes(), [[1; 3]], "one change for all");
+    assert!(world.queue.deletes().is_empty());
     sleep(2 * SECOND).await;
     world.send(3, "k", "s", "c");
     world.send(4, "k", "s", "c");
@@ -145,7 +145,7 @@ async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
     ];
     assert_eq!(world.requests(), expected);
     assert_eq!(world.lettered(), [("signature", None), ("unknown_app", None)]);
-    assert_eq!(world.deletes.lock().unwrap().len(), 9);
+    assert_eq!(world.queue.deletes().len(), 9);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +162,7 @@ async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
     world.work(NOW, gone).await;
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
     assert_eq!(world.lettered(), vec![("gone", Some(0)); 10]);
-    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,9 +171,9 @@ async fn a_run_that_dead_letters_for_longer_than_its_lease_extends_it() {
     world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
     // Ten letters take 1.2 s, and what is left behind the attempt is half a second.
     world.work(NOW, |_| (Takes::Time(Duration::from_millis(999)), Outcome::Permanent(Reason::Gone))).await;
-    assert_eq!(world.changed(), [[30; 7]], "once, for what is left after three letters");
+    assert_eq!(world.queue.changes(), [[30; 7]], "once, for what is left after three letters");
     assert_eq!((world.lettered().len(), world.metrics.abandoned.get()), (10, 0));
-    assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,6 +205,6 @@ async fn a_run_has_one_deadline_inside_the_lease() {
     world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
     let start = Instant::now();
     world.work(NOW, |_| (Takes::Time(60 * SECOND), Outcome::Delivered)).await;
-    assert_eq!((world.runs(), world.changed()), (vec![vec![0, 1, 2]], vec![vec![1; 3]]));
+    assert_eq!((world.runs(), world.queue.changes()), (vec![vec![0, 1, 2]], vec![vec![1; 3]]));
     assert!(start.elapsed() < 5 * SECOND);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::app::Target;
+use crate::queue::Redriven;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -38,7 +39,7 @@ impl World {
 
     /// The letters' reasons and who has each job.
     fn letters(&self) -> Vec<(&'static str, Vec<WebhookId>)> {
-        self.letters.lock().unwrap().iter().map(|l| (l.reason, l.delivered.clone())).collect()
+        self.queue.letters().iter().map(|l| (l.reason, l.delivered.clone())).collect()
     }
 }
 
@@ -58,7 +59,7 @@ async fn inserting_removing_and_reordering_webhooks_between_attempts_repeats_not
         world.work(NOW, delivered).await;
         assert_eq!(world.urls()[2..], *expected, "{then:?}");
         assert_eq!(world.letters(), [], "{then:?}");
-        assert_eq!(*world.deletes.lock().unwrap(), [BatchEntryResult::Ok], "{then:?}");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{then:?}");
     }
 }
 
@@ -91,7 +92,7 @@ async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_
         (&["x", "a", "b"], &["x", "b"]),
     ] {
         let mut world = World::registered(then);
-        world.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+        world.queue.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
         world.work(NOW, delivered).await;
         assert_eq!(world.urls(), expected, "{then:?}");
         let ids: Vec<_> = expected.iter().map(|url| format!("first.{}", id(url))).collect();
@@ -107,7 +108,7 @@ async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_
 #[tokio::test(start_paused = true)]
 async fn a_redriven_job_that_no_webhook_is_left_for_goes_to_a_new_letter_and_is_not_lost() {
     let mut world = World::registered(&["a"]);
-    world.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
     world.work(NOW, delivered).await;
     assert!(world.urls().is_empty());
     assert_eq!(world.letters(), [("no_webhook", vec![id("a")])]);
@@ -120,7 +121,7 @@ async fn a_letter_says_who_has_the_job() {
     sleep(SECOND).await;
     world.work(NOW, takes_all_but_b).await;
     assert_eq!(world.letters(), [("status", vec![id("a")])]);
-    let letters = world.letters.lock().unwrap();
+    let letters = world.queue.letters();
     assert_eq!(letters[0].webhook, Some(id("b")));
     assert!(letters[0].first_sent.is_some() && letters[0].given_up >= letters[0].first_sent);
 }

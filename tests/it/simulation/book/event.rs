@@ -51,6 +51,8 @@ pub enum Event {
     LetterDeleted { message: usize },
     /// SQS itself has moved a message to the dead-letter queue, having seen too many receives.
     Moved { message: usize },
+    /// SQS has deleted a message for its age.
+    Expired { message: usize },
     /// A request set out.
     SetOut(Arc<Request>),
     /// A request has arrived at its destination.
@@ -174,6 +176,7 @@ impl Event {
             }
             Self::LetterDeleted { message } => format!("the letter of job {message} deleted"),
             Self::Moved { message } => format!("job {message} moved to the dead-letter queue by SQS"),
+            Self::Expired { message } => format!("job {message} deleted for its age by SQS"),
             Self::Arrived(request) => {
                 let Request { process, webhook, url, attempt, .. } = &**request;
                 let line =
@@ -217,6 +220,7 @@ impl Event {
             Self::Fault(what) => Some(what),
             Self::Lettered { reason, .. } => Some(reason),
             Self::Moved { .. } => Some("moved by SQS"),
+            Self::Expired { .. } => Some("deleted for its age"),
             Self::Arrived(_) => Some("attempts"),
             Self::Incident(incident) => incident.counted(),
             _ => None,

@@ -86,6 +86,13 @@ impl Record<'_> {
         self.grants("excuse: last receive lost", !answered || asked_to_end || calls_fail)
     }
 
+    /// SQS deleted a message for its age that could have been handed over in time to be given up, and was not: it
+    /// waits behind others of its group, or no worker runs.
+    /// Forced by seed 190.
+    pub fn not_handed_over_in_time(&self, it_was_late: bool) -> bool {
+        self.grants("excuse: not handed over in time", it_was_late)
+    }
+
     /// What an app has no use for is put off until the app has been asked for later than the job was sent: the
     /// shortest backoff, during which its process may end.
     /// Forced by seed 405.

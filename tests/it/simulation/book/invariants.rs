@@ -2,6 +2,7 @@
 
 mod alone;
 mod endings;
+mod expired;
 mod faultless;
 mod identity;
 mod leases;
@@ -42,9 +43,10 @@ pub struct Record<'a> {
 /// What violates one invariant, found in time that is linear in the events.
 type Invariant = fn(&Record<'_>) -> Vec<Violation>;
 
-const INVARIANTS: [Invariant; 16] = [
+const INVARIANTS: [Invariant; 17] = [
     alone::violations,
     endings::violations,
+    expired::violations,
     faultless::violations,
     identity::violations,
     leases::violations,

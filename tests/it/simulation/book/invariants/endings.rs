@@ -21,7 +21,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
         leases.see(*at, event);
         match event {
-            Event::Deleted { message, .. } | Event::Moved { message } => drop(gone.insert(*message)),
+            Event::Deleted { message, .. } | Event::Moved { message } | Event::Expired { message } => {
+                gone.insert(*message);
+            }
             Event::HandedOver { message, .. } => drop(put_off.remove(message)),
             // What is behind one that is put off is hidden for longer where receives are spared.
             Event::Hidden { message, timeout, .. } if [MIN_BACKOFF, behind].contains(timeout) => {

@@ -111,6 +111,11 @@ impl Seen {
             "gone" => !tried,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
             "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
+            "retention" => plan.rules.retention.is_none_or(|retention| {
+                let early =
+                    retention / 32 + plan.rules.retry.cap + plan.rules.attempt_timeout * 3 + plan.clock_error;
+                now + early + Duration::from_secs(2) + self.stood_still < sent + retention
+            }),
             "destination_down" => {
                 let sibling = self.others_have_it(plan, now, job, process);
                 !(down || sibling && self.is_down(plan, now, job, process, Duration::ZERO))
@@ -121,7 +126,10 @@ impl Seen {
         if self.knowledge.lettered(job, process) && !self.leases.in_doubt(job, process) {
             return Some(format!("job {job}: {process:?} dead-letters again what it was told is there"));
         }
-        let transient = !matches!(reason, "signature" | "unknown_app" | "no_webhook" | "malformed" | "gone");
+        let transient = !matches!(
+            reason,
+            "signature" | "unknown_app" | "no_webhook" | "malformed" | "gone" | "retention"
+        );
         let early = if transient && (tried || reason == "destination_down") && !old {
             ", within its window"
         } else {

@@ -34,7 +34,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                     .push(Violation { entry, what: format!("job {message}: {process:?} deletes it, {why}") });
             }
             Event::Deleted { message, .. } => jobs.of(plan.number(*message)).gone = Some(*at),
-            Event::Moved { message } => {
+            // Whether it may have been so is another invariant's.
+            Event::Moved { message } | Event::Expired { message } => {
                 let job = jobs.of(plan.number(*message));
                 job.gone = Some(*at);
                 job.letters.insert(*message);

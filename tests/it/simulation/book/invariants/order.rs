@@ -39,7 +39,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 groups.firsts.entry(group).or_default().push(*message);
             }
             Event::Deleted { message, .. } => groups.out(*message),
-            Event::Moved { message } => {
+            Event::Moved { message } | Event::Expired { message } => {
                 groups.out(*message);
                 groups.end.of(*message).get_or_insert(*at);
             }
