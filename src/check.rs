@@ -95,17 +95,29 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
         config.queue.region,
         config.queue.endpoint.as_deref().unwrap_or("AWS' own endpoint")
     );
-    let (caller, described) = tokio::join!(connection.caller(), connection.describe());
+    let (source, caller, described) =
+        tokio::join!(connection.credentials_source(), connection.caller(), connection.describe());
+    let source = match source {
+        Ok(source) => Finding::ok("credentials", format!("from {source}")),
+        Err(why) => Finding::new(Severity::Error, "credentials", why).remedy(
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the task's role (taskRoleArn)",
+        ),
+    };
     report.add(
         Section::Identity,
-        [match caller {
-            None => Finding::ok("identity", "the endpoint is not AWS': not asked"),
-            Some(Ok(arn)) => Finding::ok("identity", arn),
-            Some(Err(why)) => {
-                Finding::new(Severity::Warning, "identity", format!("STS does not say who this is: {why}"))
-                    .remedy("aws sts get-caller-identity")
-            }
-        }],
+        [
+            source,
+            match caller {
+                None => Finding::ok("identity", "the endpoint is not AWS': not asked"),
+                Some(Ok(arn)) => Finding::ok("identity", arn),
+                Some(Err(why)) => Finding::new(
+                    Severity::Warning,
+                    "identity",
+                    format!("STS does not say who this is: {why}"),
+                )
+                .remedy("aws sts get-caller-identity"),
+            },
+        ],
     );
     let description = match described {
         Ok(description) => description,

@@ -1,11 +1,12 @@
 //! How a service is reached, and credentials that can be sent.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
@@ -113,6 +114,49 @@ fn clean(given: Credentials) -> Result<Credentials, &'static str> {
 /// Whether a part of credentials, trimmed, can stand in a header.
 pub fn can_be_sent(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Where the credentials come from, and for how long they hold.
+///
+/// # Errors
+/// Why there are none.
+pub async fn credentials_source(sdk: &SdkConfig, timeout: Duration) -> Result<String, String> {
+    let Some(provider) = sdk.credentials_provider() else { return Err("none are configured".to_owned()) };
+    let given = tokio::time::timeout(timeout, provider.provide_credentials())
+        .await
+        .map_err(|_| format!("none within {} s", timeout.as_secs()))?
+        .map_err(|failure| error_chain(&failure))?;
+    let features = given.get_property::<Vec<AwsCredentialFeature>>().map_or(&[][..], Vec::as_slice);
+    // What was resolved in several steps names them from the first to the last.
+    let steps: Vec<&str> = features.iter().filter_map(step).collect();
+    let source = if steps.is_empty() { "QUEUE_SQS_CLIENT_OPTIONS".to_owned() } else { steps.join(", then ") };
+    let left = given.expiry().and_then(|expiry| expiry.duration_since(SystemTime::now()).ok());
+    Ok(left
+        .map_or_else(|| source.clone(), |left| format!("{source}; for another {} min", left.as_secs() / 60)))
+}
+
+/// In words that name where an operator changes it.
+fn step(feature: &AwsCredentialFeature) -> Option<&'static str> {
+    use AwsCredentialFeature as From;
+    Some(match feature {
+        From::CredentialsEnvVars => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        From::CredentialsEnvVarsStsWebIdToken | From::CredentialsProfileStsWebIdToken => {
+            "AWS_WEB_IDENTITY_TOKEN_FILE (a service account's token)"
+        }
+        From::CredentialsStsAssumeRole | From::CredentialsStsAssumeRoleWebId => {
+            "STS, as a role that is assumed"
+        }
+        From::CredentialsProfile | From::CredentialsProfileSourceProfile => {
+            "a profile (AWS_PROFILE or default)"
+        }
+        From::CredentialsProfileNamedProvider => "a profile's credential_source",
+        From::CredentialsProfileSso | From::CredentialsSso => "a profile with SSO (aws sso login)",
+        From::CredentialsProfileLogin | From::CredentialsLogin => "a login session (aws login)",
+        From::CredentialsProfileProcess | From::CredentialsProcess => "a profile's credential_process",
+        From::CredentialsHttp => "the container's endpoint (an ECS task's role, or EKS Pod Identity)",
+        From::CredentialsImds => "the instance's metadata service (an EC2 instance's role)",
+        _ => return None,
+    })
 }
 
 /// The ARN of whoever these credentials are of, as STS says it.

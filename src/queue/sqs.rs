@@ -37,7 +37,7 @@ use super::trace::TRACEPARENT;
 use super::{
     AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
 };
-use crate::aws::{caller, with_clean_credentials};
+use crate::aws::{caller, credentials_source, with_clean_credentials};
 use crate::queue::failure as error;
 use clock::Clock;
 use convert::{answers, messages, queue_of_url, sibling_queue_url};
@@ -233,6 +233,14 @@ impl Connection {
             return None;
         }
         Some(caller(&self.sdk, DESCRIBE_TIMEOUT).await)
+    }
+
+    /// Where the credentials come from, and for how long they hold.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn credentials_source(&self) -> Result<String, String> {
+        credentials_source(&self.sdk, DESCRIBE_TIMEOUT).await
     }
 
     /// The way to another queue at the same endpoint.

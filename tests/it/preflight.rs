@@ -87,6 +87,25 @@ async fn check_looks_at_everything_and_warns_without_failing() {
 }
 
 #[tokio::test]
+async fn check_says_where_credentials_come_from() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let (_, report) = check(&world, &[], &[]).await;
+    found(&report, "ok", "from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    let options = r#"{"accessKeyId":"AKIAX","secretAccessKey":"hush"}"#;
+    let (_, report) = check(&world, &[("QUEUE_SQS_CLIENT_OPTIONS", options)], &[]).await;
+    found(&report, "ok", "from QUEUE_SQS_CLIENT_OPTIONS");
+    let given = r#"{"Version":1,"AccessKeyId":"a","SecretAccessKey":"hush"}"#;
+    let file = std::env::temp_dir().join(unique());
+    std::fs::write(&file, format!("[profile p]\ncredential_process = echo '{given}'\n")).unwrap();
+    let by_profile =
+        [("AWS_PROFILE", "p"), ("AWS_CONFIG_FILE", file.to_str().unwrap()), ("AWS_ACCESS_KEY_ID", "")];
+    let (_, report) = check(&world, &by_profile, &[]).await;
+    std::fs::remove_file(&file).unwrap();
+    found(&report, "ok", "from a profile's credential_process");
+    assert!(!report.to_string().contains("hush"));
+}
+
+#[tokio::test]
 async fn check_fails_with_1_for_what_would_fail_and_with_78_for_what_is_refused() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
     let gone = world.dead_letters.replace("-dead", "-gone");
