@@ -58,6 +58,8 @@ pub struct Webhook {
     pub retry: Retry,
     /// Whether it gets the headers of Standard Webhooks too, if that was said.
     pub standard_headers: Option<bool>,
+    /// Its identity among webhooks of the app with the same target.
+    pub precise_id: WebhookId,
 }
 
 /// How a webhook's failures are dealt with: what it says nothing of is the worker's, and so are the
@@ -159,11 +161,19 @@ impl App {
 }
 
 impl Webhook {
+    /// Whether a webhook of that identity is this one, as it was when it was alone with its target, or was not.
+    #[must_use]
+    pub fn is(&self, id: &WebhookId) -> bool {
+        self.id == *id || self.precise_id == *id
+    }
+
     /// A webhook that wants everything, with nothing of its own.
     #[must_use]
     pub fn of(target: Target) -> Self {
+        let id = WebhookId::of(&target);
         Self {
-            id: WebhookId::of(&target),
+            precise_id: id.clone(),
+            id,
             target,
             headers: Vec::new(),
             event_types: None,

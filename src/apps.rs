@@ -21,6 +21,13 @@ use crate::app::{App, Remark, Severity};
 /// jobs of one app fail together, and their verdicts cost the source one look-up a second.
 pub const FRESH_FOR: Duration = Duration::from_secs(1);
 
+/// By how much a database may lag behind what was written to it: a read replica, or an index of DynamoDB, which is
+/// never consistent at once. Both are behind by less than a second but for when they are in trouble. A job whose
+/// signature or key seems wrong waits for that; one that the filters let no webhook have does not, since such jobs
+/// are an app's everyday, and each would keep its group waiting.
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+pub const DATABASE_LAG: Duration = Duration::from_secs(5);
+
 /// Why an app could not be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookUpError {
@@ -98,6 +105,26 @@ impl Sources {
 }
 
 impl Apps for Sources {
+    fn unusable(&self, app_id: &str) -> Option<String> {
+        match self {
+            Self::Array(array) => array.unusable(app_id),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            _ => None,
+        }
+    }
+
+    fn lag(&self) -> Duration {
+        match self {
+            Self::Array(array) => array.lag(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.lag(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.lag(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.lag(),
+        }
+    }
+
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {
             Self::Array(array) => array.find_by_key(key).await,
@@ -191,6 +218,16 @@ pub trait Apps: Send + Sync + 'static {
             let asked_at = Instant::now();
             Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
         }
+    }
+
+    /// Why the app with this id cannot be used, where the source knows it without knowing its key.
+    fn unusable(&self, _app_id: &str) -> Option<String> {
+        None
+    }
+
+    /// By how much an answer may be older than when it was asked for.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

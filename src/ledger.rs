@@ -44,6 +44,8 @@ pub struct Record {
     pub done: bool,
     /// The webhooks that need no further attempt.
     pub settled: Vec<Settled>,
+    /// The webhooks that were to get it, and still are.
+    pub waiting: Vec<WebhookId>,
 }
 
 /// One webhook that needs no further attempt.

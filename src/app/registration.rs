@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::limits::{MAX_ID_BYTES, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
 use super::remark::{Remarks, Severity};
-use super::webhook_id::number;
+use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
 use crate::json::{describe_json_error, scalar_text};
 pub use webhook::EVENT_TYPES;
@@ -226,9 +226,10 @@ fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> 
     if list.len() > MAX_WEBHOOKS {
         return Err(format!("it has {} webhooks; {MAX_WEBHOOKS} is the most", list.len()));
     }
+    let digests: Vec<String> = list.iter().map(digest).collect();
     let read = |(n, value)| webhook::read(value, &format!("webhooks[{n}]"), remarks);
     let mut webhooks = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
-    number(&mut webhooks);
+    identify(&mut webhooks, &digests);
     Ok(webhooks)
 }
 

@@ -2,9 +2,14 @@
 //!
 //! Whatever is remembered of a delivery is remembered by it, so that inserting, removing and reordering
 //! webhooks repeats and loses nothing, and a corrected URL counts as another webhook.
+//!
+//! That is the target, where no other webhook of the app has the same. Those that share one are told apart by all
+//! else that was registered of them, and only those that are equal in everything by a number: it does not matter
+//! then which is which. A change of such a webhook's filter costs a duplicate at the most.
 
 use std::collections::HashMap;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Target, Webhook};
@@ -13,6 +18,12 @@ use crate::job::WebhookId;
 /// How many hexadecimal digits of the hash stand for a target: 48 bits tell any number of webhooks that
 /// an app may have apart.
 const DIGITS: usize = 12;
+
+/// How many stand for all else, where that has to tell two webhooks apart.
+const PRECISE_DIGITS: usize = 6;
+
+/// The members that are a webhook's target.
+const TARGET: [&str; 3] = ["url", "lambda_function", "lambda"];
 
 impl WebhookId {
     /// The identity of the app's first webhook with this target.
@@ -41,15 +52,41 @@ impl WebhookId {
     }
 }
 
-/// Numbers the webhooks of one app whose target another one before them has.
-pub(super) fn number(webhooks: &mut [Webhook]) {
-    let mut seen: HashMap<WebhookId, usize> = HashMap::with_capacity(webhooks.len());
-    for webhook in webhooks {
-        let first = WebhookId::of(&webhook.target);
-        let count = seen.entry(first.clone()).or_default();
-        *count += 1;
-        webhook.id = if *count == 1 { first } else { first.numbered(*count) };
+/// Gives the webhooks of one app their identities; with what was registered of each.
+pub(super) fn identify(webhooks: &mut [Webhook], registered: &[String]) {
+    let mut sharing: HashMap<WebhookId, usize> = HashMap::with_capacity(webhooks.len());
+    for webhook in webhooks.iter() {
+        *sharing.entry(webhook.id.clone()).or_default() += 1;
     }
+    let mut equal: HashMap<WebhookId, usize> = HashMap::with_capacity(webhooks.len());
+    for (webhook, registered) in webhooks.iter_mut().zip(registered) {
+        let precise = WebhookId::from(format!("{}-{registered}", webhook.id).as_str());
+        let count = equal.entry(precise.clone()).or_default();
+        *count += 1;
+        webhook.precise_id = if *count == 1 { precise } else { precise.numbered(*count) };
+        if sharing.get(&webhook.id).is_some_and(|sharing| *sharing > 1) {
+            webhook.id = webhook.precise_id.clone();
+        }
+    }
+}
+
+/// A digest of all that was registered of a webhook but for its target, in whichever order its members stand.
+pub(super) fn digest(registered: &Value) -> String {
+    let mut hash = Sha256::new();
+    if let Value::Object(members) = registered {
+        let mut members: Vec<_> =
+            members.iter().filter(|(name, _)| !TARGET.contains(&name.as_str())).collect();
+        members.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in members {
+            hash.update(name.as_bytes());
+            hash.update([0]);
+            hash.update(value.to_string().as_bytes());
+            hash.update([0]);
+        }
+    }
+    let mut digits = hex::encode(hash.finalize());
+    digits.truncate(PRECISE_DIGITS);
+    digits
 }
 
 #[cfg(test)]
@@ -73,12 +110,27 @@ mod tests {
     }
 
     #[test]
-    fn one_target_named_more_than_once_is_numbered() {
-        let ids = ids(r#"[{"url":"u"},{"url":"v"},{"url":"u"},{"url":" u "}]"#);
-        let texts: Vec<_> = ids.iter().map(WebhookId::as_str).collect();
-        assert_eq!(texts[2], format!("{}-2", texts[0]));
-        assert_eq!(texts[3], format!("{}-3", texts[0]));
-        assert_ne!(texts[0], texts[1]);
+    fn webhooks_that_share_a_target_are_told_apart_by_all_else_and_equal_ones_by_a_number() {
+        let private = r#"{"url":"u","filter":{"channel_name_starts_with":"private-"}}"#;
+        let of = |list: &[&str]| ids(&format!("[{}]", list.join(",")));
+        let all = r#"{"url":" u "}"#;
+        let alone = of(&[private]);
+        let both = of(&[private, r#"{"url":"v"}"#, all]);
+        let turned = of(&[all, private]);
+        assert_eq!((&both[0], &both[2]), (&turned[1], &turned[0]), "not by their place");
+        assert!(both[0].as_str().starts_with(alone[0].as_str()) && both[0] != both[2]);
+        let equal = of(&[all, all, all]);
+        assert_eq!(equal[2].as_str(), format!("{}-3", equal[0]));
+    }
+
+    #[test]
+    fn a_webhook_is_known_by_both_its_identities_and_no_sibling_is_taken_for_it() {
+        let webhooks = |text: &str| read(text, "a").unwrap().0;
+        let (p, q) = (r#"{"url":"u","headers":{"X":"1"}}"#, r#"{"url":"u"}"#);
+        let both = webhooks(&format!("[{p},{q}]"));
+        let left = webhooks(&format!("[{q}]"));
+        assert!(left[0].is(&both[1].id) && !left[0].is(&both[0].id), "once its sibling is removed");
+        assert_eq!(left[0].id, WebhookId::of(&left[0].target));
     }
 
     #[test]

@@ -21,20 +21,28 @@ pub use list::{ListError, Listed, parse, read};
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
+/// How often it is said again that the file cannot be read.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// As many remarks are logged when apps are loaded; the apps of one file can be thousands.
 const MAX_LOGGED: usize = 100;
 
 /// Apps by key; a clone shares them.
 #[derive(Clone, Debug)]
 pub struct Array {
-    apps: Arc<ArcSwap<ByKey>>,
+    apps: Arc<ArcSwap<Known>>,
     file: Option<Arc<File>>,
     /// What was said of the apps as they are now, so that it is not said again.
     said: Arc<Mutex<HashSet<String>>>,
 }
 
-/// What a key stands for: an app, or why it cannot be used.
-type ByKey = HashMap<String, Result<Arc<App>, Arc<str>>>;
+/// All apps as they are now.
+#[derive(Debug, Default)]
+struct Known {
+    /// What a key stands for: an app, or why it cannot be used.
+    by_key: HashMap<String, Result<Arc<App>, Arc<str>>>,
+    /// Why those of these ids cannot be used whose keys are not known.
+    without_key: HashMap<String, Arc<str>>,
+}
 
 /// The file that the apps beyond the environment's come from.
 #[derive(Debug)]
@@ -48,8 +56,12 @@ struct File {
 /// What is known of the file.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The version that was read last.
+    /// The version that was read last; what could not be read is read again at each look.
     version: Version,
+    /// Why the last read came to nothing, if it did.
+    error: Option<Arc<str>>,
+    /// When that was said.
+    said_at: Option<Instant>,
     /// When it was last looked at, if that look has ended.
     looked_at: Option<Instant>,
     look: Option<WeakShared<BoxFuture<'static, Instant>>>,
@@ -63,8 +75,8 @@ enum Version {
     Unread,
     /// It is not there.
     Absent,
-    /// Time stamp, size and inode.
-    Of(SystemTime, u64, u64),
+    /// Time stamp, size, inode, and the time of its last change of owner or mode.
+    Of(SystemTime, u64, u64, (i64, i64)),
 }
 
 impl Array {
@@ -104,8 +116,14 @@ impl Array {
     /// Reads the file again, changed or not.
     pub async fn reload(&self) {
         if let Some(file) = &self.file {
-            self.load(file).await;
+            let version = version(&file.path).await;
+            self.load(file, version).await;
         }
+    }
+
+    /// Why the app with this id cannot be used, if it is one whose key is not known either.
+    pub(super) fn unusable(&self, app_id: &str) -> Option<String> {
+        self.apps.load().without_key.get(app_id).map(|why| why.as_ref().to_owned())
     }
 
     /// Looks at the file once, or waits for whoever does; gives the time of that look.
@@ -119,11 +137,14 @@ impl Array {
         let look = async move {
             let version = version(&file.path).await;
             // At the first look it may have changed since it was read, while the queue was awaited.
-            if file.seen().version != version {
-                array.load(&file).await;
+            let is_other = {
+                let seen = file.seen();
+                seen.version != version || seen.error.is_some()
+            };
+            if is_other {
+                array.load(&file, version).await;
             }
             let mut seen = file.seen();
-            seen.version = version;
             seen.looked_at = Some(looked_at);
             seen.look = None;
             looked_at
@@ -133,16 +154,25 @@ impl Array {
         look
     }
 
-    async fn load(&self, file: &File) {
+    async fn load(&self, file: &File, version: Version) {
         let path = &file.path;
         let read = tokio::fs::read_to_string(path).await.map_err(ListError::from);
         match read.and_then(|text| parse(&text)) {
             Ok(listed) => {
                 info!(file = %path.display(), apps = listed.apps.len(), left_out = listed.unusable.len(), "apps loaded");
                 self.take_over(file.always.clone().and(listed));
+                let mut seen = file.seen();
+                (seen.version, seen.error, seen.said_at) = (version, None, None);
             }
             Err(error) => {
-                error!(file = %path.display(), %error, "APPS_FILE cannot be reloaded; the last good apps stay");
+                let mut seen = file.seen();
+                let now = Instant::now();
+                let is_new = seen.version != version || seen.error.is_none();
+                if is_new || seen.said_at.is_none_or(|said_at| now.duration_since(said_at) >= SAID_EVERY) {
+                    error!(file = %path.display(), %error, "APPS_FILE cannot be read; the last good apps stay, and what they do not know waits");
+                    seen.said_at = Some(now);
+                }
+                (seen.version, seen.error) = (version, Some(error.to_string().into()));
             }
         }
     }
@@ -160,7 +190,7 @@ impl Array {
         }
         *said = remarks.into_iter().map(|remark| remark.text).collect();
         drop(said);
-        self.apps.store(Arc::new(by_key(listed)));
+        self.apps.store(Arc::new(Known::of(listed)));
     }
 }
 
@@ -172,48 +202,65 @@ impl File {
 
 impl Apps for Array {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
-        match self.apps.load().get(key) {
+        match self.apps.load().by_key.get(key) {
             Some(Ok(app)) => Ok(Some(Arc::clone(app))),
             Some(Err(why)) => Err(LookUpError::Unusable(why.as_ref().to_owned())),
             None => Ok(None),
         }
     }
 
-    /// The file is looked at, whichever key it is, at most once in [`FRESH_FOR`].
+    fn unusable(&self, app_id: &str) -> Option<String> {
+        Self::unusable(self, app_id)
+    }
+
+    /// The file is looked at, whichever key it is, at most once in [`FRESH_FOR`]. While it cannot be read, nobody knows
+    /// what its apps are now.
     async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
         let now = Instant::now();
         let asked_at = match &self.file {
             None => now,
             Some(file) => {
                 let last = file.seen().looked_at.filter(|at| now.duration_since(*at) < FRESH_FOR);
-                match last {
+                let looked_at = match last {
                     Some(last) => last,
                     None => self.look(file).await,
+                };
+                if let Some(why) = &file.seen().error {
+                    let path = file.path.display();
+                    return Err(LookUpError::Unreachable(format!("APPS_FILE {path} cannot be read: {why}")));
                 }
+                looked_at
             }
         };
         Ok(Fresh { app: self.find_by_key(key).await?, asked_at })
     }
 }
 
-fn by_key(listed: Listed) -> ByKey {
-    let mut map = HashMap::new();
-    for app in listed.apps {
-        map.entry(app.key.clone()).or_insert_with(|| Ok(Arc::new(app)));
-    }
-    for unusable in listed.unusable {
-        let why = unusable.to_string();
-        if let Some(key) = unusable.key {
-            map.entry(key).or_insert_with(|| Err(why.into()));
+impl Known {
+    fn of(listed: Listed) -> Self {
+        let mut known = Self::default();
+        for app in listed.apps {
+            known.by_key.entry(app.key.clone()).or_insert_with(|| Ok(Arc::new(app)));
         }
+        for unusable in listed.unusable {
+            let why: Arc<str> = unusable.to_string().into();
+            match (unusable.key, unusable.id) {
+                (Some(key), _) => drop(known.by_key.entry(key).or_insert(Err(why))),
+                (None, Some(id)) => drop(known.without_key.entry(id).or_insert(why)),
+                (None, None) => {}
+            }
+        }
+        known
     }
-    map
 }
 
 async fn version(file: &Path) -> Version {
     let Ok(metadata) = tokio::fs::metadata(file).await else { return Version::Absent };
     match metadata.modified() {
-        Ok(modified) => Version::Of(modified, metadata.len(), metadata.ino()),
+        Ok(modified) => {
+            let changed = (metadata.ctime(), metadata.ctime_nsec());
+            Version::Of(modified, metadata.len(), metadata.ino(), changed)
+        }
         Err(_) => Version::Absent,
     }
 }
@@ -320,5 +367,55 @@ mod tests {
         assert!(array.find_by_key("k").await.unwrap().is_some());
         let Err(LookUpError::Unusable(why)) = array.find_by_key("x").await else { panic!("unusable") };
         assert!(why.contains("app \"b\"") && why.contains("no secret"), "{why}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_file_cannot_be_read_nobody_knows_what_its_apps_are_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        let array = Array::with_file(Listed::default(), Some((file.clone(), read(&file).unwrap())));
+        for broken in [&b"[{\"id\":\"a\""[..], b"", b"\xff"] {
+            std::fs::write(&file, broken).unwrap();
+            tokio::time::advance(FRESH_FOR).await;
+            let Err(LookUpError::Unreachable(why)) = array.find_fresh("new").await else {
+                panic!("{broken:?}")
+            };
+            assert!(why.contains("APPS_FILE") && why.contains("apps.json"), "{why}");
+            assert!(array.find_by_key("k").await.unwrap().is_some(), "the last good apps stay");
+        }
+        std::fs::remove_file(&file).unwrap();
+        tokio::time::advance(FRESH_FOR).await;
+        assert!(matches!(array.find_fresh("k").await, Err(LookUpError::Unreachable(_))));
+        // As it was when it was read last.
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        tokio::time::advance(FRESH_FOR).await;
+        assert!(array.find_fresh("k").await.unwrap().app.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_read_is_read_again_though_it_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("apps.json");
+        std::fs::write(&file, "[]").unwrap();
+        let array = Array::with_file(Listed::default(), Some((file.clone(), Listed::default())));
+        array.find_fresh("k").await.unwrap();
+        // What a mount in trouble leaves behind, or the mode of a file: the same version, and no answer.
+        std::fs::write(&file, format!("[{APP}]")).unwrap();
+        {
+            let mut seen = array.file.as_ref().unwrap().seen();
+            seen.error = Some("permission denied".into());
+        }
+        let version = version(&file).await;
+        array.file.as_ref().unwrap().seen().version = version;
+        tokio::time::advance(FRESH_FOR).await;
+        assert!(array.find_fresh("k").await.unwrap().app.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_app_without_a_key_is_known_by_its_id() {
+        let array = Array::with_file(parse(r#"[{"id":"b","secret":"s","webhooks":[]}]"#).unwrap(), None);
+        assert!(array.unusable("b").unwrap().contains("key"));
+        assert!(array.unusable("c").is_none());
     }
 }

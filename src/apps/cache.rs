@@ -204,6 +204,10 @@ impl<A: Apps> Cache<A> {
 }
 
 impl<A: Apps> Apps for Cache<A> {
+    fn lag(&self) -> Duration {
+        self.source.lag()
+    }
+
     async fn find_by_key(&self, key: &str) -> Answer {
         if key.is_empty() || key.len() > MAX_KEY {
             return Ok(None);

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
 use super::settings::DynamoDb as Settings;
-use super::{Apps, LookUpError};
+use super::{Apps, DATABASE_LAG, LookUpError};
 use crate::app::{self, App, Origin};
 use crate::aws;
 
@@ -115,6 +115,10 @@ impl DynamoDb {
 }
 
 impl Apps for DynamoDb {
+    fn lag(&self) -> Duration {
+        DATABASE_LAG
+    }
+
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         if key.is_empty() || key.len() > MAX_KEY {
             return Ok(None);

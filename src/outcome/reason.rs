@@ -121,9 +121,11 @@ pub enum Reason {
     /// Lambda failed in any other way.
     #[error("Lambda could not invoke the function: {0}")]
     FunctionService(String),
-    /// The job is past its window and its destination has been down for longer: not attempted.
-    #[error("not attempted: the destination has been failing for longer than the retry window")]
-    DestinationDown,
+    /// The destination has been failing for longer than the window: not attempted. What its last failure was.
+    #[error(
+        "not attempted: the destination has been failing for longer than the retry window, at last with: {0}"
+    )]
+    DestinationDown(String),
     /// The dead-letter queue did not take it.
     #[error("the dead-letter queue did not take it: {0}")]
     DeadLetterQueue(String),
@@ -215,7 +217,7 @@ impl Reason {
             Self::FunctionDenied(_) => "function_denied",
             Self::FunctionKey(_) => "function_key",
             Self::FunctionService(_) => "function_service",
-            Self::DestinationDown => "destination_down",
+            Self::DestinationDown(_) => "destination_down",
             Self::DeadLetterQueue(_) => "dead_letter_queue",
         }
     }

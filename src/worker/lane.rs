@@ -48,10 +48,11 @@ use crate::worker::rules::Rules;
 use attempt::attempt;
 use prepare::{Planned, prepare};
 
-/// A queue that dead-letters by itself after fewer receives than this needs its counts spared: the
-/// default window of 300 s has room for some fifteen attempts, and each can cost what waits behind
-/// it a receive.
-pub const AMPLE_RECEIVES: u32 = 100;
+/// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a
+/// job can cost what waits behind it a receive, and there can be nine jobs before it that fail for a window each.
+/// What a webhook's own backoffs, shorter than the worker's, cost is not known beforehand: there they are spared
+/// whatever the count is.
+pub const AMPLE_RECEIVES: u32 = 1000;
 
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);

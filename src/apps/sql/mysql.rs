@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, Valu
 use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::{App, is_column};
 use crate::apps::settings::{Sql, Tls};
-use crate::apps::{Apps, LookUpError};
+use crate::apps::{Apps, DATABASE_LAG, LookUpError};
 
 /// `key` is the column's name with soketi, and a reserved word here. Names of columns are the same in
 /// upper and lower case, and numbers are compared with texts.
@@ -72,6 +72,10 @@ impl MySql {
 }
 
 impl Apps for MySql {
+    fn lag(&self) -> Duration {
+        DATABASE_LAG
+    }
+
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let mut failed = None;
         for (n, condition) in self.conditions.in_turn() {

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::App;
 use crate::apps::settings::{Sql, Tls};
-use crate::apps::{Apps, LookUpError};
+use crate::apps::{Apps, DATABASE_LAG, LookUpError};
 
 /// `key` is the column's name with soketi. As text where it is a number or a UUID: only then is there
 /// no operator for it, and an index on it is of no use.
@@ -84,6 +84,10 @@ impl Postgres {
 }
 
 impl Apps for Postgres {
+    fn lag(&self) -> Duration {
+        DATABASE_LAG
+    }
+
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         // No text of PostgreSQL's has one; to ask for it is an error.
         if key.contains('\0') {

@@ -68,7 +68,8 @@ struct Gate {
     key: u64,
     /// Of the head: who asks.
     job: u64,
-    down: bool,
+    /// Why it is certain to fail, or to have been failing for a window, if it is.
+    down: Option<Reason>,
     /// Not to be attempted: it is down, and this job does not have to wait for it.
     skipped: bool,
 }
@@ -131,7 +132,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Trie
         if matches!(outcome, Outcome::Transient { .. }) {
             let first = *record.first_attempt.get_or_insert(now);
             down = shared.undeliverable.is_down(key, now);
-            shared.undeliverable.failed(key, job, first, now);
+            shared.undeliverable.failed(key, job, (first, now), "");
         }
     }
     Tried { webhook: None, destination: Text::default(), down, outcome }
@@ -148,26 +149,34 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     let now = Instant::now();
     let Lane { shared, jobs, times, .. } = lane;
     let job = jobs.front().map_or(0, |head| job(head.known_as()));
-    let keys: Vec<u64> = batch
-        .parcels
-        .iter()
-        .map(|parcel| batch.webhook(parcel).map_or(0, |(id, _)| destination(&batch.app.id, id)))
-        .collect();
-    let down: Vec<bool> = keys.iter().map(|key| shared.breaker.is_down(*key, now)).collect();
-    if !down.contains(&true) {
-        return keys.into_iter().map(|key| Gate { key, job, down: false, skipped: false }).collect();
+    let gate = |parcel| {
+        let webhook = batch.webhook(parcel);
+        let key = webhook.map_or(0, |(id, _)| destination(&batch.app.id, id));
+        let down = match webhook {
+            // No window has to pass to find that out.
+            Some((_, Target::Unusable { why, .. })) => Some(Reason::WebhookUnusable(why.clone())),
+            _ => shared.breaker.why_down(key, now).map(Reason::DestinationDown),
+        };
+        Gate { key, job, down, skipped: false }
+    };
+    let mut gates: Vec<Gate> = batch.parcels.iter().map(gate).collect();
+    if gates.iter().all(|gate| gate.down.is_none()) {
+        return gates;
     }
     let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry));
     let has_it = |held: &InFlight| {
         let by_redrive = held.message.redriven.as_ref().is_some_and(|r| !r.delivered.is_empty());
         by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
     };
-    let sibling = down.contains(&false) || jobs.front().is_some_and(has_it);
-    let gate = |(key, down): (u64, bool)| {
-        let spared = down && (past || sibling);
-        Gate { key, job, down, skipped: spared && !shared.breaker.takes_probe(key, job, now) }
-    };
-    keys.into_iter().zip(down).map(gate).collect()
+    let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
+    for gate in gates.iter_mut().filter(|_| past || sibling) {
+        gate.skipped = match &gate.down {
+            None => false,
+            Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, job, now),
+            Some(_) => true,
+        };
+    }
+    gates
 }
 
 /// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows.
@@ -191,8 +200,8 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
             let destination = Text::new(&Host(target).to_string());
             let attempting = jobs.front().and_then(|head| head.share.as_ref()).map(Share::begin_attempt);
-            let outcome = if gate.skipped {
-                Outcome::Deferred(Reason::DestinationDown)
+            let outcome = if let Some(why) = gate.down.clone().filter(|_| gate.skipped) {
+                Outcome::Deferred(why)
             } else {
                 let about = About {
                     webhook: webhook.map_or("", WebhookId::as_str),
@@ -226,13 +235,12 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             // What failed together goes on alone first.
             let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
                 Some(head) => {
-                    let failing =
-                        failing_for(head, *times, &shared.rules.retry, shared.rules.attempt_timeout);
+                    let failing = failing_for(head, *times, &shared.rules.retry);
                     own_rules::judged(outcome, own, number, failing.max(took))
                 }
                 None => outcome,
             };
-            Tried { webhook: webhook.cloned(), destination, down: gate.down, outcome }
+            Tried { webhook: webhook.cloned(), destination, down: gate.down.is_some(), outcome }
         }
     });
     // Nearly every job has one webhook; join_all costs nothing worth a special case.
@@ -283,10 +291,12 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
             shared.breaker.succeeded(gate.key);
             shared.throttle.too_many(gate.key, now);
         }
-        Outcome::Transient { .. } => shared.breaker.failed(gate.key, gate.job, began, now),
-        // Neither sign of life nor of failure: the destination was not asked, or is not asked again
+        Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
+            shared.breaker.failed(gate.key, gate.job, (began, now), &reason.to_string());
+        }
+        // Neither sign of life nor of failure: the destination was not asked, cannot be, or is not asked again
         // for this job.
-        Outcome::Deferred(_) | Outcome::Permanent(_) => {}
+        Outcome::Transient { .. } | Outcome::Deferred(_) | Outcome::Permanent(_) => {}
     }
     outcome
 }
@@ -329,8 +339,8 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         return;
     }
     for (tried, gate) in tried.iter_mut().zip(gates).filter(|(_, gate)| gate.skipped) {
-        debug_assert!(gate.down);
-        tried.outcome = Outcome::Permanent(Reason::DestinationDown);
+        let Some(why) = gate.down.clone() else { continue };
+        tried.outcome = Outcome::Permanent(why);
         for held in lane.jobs.iter_mut().take(batch.jobs) {
             if let Some(webhook) = &tried.webhook {
                 settle(held.claim.record_mut(), webhook, &tried.outcome);
@@ -339,12 +349,18 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
     }
 }
 
-/// A webhook that needs no further attempt.
+/// A webhook that needs no further attempt, or that needs one.
 pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome) {
     let failed = match outcome {
         Outcome::Delivered => None,
         Outcome::Permanent(reason) => Some(reason.clone()),
-        Outcome::Transient { .. } | Outcome::Deferred(_) => return,
+        Outcome::Transient { .. } | Outcome::Deferred(_) => {
+            if !record.waiting.contains(webhook) {
+                record.waiting.push(webhook.clone());
+            }
+            return;
+        }
     };
+    record.waiting.retain(|waiting| waiting != webhook);
     record.settled.push(Settled { webhook: webhook.clone(), failed });
 }

@@ -17,9 +17,9 @@ use futures_util::FutureExt;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::window::next_number;
+use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
-use crate::app::{App, Target, WebhookId};
+use crate::app::{App, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
 use crate::board::Text;
 use crate::delivery::Transport;
@@ -153,22 +153,39 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     if !job.app_id.is_empty() {
         held.app_id = Text::new(&job.app_id);
     }
-    let known = look_up(shared, shared.apps.find_by_key(&job.app_key)).await?;
-    match judge(shared, held, job.clone(), known).await {
-        Ok(planned) => return Ok(planned),
-        Err(Doubt::Certain(outcome)) => return Err(Prepared::Undeliverable(outcome)),
-        Err(Doubt::Old(_) | Doubt::Unmatched(_)) => {}
+    // A letter is put back once its app was mended: what is remembered of it may be from before that.
+    if held.message.redriven.is_none() {
+        let known = look_up(shared, shared.apps.find_by_key(&job.app_key)).await?;
+        match judge(shared, held, job.clone(), known).await {
+            Ok(planned) => return Ok(planned),
+            Err(Doubt::Certain(outcome)) => return Err(Prepared::Undeliverable(outcome)),
+            Err(Doubt::Old(_) | Doubt::Unmatched(_)) => {}
+        }
     }
     let Fresh { app, asked_at } = look_up(shared, shared.apps.find_fresh(&job.app_key)).await?;
-    // An answer that is older than the job may lack what the job was made for.
+    let app_is_unknown = app.is_none();
+    // An answer that is older than the job may lack what the job was made for; so may, for a while, one of a source
+    // that lags behind what is written to it.
     let is_old = sent.is_some_and(|sent| asked_at < sent);
-    match judge(shared, held, job, app).await {
+    let may_lag = sent.is_some_and(|sent| asked_at < sent + shared.apps.lag());
+    match judge(shared, held, job.clone(), app).await {
+        Ok(_) if is_old && held.message.redriven.is_some() => {
+            let why = "its last answer is from before the job was put back".to_owned();
+            Err(put_off(Outcome::transient(Reason::Apps(why))))
+        }
         Ok(planned) => Ok(planned),
-        Err(Doubt::Old(outcome)) if is_old => Err(put_off(outcome)),
+        Err(Doubt::Old(_)) if app_is_unknown && let Some(why) = shared.apps.unusable(&job.app_id) => {
+            Err(Prepared::Undeliverable(Outcome::transient(Reason::AppUnusable(why))))
+        }
+        Err(Doubt::Old(outcome)) if is_old || may_lag && is_final(&outcome) => Err(put_off(outcome)),
         Err(Doubt::Unmatched(_)) if is_old => Err(put_off(Outcome::transient(Reason::NoWebhook))),
         Err(Doubt::Certain(outcome) | Doubt::Old(outcome)) => Err(Prepared::Undeliverable(outcome)),
         Err(Doubt::Unmatched(app)) => Err(Prepared::Unmatched(app)),
     }
+}
+
+fn is_final(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Permanent(_))
 }
 
 fn put_off(outcome: Outcome) -> Prepared {
@@ -220,8 +237,9 @@ async fn judge<Q, T, A>(
         Wanted::Some => {}
     }
     let selected = pending(selected, held, &app);
-    // Its letter was for a webhook that is no more: the new letter keeps the job for its owner.
-    if selected.is_empty() && held.message.redriven.is_some() && held.claim.record().settled.is_empty() {
+    // The webhook that it waited for, or that its letter was for, is no more: a letter keeps the job for its
+    // owner, who may have put another in its place.
+    if selected.is_empty() && waits_for_none(held, &app) {
         return Err(Doubt::Old(Outcome::Permanent(Reason::NoWebhook)));
     }
     Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
@@ -252,13 +270,24 @@ async fn select(job: &Job, app: &App) -> Result<(Wanted, Vec<Selection>, Pieces)
     Ok((all, selected, pieces))
 }
 
+/// Whether what a job waited for is none of the app's webhooks any more.
+fn waits_for_none(held: &InFlight, app: &App) -> bool {
+    let record = held.claim.record();
+    let is_gone = |waiting: &WebhookId| !app.webhooks.iter().any(|webhook| webhook.is(waiting));
+    let redriven = held.message.redriven.is_some();
+    redriven && record.settled.is_empty() || record.waiting.iter().any(is_gone)
+}
+
 /// What is still to be sent, given what this process and a redrive know.
 fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selection> {
     let settled = &held.claim.record().settled;
     let delivered = held.message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
     let lacks = |selection: &Selection| {
-        let id = app.webhooks.get(selection.place).map(|webhook| &webhook.id);
-        id.is_some_and(|id| !delivered.contains(id) && !settled.iter().any(|settled| settled.webhook == *id))
+        let has_it = |webhook: &Webhook| {
+            delivered.iter().any(|id| webhook.is(id))
+                || settled.iter().any(|settled| webhook.is(&settled.webhook))
+        };
+        app.webhooks.get(selection.place).is_some_and(|webhook| !has_it(webhook))
     };
     selected.into_iter().filter(lacks).collect()
 }
@@ -285,7 +314,7 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     // Nothing is known of it but that it came.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();
-        next_number(held) == 1 && !record.done && record.settled.is_empty() && record.attempts == 0
+        attempts_for_backoff(held, next_number(held)) == 1 && !record.done && record.settled.is_empty()
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);

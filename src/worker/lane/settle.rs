@@ -7,8 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
-use super::window::failing_for;
+use super::window::{attempts_for_backoff, failing_for};
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
+use crate::app::Webhook;
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
@@ -48,20 +49,18 @@ pub(super) fn decide<Q, T, A>(
     let earlier: Vec<_> = record
         .settled
         .iter()
-        .filter(|settled| webhooks.iter().any(|webhook| webhook.id == settled.webhook))
+        .filter(|settled| webhooks.iter().any(|webhook| webhook.is(&settled.webhook)))
         .filter_map(|settled| settled.failed.clone())
         .map(Outcome::Permanent)
         .collect();
     let outcomes = attempted.tried.iter().map(|tried| &tried.outcome).chain(&earlier);
-    let tries = if attempted.was_tried() { attempted.number } else { record.deferrals.max(1) };
+    let tries = if attempted.was_tried() {
+        attempts_for_backoff(head, attempted.number)
+    } else {
+        record.deferrals.max(1)
+    };
     let failing = failing(head, attempted, times, rules);
-    let app = attempted.app.as_deref();
-    let own = attempted
-        .tried
-        .iter()
-        .filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }))
-        .map(|tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)));
-    let retry = own_rules::backoff(&rules.retry, own);
+    let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
     match policy::decide(outcomes, tries, failing, &retry, shared.random.fraction()) {
         // SQS would dispose of it by itself, without a word.
         Disposition::Retry { reason, backoff } => match head.last_chance(rules, times, backoff) {
@@ -72,13 +71,20 @@ pub(super) fn decide<Q, T, A>(
     }
 }
 
+/// The webhooks that have to be tried again.
+fn failing_webhooks(attempted: &Attempted) -> impl Iterator<Item = Option<&Webhook>> {
+    let app = attempted.app.as_deref();
+    let failing = attempted.tried.iter().filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }));
+    failing.map(move |tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)))
+}
+
 /// For how long it has been failing, as the window counts.
 fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) -> Duration {
     // The failure may be another job's doing: none is given up for it before it has failed alone.
     if attempted.jobs > 1 {
         return Duration::ZERO;
     }
-    let own = failing_for(head, times, &rules.retry, rules.attempt_timeout);
+    let own = failing_for(head, times, &rules.retry);
     // What it failed at had been failing for all of a window before.
     let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
     if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
@@ -255,7 +261,9 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     }
     // While the head is hidden or in flight the rest cannot be received: hidden for longer, it does not
     // climb towards the queue's own dead-lettering with the head's retries.
-    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
+    let own = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
+    let is_quicker = own.base < rules.retry.base || own.cap < rules.retry.cap;
+    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES || is_quicker);
     let rest =
         if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
     give_up_last_chances(&mut lane, rest, reason, attempted).await;

@@ -251,3 +251,27 @@ async fn without_a_jump_an_attempt_that_uses_all_its_time_ends_inside_the_lease(
     assert_eq!(world.queue.changes(), [[30; 2]], "one extension for the rest");
     assert!(start.elapsed() < 13 * SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn receives_by_others_count_neither_as_attempts_nor_as_failing() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.retry.window = 20 * SECOND;
+    world.webhooks = json!([{"url": "http://h/", "retry": {"max_attempts": 3}}]);
+    for _ in 0..3 {
+        assert_eq!(world.queue.take(None).len(), 1, "another process, before which it waited behind a job");
+        sleep(6 * SECOND).await;
+    }
+    // For as long no worker ran.
+    sleep(60 * SECOND).await;
+    let fails = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::transient(Reason::Status(503)));
+    for _ in 0..2 {
+        world.work(Duration::ZERO, fails).await;
+        assert!(world.queue.letters().is_empty());
+        sleep(4 * SECOND).await;
+    }
+    world.work(Duration::ZERO, fails).await;
+    let letters = world.queue.letters();
+    assert_eq!((letters.len(), letters[0].reason, letters[0].attempts), (1, "status", 3));
+    let numbers: Vec<u32> = world.requests.lock().unwrap().iter().map(|request| request.number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}

@@ -2,34 +2,49 @@
 
 use std::time::Duration;
 
-use crate::policy::Retry;
+use crate::policy::{self, Retry};
 use crate::worker::in_flight::{InFlight, Times};
 
 /// A receive count says little of attempts that other processes made: it counts receives behind a failing
 /// head too.
 const HINT: u32 = 3;
 
-/// The number of the next attempt: one more than this process knows of. What it has held untried is at its
-/// first; only of a message that it has never held may the receive count say something.
+/// The number of the next attempt: one more than this process knows of.
 pub(super) fn next_number(held: &InFlight) -> u32 {
-    let record = held.claim.record();
-    if record.attempts > 0 || held.claim.held_before() {
-        return record.attempts.saturating_add(1);
-    }
-    held.message.receive_count.clamp(1, HINT)
+    held.claim.record().attempts.saturating_add(1)
+}
+
+/// After how many attempts the backoff is. Of a message that this process has never held before, the receive count
+/// may say something of other processes' attempts, and a little of that counts: for the backoff, not for giving up.
+pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
+    if held.claim.held_before() { number } else { number.max(held.message.receive_count.min(HINT)) }
 }
 
 /// For how long a job that has just failed has been failing. From its first attempt where that is known; of
-/// a message that this process never held before, since its first receive, as far as so many receives can
-/// be attempts: what lay in the queue while no worker ran was not failing.
-pub(super) fn failing_for(held: &InFlight, times: Times, retry: &Retry, attempt: Duration) -> Duration {
+/// a message that this process never held before, since its first receive, as far as the backoffs of so many
+/// attempts reach: what lay in the queue while no worker ran was not failing, and what waited behind another
+/// job has few receives.
+pub(super) fn failing_for(held: &InFlight, times: Times, retry: &Retry) -> Duration {
     let own = held.claim.record().first_attempt.map_or(Duration::ZERO, |first| first.elapsed());
     if held.claim.held_before() {
         return own;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    let at_most = (retry.cap + attempt).saturating_mul(before);
-    own.max(since_first_receive(held, times).min(at_most))
+    own.max(since_first_receive(held, times).min(backoffs(before, retry)))
+}
+
+/// What the backoffs after so many attempts come to, as they are on average: half of each upper end.
+fn backoffs(attempts: u32, retry: &Retry) -> Duration {
+    let mut sum = Duration::ZERO;
+    for attempt in 1..=attempts {
+        let one = policy::backoff(attempt, Duration::ZERO, retry, 0.5);
+        sum += one;
+        // The rest are all alike; the window is not asked for more.
+        if sum > retry.window || one * 2 >= retry.cap {
+            return sum + one.saturating_mul(attempts - attempt);
+        }
+    }
+    sum
 }
 
 /// How long ago it was received for the first time, by anyone.

@@ -36,6 +36,8 @@ pub struct Book {
     requests: usize,
     /// The messages of each job that a process has received, and of which it does not know that they are done.
     held: HashMap<(Id, usize), Vec<usize>>,
+    /// Which process was told that which webhook has a message's job.
+    told: HashSet<(Id, usize, String)>,
     /// The messages that a process knows to be in the dead-letter queue.
     given_up: HashSet<(Id, usize)>,
     stood_still: Duration,
@@ -50,6 +52,7 @@ impl Book {
             queued: BTreeMap::new(),
             requests: 0,
             held: HashMap::new(),
+            told: HashSet::new(),
             given_up: HashSet::new(),
             stood_still: Duration::ZERO,
         }
@@ -79,6 +82,10 @@ impl Book {
                     held.retain(|other| other != message);
                 }
             }
+            Event::Told(request) => {
+                let told = |message: &usize| (request.process, *message, request.webhook.clone());
+                self.told.extend(request.jobs.iter().map(told));
+            }
             Event::StoodStill { lasts } => self.stood_still += *lasts,
             _ => {}
         }
@@ -91,10 +98,12 @@ impl Book {
     }
 
     /// Under which message a process holds a job: it may have been put back while its first message is still
-    /// in the queue, and then that one comes first.
-    pub fn held(&self, process: Id, job: usize) -> usize {
+    /// in the queue, and then that one comes first, until it is done for this webhook.
+    pub fn held(&self, process: Id, job: usize, webhook: &str) -> usize {
         let held = self.held.get(&(process, job)).map_or(&[][..], Vec::as_slice);
-        let first = held.iter().find(|message| self.queued.contains_key(message));
+        let is_open = |message: &&usize| !self.told.contains(&(process, **message, webhook.to_owned()));
+        let queued = || held.iter().filter(|message| self.queued.contains_key(message));
+        let first = queued().find(is_open).or_else(|| queued().next());
         first.or(held.last()).copied().unwrap_or(job)
     }
 

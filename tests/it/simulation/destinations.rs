@@ -53,7 +53,7 @@ impl Transport for SimulatedDestinations {
             let mut book = outside.book();
             let request = book.next_request();
             let own = outside.bodies.message_of(&delivery.body);
-            let message = |job| own.unwrap_or_else(|| book.held(process.id, job));
+            let message = |job| own.unwrap_or_else(|| book.held(process.id, job, delivery.webhook.as_str()));
             Arc::new(Request::of(delivery, number, (process.id, request), message))
         };
         let mut asking = Asking { process, request: &request, in_vain: true };
@@ -148,6 +148,10 @@ impl SimulatedDestinations {
 pub struct SimulatedApps(pub Arc<Process>);
 
 impl Apps for SimulatedApps {
+    fn lag(&self) -> Duration {
+        self.0.outside.plan.app_lag
+    }
+
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let outside = &self.0.outside;
         if outside.plan.apps_down.contains(&outside.now()) {
@@ -161,7 +165,11 @@ impl Apps for SimulatedApps {
         let now = outside.now();
         let Some(app) = key.strip_prefix('k').and_then(|n| n.parse::<usize>().ok()) else { return Ok(None) };
         let versions = &outside.plan.apps[app];
-        let current = versions.iter().rposition(|version| version.from <= now).unwrap_or_default();
+        // A replica, or an index, that is behind.
+        let lag = u64::try_from(outside.plan.app_lag.as_millis()).unwrap();
+        let behind = if lag > 0 { outside.dice().millis(0..lag) } else { Duration::ZERO };
+        let seen = |version: &super::plan::Version| version.from + behind <= now;
+        let current = versions.iter().rposition(seen).unwrap_or_default();
         if current > 0 {
             outside.write(Event::Fault("app changed"));
         }

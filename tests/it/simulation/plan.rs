@@ -244,6 +244,8 @@ pub struct Plan {
     pub apps_down: Range<Duration>,
     /// For how long a process remembers an app.
     pub cache: Option<Duration>,
+    /// By how much the app source may be behind what was written to it.
+    pub app_lag: Duration,
     /// By how much a process may take the queue's clock wrongly: the adapter reads it off answers that count in
     /// seconds and were under way.
     pub clock_error: Duration,
@@ -297,6 +299,7 @@ impl Plan {
         let replicas = usize::try_from(dice.number(1..6)).unwrap();
         let batch = usize::try_from(dice.pick(&[1, 3, 10, 10, 10])).unwrap();
         let clock_error = Dice::new(seed ^ 0xc10c).pick(&[0, 0, 500, 2500]);
+        let app_lag = Dice::new(seed ^ 0x1a6).pick(&[0, 0, 0, 1500, 5000]);
         Self {
             seed,
             kind,
@@ -326,6 +329,7 @@ impl Plan {
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
             cache: more.pick(&[None, Some(5), Some(60)]).map(Duration::from_secs),
+            app_lag: Duration::from_millis(if clean { 0 } else { app_lag }),
             clock_error: Duration::from_millis(if clean { 0 } else { clock_error }),
             away,
             quiet,
@@ -472,7 +476,10 @@ impl Plan {
 
     /// For how long an answer of the app source may be served at the most.
     pub fn remembered(&self) -> Duration {
-        self.cache.unwrap_or_default() + self.apps_down.end.saturating_sub(self.apps_down.start) + 5 * SECOND
+        self.cache.unwrap_or_default()
+            + self.app_lag
+            + self.apps_down.end.saturating_sub(self.apps_down.start)
+            + 5 * SECOND
     }
 
     /// The versions of an app that were in force at some time in between.

@@ -50,7 +50,6 @@ async fn inserting_removing_and_reordering_webhooks_between_attempts_repeats_not
         (&["b", "a"], &["b"]),
         (&["b"], &["b"]),
         (&["a", "corrected"], &["corrected"]),
-        (&["a"], &[]),
     ] {
         let mut world = World::registered(&["a", "b"]);
         world.work(NOW, takes_all_but_b).await;
@@ -61,6 +60,54 @@ async fn inserting_removing_and_reordering_webhooks_between_attempts_repeats_not
         assert_eq!(world.letters(), [], "{then:?}");
         assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{then:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_last_webhook_is_removed_while_it_waits_is_kept_as_a_letter() {
+    let mut world = World::registered(&["a", "b"]);
+    world.work(NOW, takes_all_but_b).await;
+    sleep(2 * SECOND).await;
+    world.register(&["a"]);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.urls().len(), 2, "who has it does not get it again");
+    assert_eq!(world.letters(), [("no_webhook", vec![id("a")])], "its owner may be about to add another");
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_webhooks_with_one_url_the_one_that_lacks_it_gets_it_wherever_it_stands() {
+    let all = json!({"url": "http://u/"});
+    let private = json!({"url": "http://u/", "headers": {"X-Mine": "1"}});
+    let is_private = |request: &Request| request.delivery.headers.iter().any(|(name, _)| name == "X-Mine");
+    for then in [json!([private, all]), json!([private])] {
+        let mut world = World::registered(&[]);
+        world.webhooks = json!([all, private]);
+        world
+            .work(NOW, |request| {
+                let private = request.delivery.headers.iter().any(|(name, _)| name == "X-Mine");
+                let outcome =
+                    if private { Outcome::transient(Reason::Status(500)) } else { Outcome::Delivered };
+                (Takes::Time(NOW), outcome)
+            })
+            .await;
+        sleep(2 * SECOND).await;
+        world.webhooks = then.clone();
+        world.work(NOW, delivered).await;
+        let requests = world.requests.lock().unwrap();
+        assert_eq!(requests.len(), 3, "{then}");
+        assert!(is_private(&requests[2]), "{then}");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{then}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_cannot_be_used_keeps_no_sibling_waiting_and_is_named() {
+    let mut world = World::registered(&[]);
+    world.webhooks = json!([{"url": "http://a/"}, {"url": "http://256.1.1.1/"}]);
+    world.work(NOW, delivered).await;
+    assert_eq!(world.urls(), ["a"]);
+    assert_eq!(world.letters(), [("webhook_unusable", vec![id("a")])]);
+    assert!(world.queue.letters()[0].detail.contains("invalid IPv4 address"), "{:?}", world.queue.letters());
 }
 
 #[tokio::test(start_paused = true)]

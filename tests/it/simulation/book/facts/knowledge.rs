@@ -86,7 +86,7 @@ pub fn all_have_it(
     planned.poison == Poison::None
         && (plan.versions_between(planned.app, remembered, now).any(|version| version.there && told(version))
             || plan
-                .versions_between(planned.app, sent, now)
+                .versions_between(planned.app, sent.saturating_sub(plan.app_lag), now)
                 .any(|version| version.there && filtered(version)))
 }
 

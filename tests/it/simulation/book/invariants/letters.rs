@@ -105,8 +105,11 @@ impl Seen {
             "signature" => poison != Poison::Signature && !ever(&|v| v.there && v.secret != signed),
             "unknown_app" => poison != Poison::UnknownApp && !ever(&|v| !v.there),
             "no_webhook" => {
-                let said = |(id, _): &(String, String)| self.knowledge.said(job, id);
-                !ever(&|v| v.there && (!v.is_for(planned.kind) || v.wants(planned).iter().all(said)))
+                // The one that it waited for is gone.
+                let has_it = |(id, url): &(String, String)| {
+                    self.knowledge.said(job, id) || self.knowledge.told(job, process, id, url)
+                };
+                !ever(&|v| v.there && (!v.is_for(planned.kind) || v.wants(planned).iter().all(has_it)))
             }
             "gone" => !tried,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
