@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use secrecy::SecretString;
@@ -11,18 +11,18 @@ use super::event::Event;
 use crate::job::{Job, QueueType, group_id, sign};
 use crate::queue::NewMessage;
 
-/// Makes an app's jobs: stamps, signs, and names group and deduplication id. Its clones share one clock.
+/// Makes an app's jobs: stamps, signs, and names group and deduplication id.
 ///
 /// The deduplication id is a hash of the body, so that two equal events of one millisecond would be one job
-/// to SQS. A signer therefore never gives two equal events the same `time_ms`: the second gets the next
-/// millisecond, and `time_ms` never goes back. Signers in several processes do not know of each other;
-/// events that may be equal there need a member that tells them apart ([`Event::with`]).
+/// to SQS, in whatever groups they are where the queue's `DeduplicationScope` is `queue`. No two equal events
+/// of an app therefore get the same `time_ms` within a process, however many signers it has: the second gets
+/// the next millisecond, and an app's `time_ms` never goes back. Processes do not know of each other; events
+/// that may be equal there need a member that tells them apart ([`Event::with`]).
 #[derive(Clone, Debug)]
 pub struct Signer {
     app_id: String,
     app_key: String,
     secret: SecretString,
-    clock: Arc<Mutex<Clock>>,
 }
 
 /// The last millisecond given, and what was given it.
@@ -31,6 +31,10 @@ struct Clock {
     at_ms: u64,
     given: HashSet<u64>,
 }
+
+/// The process's clocks. An app has the one of its hash, so that every signer of it has the same; apps that
+/// share one get a later time than they need at the worst.
+static CLOCKS: LazyLock<[Mutex<Clock>; 256]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
 
 /// The most that one millisecond is given to: past it the clock goes on, so that the set stays small.
 const MAX_A_MILLISECOND: usize = 10_000;
@@ -43,7 +47,7 @@ impl Signer {
         app_key: impl Into<String>,
         secret: impl Into<SecretString>,
     ) -> Self {
-        Self { app_id: app_id.into(), app_key: app_key.into(), secret: secret.into(), clock: Arc::default() }
+        Self { app_id: app_id.into(), app_key: app_key.into(), secret: secret.into() }
     }
 
     /// A job of one event, stamped with the time.
@@ -58,7 +62,7 @@ impl Signer {
     pub fn job_of(&self, group: &str, events: &[Event]) -> NewMessage {
         let events: Vec<&str> = events.iter().map(Event::json).collect();
         let events = events.join(",");
-        let time_ms = self.stamp(group, &events, now_ms());
+        let time_ms = self.stamp(&events, now_ms());
         self.payload_in(group.to_owned(), format!(r#"{{"time_ms":{time_ms},"events":[{events}]}}"#))
     }
 
@@ -102,23 +106,37 @@ impl Signer {
         NewMessage::new(group, job.encode())
     }
 
-    /// The `time_ms` for these events: now, or as much later as they need to be told from equal ones.
-    fn stamp(&self, group: &str, events: &str, now_ms: u64) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (group, events).hash(&mut hasher);
-        let print = hasher.finish();
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        if now_ms > clock.at_ms {
-            clock.at_ms = now_ms;
-            clock.given.clear();
-        }
-        if clock.given.len() >= MAX_A_MILLISECOND || !clock.given.insert(print) {
-            clock.at_ms += 1;
-            clock.given.clear();
-            clock.given.insert(print);
-        }
-        clock.at_ms
+    /// The `time_ms` for these events: now, or as much later as they need to be told from equal ones. The
+    /// group is no part of what makes them equal, since it is no part of the body.
+    fn stamp(&self, events: &str, now_ms: u64) -> u64 {
+        let app = print(&(&self.app_id, &self.app_key));
+        let clock = usize::try_from(app % CLOCKS.len() as u64).ok().and_then(|place| CLOCKS.get(place));
+        // There is one at every place.
+        let Some(clock) = clock else { return now_ms };
+        let events = print(&(app, events));
+        clock.lock().unwrap_or_else(PoisonError::into_inner).stamp(events, now_ms)
     }
+}
+
+impl Clock {
+    fn stamp(&mut self, print: u64, now_ms: u64) -> u64 {
+        if now_ms > self.at_ms {
+            self.at_ms = now_ms;
+            self.given.clear();
+        }
+        if self.given.len() >= MAX_A_MILLISECOND || !self.given.insert(print) {
+            self.at_ms += 1;
+            self.given.clear();
+            self.given.insert(print);
+        }
+        self.at_ms
+    }
+}
+
+fn print(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The time as soketi writes it into `time_ms`.
@@ -134,25 +152,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_events_of_one_millisecond_are_several_jobs_and_time_never_goes_back() {
-        let signer = Signer::new("a", "k", "s");
-        let stamps: Vec<u64> = [(7, "x"), (7, "y"), (7, "x"), (7, "y"), (3, "x"), (100, "x")]
-            .map(|(now, events)| signer.clone().stamp("g", events, now))
-            .into();
+    fn equal_events_of_one_millisecond_get_several_and_time_never_goes_back() {
+        let mut clock = Clock::default();
+        let stamps =
+            [(7, 1), (7, 2), (7, 1), (7, 2), (3, 1), (100, 1)].map(|(now, print)| clock.stamp(print, now));
         assert_eq!(stamps, [7, 7, 8, 8, 9, 100]);
-        assert_eq!(signer.stamp("another", "x", 100), 100, "another group is another job");
-        let event = Event::channel_occupied("lobby").unwrap();
-        let ids: BTreeSet<_> = (0..1000).map(|_| signer.job(&event).deduplication).collect();
+    }
+
+    #[test]
+    fn equal_events_are_several_jobs_whatever_their_groups_and_signers() {
+        let event = Event::own("order.paid").unwrap();
+        let ids: BTreeSet<_> = (0..1000)
+            .map(|n| {
+                let signer = Signer::new("an-app", "a-key", "s");
+                signer.job(&event.clone().in_group(format!("order-{n}"))).deduplication
+            })
+            .collect();
         assert_eq!(ids.len(), 1000);
     }
 
     #[test]
     fn a_millisecond_remembers_a_bounded_number_of_events() {
-        let signer = Signer::new("a", "k", "s");
-        for n in 0..25_000 {
-            signer.stamp("g", &n.to_string(), 1);
+        let mut clock = Clock::default();
+        for print in 0..25_000 {
+            clock.stamp(print, 1);
         }
-        let clock = signer.clock.lock().unwrap();
         assert_eq!((clock.at_ms, clock.given.len() <= MAX_A_MILLISECOND), (3, true));
     }
 

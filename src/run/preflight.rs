@@ -170,7 +170,8 @@ pub(crate) const RECOMMENDED: [(&str, &str, &str); 3] = [
     (
         "DeduplicationScope",
         "messageGroup",
-        "with FifoThroughputLimit=perQueue all groups together get 300 calls a second",
+        "of two jobs in different groups that have one deduplication id, as equal bodies have, the queue swallows \
+         the second in silence; with FifoThroughputLimit=perQueue all groups together get 300 calls a second",
     ),
     ("FifoThroughputLimit", "perMessageGroupId", "all groups together get 300 calls a second"),
 ];
