@@ -9,8 +9,8 @@
 //! - Every retry carries the same deduplication id and starts so that it arrives within SQS' five minutes; a
 //!   job that is not confirmed by then is given up, with an error that says whether it may be on the queue.
 //! - What is buffered is bounded by jobs and bytes; past that [`Producer::enqueue`] waits.
-//! - No job is lost in silence: each has a [`Confirmation`], [`Producer::flush`] tells of failures, and what a
-//!   producer held when it ended is logged.
+//! - No job is lost in silence: each has a [`Confirmation`], [`Producer::flush`] tells of failures, and how much
+//!   a producer or a [`Batcher`] held when it ended is logged.
 //!
 //! Knows jobs and the shape of a message, and nothing of apps, webhooks or deliveries.
 
@@ -42,6 +42,7 @@ pub use signer::Signer;
 pub(crate) use signer::now_ms;
 
 use crate::queue::{MessageId, NewMessage};
+use batcher::Running;
 use driver::{Command, Place, Places, Ticket};
 
 /// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer.
@@ -51,6 +52,7 @@ use driver::{Command, Place, Places, Ticket};
 pub struct Producer {
     commands: mpsc::UnboundedSender<Command>,
     places: Places,
+    batchers: Running,
 }
 
 impl Producer {
@@ -73,8 +75,7 @@ impl Producer {
     #[must_use]
     pub fn with_retries_of(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
         let queue = sqs::Sqs::with_retries_of(client, queue_url.into());
-        let (commands, places) = driver::start(queue, Buffer::default(), Duration::ZERO);
-        Self { commands, places }
+        Self::start(queue, Buffer::default(), Duration::ZERO)
     }
 
     /// A producer over any way to send a batch.
@@ -83,8 +84,12 @@ impl Producer {
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
     pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
-        let (commands, places) = driver::start(queue, buffer, error::RETRY_WINDOW);
-        Self { commands, places }
+        Self::start(queue, buffer, error::RETRY_WINDOW)
+    }
+
+    fn start(queue: impl SendBatch, buffer: Buffer, retry_for: Duration) -> Self {
+        let (commands, places) = driver::start(queue, buffer, retry_for);
+        Self { commands, places, batchers: Running::default() }
     }
 
     /// Hands over one job, waiting for a place in the buffer if there is none. The job is sent from then on,
@@ -126,11 +131,14 @@ impl Producer {
             .buffered(self.places.jobs())
     }
 
-    /// Waits until every job that was handed over before has been answered for.
+    /// Closes the open batches of its batchers, of dropped ones too, and waits until every job that was
+    /// handed over before has been answered for.
     ///
     /// # Errors
-    /// Where jobs have failed since the last flush: how many, and why the first of them.
+    /// Where jobs have failed since the last flush: how many, and why the first of them. A batch that came to
+    /// no job is one of them.
     pub async fn flush(&self) -> Result<(), FlushError> {
+        self.batchers.flush().await;
         let (answer, flushed) = oneshot::channel();
         let gone = FlushError { failed: 0, first: Error::Dropped };
         self.commands.send(Command::Flush(answer)).map_err(|_| gone.clone())?;
@@ -150,6 +158,12 @@ impl Producer {
     async fn place_for(&self, job: &NewMessage) -> Result<(usize, Place), Error> {
         let size = check::size(job)?;
         Ok((size, self.places.take(size).await?))
+    }
+
+    /// Has the next flush tell of what came to no job.
+    fn failed(&self, count: u64, error: Error) {
+        // Without a task there is no flush that could tell.
+        self.commands.send(Command::Failed(count, error)).unwrap_or_default();
     }
 
     fn hand_over(&self, job: NewMessage, size: usize, ticket: Ticket) {

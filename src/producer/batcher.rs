@@ -3,14 +3,17 @@
 //! Batches are kept apart by message group, which is that of an app and a queue type: events of different
 //! types or groups never share a job.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+use tracing::error;
 
 use super::Producer;
-use super::driver::{Answer, Confirmation, Ticket, tell};
+use super::check::MAX_BYTES;
+use super::driver::{Answer, Confirmation, Ticket, at, tell};
 use super::error::Error;
 use super::event::Event;
 use super::signer::Signer;
@@ -25,7 +28,8 @@ pub struct Batching {
     pub window: Duration,
     /// How many events it has then.
     pub max_events: usize,
-    /// How many bytes of events it may have. An event larger than that goes by itself.
+    /// How many bytes of events it may have, with the commas between them; no more than fit into a message
+    /// with all else of a job. An event larger than that goes by itself.
     pub max_bytes: usize,
 }
 
@@ -36,16 +40,20 @@ impl Default for Batching {
     }
 }
 
-/// Gathers an app's events into jobs of several. Dropped, it closes its batches and hands them over.
+/// Gathers an app's events into jobs of several. Dropped, it closes its batches and hands them over;
+/// [`Producer::flush`] waits for that.
 #[derive(Clone, Debug)]
 pub struct Batcher {
-    events: mpsc::Sender<Command>,
+    events: mpsc::Sender<(Event, Answer)>,
+    flushes: mpsc::Sender<Flushed>,
 }
 
-enum Command {
-    Event(Event, Answer),
-    Flush(oneshot::Sender<()>),
-}
+/// Told when all that was added before is with the producer.
+type Flushed = oneshot::Sender<()>;
+
+/// The ways to the tasks of a producer's batchers, of dropped ones as long as they have something to hand over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Running(Arc<Mutex<Vec<mpsc::Sender<Flushed>>>>);
 
 #[derive(Debug)]
 struct Open {
@@ -55,11 +63,43 @@ struct Open {
     closes: Instant,
 }
 
+impl Running {
+    fn add(&self, flushes: mpsc::Sender<Flushed>) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|batcher| !batcher.is_closed());
+        running.push(flushes);
+    }
+
+    /// Waits until all that was added to them is with the producer. One that has ended has handed all over,
+    /// or told the producer of what it lost.
+    pub(super) async fn flush(&self) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for batcher in running {
+            let (answer, flushed) = oneshot::channel();
+            if batcher.send(answer).await.is_ok() {
+                flushed.await.unwrap_or_default();
+            }
+        }
+    }
+}
+
 impl Batcher {
     pub(super) fn start(producer: Producer, signer: Signer, batching: Batching) -> Self {
         let (events, received) = mpsc::channel(WAITING);
-        drop(tokio::spawn(run(producer, signer, batching, received)));
-        Self { events }
+        let (flushes, asked) = mpsc::channel(1);
+        producer.batchers.add(flushes.clone());
+        let max_bytes = batching.max_bytes.min(MAX_BYTES.saturating_sub(signer.bytes_beside_events()));
+        let gatherer = Gatherer {
+            producer,
+            signer,
+            received,
+            asked,
+            batches: Batches::new(Batching { max_bytes, ..batching }),
+            closed: VecDeque::new(),
+            flushing: Vec::new(),
+        };
+        drop(tokio::spawn(gatherer.run()));
+        Self { events, flushes }
     }
 
     /// Hands over one event. Its confirmation is that of the job it goes in.
@@ -68,7 +108,7 @@ impl Batcher {
     /// [`Error::Dropped`] where the runtime has ended the batcher.
     pub async fn add(&self, event: Event) -> Result<Confirmation, Error> {
         let (answer, confirmation) = Confirmation::pair();
-        self.events.send(Command::Event(event, answer)).await.map_err(|_| Error::Dropped)?;
+        self.events.send((event, answer)).await.map_err(|_| Error::Dropped)?;
         Ok(confirmation)
     }
 
@@ -79,7 +119,7 @@ impl Batcher {
     /// [`Error::Dropped`] where the runtime has ended the batcher.
     pub async fn flush(&self) -> Result<(), Error> {
         let (answer, flushed) = oneshot::channel();
-        self.events.send(Command::Flush(answer)).await.map_err(|_| Error::Dropped)?;
+        self.flushes.send(answer).await.map_err(|_| Error::Dropped)?;
         flushed.await.map_err(|_| Error::Dropped)
     }
 }
@@ -100,7 +140,7 @@ impl Batches {
     fn add(&mut self, now: Instant, group: &str, event: Event, answer: Answer) -> Vec<(String, Open)> {
         let mut closed = Vec::new();
         let size = event.json().len();
-        let fits = |open: &Open| open.bytes + size <= self.batching.max_bytes;
+        let fits = |open: &Open| open.bytes + 1 + size <= self.batching.max_bytes;
         if self.open.get(group).is_some_and(|open| !fits(open)) {
             closed.extend(self.open.remove_entry(group));
         }
@@ -110,7 +150,7 @@ impl Batches {
             bytes: 0,
             closes: now + self.batching.window,
         });
-        open.bytes += size;
+        open.bytes += size + usize::from(!open.events.is_empty());
         open.events.push(event);
         open.answers.push(answer);
         if open.events.len() >= self.batching.max_events || open.bytes >= self.batching.max_bytes {
@@ -137,43 +177,91 @@ impl Batches {
     }
 }
 
-async fn run(producer: Producer, signer: Signer, batching: Batching, mut received: mpsc::Receiver<Command>) {
-    let mut batches = Batches::new(batching);
-    loop {
-        let next = batches.next_close();
-        let closed = tokio::select! {
-            command = received.recv() => match command {
-                Some(Command::Event(event, answer)) => {
-                    batches.add(Instant::now(), &signer.group(&event), event, answer)
-                }
-                Some(Command::Flush(answer)) => {
-                    hand_over(&producer, &signer, batches.all()).await;
-                    // Whoever gave the flush up wants no answer.
-                    answer.send(()).unwrap_or_default();
-                    continue;
-                }
-                None => break,
-            },
-            () = async {
-                match next {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            } => batches.due(Instant::now()),
-        };
-        hand_over(&producer, &signer, closed).await;
-    }
-    hand_over(&producer, &signer, batches.all()).await;
+/// A batcher's task. All that it holds stands in it, so that none of it is dropped in silence.
+struct Gatherer {
+    producer: Producer,
+    signer: Signer,
+    received: mpsc::Receiver<(Event, Answer)>,
+    asked: mpsc::Receiver<Flushed>,
+    batches: Batches,
+    /// Batches that wait for their place in the producer's buffer, in order.
+    closed: VecDeque<(String, Open)>,
+    /// Who is told once they have it.
+    flushing: Vec<Flushed>,
 }
 
-async fn hand_over(producer: &Producer, signer: &Signer, closed: Vec<(String, Open)>) {
-    for (group, batch) in closed {
-        let job = signer.job_of(&group, &batch.events);
-        match producer.place_for(&job).await {
-            Ok((size, place)) => {
-                producer.hand_over(job, size, Ticket { answers: batch.answers, _place: place });
+impl Gatherer {
+    async fn run(mut self) {
+        let mut handles = true;
+        while handles {
+            let next = self.batches.next_close();
+            tokio::select! {
+                event = self.received.recv() => if let Some((event, answer)) = event {
+                    self.add(event, answer);
+                } else {
+                    handles = false;
+                    self.close_all();
+                },
+                Some(flushed) = self.asked.recv() => {
+                    for _ in 0..self.received.len() {
+                        if let Ok((event, answer)) = self.received.try_recv() {
+                            self.add(event, answer);
+                        }
+                    }
+                    self.close_all();
+                    self.flushing.push(flushed);
+                }
+                () = at(next) => self.closed.extend(self.batches.due(Instant::now())),
             }
-            Err(error) => tell(&job, batch.answers, &Err(error)),
+            self.hand_over().await;
+            for flushed in self.flushing.drain(..) {
+                // Whoever gave the flush up wants no answer.
+                flushed.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    fn add(&mut self, event: Event, answer: Answer) {
+        let group = self.signer.group(&event);
+        self.closed.extend(self.batches.add(Instant::now(), &group, event, answer));
+    }
+
+    fn close_all(&mut self) {
+        self.closed.extend(self.batches.all());
+    }
+
+    async fn hand_over(&mut self) {
+        while let Some((group, batch)) = self.closed.front() {
+            let job = self.signer.job_of(group, &batch.events);
+            let place = self.producer.place_for(&job).await;
+            let Some((_, batch)) = self.closed.pop_front() else { return };
+            match place {
+                Ok((size, place)) => {
+                    self.producer.hand_over(job, size, Ticket { answers: batch.answers, _place: place });
+                }
+                Err(error) => {
+                    tell(&job, batch.answers, &Err(error.clone()));
+                    self.producer.failed(1, error);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Gatherer {
+    fn drop(&mut self) {
+        self.received.close();
+        let batches = self.closed.iter().map(|(_, open)| open).chain(self.batches.open.values());
+        let mut events: usize = batches.map(|open| open.events.len()).sum();
+        while self.received.try_recv().is_ok() {
+            events += 1;
+        }
+        if events > 0 {
+            error!(
+                events,
+                "a batcher ended with events that were not handed over; flush its producer before the runtime ends"
+            );
+            self.producer.failed(events as u64, Error::Dropped);
         }
     }
 }
@@ -203,7 +291,7 @@ mod tests {
         assert_eq!(closed, [vec![], vec![], vec![3], vec![], vec![], vec![3], vec![]]);
 
         let size = event(1).json().len();
-        let mut by_size = batches(100, 2 * size + 1);
+        let mut by_size = batches(100, 2 * size + 2);
         let closed: Vec<_> = (0..4).map(|n| add(&mut by_size, now, "g", n)).collect();
         assert_eq!(closed, [vec![], vec![], vec![2], vec![]]);
         let mut tiny = batches(100, 1);

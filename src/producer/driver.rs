@@ -72,7 +72,13 @@ impl Future for Confirmation {
 /// What the producer's handles ask of its task.
 #[derive(Debug)]
 pub(super) enum Command {
-    Job { job: NewMessage, size: usize, ticket: Ticket },
+    Job {
+        job: NewMessage,
+        size: usize,
+        ticket: Ticket,
+    },
+    /// What a batcher took and no job on its way came of: so many, and why the first.
+    Failed(u64, Error),
     Flush(oneshot::Sender<Result<(), FlushError>>),
 }
 
@@ -131,6 +137,7 @@ type CallResult = Result<Vec<EntryResult>, CallError>;
 
 struct Driver<Q> {
     queue: Arc<Q>,
+    received: mpsc::UnboundedReceiver<Command>,
     outbox: Outbox<Numbered>,
     calls: JoinSet<(Batch<Numbered>, CallResult)>,
     random: Random,
@@ -153,6 +160,7 @@ pub(super) fn start<Q: SendBatch>(
     let (commands, received) = mpsc::unbounded_channel();
     let driver = Driver {
         queue: Arc::new(queue),
+        received,
         outbox: Outbox::new(retry_for),
         calls: JoinSet::new(),
         random: Random::from_system(),
@@ -163,19 +171,19 @@ pub(super) fn start<Q: SendBatch>(
         first_failure: None,
         overtaken: 0,
     };
-    drop(tokio::spawn(driver.run(received)));
+    drop(tokio::spawn(driver.run()));
     (commands, Places::new(buffer))
 }
 
 impl<Q: SendBatch> Driver<Q> {
-    async fn run(mut self, mut received: mpsc::UnboundedReceiver<Command>) {
+    async fn run(mut self) {
         let mut commands = Vec::with_capacity(COMMANDS);
         let mut handles = true;
         while handles || self.open > 0 {
             self.send_what_can_go();
             let pause = self.outbox.next_change();
             tokio::select! {
-                count = received.recv_many(&mut commands, COMMANDS), if handles => {
+                count = self.received.recv_many(&mut commands, COMMANDS), if handles => {
                     for command in commands.drain(..) {
                         self.take_over(command);
                     }
@@ -201,6 +209,10 @@ impl<Q: SendBatch> Driver<Q> {
                 self.outbox.push(job, size, Numbered { ticket, number: self.next_number });
                 self.next_number += 1;
                 self.open += 1;
+            }
+            Command::Failed(count, error) => {
+                self.failed += count;
+                self.first_failure.get_or_insert(error);
             }
             Command::Flush(answer) => {
                 self.flushes.push(Flush { before: self.next_number, left: self.open, answer });
@@ -276,10 +288,17 @@ pub(super) fn tell(job: &NewMessage, answers: Vec<Answer>, result: &Result<Messa
 }
 
 impl<Q> Drop for Driver<Q> {
+    /// Counts what was handed over and not taken over, too: a runtime that ends may never have polled the
+    /// task. Who hands over after this is refused.
     fn drop(&mut self) {
-        if self.open > 0 {
+        self.received.close();
+        let mut jobs = self.open;
+        while let Ok(command) = self.received.try_recv() {
+            jobs += u64::from(matches!(command, Command::Job { .. }));
+        }
+        if jobs > 0 {
             error!(
-                jobs = self.open,
+                jobs,
                 "a producer ended with jobs that the queue has not confirmed; flush it before the runtime ends"
             );
         }
@@ -287,7 +306,7 @@ impl<Q> Drop for Driver<Q> {
 }
 
 /// Ends at that time; without one, never.
-async fn at(time: Option<Instant>) {
+pub(super) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

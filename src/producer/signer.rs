@@ -106,6 +106,12 @@ impl Signer {
         NewMessage::new(group, job.encode())
     }
 
+    /// The most bytes that the body of a job has beside its events and the commas between them.
+    pub(super) fn bytes_beside_events(&self) -> usize {
+        let none = format!(r#"{{"time_ms":{},"events":[]}}"#, u64::MAX);
+        self.payload_in(String::new(), none).body.len()
+    }
+
     /// The `time_ms` for these events: now, or as much later as they need to be told from equal ones. The
     /// group is no part of what makes them equal, since it is no part of the body.
     fn stamp(&self, events: &str, now_ms: u64) -> u64 {
@@ -178,6 +184,15 @@ mod tests {
             clock.stamp(print, 1);
         }
         assert_eq!((clock.at_ms, clock.given.len() <= MAX_A_MILLISECOND), (3, true));
+    }
+
+    #[test]
+    fn what_a_body_has_beside_its_events_is_never_more_than_is_counted_for_it() {
+        let signer = Signer::new("é\"", "k", "s");
+        let events = [Event::own("a").unwrap(), Event::own("bb").unwrap()];
+        let of_events = events[0].json().len() + events[1].json().len() + 1;
+        let beside = signer.job_of("g", &events).body.len() - of_events;
+        assert!(beside <= signer.bytes_beside_events() && beside + 8 > signer.bytes_beside_events());
     }
 
     #[test]

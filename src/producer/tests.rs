@@ -4,6 +4,7 @@ mod queue;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
@@ -222,6 +223,120 @@ async fn batched_events_are_one_job_of_their_type_that_verifies() {
     }
     let expected = ["app-id_channel_occupied_webhooks", "app-id_member_added_webhooks"];
     assert_eq!(sizes, BTreeMap::from(expected.map(|group| (group.to_owned(), vec![20, 20, 10]))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_takes_along_what_batchers_hold_dropped_ones_too() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let batching = Batching { window: Duration::from_secs(3600), ..Batching::default() };
+    let event = |n: u64| Event::own("order.paid").unwrap().with("n", &n).unwrap();
+    let live = producer.batched(signer(), batching);
+    drop(live.add(event(0)).await.unwrap());
+    producer.flush().await.unwrap();
+    assert_eq!(queue.bodies().len(), 1);
+    let dropped = producer.clone().batched(signer(), batching);
+    for n in 1..4 {
+        drop(dropped.add(event(n)).await.unwrap());
+    }
+    drop(dropped);
+    producer.flush().await.unwrap();
+    let bodies = queue.bodies();
+    assert_eq!((bodies.len(), count(&bodies[0].1, b"order.paid")), (1, 3));
+    drop(live);
+    producer.flush().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_batch_is_larger_than_a_message_and_an_event_that_is_counts_for_flush() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let batching = Batching { max_bytes: usize::MAX, max_events: usize::MAX, ..Batching::default() };
+    let batcher = producer.batched(signer(), batching);
+    for size in [100, 50_000, 300_000] {
+        for n in 0..3 * (1 << 20) / size {
+            let event = Event::own("order.paid").unwrap().with("n", &n).unwrap();
+            drop(batcher.add(event.with("x", &"x".repeat(size)).unwrap()).await.unwrap());
+        }
+        batcher.flush().await.unwrap();
+    }
+    producer.flush().await.unwrap();
+    let bodies = queue.bodies();
+    assert!(bodies.iter().all(|(_, body)| body.len() <= 1 << 20));
+    let full = bodies.iter().filter(|(_, body)| body.len() > (1 << 20) - 1000).count();
+    assert!(full > 1, "as full as a message can be");
+    let events: usize = bodies.iter().map(|(_, body)| count(body, b"order.paid")).sum();
+    assert_eq!(events, [100, 50_000, 300_000].map(|size| 3 * (1 << 20) / size).iter().sum::<usize>());
+
+    let large = Event::own("order.paid").unwrap().with("x", &"x".repeat(1 << 20)).unwrap();
+    let refused = batcher.add(large).await.unwrap();
+    let failed = producer.flush().await.unwrap_err();
+    assert!(failed.failed == 1 && matches!(failed.first, Error::TooLarge { .. }), "{failed}");
+    assert!(matches!(refused.await, Err(Error::TooLarge { .. })));
+}
+
+fn count(text: &[u8], part: &[u8]) -> usize {
+    text.windows(part.len()).filter(|window| *window == part).count()
+}
+
+/// What is logged while a runtime of one thread runs something to its end, and ends.
+fn logged<F: Future>(run: impl FnOnce() -> F) -> String {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&log);
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || Log(Arc::clone(&kept))).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        drop(runtime.block_on(run()));
+        drop(runtime);
+    });
+    let log = log.lock().unwrap().clone();
+    String::from_utf8(log).unwrap()
+}
+
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_runtime_takes_along_is_counted_in_the_log() {
+    let unsent = logged(async || {
+        let producer = Producer::over(Queue::new(), Buffer::default());
+        for n in 0..3 {
+            drop(producer.enqueue(job("g", n)).await.unwrap());
+        }
+    });
+    assert!(unsent.contains("jobs=3"), "the task never ran: {unsent}");
+    for yields in [0, 1] {
+        let unsent = logged(async || {
+            let producer = Producer::over(Queue::new(), Buffer::default());
+            let batcher = producer.batched(signer(), Batching::default());
+            for n in 0..5 {
+                let event = Event::own("order.paid").unwrap().with("n", &n).unwrap();
+                drop(batcher.add(event).await.unwrap());
+            }
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+            batcher
+        });
+        assert!(unsent.contains("events=5"), "{yields}: {unsent}");
+    }
+    let flushed = logged(async || {
+        let producer = Producer::over(Queue::new(), Buffer::default());
+        drop(producer.enqueue(job("g", 0)).await.unwrap());
+        producer.flush().await.unwrap();
+    });
+    assert_eq!(flushed, "");
 }
 
 #[test]
