@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
+use crate::apps::array::Listed;
 use crate::apps::{Apps, LookUpError, Observer, Sources};
 use crate::config::{Config, Errors, Source, environment};
 use crate::process::{Failure, configuration, log};
@@ -28,8 +29,10 @@ const SKEW: (u64, u64) = (30, 240);
 /// Fewer descriptors than this are few for a worker: each connection takes one.
 const DESCRIPTORS: u64 = 4096;
 
-/// As many apps of a database are listed.
+/// As many apps are listed.
 const LISTED: usize = 50;
+/// As many remarks on the apps of the environment and the file are told.
+const REMARKS: usize = 500;
 
 /// The longest that an app source may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -183,22 +186,7 @@ async fn apps(config: &Config) -> Vec<Finding> {
     let about = "apps";
     let place = sources::describe(&config.apps);
     if matches!(config.apps.source, Source::Array) {
-        let apps = std::iter::once(&config.apps.default).chain(&config.apps.listed.apps);
-        let mut findings: Vec<Finding> = apps
-            .map(|app| {
-                Finding::ok(about, format!("{}: {} webhooks", app.id.escape_debug(), app.webhooks.len()))
-            })
-            .collect();
-        if std::iter::once(&config.apps.default)
-            .chain(&config.apps.listed.apps)
-            .all(|app| app.webhooks.is_empty())
-        {
-            findings.push(
-                Finding::new(Severity::Warning, about, "no app has a webhook: nothing will be delivered")
-                    .remedy("set DEFAULT_APP_WEBHOOKS or APPS_FILE"),
-            );
-        }
-        return findings;
+        return known(&config.apps.known());
     }
     let ended = CancellationToken::new();
     let opened = sources::open(config.apps.clone(), config.timeout, Observer::default(), &ended).await;
@@ -222,6 +210,38 @@ async fn apps(config: &Config) -> Vec<Finding> {
         findings.extend(of_a_database(&source).await);
     }
     ended.cancel();
+    findings
+}
+
+/// Some apps of the environment and the file, and what is to be said of all of them.
+fn known(apps: &Listed) -> Vec<Finding> {
+    let about = "apps";
+    let some = apps.apps.iter().take(LISTED);
+    let mut findings: Vec<Finding> = some
+        .map(|app| Finding::ok(about, format!("{}: {} webhooks", app.id.escape_debug(), app.webhooks.len())))
+        .collect();
+    if apps.apps.len() > LISTED {
+        findings.push(Finding::ok(about, format!("the first {LISTED} of {} are listed", apps.apps.len())));
+    }
+    let remarks = apps.remarks();
+    let told = remarks.iter().filter_map(|remark| match remark.severity {
+        app::Severity::Error => Some((Severity::Error, &remark.text)),
+        app::Severity::Warning => Some((Severity::Warning, &remark.text)),
+        app::Severity::Note => None,
+    });
+    findings.extend(told.clone().take(REMARKS).map(|(severity, text)| {
+        Finding::new(severity, about, text.clone()).remedy("correct it in APPS or APPS_FILE")
+    }));
+    let rest = told.count().saturating_sub(REMARKS);
+    if rest > 0 {
+        findings.push(Finding::new(Severity::Warning, about, format!("and {rest} remarks more on the apps")));
+    }
+    if apps.apps.iter().all(|app| app.webhooks.is_empty()) {
+        findings.push(
+            Finding::new(Severity::Warning, about, "no app has a webhook: nothing will be delivered")
+                .remedy("set DEFAULT_APP_WEBHOOKS or APPS_FILE"),
+        );
+    }
     findings
 }
 

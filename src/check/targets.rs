@@ -1,4 +1,4 @@
-//! Where deliveries go: receivers and functions of the apps that are known from the environment.
+//! Where deliveries go: receivers and functions of the apps that are known from the environment and a file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,9 +15,8 @@ use crate::run::preflight::{Finding, Severity};
 /// Receivers tried at once.
 const AT_ONCE: usize = 16;
 
-fn targets(config: &Config) -> impl Iterator<Item = (&App, &Target)> {
-    let apps = std::iter::once(&config.apps.default).chain(&config.apps.listed.apps);
-    apps.flat_map(|app| app.webhooks.iter().map(move |webhook| (app, &webhook.target)))
+fn targets(apps: &[App]) -> impl Iterator<Item = (&App, &Target)> {
+    apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, &webhook.target)))
 }
 
 /// Scheme, host and port: what a TLS handshake is about, and nothing secret.
@@ -29,23 +28,14 @@ fn origin(url: &str) -> String {
 pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
     let about = "webhook";
     let mut receivers: BTreeMap<String, (&str, &str)> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for (app, target) in targets(config) {
+    let apps = config.apps.known().apps;
+    for (app, target) in targets(&apps) {
         match target {
             Target::Http(url) => {
                 receivers.entry(origin(url)).or_insert((url, &app.id));
             }
-            Target::Lambda(_) => {}
-            Target::Missing => findings.push(Finding::new(
-                Severity::Error,
-                about,
-                format!("app {}: a webhook has neither url nor lambda_function", app.id.escape_debug()),
-            )),
-            Target::Unusable { why, .. } => findings.push(Finding::new(
-                Severity::Error,
-                about,
-                format!("app {}: a webhook cannot be used: {why}", app.id.escape_debug()),
-            )),
+            // Those that cannot be used are told of among the apps.
+            Target::Lambda(_) | Target::Missing | Target::Unusable { .. } => {}
         }
     }
     let resolver: Arc<dyn Resolve> = match SystemResolver::new() {
@@ -66,7 +56,7 @@ pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
             }
         }
     });
-    findings.extend(tried.buffered(AT_ONCE).collect::<Vec<_>>().await);
+    let mut findings: Vec<_> = tried.buffered(AT_ONCE).collect().await;
     if findings.is_empty() {
         findings.push(Finding::ok(about, "none is known before a job comes"));
     }
@@ -78,7 +68,8 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
     use crate::delivery::lambda::Lambda;
 
     let about = "function";
-    let functions: Vec<_> = targets(config)
+    let apps = config.apps.known().apps;
+    let functions: Vec<_> = targets(&apps)
         .filter_map(|(app, target)| match target {
             Target::Lambda(webhook) => Some((app, webhook)),
             Target::Http(_) | Target::Missing | Target::Unusable { .. } => None,

@@ -119,7 +119,7 @@ fn secrets(variable: Option<&str>) -> Result<Secrets, Failure> {
     let nowhere = "https://sqs.us-east-1.amazonaws.com/000000000000/none.fifo".to_owned();
     let apps = configuration(&[("QUEUE_SQS_URL", Some(nowhere))])?.apps;
     let default_key = apps.default.key.clone();
-    let apps = std::iter::once(apps.default).chain(apps.listed.apps);
+    let apps = apps.known().apps.into_iter();
     let apps = apps.map(|app| (app.key.clone(), app.secrets().cloned().collect())).collect();
     Ok(Secrets { given: None, default_key, apps })
 }

@@ -37,6 +37,25 @@ pub struct AppsConfig {
     pub file: Option<(PathBuf, Listed)>,
 }
 
+impl AppsConfig {
+    /// The apps of the environment, which no file replaces; none where a database has the apps.
+    #[must_use]
+    pub fn of_environment(&self) -> Listed {
+        if !matches!(self.source, Source::Array) {
+            return Listed::default();
+        }
+        Listed { apps: vec![self.default.clone()], ..Listed::default() }.and(self.listed.clone())
+    }
+
+    /// Every app that is known without a database, in the order in which they count: of two with one key the
+    /// first does.
+    #[must_use]
+    pub fn known(&self) -> Listed {
+        let of_file = self.file.as_ref().map(|(_, listed)| listed.clone());
+        self.of_environment().and(of_file.unwrap_or_default())
+    }
+}
+
 /// The drivers whose features this build does not have.
 pub(super) const LEFT_OUT: &[&str] = &[
     #[cfg(not(feature = "dynamodb"))]

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::apps::array::{Array, Listed};
+use crate::apps::array::Array;
 #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
 use crate::apps::cache::Cache;
 use crate::apps::cache::CacheTtl;
@@ -24,10 +24,7 @@ const TRIAL: &str = "hookferry-start-up";
 /// Where the apps are, in words.
 pub(crate) fn describe(config: &AppsConfig) -> String {
     match &config.source {
-        Source::Array => {
-            let file = config.file.as_ref().map_or(0, |(_, listed)| listed.apps.len());
-            format!("{} of the environment and APPS_FILE", config.listed.apps.len() + file + 1)
-        }
+        Source::Array => format!("{} of the environment and APPS_FILE", config.known().apps.len()),
         Source::DynamoDb(settings) => format!("DynamoDB table {:?} in {}", settings.table, settings.region),
         Source::Postgres(settings) => format!("PostgreSQL at {}:{}", settings.host, settings.port),
         Source::MySql(settings) => format!("MySQL at {}:{}", settings.host, settings.port),
@@ -44,9 +41,7 @@ pub(crate) async fn open(
 ) -> Result<(Sources, JoinSet<()>), Errors> {
     let mut tasks = JoinSet::new();
     if matches!(config.source, Source::Array) {
-        let mut always = Listed { apps: vec![config.default], ..Listed::default() };
-        always = always.and(config.listed);
-        let apps = Array::with_file(always, config.file);
+        let apps = Array::with_file(config.of_environment(), config.file);
         tasks.spawn(apps.clone().watch(shutdown.clone()));
         return Ok((Sources::Array(apps), tasks));
     }

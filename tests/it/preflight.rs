@@ -124,6 +124,30 @@ async fn check_fails_with_1_for_what_would_fail_and_with_78_for_what_is_refused(
 }
 
 #[tokio::test]
+async fn check_looks_at_the_apps_of_the_file_and_what_cannot_be_used_of_them() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("apps.json");
+    let apps = serde_json::json!([
+        {"id": "good", "key": "g", "secret": "s", "webhooks": [{"url": "http://10.1.2.3/"}]},
+        {"id": "bad", "key": "b", "secret": "s", "webhooks": [{"url": "http://256.1.1.1/"}]},
+        {"id": "worse", "key": "w"},
+    ]);
+    std::fs::write(&file, apps.to_string()).unwrap();
+    let (code, report) = check(&world, &[("APPS_FILE", file.to_str().unwrap())], &[]).await;
+    let report = report.to_string();
+    assert_eq!(code, Some(1), "{report}");
+    for says in [
+        "good: 1 webhooks",
+        "app good",
+        "webhooks[0] cannot be used",
+        "\\\"worse\\\": apps[2] cannot be used",
+    ] {
+        assert!(report.contains(says), "{says}: {report}");
+    }
+}
+
+#[tokio::test]
 async fn check_says_how_sockudo_has_to_be_set_up_by_the_variables_that_it_shares() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
     let (code, report) =

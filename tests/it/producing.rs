@@ -103,6 +103,14 @@ async fn verify_tells_a_valid_job_from_one_that_is_not() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(!String::from_utf8_lossy(&output.stdout).contains(variables[0].1), "the secret is not told");
     }
+    let vector = vectors().next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("apps.json");
+    let app = json!([{"id": "i", "key": vector["app_key"], "secret": vector["secret"]}]);
+    std::fs::write(&file, app.to_string()).unwrap();
+    let variables = [("DEFAULT_APP_KEY", "another"), ("APPS_FILE", file.to_str().unwrap())];
+    let output = run("verify", &[], &variables, text(&vector, "body").as_bytes()).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let signature = "6b7b8e8d";
     let output = run("verify", &["--signature", signature], &[], b"{}").await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
