@@ -112,6 +112,17 @@ impl<'a> Outline<'a> {
         self.events.is_empty()
     }
 
+    /// The events' names as bytes; that of one without a name, or with one that is no string, is empty.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.events.iter().map(|event| &*event.name)
+    }
+
+    /// The payload's `time_ms` as it stands.
+    #[must_use]
+    pub fn time_ms(&self) -> Option<&str> {
+        self.payload.time_ms.map(RawValue::get)
+    }
+
     /// What the webhook at that place gets: in time linear in the events and in the types that it lists.
     #[must_use]
     pub fn select(&self, place: usize, webhook: &Webhook) -> (Wanted, Option<Selection>) {

@@ -33,6 +33,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 pub use batcher::{Batcher, Batching};
+#[cfg(feature = "worker")]
+pub(crate) use check::size;
 pub use driver::{Buffer, Confirmation};
 pub use error::{CallError, Error, FlushError, Full};
 pub use event::{Event, InvalidEvent};

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::app::App;
 use crate::process::{Failure, configuration, log};
-use crate::producer::{Error, Producer, Signer};
+use crate::producer::{self, Error, Producer, Signer};
 use crate::queue::NewMessage;
 use crate::queue::sqs::Connection;
 use crate::run::address;
@@ -39,8 +39,8 @@ pub(super) struct Options {
     app_key: Option<String>,
     /// The event's name: client_event, member_added, member_removed, channel_vacated,
     /// channel_occupied or cache_miss; or one of your own, with a --group. Without it jobs are read from
-    /// standard input, one JSON object a line: {"group","dedup","body"}, {"event":{…},"group"} or a job's
-    /// body alone.
+    /// standard input, one JSON object a line: {"group","dedup","body"}, {"event":{…},"group","dedup"} or a
+    /// job's body, in which "group" and "dedup" may stand too. "group" and "dedup" may be left out.
     #[arg(long)]
     event: Option<String>,
     /// The event's channel; default: one of the kind that the event happens on.
@@ -57,7 +57,7 @@ pub(super) struct Options {
     print: bool,
 }
 
-/// What the command came to.
+/// What the command came to: jobs sent, or printed, and those that SQS would never take.
 #[derive(Default)]
 struct Summary {
     sent: u64,
@@ -134,13 +134,20 @@ fn until_error<T>(
 }
 
 async fn print(jobs: impl Stream<Item = NewMessage>) -> anyhow::Result<Summary> {
+    let mut summary = Summary::default();
     let mut jobs = pin!(jobs);
     let mut out = std::io::stdout();
     while let Some(job) = jobs.next().await {
+        if let Err(error) = producer::size(&job) {
+            summary.failed += 1;
+            eprintln!("{}", refused(&summary, &error));
+            continue;
+        }
+        summary.sent += 1;
         let line = serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body});
         writeln!(out, "{line}").context("standard output")?;
     }
-    Ok(Summary::default())
+    Ok(summary)
 }
 
 async fn send(
@@ -162,7 +169,7 @@ async fn send(
             Err(error @ (Error::Refused(_) | Error::TooLarge { .. })) => {
                 progress.one_more();
                 summary.failed += 1;
-                progress.say(&format!("job {} of the input: {error}", summary.sent + summary.failed));
+                progress.say(&refused(&summary, &error));
             }
             // No other job will fare better, and those behind it in its group may not go before it.
             Err(error) => {
@@ -176,6 +183,11 @@ async fn send(
         eprintln!("{}", told(&summary, elapsed));
     }
     Ok(summary)
+}
+
+/// What is said of the job that came last, which SQS would never take.
+fn refused(summary: &Summary, error: &Error) -> String {
+    format!("job {} of the input: {error}", summary.sent + summary.failed)
 }
 
 /// The summary in words.

@@ -9,7 +9,7 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 const MAX_ID: usize = 128;
 
 /// The bytes that SQS counts of a job, if it can take it at all.
-pub(super) fn size(job: &NewMessage) -> Result<usize, Error> {
+pub(crate) fn size(job: &NewMessage) -> Result<usize, Error> {
     for (what, id) in [("message group id", &job.group), ("deduplication id", &job.deduplication)] {
         if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             let shown: String = id.chars().take(MAX_ID).flat_map(char::escape_default).collect();

@@ -80,6 +80,16 @@ async fn enqueue_prints_what_it_would_send() {
         String::from_utf8_lossy(&job.payload).ends_with(r#""events":[{"name":"order.paid","total":12.50}]}"#)
     );
 
+    let lines = r#"{"group":"a b","body":"{}"}
+{"group":"g","body":"{}"}
+{"group":"g","body":"\uffff"}"#;
+    let output = run("enqueue", &["--print"], &variables, lines.as_bytes()).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["group"], "g", "what SQS would refuse is not printed");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("job 1 of the input") && said.contains("job 3 of the input"), "{said}");
+
     let flags = ["--print", "--event", "member_added", "--fields", r#"{"user_id":"7"}"#];
     let output = run("enqueue", &flags, &variables, b"").await;
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();

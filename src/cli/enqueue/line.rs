@@ -1,25 +1,107 @@
 //! What a line of standard input, or the flags, come to.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::app::{nearest, shown};
 use crate::job::{Job, QueueType, group_id};
+use crate::json::Text;
+use crate::plan::Outline;
 use crate::producer::{Event, Signer};
 use crate::queue::NewMessage;
 
-/// A line: a job with its group and deduplication id, or an event to make a job of.
-#[derive(Deserialize)]
-struct Line {
-    body: Option<String>,
-    event: Option<Box<RawValue>>,
-    group: Option<String>,
-    dedup: Option<String>,
+/// What may stand beside an event, a body or a job's own members.
+const IDS: [&str; 2] = ["group", "dedup"];
+/// What the copies of dead letters have besides.
+const OF_LETTERS: [&str; 2] = ["id", "attributes"];
+
+/// A line: an object, whose members are looked at only as far as they are needed. Their names come as bytes
+/// and their values raw: a job's may hold what only JavaScript reads.
+struct Line<'a> {
+    text: &'a str,
+    members: Vec<(Cow<'a, [u8]>, &'a RawValue)>,
+}
+
+impl<'a> Line<'a> {
+    fn read(text: &'a str) -> Result<Self, serde_json::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(Cow<'de, [u8]>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(members)
+            }
+        }
+        let mut read = serde_json::Deserializer::from_str(text);
+        let members = read.deserialize_map(InOrder)?;
+        read.end()?;
+        Ok(Self { text, members })
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.members.iter().find(|(member, _)| **member == *name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> anyhow::Result<Option<String>> {
+        if self.members.iter().filter(|(member, _)| **member == *name.as_bytes()).count() > 1 {
+            bail!("there are two members {name:?}");
+        }
+        let text = self.raw(name).map(|value| serde_json::from_str::<Option<String>>(value.get()));
+        Ok(text.transpose().map_err(|error| anyhow!("{name:?} is no text: {error}"))?.flatten())
+    }
+
+    /// Refuses a member that is none of these, since what is not looked at may be what was meant for the
+    /// group.
+    fn only(&self, known: &[&str]) -> anyhow::Result<()> {
+        for (name, _) in &self.members {
+            let name = String::from_utf8_lossy(name);
+            if !known.contains(&&*name) {
+                bail!(
+                    "the member {} is unknown{}; there are {}",
+                    shown(&name),
+                    meant(&name),
+                    known.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The line without its ids: the job alone, whose other bytes stay as they are.
+    fn without_ids(&self) -> String {
+        let mut kept = Vec::with_capacity(self.members.len());
+        let mut begins = self.text.find('{').map_or(0, |at| at + 1);
+        for (name, value) in &self.members {
+            let ends = value.get().as_ptr() as usize - self.text.as_ptr() as usize + value.get().len();
+            let member = self.text.get(begins..ends).unwrap_or_default();
+            begins = ends;
+            if !IDS.iter().any(|id| id.as_bytes() == &**name) {
+                kept.push(member.trim_start().trim_start_matches(',').trim());
+            }
+        }
+        format!("{{{}}}", kept.join(","))
+    }
+}
+
+/// The id that a member was probably meant for, as part of a sentence.
+fn meant(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let holds = IDS.into_iter().find(|id| name.contains(id));
+    holds.or_else(|| nearest(&name, IDS)).map(|id| format!("; did you mean {id}?")).unwrap_or_default()
 }
 
 /// The members of an object in their order, with the values' own bytes.
@@ -55,38 +137,61 @@ impl Members {
 
     fn take_text(&mut self, name: &str) -> anyhow::Result<Option<String>> {
         let text = self.take(name).map(|value| serde_json::from_str(value.get()));
-        text.transpose().map_err(|_| anyhow!("the event's {name} is no string"))
+        text.transpose().map_err(|_| anyhow!("the event's {name} is no string of Unicode characters"))
     }
 }
 
 /// The job of a line.
 pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
-    let (body, group, dedup) = match serde_json::from_str::<Line>(line) {
-        Ok(Line { event: Some(event), group, body: None, dedup: None }) => {
-            let mut members: Members = serde_json::from_str(event.get()).context("event is not an object")?;
-            let name = members.take_text("name")?.context("the event has no name")?;
-            let channel = members.take_text("channel")?;
-            return Ok(signer.job(&made(&name, channel.as_deref(), group.as_deref(), members)?));
-        }
-        Ok(Line { body: Some(body), event: None, group, dedup }) => (body, group, dedup),
-        Ok(_) | Err(_) => (line.trim().to_owned(), None, None),
-    };
-    let group = if let Some(group) = group {
-        group
+    let line = line.trim();
+    let Ok(read) = Line::read(line) else { return Err(no_job(line)) };
+    let (group, dedup) = (read.text("group")?, read.text("dedup")?);
+    let mut job = if let Some(event) = read.raw("event") {
+        read.only(&["event", "group", "dedup"])?;
+        let mut members: Members = serde_json::from_str(event.get()).context("event is not an object")?;
+        let name = members.take_text("name")?.context("the event has no name")?;
+        let channel = members.take_text("channel")?;
+        signer.job(&made(&name, channel.as_deref(), group.as_deref(), members)?)
+    } else if let Some(body) = read.text("body")? {
+        read.only(&[&["body"], &IDS[..], &OF_LETTERS].concat())?;
+        NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body)
     } else {
-        let job = Job::decode(&body.clone().into())
-            .context("neither a job, nor {\"group\",\"dedup\",\"body\"}, nor {\"event\",\"group\"}")?;
-        let payload: Value = serde_json::from_slice(&job.payload)?;
-        let name = payload.pointer("/events/0/name").and_then(Value::as_str).unwrap_or_default();
-        let kind = QueueType::of_event(name)
-            .with_context(|| format!("no message group is known for the event {name:?}; give a \"group\""))?;
-        group_id(&job.app_id, kind)
+        Job::decode(&line.to_owned().into()).map_err(|_| no_job(line))?;
+        for (name, _) in &read.members {
+            let name = String::from_utf8_lossy(name);
+            let meant = if IDS.contains(&&*name) { String::new() } else { meant(&name) };
+            if !meant.is_empty() {
+                bail!("the member {} is none of a job{meant}", shown(&name));
+            }
+        }
+        let ids = IDS.iter().any(|id| read.raw(id).is_some());
+        let body = if ids { read.without_ids() } else { line.to_owned() };
+        NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body)
     };
-    let mut job = NewMessage::new(group, body);
     if let Some(dedup) = dedup {
         job.deduplication = dedup;
     }
     Ok(job)
+}
+
+/// Why a line is none of what it may be.
+fn no_job(line: &str) -> anyhow::Error {
+    let kinds = "neither a job, nor {\"group\",\"dedup\",\"body\"}, nor {\"event\",\"group\",\"dedup\"}";
+    match Job::decode(&line.to_owned().into()) {
+        Ok(_) => anyhow!(kinds),
+        Err(error) => anyhow!(error).context(kinds),
+    }
+}
+
+/// The message group of a job: that of its app and its first event's type.
+fn group_of(body: &str) -> anyhow::Result<String> {
+    let job = Job::decode(&body.to_owned().into()).context("no message group is known; give a \"group\"")?;
+    let outline = Outline::read(&job).context("no message group is known; give a \"group\"")?;
+    let name = String::from_utf8_lossy(outline.names().next().unwrap_or_default());
+    let kind = QueueType::of_event(&name).with_context(|| {
+        format!("no message group is known for the event {}; give a \"group\"", shown(&name))
+    })?;
+    Ok(group_id(&job.app_id, kind))
 }
 
 /// The event of the flags.
@@ -182,6 +287,82 @@ mod tests {
         assert_eq!(made.group, "order-7");
         assert!(made.body.contains(r#""events":[{"name":"order.paid","total":"12.50"}]"#));
         assert!(event("client_events", None, None, "{}").unwrap_err().to_string().contains("--group"));
+    }
+
+    #[test]
+    fn a_job_that_only_javascript_reads_is_taken_as_it_stands() {
+        for payload in [
+            r#"{"time_ms":1,"events":[{"name":"cache_miss","x":"\ud800","\udfff":1}]}"#.to_owned(),
+            r#"{"time_ms":1,"events":[{"name":"cache_miss","x":1e400}]}"#.to_owned(),
+            format!(
+                r#"{{"time_ms":1,"events":[{{"name":"cache_miss","x":{}{}}}]}}"#,
+                "[".repeat(500),
+                "]".repeat(500)
+            ),
+        ] {
+            let body = format!(
+                r#"{{"appKey":"k","appId":"a","payload":{payload},"originalPusherSignature":"","\ud800":1}}"#
+            );
+            let made = made_of(&body);
+            assert_eq!((made.group.as_str(), made.body.as_str()), ("a_cache_miss_webhooks", body.as_str()));
+        }
+        for file in [
+            include_str!("../../../tests/vectors/text.json"),
+            include_str!("../../../tests/vectors/numbers.json"),
+        ] {
+            for vector in serde_json::from_str::<Vec<serde_json::Value>>(file).unwrap() {
+                let (body, group) = (vector["body"].as_str().unwrap(), vector["group"].as_str().unwrap());
+                let given = format!(r#"{{"group":"{group}",{}"#, body.strip_prefix('{').unwrap());
+                assert_eq!(made_of(&given).body, body);
+                assert_eq!(made_of(&given).group, group);
+                assert_eq!(made_of(&given).deduplication, vector["deduplication_id"]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ids_beside_a_job_are_cut_from_its_body_wherever_they_stand() {
+        let job = [
+            r#""appKey" : "k""#,
+            r#""appId":"a""#,
+            r#""payload":{ "events":[] }"#,
+            r#""originalPusherSignature":"""#,
+        ];
+        for at in 0..=job.len() {
+            let mut members = job.to_vec();
+            members.insert(at, "\"group\" : \"order-7\" ");
+            members.insert(at, " \"dedup\":\"7\"");
+            let made = made_of(&format!(" {{ {} }}", members.join(" , ")));
+            assert_eq!(made.body, format!("{{{}}}", job.join(",")), "{at}");
+            assert_eq!((made.group.as_str(), made.deduplication.as_str()), ("order-7", "7"));
+        }
+    }
+
+    #[test]
+    fn a_member_that_may_have_been_meant_for_the_group_is_refused_by_name() {
+        let event = r#""event":{"name":"order.paid"}"#;
+        let bare = r#""appKey":"k","appId":"a","payload":{"events":[{"name":"cache_miss"}]},"originalPusherSignature":"""#;
+        for (line, says) in [
+            (format!(r#"{{{event},"groupId":"order-7"}}"#), "\"groupId\" is unknown; did you mean group?"),
+            (format!(r#"{{{event},"deduplication_id":"7"}}"#), "did you mean dedup?"),
+            (format!(r#"{{{event},"group":"g","group":"h"}}"#), "two members \"group\""),
+            (format!(r#"{{{bare},"group":"g","group":null}}"#), "two members \"group\""),
+            (format!(r#"{{{event},"appKey":"k"}}"#), "\"appKey\" is unknown; there are event, group, dedup"),
+            (format!(r#"{{{event},"group":7}}"#), "\"group\" is no text: invalid type: integer"),
+            (r#"{"body":"b","group":"g","MessageDeduplicationId":"7"}"#.to_owned(), "did you mean dedup?"),
+            (r#"{"body":{},"group":"g"}"#.to_owned(), "\"body\" is no text: invalid type: map"),
+            (format!(r#"{{{bare},"MessageGroupId":"g"}}"#), "is none of a job; did you mean group?"),
+            (r#"{"group":"g"}"#.to_owned(), "neither a job"),
+            ("7".to_owned(), "neither a job"),
+        ] {
+            let error = format!("{:#}", job(&line, &Signer::new("a", "k", "s")).unwrap_err());
+            assert!(error.contains(says), "{line}: {error}");
+        }
+        let absent = made_of(&format!(r#"{{{bare},"group":null}}"#));
+        assert_eq!((absent.group, absent.body), ("a_cache_miss_webhooks".to_owned(), format!("{{{bare}}}")));
+        let letter = r#"{"body":"b","group":"g","dedup":"d","id":"m","attributes":{}}"#;
+        assert_eq!(made_of(letter).deduplication, "d");
+        assert_eq!(made_of(&format!(r#"{{{event},"group":"g","dedup":"paid-7"}}"#)).deduplication, "paid-7");
     }
 
     #[test]

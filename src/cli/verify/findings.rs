@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::lines::Findings;
 use super::standard::{self, Standard};
 use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
-
-/// The most bytes of a message.
-const MAX_BYTES: usize = 1 << 20;
+use crate::plan::Outline;
+use crate::producer;
+use crate::queue::NewMessage;
 
 /// A webhook as it was received.
 pub(super) struct Webhook {
@@ -40,6 +40,10 @@ pub(super) fn job(
             true,
             "the signature is that of the payload's own bytes under an older secret of the app's; deliveries are signed under the newest",
         ),
+        None if job.sender_secret.is_some() => found.say(
+            false,
+            "the secret in the job, which stands for a signature in sockudo's, is not the app's: its app record and the one here differ",
+        ),
         None => found.say(false, why_not(&job.payload, &job.signature, secrets)),
     }
     events(&mut found, job, group);
@@ -54,35 +58,40 @@ pub(super) fn job(
             );
         }
     }
-    if body.len() > MAX_BYTES {
-        found.say(false, format!("{} bytes: SQS takes {MAX_BYTES}, attributes included", body.len()));
+    match String::from_utf8(body.to_vec()) {
+        // Ids that are not given are the producer's to choose.
+        Ok(body) => {
+            let mut message = NewMessage::new(group.unwrap_or("group").to_owned(), body);
+            if let Some(dedup) = dedup {
+                dedup.clone_into(&mut message.deduplication);
+            }
+            if let Err(error) = producer::size(&message) {
+                found.say(false, error.to_string());
+            }
+        }
+        Err(_) => found.say(false, "the body is no UTF-8"),
     }
     found
 }
 
 fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
-    let payload: Result<Value, _> = serde_json::from_slice(&job.payload);
-    // A lone surrogate is no fault: it is delivered as it stands.
-    let Ok(payload) = payload else {
-        return found.say(true, "the payload holds what only JavaScript reads; it is delivered as it stands");
+    // As the worker reads it: what only JavaScript reads is no fault, and is delivered as it stands.
+    let outline = match Outline::read(job) {
+        Ok(outline) => outline,
+        Err(error) => return found.say(false, format!("{error}; a worker dead-letters it as malformed")),
     };
-    let Some(events) = payload.get("events").and_then(Value::as_array) else {
-        let what =
-            if payload.is_string() { "a string: it was encoded twice" } else { "without a list \"events\"" };
-        return found.say(false, format!("the payload is {what}"));
-    };
-    if payload.get("time_ms").and_then(Value::as_u64).is_none() {
+    if outline.time_ms().is_none_or(|time| time.parse::<u64>().is_err()) {
         found.say(false, "the payload has no time_ms, milliseconds since 1970 as a number");
     }
-    let names: Vec<_> = events.iter().map(|event| event.get("name").and_then(Value::as_str)).collect();
-    if events.is_empty() || names.contains(&None) {
+    let names: Vec<_> = outline.names().map(String::from_utf8_lossy).collect();
+    if names.is_empty() || names.iter().any(|name| name.is_empty()) {
         found.say(false, "it has no events, or one without a name");
     }
-    let kinds: Vec<_> = names.iter().flatten().map(|name| QueueType::of_event(name)).collect();
-    let listed = names.iter().flatten().map(|name| short(name)).collect::<Vec<_>>().join(", ");
+    let kind = names.first().and_then(|name| QueueType::of_event(name));
+    let listed = names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", ");
     found.say(true, format!("events: {listed}"));
     let Some(group) = group else { return };
-    match kinds.first().copied().flatten() {
+    match kind {
         Some(kind) if group == group_id(&job.app_id, kind) => {
             found.say(true, "the message group is that of the app and the event's type");
         }
@@ -206,6 +215,45 @@ mod tests {
         }
     }
 
+    fn of_payload(payload: &str) -> Findings {
+        let signature = sign(&secret(), [payload.as_bytes()]);
+        let body = format!(
+            r#"{{"appKey":"k","appId":"a","payload":{payload},"originalPusherSignature":"{signature}"}}"#
+        );
+        let body = Bytes::from(body);
+        super::job(&body, &Job::decode(&body).unwrap(), None, None, &[secret()])
+    }
+
+    #[test]
+    fn a_payload_is_judged_as_the_worker_reads_it() {
+        for bad in [
+            r#"{"time_ms":1,"x":"\ud800"}"#,
+            r#"["\ud800"]"#,
+            r#"{"time_ms":1,"events":[5,1e400]}"#,
+            r#"{"time_ms":1,"events":[]}"#,
+            r#"{"time_ms":1,"events":[{"x":"\ud800"}]}"#,
+            r#"{"time_ms":"\ud800","events":[{"name":"a"}]}"#,
+            "{\"time_ms\":1,\"events\":[{\"name\":\"a\",\"x\":\"\u{ffff}\"}]}",
+        ] {
+            let found = of_payload(bad);
+            assert!(!found.valid(), "{bad}: {found}");
+        }
+        for good in ["\"\\ud800\"".to_owned(), "1e400".to_owned(), "[".repeat(200) + &"]".repeat(200)] {
+            let found = of_payload(&format!(r#"{{"time_ms":1,"events":[{{"name":"a","x":{good}}}]}}"#));
+            assert!(found.valid(), "{good}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_job_of_sockudo_with_another_secret_says_so() {
+        let body = Bytes::from_static(
+            br#"{"app_key":"k","app_id":"a","app_secret":"other","payload":{"time_ms":1,"events":[{"name":"a"}]},"original_signature":"sig"}"#,
+        );
+        let decoded = Job::decode(&body).unwrap();
+        let found = super::job(&body, &decoded, None, None, &[secret()]);
+        assert!(!found.valid() && found.to_string().contains("the secret in the job"), "{found}");
+    }
+
     #[test]
     fn a_job_is_told_by_its_parts() {
         let line = include_str!("../../../tests/fixtures/soketi-1.6.1-jobs.jsonl").lines().next().unwrap();
@@ -216,6 +264,10 @@ mod tests {
         let found = super::job(&body, &decoded, group, dedup, &[secret()]);
         assert!(found.valid() && found.to_string().contains("member_added"), "{found}");
         assert!(!super::job(&body, &decoded, group, dedup, &["other".into()]).valid());
+        for (group, dedup) in [(Some("a b"), dedup), (Some(""), dedup), (group, Some(&"d".repeat(200)[..]))] {
+            let refused = super::job(&body, &decoded, group, dedup, &[secret()]);
+            assert!(!refused.valid() && refused.to_string().contains("is not 1 to 128"), "{refused}");
+        }
         let rotated = super::job(&body, &decoded, group, dedup, &["new".into(), secret()]);
         assert!(rotated.valid() && rotated.to_string().contains("older secret"), "{rotated}");
         assert!(!found.to_string().contains("app-secret"));
