@@ -28,7 +28,7 @@ enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEvent {
     /// A channel's name.
-    #[error("{0:?} is no channel: 1 to {MAX_NAME} letters, digits and any of _-=@,.;")]
+    #[error("{0:?} is no channel: 1 to {MAX_NAME} letters, digits and any of _-=@,.;:#")]
     Channel(String),
     /// The event does not happen on channels of that kind.
     #[error("{event} does not happen on the channel {channel:?}: its name has to begin with {prefixes}")]
@@ -228,8 +228,9 @@ impl Event {
     }
 }
 
+/// Pusher's characters, and sockudo's `:` behind a namespace and `#` before a user.
 fn is_channel(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=@,.;".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=@,.;:#".contains(&byte);
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 

@@ -410,6 +410,8 @@ fn builders_hold_events_to_pushers_rules() {
     let private = Event::client_event("private-a", "client-a", "").unwrap();
     assert!(matches!(kind(private.clone().user_id("1")), InvalidEvent::ChannelKind { .. }));
     assert!(matches!(kind(private.with("channel", "b")), InvalidEvent::Member(_)));
+    Event::member_added("presence-chat:1", "7").unwrap();
+    Event::own("subscription_count").unwrap().on_channel("chat:1#7").unwrap();
     let own = Event::own("order.paid").unwrap().with("order", &7).unwrap();
     assert_eq!(own.json(), r#"{"name":"order.paid","order":7}"#);
     assert_eq!(signer().group(&own), "app-id_order.paid");
