@@ -31,5 +31,5 @@ pub const MAX_CLIENT_OPTIONS_BYTES: usize = 8 * 1024;
 pub const MAX_ID_BYTES: usize = 255;
 /// Secrets of an app: a new one, and old ones under which jobs may still be signed.
 pub const MAX_SECRETS: usize = 4;
-/// Remarks kept on one app: whoever reads the log needs no more to see what is wrong with it.
+/// Remarks of each severity kept on one app: whoever reads the log needs no more to see what is wrong with it.
 pub const MAX_REMARKS: usize = 20;

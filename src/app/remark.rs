@@ -29,26 +29,28 @@ pub enum Severity {
     Note,
 }
 
-/// Remarks on one app, at most [`MAX_REMARKS`].
+/// Remarks on one app, of each severity at most [`MAX_REMARKS`]: none keeps a graver one out.
 #[derive(Debug)]
 pub(super) struct Remarks {
     app: String,
     list: Vec<Remark>,
-    left_out: usize,
+    left_out: [(Severity, usize); 3],
 }
 
 impl Remarks {
     /// On the app with this id.
     pub(super) fn on(id: &str) -> Self {
-        Self { app: shown(id).to_string(), list: Vec::new(), left_out: 0 }
+        let left_out = [Severity::Error, Severity::Warning, Severity::Note].map(|severity| (severity, 0));
+        Self { app: shown(id).to_string(), list: Vec::new(), left_out }
     }
 
     pub(super) fn add(&mut self, severity: Severity, what: &fmt::Arguments<'_>) {
-        if self.list.len() < MAX_REMARKS {
+        if self.list.iter().filter(|remark| remark.severity == severity).count() < MAX_REMARKS {
             let text = format!("app {}: {what}", self.app);
             self.list.push(Remark { severity, text });
         } else {
-            self.left_out += 1;
+            let of_severity = self.left_out.iter_mut().filter(|(left_out, _)| *left_out == severity);
+            of_severity.for_each(|(_, count)| *count += 1);
         }
     }
 
@@ -59,9 +61,9 @@ impl Remarks {
     }
 
     pub(super) fn finish(mut self) -> Vec<Remark> {
-        if self.left_out > 0 {
-            let text = format!("app {}: and {} remarks more", self.app, self.left_out);
-            self.list.push(Remark { severity: Severity::Warning, text });
+        for (severity, count) in self.left_out.into_iter().filter(|(_, count)| *count > 0) {
+            let text = format!("app {}: and {count} remarks more", self.app);
+            self.list.push(Remark { severity, text });
         }
         self.list
     }
@@ -143,8 +145,10 @@ mod tests {
         for n in 0..1000 {
             remarks.unknown("webhooks[0]", &n.to_string(), ["url"]);
         }
+        remarks.add(Severity::Error, &format_args!("webhooks[20] cannot be used"));
         let remarks = remarks.finish();
-        assert_eq!(remarks.len(), MAX_REMARKS + 1);
+        assert_eq!(remarks.len(), MAX_REMARKS + 2);
         assert!(remarks.last().unwrap().text.contains("980 remarks more"));
+        assert!(remarks.iter().any(|remark| remark.severity == Severity::Error), "none crowds it out");
     }
 }
