@@ -30,6 +30,18 @@ const WEBHOOKS: [&str; 2] = ["Webhooks", "webhooks"];
 /// Where sockudo keeps an app's webhooks: among everything else, below this.
 const POLICY: [&str; 2] = ["policy", "Policy"];
 
+/// What else stands there: by one of them a column of that name is known to be sockudo's.
+const OF_POLICY: [&str; 8] = [
+    "limits",
+    "features",
+    "channels",
+    "webhooks",
+    "idempotency",
+    "connection_recovery",
+    "history",
+    "presence_history",
+];
+
 /// What soketi and sockudo know of an app besides, which means nothing to a worker.
 const OTHERS: [&str; 43] = [
     "enabled",
@@ -129,7 +141,7 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
     let secret =
         secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
     let mut remarks = Remarks::on(&own_id);
-    let stored = stored_webhooks(&mut record).map_err(unusable)?;
+    let stored = stored_webhooks(&mut record, origin, &mut remarks).map_err(unusable)?;
     let webhooks = listed(stored, &mut remarks).map_err(unusable)?;
     if origin == Origin::File {
         for name in record.keys().filter(|name| !OTHERS.contains(&name.as_str())) {
@@ -194,21 +206,38 @@ fn secrets(record: &mut Map<String, Value>) -> Result<Vec<SecretString>, String>
     Ok(texts.into_iter().map(SecretString::from).collect())
 }
 
-/// The webhooks of sockudo's policy, if there is one that has any, else the app's own.
-fn stored_webhooks(record: &mut Map<String, Value>) -> Result<Value, String> {
-    let own = take(record, &WEBHOOKS).unwrap_or_default();
+/// The webhooks of sockudo's policy, if there is one, else the app's own. As with sockudo nothing beside a
+/// policy counts then.
+fn stored_webhooks(
+    record: &mut Map<String, Value>,
+    origin: Origin,
+    remarks: &mut Remarks,
+) -> Result<Value, String> {
+    let own = take(record, &WEBHOOKS);
     let policy = match take(record, &POLICY) {
-        Some(Value::String(text)) => {
-            let policy = text_as_value(&text, "policy")?;
-            Some(policy)
-        }
+        Some(Value::String(text)) => Some(text_as_value(&text, "policy")?),
         policy => policy,
     };
-    match policy {
-        None | Some(Value::Null) => Ok(own),
-        Some(Value::Object(mut policy)) => Ok(take(&mut policy, &WEBHOOKS).unwrap_or(own)),
-        Some(_) => Err("its policy is no object".to_owned()),
+    let mut policy = match policy {
+        None | Some(Value::Null) => return Ok(own.unwrap_or_default()),
+        Some(Value::Object(policy)) => policy,
+        Some(_) => return Err("its policy is no object".to_owned()),
+    };
+    if origin == Origin::Row && !OF_POLICY.iter().any(|name| policy.contains_key(*name)) {
+        return Ok(own.unwrap_or_default());
     }
+    let of_policy = take(&mut policy, &WEBHOOKS);
+    let some = |own: &Value| match own {
+        Value::String(text) => !["null", "[]"].contains(&text.trim()),
+        own => own.as_array().is_none_or(|list| !list.is_empty()),
+    };
+    if of_policy.is_none() && own.as_ref().is_some_and(some) {
+        let text = format_args!(
+            "its webhooks are ignored, as by sockudo, since it has a policy: they belong into that"
+        );
+        remarks.add(Severity::Warning, &text);
+    }
+    Ok(of_policy.unwrap_or_default())
 }
 
 fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> {

@@ -216,7 +216,7 @@ fn every_spelling_of_the_columns_is_read() {
             "webhooks": hooks, "Webhooks": ""}),
         json!({"id": "a", "key": "k", "secret": "s", "policy": {"webhooks": hooks, "limits": {"max_connections": 1}}}),
         json!({"id": "a", "key": "k", "secret": "s", "policy": json!({"webhooks": hooks}).to_string(), "webhooks": "null"}),
-        json!({"id": "a", "key": "k", "secret": "s", "policy": {"webhooks": null}, "webhooks": hooks}),
+        json!({"id": "a", "key": "k", "secret": "s", "policy": {"effect": "allow"}, "webhooks": hooks}),
     ] {
         let app = row(record.clone()).unwrap();
         assert_eq!((app.id.as_str(), app.key.as_str()), ("a", "k"), "{record}");
@@ -228,6 +228,48 @@ fn every_spelling_of_the_columns_is_read() {
         assert_eq!((app.id.as_str(), app.key.as_str()), ("7", "4711"));
         assert_eq!((app.secret.expose_secret(), app.webhooks.len()), ("12", 0));
     }
+}
+
+#[test]
+fn nothing_counts_beside_a_policy_of_sockudos() {
+    let hooks = json!([{"url": "http://h/"}]);
+    for policy in [json!({"webhooks": null}), json!({"limits": {}}), json!(r#"{"channels":{}}"#)] {
+        let record = json!({"id": "a", "key": "k", "secret": "s", "policy": policy, "webhooks": hooks});
+        for app in [file(record.clone()).unwrap(), row(record.clone()).unwrap()] {
+            assert_eq!(app.webhooks, [], "{record}");
+            assert!(app.remarks[0].text.contains("its webhooks are ignored"), "{:?}", app.remarks);
+        }
+    }
+    let stored = json!({"id": "a", "key": "k", "secret": "s", "policy": {"limits": {}}, "webhooks": "null"});
+    assert!(!row(stored).unwrap().remarks[0].text.contains("ignored"), "sockudo writes none so");
+    let record = json!({"id": "a", "key": "k", "secret": "s", "policy": {}, "webhooks": hooks});
+    assert_eq!(file(record).unwrap().webhooks, []);
+}
+
+#[test]
+fn an_empty_namespace_is_that_of_no_channel() {
+    let (webhook, said) = one(r#"{"url":"http://h/","filter":{"channel_namespace":""}}"#);
+    assert!(
+        !webhook.filter.passes(b"chat:1") && !webhook.filter.passes(b":1") && !webhook.filter.passes(b"a")
+    );
+    assert!(said.contains("filter.channel_namespace is empty: it gets no event"), "{said}");
+}
+
+#[test]
+fn what_is_true_or_false_is_no_text() {
+    for no in ["\"false\"", "\"\"", "0", "[]"] {
+        let (webhook, said) = one(&format!(
+            r#"{{"url":"http://h/","standard_headers":{no},"retry":{{"enabled":{no},"max_attempts":5}}}}"#
+        ));
+        assert_eq!((webhook.standard_headers, webhook.retry.max_attempts), (None, Some(5)), "{no}");
+        for name in ["webhooks[0].standard_headers", "webhooks[0].retry.enabled"] {
+            assert!(said.contains(&format!("{name} is neither true nor false")), "{said}");
+        }
+    }
+    let (webhook, said) =
+        one(r#"{"url":"http://h/","standard_headers":false,"retry":{"enabled":false,"max_attempts":5}}"#);
+    assert_eq!((webhook.standard_headers, webhook.retry.max_attempts), (Some(false), Some(1)));
+    assert_eq!(said, "");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webho
         filter: faults.keep(filter(&mut members, place, remarks))?.unwrap_or_default(),
         timeout: faults.keep(milliseconds(&mut members, "request_timeout_ms"))?.flatten(),
         retry: faults.keep(retry(&mut members, place, remarks))?.unwrap_or_default(),
-        standard_headers: members.remove("standard_headers").filter(|value| !value.is_null()).map(truthy),
+        standard_headers: truth(&mut members, "standard_headers", place, remarks),
         ..Webhook::of(target)
     };
     if faults.first.is_none() {
@@ -272,7 +272,10 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
     let mut part = |name: &'static str| -> Part<Option<String>> {
         let part = match members.remove(name) {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            // As with sockudo, no channel has an empty namespace; what begins with nothing, each does.
+            Some(Value::String(text)) => {
+                Some(text).filter(|text| !text.is_empty() || name == "channel_namespace")
+            }
             Some(_) => return unusable(format!("its filter.{name} is no text")),
         };
         let most = if name == "channel_pattern" { MAX_PATTERN_BYTES } else { MAX_NAME_BYTES };
@@ -283,13 +286,14 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
         Ok(pattern) => pattern,
         Err(why) => return unusable(format!("its filter.channel_pattern {why}")),
     };
-    Ok(Filter {
+    let channel_namespace = part("channel_namespace")?;
+    let filter = Filter {
         channel_name_starts_with: part("channel_name_starts_with")?,
         channel_name_ends_with: part("channel_name_ends_with")?,
         channel_prefix: part("channel_prefix")?,
         channel_suffix: part("channel_suffix")?,
         channel_pattern,
-        channel_namespace: part("channel_namespace")?,
+        channel_namespace,
         channel_namespaces: match members.remove("channel_namespaces") {
             None | Some(Value::Null) => None,
             Some(Value::Array(list)) => {
@@ -308,7 +312,12 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
             }
             Some(_) => return unusable("its filter.channel_namespaces is no list"),
         },
-    })
+    };
+    if filter.channel_namespace.as_deref() == Some("") {
+        let text = format_args!("{place}.filter.channel_namespace is empty: it gets no event");
+        remarks.add(Severity::Warning, &text);
+    }
+    Ok(filter)
 }
 
 fn retry(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Retry> {
@@ -316,7 +325,7 @@ fn retry(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -
     for name in members.keys().filter(|name| !RETRY.contains(&name.as_str())) {
         remarks.unknown(&format!("{place}.retry"), name, RETRY);
     }
-    let enabled = members.remove("enabled").filter(|value| !value.is_null()).is_none_or(truthy);
+    let enabled = truth(&mut members, "enabled", &format!("{place}.retry"), remarks).unwrap_or(true);
     let most = number(&mut members, "max_attempts")?;
     Ok(Retry {
         max_attempts: if enabled {
@@ -376,6 +385,19 @@ fn bounded_count(what: &str, count: usize, most: usize) -> Part<()> {
         return Ok(());
     }
     Err(Fault::Excess(format!("it has {count} {what}; {most} is the most")))
+}
+
+/// A member that is true or false, or nothing. A text is neither: JavaScript would take "false" for true.
+fn truth(members: &mut Map<String, Value>, name: &str, place: &str, remarks: &mut Remarks) -> Option<bool> {
+    match members.remove(name)? {
+        Value::Bool(value) => Some(value),
+        Value::Null => None,
+        Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            let text = format_args!("{place}.{name} is neither true nor false, and is ignored");
+            remarks.add(Severity::Warning, &text);
+            None
+        }
+    }
 }
 
 /// What JavaScript takes for true, as soketi does: every text but the empty one, too.
