@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::apps::array::Variables;
 use crate::delivery::http;
 use crate::delivery::lambda::function_name::{Allowed, PatternError};
 use crate::delivery::lambda::region::{RegionError, Regions};
@@ -110,6 +111,7 @@ impl Config {
         for warning in unknown::warnings(pairs) {
             reader.warn(warning);
         }
+        let variables = Variables::new(environment.iter().cloned());
         let raw = Raw::read(environment);
         let queue = queue::read(&raw, &mut reader);
         let timeout =
@@ -119,7 +121,7 @@ impl Config {
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let standard_headers =
             reader.truth("WEBHOOKS_STANDARD_HEADERS", raw.webhooks.standard_headers.as_ref());
-        let apps = apps::read(&raw, &mut reader);
+        let apps = apps::read(&raw, variables, &mut reader);
         let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
         let metrics = read_metrics(&raw, &mut reader);
         let embedded_metrics = reader.truth("METRICS_EMF", raw.metrics.emf.as_ref()).unwrap_or_default();

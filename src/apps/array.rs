@@ -1,10 +1,11 @@
 //! Apps from the environment and from a file that is reloaded when it changes.
 
 mod list;
+mod variables;
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,8 @@ use tracing::{error, info, warn};
 
 use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
 use crate::app::App;
-pub use list::{ListError, Listed, parse, read};
+pub use list::{AppsFile, ListError, Listed, parse};
+pub use variables::Variables;
 
 /// How often the file is looked at. By time stamp and size: that works on every kind of mount.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -47,7 +49,7 @@ struct Known {
 /// The file that the apps beyond the environment's come from.
 #[derive(Debug)]
 struct File {
-    path: PathBuf,
+    source: AppsFile,
     /// The environment's apps, which no file replaces.
     always: Listed,
     seen: Mutex<Seen>,
@@ -89,10 +91,10 @@ impl Array {
     /// Of the apps `always`, those that the environment tells of, and those of `file`, if there is one:
     /// those that it held when it was read, and later those that it holds then.
     #[must_use]
-    pub fn with_file(always: Listed, file: Option<(PathBuf, Listed)>) -> Self {
-        let Some((path, more)) = file else { return Self::of(always, None) };
+    pub fn with_file(always: Listed, file: Option<(AppsFile, Listed)>) -> Self {
+        let Some((source, more)) = file else { return Self::of(always, None) };
         let all = always.clone().and(more);
-        Self::of(all, Some(Arc::new(File { path, always, seen: Mutex::default() })))
+        Self::of(all, Some(Arc::new(File { source, always, seen: Mutex::default() })))
     }
 
     fn of(apps: Listed, file: Option<Arc<File>>) -> Self {
@@ -116,7 +118,7 @@ impl Array {
     /// Reads the file again, changed or not.
     pub async fn reload(&self) {
         if let Some(file) = &self.file {
-            let version = version(&file.path).await;
+            let version = version(&file.source.path).await;
             self.load(file, version).await;
         }
     }
@@ -135,7 +137,7 @@ impl Array {
         let (array, file) = (self.clone(), Arc::clone(file));
         let looked_at = Instant::now();
         let look = async move {
-            let version = version(&file.path).await;
+            let version = version(&file.source.path).await;
             // At the first look it may have changed since it was read, while the queue was awaited.
             let is_other = {
                 let seen = file.seen();
@@ -155,9 +157,9 @@ impl Array {
     }
 
     async fn load(&self, file: &File, version: Version) {
-        let path = &file.path;
+        let path = &file.source.path;
         let read = tokio::fs::read_to_string(path).await.map_err(ListError::from);
-        match read.and_then(|text| parse(&text)) {
+        match read.and_then(|text| file.source.parse(&text)) {
             Ok(listed) => {
                 info!(file = %path.display(), apps = listed.apps.len(), left_out = listed.unusable.len(), "apps loaded");
                 self.take_over(file.always.clone().and(listed));
@@ -226,7 +228,7 @@ impl Apps for Array {
                     None => self.look(file).await,
                 };
                 if let Some(why) = &file.seen().error {
-                    let path = file.path.display();
+                    let path = file.source.path.display();
                     return Err(LookUpError::Unreachable(format!("APPS_FILE {path} cannot be read: {why}")));
                 }
                 looked_at
@@ -271,12 +273,16 @@ mod tests {
 
     const APP: &str = r#"{"id":"a","key":"k","secret":"s","webhooks":[{"url":"http://h/"}]}"#;
 
+    fn at(file: &Path) -> AppsFile {
+        AppsFile { path: file.to_owned(), variables: Variables::default() }
+    }
+
     #[tokio::test]
     async fn a_file_that_changed_before_it_was_watched_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((file, Listed::default())));
+        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
         let shutdown = CancellationToken::new();
         let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
         while array.find_by_key("k").await.unwrap().is_none() {
@@ -295,7 +301,7 @@ mod tests {
         let always: App = serde_json::from_str(r#"{"id":"d","key":"default","secret":"s"}"#).unwrap();
         let array = Array::with_file(
             Listed { apps: vec![always], ..Listed::default() },
-            Some((file.clone(), Listed::default())),
+            Some((at(&file), Listed::default())),
         );
         let shutdown = CancellationToken::new();
         let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
@@ -332,7 +338,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, "[]").unwrap();
-        let array = Array::with_file(Listed::default(), Some((file.clone(), Listed::default())));
+        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
         assert!(array.find_fresh("k").await.unwrap().app.is_none());
         let replacement = dir.path().join("new.json");
         std::fs::write(&replacement, format!("[{APP}]")).unwrap();
@@ -361,7 +367,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((file.clone(), read(&file).unwrap())));
+        let array = Array::with_file(Listed::default(), Some((at(&file), at(&file).read().unwrap())));
         std::fs::write(&file, format!("[{bad},{APP}]")).unwrap();
         array.reload().await;
         assert!(array.find_by_key("k").await.unwrap().is_some());

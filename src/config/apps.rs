@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::variables::{Raw, Reader, Server};
 use crate::app::limits::MAX_ID_BYTES;
 use crate::app::{self, App, Remark, Severity};
-use crate::apps::array::{self, Listed};
+use crate::apps::array::{self, AppsFile, Listed, Variables};
 use crate::apps::cache::CacheTtl;
 use crate::apps::settings::{DynamoDb, Sql, Tls};
 
@@ -34,7 +34,7 @@ pub struct AppsConfig {
     /// The apps of `APPS`.
     pub listed: Listed,
     /// The file of `APPS_FILE`, and the apps that it holds.
-    pub file: Option<(PathBuf, Listed)>,
+    pub file: Option<(AppsFile, Listed)>,
 }
 
 impl AppsConfig {
@@ -79,7 +79,7 @@ pub enum Source {
     MySql(Sql),
 }
 
-pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
+pub(super) fn read(raw: &Raw, variables: Variables, reader: &mut Reader) -> Option<AppsConfig> {
     let source = read_source(raw, reader);
     let keep = read_keep(raw, reader);
     let file = raw.plain.apps_file.clone().map(PathBuf::from);
@@ -94,12 +94,13 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> Option<AppsConfig> {
         return Some(AppsConfig { source, keep, default, well_known: false, listed, file: None });
     }
     let (default, well_known) = read_default(raw, reader);
-    let listed = raw.plain.apps.as_deref().map(array::parse).transpose();
+    let listed = raw.plain.apps.as_deref().map(|text| array::parse(text, &variables)).transpose();
     let listed =
         reader.result("APPS", listed.map_err(|error| error.to_string())).flatten().unwrap_or_default();
     let file = file.and_then(|path| {
-        let read = array::read(&path).map_err(|error| format!("{:?} {error}", path.to_string_lossy()));
-        Some((path, reader.result("APPS_FILE", read)?))
+        let file = AppsFile { path, variables };
+        let read = file.read().map_err(|error| format!("{:?} {error}", file.path.to_string_lossy()));
+        Some((file, reader.result("APPS_FILE", read)?))
     });
     Some(AppsConfig { source: source?, keep, default, well_known, listed, file })
 }

@@ -35,7 +35,7 @@ const ROOMS: &[Room] = &[
     ),
     ("apps/cache", &[], &["arc_swap"]),
     ("apps/settings", &[], &[]),
-    ("apps/array", &["json"], &["arc_swap"]),
+    ("apps/array", &["json"], &["arc_swap", "toml"]),
     ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (

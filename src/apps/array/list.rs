@@ -1,12 +1,17 @@
 //! A list of apps as text: what stands in `APPS_FILE` and `APPS`.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::variables::Variables;
+
 use crate::app::{self, App, Origin, Remark, Severity, Unusable};
 use crate::json::describe_json_error;
+
+/// As many variables that are not set are named for an app.
+const MAX_NAMED: usize = 10;
 
 /// The apps of a list: those that can be used, and those that cannot, which take nothing from them.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +31,44 @@ pub enum ListError {
     /// It is no JSON.
     #[error("cannot be parsed: {}", describe_json_error(.0))]
     Parse(#[from] serde_json::Error),
-    /// It is JSON, but no list of apps.
+    /// It is no TOML, as its name says it is. What it holds there is not quoted: it may be a secret.
+    #[error("cannot be parsed: it is no TOML (line {0})")]
+    Toml(usize),
+    /// It can be parsed, but is no list of apps.
     #[error(
         "is not a JSON array of apps, nor a config file with appManager.array.apps (soketi) or app_manager.array.apps (sockudo)"
     )]
     Shape,
+}
+
+/// A file of apps, and the environment that it may refer to.
+#[derive(Clone, Debug)]
+pub struct AppsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What `${NAME}` in it stands for.
+    pub variables: Variables,
+}
+
+impl AppsFile {
+    /// Reads it as it is now.
+    pub fn read(&self) -> Result<Listed, ListError> {
+        self.parse(&std::fs::read_to_string(&self.path)?)
+    }
+
+    /// Takes its text apart: TOML if its name ends so, which sockudo looks for first, else JSON.
+    pub(super) fn parse(&self, text: &str) -> Result<Listed, ListError> {
+        let toml = self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+        if !toml {
+            return parse(text, &self.variables);
+        }
+        let text = unmarked(text);
+        let value = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            ListError::Toml(before.matches('\n').count() + 1)
+        })?;
+        listed(value, &self.variables)
+    }
 }
 
 impl Listed {
@@ -71,24 +109,37 @@ impl Listed {
     }
 }
 
-/// Reads a file of apps.
-pub fn read(file: &Path) -> Result<Listed, ListError> {
-    parse(&std::fs::read_to_string(file)?)
+/// Takes the JSON text of such a list apart. An app that cannot be used takes nothing from the others.
+pub fn parse(text: &str, variables: &Variables) -> Result<Listed, ListError> {
+    listed(serde_json::from_str(unmarked(text))?, variables)
 }
 
-/// Takes the text of such a list apart. An app that cannot be used takes nothing from the others.
-pub fn parse(text: &str) -> Result<Listed, ListError> {
-    // Some editors put a byte order mark before it.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+/// Some editors put a byte order mark before a text.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn listed(value: Value, variables: &Variables) -> Result<Listed, ListError> {
     let mut listed = Listed::default();
-    for (n, record) in records(serde_json::from_str(text)?)?.into_iter().enumerate() {
-        match app::read(record, Origin::File) {
-            Ok(app) => listed.apps.push(app),
-            Err(mut unusable) => {
-                unusable.why = format!("apps[{n}] cannot be used: {}", unusable.why);
-                listed.unusable.push(unusable);
+    for (n, mut record) in records(value)?.into_iter().enumerate() {
+        let missing = variables.substitute(&mut record);
+        let unusable = match app::read(record, Origin::File) {
+            Ok(app) if missing.is_empty() => {
+                listed.apps.push(app);
+                continue;
             }
-        }
+            Ok(app) => Unusable { id: Some(app.id), key: Some(app.key), why: String::new() },
+            Err(unusable) => unusable,
+        };
+        let names: Vec<_> = missing.iter().map(|name| app::shown(name).to_string()).take(MAX_NAMED).collect();
+        let why = match names.as_slice() {
+            [] => unusable.why,
+            names => format!(
+                "it refers to variables of the environment that are not set or empty: {}; set them, or write a default as in ${{NAME:-default}}",
+                names.join(", ")
+            ),
+        };
+        listed.unusable.push(Unusable { why: format!("apps[{n}] cannot be used: {why}"), ..unusable });
     }
     Ok(listed)
 }
@@ -115,7 +166,14 @@ fn records(value: Value) -> Result<Vec<Value>, ListError> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
+    use crate::app::Target;
+
+    fn parse(text: &str) -> Result<Listed, ListError> {
+        super::parse(text, &Variables::default())
+    }
 
     const APP: &str = r#"{"id":"a","key":"k","secret":"s","webhooks":[{"url":"http://h/"}]}"#;
 
@@ -130,6 +188,47 @@ mod tests {
         ] {
             assert_eq!(parse(&text).unwrap().apps[0].key, "k", "{text}");
         }
+    }
+
+    const TOML: &str = r#"
+port = 6001
+[app_manager]
+driver = "memory"
+[[app_manager.array.apps]]
+id = "a"
+key = "k"
+secret = "${SECRET}"
+enabled = true
+[app_manager.array.apps.policy.limits]
+max_connections = 10
+[[app_manager.array.apps.policy.webhooks]]
+url = "https://${HOST:-receiver}/"
+event_types = ["client_event"]
+[app_manager.array.apps.policy.webhooks.headers]
+X-Since = "2026"
+[[app_manager.array.apps]]
+id = "b"
+key = "l"
+secret = "${OTHER}"
+"#;
+
+    #[test]
+    fn sockudos_configuration_is_read_with_its_variables() {
+        let path = std::path::PathBuf::from("config/config.TOML");
+        let variables = Variables::new([("SECRET".to_owned(), "s3".to_owned())]);
+        let file = AppsFile { path, variables };
+        let listed = file.parse(TOML).unwrap();
+        let [app] = &listed.apps[..] else { panic!("{listed:?}") };
+        assert_eq!(app.secret.expose_secret(), "s3");
+        assert_eq!(app.webhooks[0].target, Target::Http("https://receiver/".into()));
+        assert_eq!(app.webhooks[0].headers, [("X-Since".to_owned(), "2026".to_owned())]);
+        let [unusable] = &listed.unusable[..] else { panic!("{listed:?}") };
+        assert_eq!(unusable.key.as_deref(), Some("l"));
+        let why = unusable.to_string();
+        assert!(why.contains("app \"b\": apps[1]") && why.contains("\"OTHER\""), "{why}");
+        let broken = file.parse("port = 1\n\nsecret = hush").unwrap_err().to_string();
+        assert_eq!(broken, "cannot be parsed: it is no TOML (line 3)");
+        assert!(matches!(file.parse("port = 1"), Err(ListError::Shape)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(!line.contains(['\n', '\r']), "{line:?} is not one line");
         assert!(!secret || !line.contains(MARK), "{line}");
     }
-    if let Err(error) = array::parse(file) {
+    if let Err(error) = array::parse(file, &array::Variables::default()) {
         let error = error.to_string();
         assert!(shows(file) || !error.contains(MARK), "{error}");
     }
