@@ -14,6 +14,8 @@ use crate::run::preflight::{Finding, Severity};
 
 /// Receivers tried at once.
 const AT_ONCE: usize = 16;
+/// As many receivers, and functions, are tried: a file can have those of thousands of tenants.
+const TRIED: usize = 200;
 
 fn targets(apps: &[App]) -> impl Iterator<Item = (&App, &Target)> {
     apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, &webhook.target)))
@@ -23,6 +25,10 @@ fn targets(apps: &[App]) -> impl Iterator<Item = (&App, &Target)> {
 fn origin(url: &str) -> String {
     Url::parse(url)
         .map_or_else(|_| "a URL that cannot be read".to_owned(), |url| url.origin().ascii_serialization())
+}
+
+fn not_tried(about: &'static str, rest: usize) -> Option<Finding> {
+    (rest > 0).then(|| Finding::ok(about, format!("{rest} more are not tried: {TRIED} is the most")))
 }
 
 pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
@@ -42,7 +48,8 @@ pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
         Ok(resolver) => Arc::new(resolver),
         Err(error) => return vec![Finding::new(Severity::Error, about, error.to_string())],
     };
-    let tried = stream::iter(receivers).map(|(origin, (url, app))| {
+    let rest = receivers.len().saturating_sub(TRIED);
+    let tried = stream::iter(receivers.into_iter().take(TRIED)).map(|(origin, (url, app))| {
         let resolver = Arc::clone(&resolver);
         async move {
             match handshake(&config.http, resolver, url, config.timeout).await {
@@ -57,6 +64,7 @@ pub(super) async fn webhooks(config: &Config) -> Vec<Finding> {
         }
     });
     let mut findings: Vec<_> = tried.buffered(AT_ONCE).collect().await;
+    findings.extend(not_tried(about, rest));
     if findings.is_empty() {
         findings.push(Finding::ok(about, "none is known before a job comes"));
     }
@@ -92,13 +100,15 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
         config.timeout,
     )
     .await;
-    let mut findings = Vec::with_capacity(functions.len());
-    for (app, webhook) in functions {
+    let mut findings = Vec::new();
+    let rest = functions.len().saturating_sub(TRIED);
+    for (app, webhook) in functions.into_iter().take(TRIED) {
         findings.push(match lambda.dry_run(webhook).await {
             Ok(reference) => Finding::ok(about, format!("{} may be invoked (DryRun)", reference.escape_debug())),
             Err(why) => Finding::new(Severity::Error, about, format!("of app {}: {why}", app.id.escape_debug()))
                 .remedy("allow lambda:InvokeFunction on it to the worker's role, and name it in WEBHOOKS_ALLOWED_FUNCTIONS"),
         });
     }
+    findings.extend(not_tried(about, rest));
     findings
 }

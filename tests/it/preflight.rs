@@ -148,6 +148,22 @@ async fn check_looks_at_the_apps_of_the_file_and_what_cannot_be_used_of_them() {
 }
 
 #[tokio::test]
+async fn check_tries_a_bounded_number_of_the_receivers_of_a_file() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("apps.json");
+    let app = |n: u32| {
+        let webhook = serde_json::json!({"url": format!("http://10.1.{n}.1/")});
+        serde_json::json!({"id": format!("app-{n}"), "key": n, "secret": "s", "webhooks": [webhook]})
+    };
+    std::fs::write(&file, (0..250).map(app).collect::<Value>().to_string()).unwrap();
+    let (_, report) = check(&world, &[("APPS_FILE", file.to_str().unwrap())], &[]).await;
+    let report = report.to_string();
+    assert!(report.contains("more are not tried: 200 is the most"), "{report}");
+    assert!(report.contains("the first 50 of 251 are listed"), "{report}");
+}
+
+#[tokio::test]
 async fn check_says_how_sockudo_has_to_be_set_up_by_the_variables_that_it_shares() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
     let (code, report) =
