@@ -113,23 +113,29 @@ fn secrets(variable: Option<&str>) -> Result<Secrets, Failure> {
     if let Some(name) = variable {
         let given = config::environment().remove(name).filter(|secret| !secret.is_empty());
         let given = given.with_context(|| format!("--secret-env: the variable {name} is not set"))?;
-        return Ok(Secrets { given: Some(given.into()), default_key: String::new(), apps: Vec::new() });
+        return Ok(Secrets { given: Some(given.into()), ..Secrets::default() });
     }
     // No queue is asked for anything.
     let nowhere = "https://sqs.us-east-1.amazonaws.com/000000000000/none.fifo".to_owned();
     let apps = configuration(&[("QUEUE_SQS_URL", Some(nowhere))])?.apps;
     let default_key = apps.default.key.clone();
-    let apps = apps.known().apps.into_iter();
+    let known = apps.known();
+    let apps = known.apps.into_iter();
     let apps = apps.map(|app| (app.key.clone(), app.secrets().cloned().collect())).collect();
-    Ok(Secrets { given: None, default_key, apps })
+    let unusable = known.unusable.into_iter();
+    let unusable = unusable.filter_map(|app| Some((app.key.clone()?, app.to_string()))).collect();
+    Ok(Secrets { given: None, default_key, apps, unusable })
 }
 
 /// The secrets that are known, by key.
+#[derive(Default)]
 struct Secrets {
     given: Option<SecretString>,
     default_key: String,
     /// Each app's, the newest first.
     apps: Vec<(String, Vec<SecretString>)>,
+    /// Apps that cannot be used, and why.
+    unusable: Vec<(String, String)>,
 }
 
 impl Secrets {
@@ -139,6 +145,9 @@ impl Secrets {
         }
         let found = self.apps.iter().find(|(known, _)| known == key).map(|(_, secrets)| secrets.clone());
         found.ok_or_else(|| {
+            if let Some((_, why)) = self.unusable.iter().find(|(unusable, _)| unusable == key) {
+                return anyhow!("{why}");
+            }
             anyhow!(
                 "no secret is known for the app key {:?}: name the variable that holds it with --secret-env, or set DEFAULT_APP_KEY and DEFAULT_APP_SECRET, or APPS_FILE",
                 key.chars().take(64).collect::<String>()

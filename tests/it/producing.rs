@@ -121,6 +121,10 @@ async fn verify_tells_a_valid_job_from_one_that_is_not() {
     let variables = [("DEFAULT_APP_KEY", "another"), ("APPS_FILE", file.to_str().unwrap())];
     let output = run("verify", &[], &variables, text(&vector, "body").as_bytes()).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let app = json!([{"id": "i", "key": vector["app_key"], "secret": "${NOT_SET_HERE}"}]);
+    std::fs::write(&file, app.to_string()).unwrap();
+    let output = run("verify", &[], &variables, text(&vector, "body").as_bytes()).await;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("NOT_SET_HERE"), "{output:?}");
     let signature = "6b7b8e8d";
     let output = run("verify", &["--signature", signature], &[], b"{}").await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");

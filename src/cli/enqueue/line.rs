@@ -71,7 +71,7 @@ impl<'a> Line<'a> {
             let name = String::from_utf8_lossy(name);
             if !known.contains(&&*name) {
                 bail!(
-                    "the member {} is unknown{}; there are {}",
+                    "the member {} is unknown{} (there are {})",
                     shown(&name),
                     meant(&name),
                     known.join(", ")
@@ -347,7 +347,7 @@ mod tests {
             (format!(r#"{{{event},"deduplication_id":"7"}}"#), "did you mean dedup?"),
             (format!(r#"{{{event},"group":"g","group":"h"}}"#), "two members \"group\""),
             (format!(r#"{{{bare},"group":"g","group":null}}"#), "two members \"group\""),
-            (format!(r#"{{{event},"appKey":"k"}}"#), "\"appKey\" is unknown; there are event, group, dedup"),
+            (format!(r#"{{{event},"appKey":"k"}}"#), "\"appKey\" is unknown (there are event, group, dedup)"),
             (format!(r#"{{{event},"group":7}}"#), "\"group\" is no text: invalid type: integer"),
             (r#"{"body":"b","group":"g","MessageDeduplicationId":"7"}"#.to_owned(), "did you mean dedup?"),
             (r#"{"body":{},"group":"g"}"#.to_owned(), "\"body\" is no text: invalid type: map"),
