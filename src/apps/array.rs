@@ -380,7 +380,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((file.clone(), read(&file).unwrap())));
+        let array = Array::with_file(Listed::default(), Some((at(&file), at(&file).read().unwrap())));
         for broken in [&b"[{\"id\":\"a\""[..], b"", b"\xff"] {
             std::fs::write(&file, broken).unwrap();
             tokio::time::advance(FRESH_FOR).await;
@@ -404,7 +404,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("apps.json");
         std::fs::write(&file, "[]").unwrap();
-        let array = Array::with_file(Listed::default(), Some((file.clone(), Listed::default())));
+        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
         array.find_fresh("k").await.unwrap();
         // What a mount in trouble leaves behind, or the mode of a file: the same version, and no answer.
         std::fs::write(&file, format!("[{APP}]")).unwrap();
@@ -420,7 +420,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_app_without_a_key_is_known_by_its_id() {
-        let array = Array::with_file(parse(r#"[{"id":"b","secret":"s","webhooks":[]}]"#).unwrap(), None);
+        let array = Array::with_file(
+            parse(r#"[{"id":"b","secret":"s","webhooks":[]}]"#, &Variables::new([])).unwrap(),
+            None,
+        );
         assert!(array.unusable("b").unwrap().contains("key"));
         assert!(array.unusable("c").is_none());
     }
