@@ -385,6 +385,4 @@ pub fn operator_hint(error: &ReceiveError) -> &'static str {
 }
 
 #[cfg(test)]
-mod fake_queue;
-#[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod fake_queue;
 mod promises;
 
 use super::*;
@@ -18,7 +19,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::Retry;
 use crate::producer::Signer;
-use crate::worker::fake_queue::FakeQueue;
+use crate::worker::tests::fake_queue::FakeQueue;
 
 const SECRET: &str = "s";
 

@@ -22,7 +22,7 @@ use crate::policy::Retry;
 use crate::producer::Signer;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::delete_batcher;
-use crate::worker::fake_queue::FakeQueue;
+use crate::worker::tests::fake_queue::FakeQueue;
 
 /// How long a call or an answer is under way: together all of the safety margin.
 const WAY: Duration = Duration::from_millis(120);
