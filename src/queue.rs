@@ -90,6 +90,17 @@ pub struct Redriven {
     pub delivered: Vec<WebhookId>,
 }
 
+impl Redriven {
+    /// By what a message or a dead letter says of itself: webhooks' identities with commas between them. One from
+    /// before webhooks had identities says nothing of them: it goes to all.
+    #[must_use]
+    pub fn of(source: &str, delivered: Option<&str>) -> Self {
+        let ids = delivered.unwrap_or_default().split(',').map(str::trim);
+        let delivered = ids.filter(|id| !id.is_empty() && *id != NO_WEBHOOK).map(WebhookId::from).collect();
+        Self { source: Arc::from(source), delivered }
+    }
+}
+
 /// A job that is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -141,7 +152,7 @@ pub struct NewMessage {
     pub group: String,
     /// The deduplication id.
     pub deduplication: String,
-    /// Set where a dead letter is put back.
+    /// Set where a dead letter is put back, or a copy of it is sent.
     pub redriven: Option<Redriven>,
 }
 

@@ -4,6 +4,7 @@ mod line;
 mod progress;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -144,7 +145,11 @@ async fn print(jobs: impl Stream<Item = NewMessage>) -> anyhow::Result<Summary> 
             continue;
         }
         summary.sent += 1;
-        let line = serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body});
+        let mut line = serde_json::json!({"group": job.group, "dedup": job.deduplication, "body": job.body});
+        let attributes: BTreeMap<_, _> = job.attributes().into_iter().collect();
+        if let Some(line) = line.as_object_mut().filter(|_| !attributes.is_empty()) {
+            line.insert("attributes".to_owned(), serde_json::json!(attributes));
+        }
         writeln!(out, "{line}").context("standard output")?;
     }
     Ok(summary)

@@ -8,18 +8,19 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use tracing::warn;
 
 use crate::app::{nearest, shown};
 use crate::job::{Job, QueueType, group_id};
 use crate::json::Text;
 use crate::plan::Outline;
 use crate::producer::{Event, Signer};
-use crate::queue::NewMessage;
+use crate::queue::{NewMessage, Redriven};
 
 /// What may stand beside an event, a body or a job's own members.
 const IDS: [&str; 2] = ["group", "dedup"];
 /// What the copies of dead letters have besides.
-const OF_LETTERS: [&str; 2] = ["id", "attributes"];
+const OF_LETTERS: [&str; 3] = ["id", "attributes", "queue"];
 
 /// A line: an object, whose members are looked at only as far as they are needed. Their names come as bytes
 /// and their values raw: a job's may hold what only JavaScript reads.
@@ -104,6 +105,14 @@ fn meant(name: &str) -> String {
     holds.or_else(|| nearest(&name, IDS)).map(|id| format!("; did you mean {id}?")).unwrap_or_default()
 }
 
+/// What is carried on of a letter's attributes, as a redrive does: webhooks that have the job do not get it again,
+/// the others get it under the id that they know.
+#[derive(Deserialize)]
+struct Attributes {
+    source_message_id: Option<String>,
+    delivered: Option<String>,
+}
+
 /// The members of an object in their order, with the values' own bytes.
 struct Members(Vec<(String, Box<RawValue>)>);
 
@@ -154,7 +163,13 @@ pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
         signer.job(&made(&name, channel.as_deref(), group.as_deref(), members)?)
     } else if let Some(body) = read.text("body")? {
         read.only(&[&["body"], &IDS[..], &OF_LETTERS].concat())?;
-        NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body)
+        let attributes = read.raw("attributes").map(|value| serde_json::from_str::<Attributes>(value.get()));
+        let attributes = attributes.transpose().context("attributes are not those of a letter")?;
+        let (source, delivered) =
+            attributes.map_or((None, None), |own| (own.source_message_id, own.delivered));
+        // A letter that SQS moved has the id under which receivers know the job.
+        let redriven = source.or(read.text("id")?).map(|source| Redriven::of(&source, delivered.as_deref()));
+        NewMessage { redriven, ..NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body) }
     } else {
         Job::decode(&line.to_owned().into()).map_err(|_| no_job(line))?;
         for (name, _) in &read.members {
@@ -170,6 +185,13 @@ pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
     };
     if let Some(dedup) = dedup {
         job.deduplication = dedup;
+    }
+    let (job, whole) = job.fitting();
+    if !whole {
+        warn!(
+            dedup = job.deduplication,
+            "too large for what is known of it: webhooks that have it get it again"
+        );
     }
     Ok(job)
 }
@@ -376,5 +398,22 @@ mod tests {
             (given.group, given.deduplication, given.body),
             ("g".into(), "d".into(), "anything".into())
         );
+    }
+
+    #[test]
+    fn a_letters_line_carries_on_its_first_id_and_who_has_the_job() {
+        let line = |more: serde_json::Value| {
+            let mut line = serde_json::json!({"group": "g", "dedup": "d", "body": "b", "queue": "0.q.fifo"});
+            line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            made_of(&line.to_string()).redriven
+        };
+        let own =
+            serde_json::json!({"source_message_id": "s", "delivered": "0123456789ab", "reason": "gone"});
+        let carried = line(serde_json::json!({"id": "i", "attributes": own}));
+        assert_eq!(carried, Some(Redriven::of("s", Some("0123456789ab"))));
+        assert_eq!(carried.unwrap().delivered.len(), 1);
+        let moved = line(serde_json::json!({"id": "i", "attributes": {}}));
+        assert_eq!(moved, Some(Redriven::of("i", None)), "SQS keeps the id of what it moves");
+        assert_eq!(line(serde_json::json!({})), None);
     }
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
 
-use crate::app::WebhookId;
 use crate::queue::trace::{self, TraceContext};
-use crate::queue::{BatchEntryResult, Message, NO_WEBHOOK, Receipt, Redriven};
+use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
 
 pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> Option<Message> {
     use MessageSystemAttributeName as Name;
@@ -35,11 +34,7 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
         sent,
         age: since(sent),
         since_first_receive: since(first_received),
-        // A letter from before webhooks had identities says nothing of them: it goes to all.
-        redriven: attribute("source_message_id").map(|source| Redriven {
-            source: Arc::from(source),
-            delivered: attribute("delivered").map(parse_identities).unwrap_or_default(),
-        }),
+        redriven: attribute("source_message_id").map(|source| Redriven::of(source, attribute("delivered"))),
         trace,
     })
 }
@@ -76,14 +71,6 @@ pub(super) fn text(value: &str) -> MessageAttributeValue {
         .string_value(value)
         .build()
         .unwrap_or_else(|_| unreachable!("the data type is set"))
-}
-
-fn parse_identities(text: &str) -> Vec<WebhookId> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|id| !id.is_empty() && *id != NO_WEBHOOK)
-        .map(WebhookId::from)
-        .collect()
 }
 
 /// A moment as an attribute: seconds since the Unix epoch, with milliseconds.
