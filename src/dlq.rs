@@ -9,18 +9,23 @@ mod port;
 mod purge;
 mod redrive;
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Errors;
+use crate::letters::redrive::Left;
 use crate::process::{Failure, configuration, log, signals};
 use crate::queue::sqs::{Connection, Usage};
 use crate::random::Random;
-use crate::run::address;
+use crate::run::{address, preflight};
 use filters::Filters;
 use port::DeadLetterQueue;
 
@@ -73,16 +78,22 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
     let config = configuration(&[])?;
     let connection = Connection::load(address(&config.queue)).await;
-    let dead = match config.queue.dead_letter_url.clone() {
-        Some(url) => url,
-        None => connection
-            .describe()
-            .await
-            .context("the queue")?
-            .dead_letter_url
-            .ok_or_else(|| anyhow!("there is no dead-letter queue: set QUEUE_SQS_DLQ_URL"))?,
+    let (dead, described) = if let Some(url) = config.queue.dead_letter_url.clone() {
+        (url, connection.describe().await.ok())
+    } else {
+        let described = connection.describe().await.context("the queue")?;
+        let url = described.dead_letter_url.clone();
+        let url = url.ok_or_else(|| anyhow!("there is no dead-letter queue: set QUEUE_SQS_DLQ_URL"))?;
+        (url, Some(described))
     };
     let dead = connection.at(dead);
+    // Its messages are live jobs then: to redrive would send them twice, and to purge would lose them.
+    let arn = described.as_ref().and_then(|described| described.attribute("QueueArn"));
+    let dead_described = dead.describe().await.ok();
+    let dead_arn = dead_described.as_ref().and_then(|described| described.attribute("QueueArn"));
+    if preflight::is_same_queue((dead.url(), dead_arn), (&config.queue.url, arn)) {
+        return Err(Errors(vec![preflight::is_the_queue_itself(dead.url()).line()]).into());
+    }
     let ours = connection.queue(usage()).identity();
     let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
     let url = config.queue.url.clone();
@@ -126,11 +137,30 @@ impl Dlq {
     }
 }
 
-/// Asks on the terminal; whether the answer is `wanted`.
-fn confirmed(question: &str, wanted: &str) -> anyhow::Result<bool> {
+/// Asks on the terminal; whether the answer is `wanted`. A signal is a no.
+async fn confirmed(question: &str, wanted: &str, stop: &CancellationToken) -> anyhow::Result<bool> {
     eprint!("{question}");
     std::io::stderr().flush().context("the terminal")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("the terminal")?;
+    let (send, answered) = oneshot::channel();
+    // A thread of its own, which ends with the process: the runtime waits for its own threads when it ends, and
+    // reading a line cannot be called off.
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        send.send(std::io::stdin().read_line(&mut answer).map(|_| answer))
+    });
+    let Some(answer) = stop.run_until_cancelled(answered).await else {
+        eprintln!();
+        return Ok(false);
+    };
+    let answer = answer.context("the terminal")?.context("the terminal")?;
     Ok(answer.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Letters that were left, a line for each reason.
+fn tell_left(left: &BTreeMap<Left, usize>) -> String {
+    left.iter().fold(String::new(), |mut text, (why, count)| {
+        // Writing to a string does not fail.
+        writeln!(text, "{count} left: {}", why.words()).ok();
+        text
+    })
 }

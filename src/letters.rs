@@ -4,7 +4,7 @@
 //! - a walk takes what was there when it began, each letter once, and ends though new ones keep coming;
 //! - what a walk does not take it gives back when it ends, in the order of its groups;
 //! - a letter is deleted only when the queue has confirmed the job;
-//! - no letter of another queue is put on ours.
+//! - no letter of another queue is put on ours, deleted or handed out as ours.
 //!
 //! A letter that is held hides what lies behind the first ten of its group: SQS hands over nothing of a
 //! group of which a message is in flight. Only taking letters away makes those behind them visible.
@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 use crate::job::app_of_group;
 use crate::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
+use redrive::Left;
+
+/// The reason of a letter that has none: SQS moved it.
+pub const MOVED_BY_SQS: &str = "received_too_often";
 
 /// One dead letter.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub struct Letter {
 }
 
 /// Which queue a letter comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// This one, by what the letter says.
     Ours,
@@ -50,7 +54,18 @@ impl Letter {
     /// Why it was given up: the worker's word, or that SQS moved it.
     #[must_use]
     pub fn reason(&self) -> &str {
-        self.attribute("reason").unwrap_or("received_too_often")
+        self.attribute("reason").unwrap_or(MOVED_BY_SQS)
+    }
+
+    /// Why it is left to others, if it is: several queues may share a dead-letter queue. `unmarked` says whether
+    /// a letter that names no queue is ours.
+    #[must_use]
+    pub fn of_others(&self, unmarked: bool) -> Option<Left> {
+        match &self.origin {
+            Origin::Other(_) => Some(Left::OtherQueue),
+            Origin::Unmarked if !unmarked => Some(Left::Unmarked),
+            Origin::Ours | Origin::Unmarked => None,
+        }
     }
 
     /// The app that it is of, as far as the letter or its group says: soketi's groups begin with the id.

@@ -2,6 +2,7 @@
 
 pub mod env;
 pub mod env_file;
+pub mod output;
 pub mod reload;
 pub mod signals;
 

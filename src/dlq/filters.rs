@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
-use crate::letters::Letter;
+use crate::letters::{Letter, MOVED_BY_SQS};
+use crate::outcome::Reason;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Filters {
     /// Of this app alone.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
-    /// Given up for this reason alone, such as status_500 or bad_signature.
-    #[arg(long)]
+    /// Given up for this reason alone, such as status or signature; received_too_often is that of letters which SQS
+    /// moved.
+    #[arg(long, value_parser = reasons(), hide_possible_values = true)]
     reason: Option<String>,
     /// Of this message group alone.
     #[arg(long)]
@@ -41,6 +44,11 @@ impl Filters {
         let Self { app, reason, group, older, newer } = self;
         app.is_none() && reason.is_none() && group.is_none() && older.is_none() && newer.is_none()
     }
+}
+
+/// Every reason that a letter can have: another word would match nothing, and nobody would be told.
+fn reasons() -> PossibleValuesParser {
+    PossibleValuesParser::new(Reason::CODES.into_iter().chain([MOVED_BY_SQS]))
 }
 
 /// A whole number of seconds, minutes, hours or days.

@@ -1,5 +1,6 @@
 //! `dlq purge`: letters away, after a copy of them was written.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use clap::Args;
 
 use super::filters::Filters;
 use super::list::line;
-use super::{Dlq, confirmed};
+use super::{Dlq, confirmed, tell_left};
 use crate::letters::Letter;
+use crate::letters::redrive::Left;
 use crate::letters::walk::{Step, Walk};
 use crate::process::Failure;
+use crate::process::output::print;
 use crate::queue::MAX_BATCH;
 
 #[derive(Args, Debug)]
@@ -30,8 +33,28 @@ pub(super) struct Options {
     yes: bool,
 }
 
+/// What a purge did.
+#[derive(Default)]
+struct Purged {
+    deleted: usize,
+    /// Letters that were asked for and stay, by why.
+    left: BTreeMap<Left, usize>,
+    /// All that were seen, those among them that stay.
+    seen: usize,
+    stopped: bool,
+    /// Whether it ended because it had deleted as many as there were.
+    enough: bool,
+    /// Letters that are hidden, in words.
+    hidden: Option<String>,
+}
+
 pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failure> {
     let depth = dlq.depth().await?;
+    let path = options.backup.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        PathBuf::from(format!("dead-letters-{}.jsonl", now.as_secs()))
+    });
+    let mut backup = Backup::at(path)?;
     let mut most = usize::MAX;
     if !options.yes {
         if !std::io::stdin().is_terminal() {
@@ -39,20 +62,65 @@ pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failur
         }
         let which = if options.filters.all() { "all" } else { "the chosen ones of" };
         let question = format!("Delete {which} about {depth} dead letters? Type {depth} to go on: ");
-        if !confirmed(&question, &depth.to_string())? {
+        if !confirmed(&question, &depth.to_string(), &dlq.stop).await? {
             return Ok(ExitCode::FAILURE);
         }
         most = depth;
     }
-    let path = options.backup.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        PathBuf::from(format!("dead-letters-{}.jsonl", now.as_secs()))
-    });
-    let mut backup = create(&path)?;
-    let (deleted, ended) = purge(dlq, &options.filters, most, &mut backup).await;
-    println!("{deleted} letters deleted; they are in {}", path.display());
+    let unmarked = !dlq.is_shared().await;
+    let (purged, ended) = purge(dlq, (&options.filters, unmarked), most, &mut backup).await;
+    let place = backup.file.map_or_else(String::new, |_| format!("; they are in {}", backup.path.display()));
+    print(&format!("{} letters deleted{place}\n{}", purged.deleted, tell_left(&purged.left)))?;
+    if let Some(words) = &purged.hidden {
+        eprintln!("{words}");
+    }
     ended?;
-    Ok(if dlq.stop.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let unseen = depth.saturating_sub(purged.seen);
+    let missed = unseen > 0 && !purged.stopped && !purged.enough;
+    if purged.stopped {
+        eprintln!("stopped after {} of about {depth} letters", purged.seen);
+    } else if missed {
+        eprintln!(
+            "about {unseen} could not be seen: behind ten letters of their group that stay, or held by another command"
+        );
+    }
+    let failed =
+        purged.stopped || missed || purged.hidden.is_some() || purged.left.contains_key(&Left::Undeleted);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The file that letters are written to before they are deleted; made with the first of them.
+struct Backup {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Backup {
+    fn at(path: PathBuf) -> anyhow::Result<Self> {
+        if path.exists() {
+            return Err(anyhow!("the backup {} cannot be written: it exists", path.display()));
+        }
+        Ok(Self { path, file: None })
+    }
+
+    /// On the disk before anything is deleted.
+    fn write(&mut self, letters: &[Letter], ours: Option<&str>) -> anyhow::Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(create(&self.path)?),
+        };
+        let mut lines = String::new();
+        for letter in letters {
+            lines.push_str(&line(letter, ours).to_string());
+            lines.push('\n');
+        }
+        file.write_all(lines.as_bytes())
+            .and_then(|()| file.sync_data())
+            .with_context(|| format!("the backup {} cannot be written", self.path.display()))
+    }
 }
 
 /// Never over another file: it may be the only copy of what an earlier purge took. For its owner's eyes.
@@ -66,44 +134,53 @@ fn create(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("the backup {} cannot be written", path.display()))
 }
 
-async fn purge(dlq: &Dlq, filters: &Filters, most: usize, backup: &mut File) -> (usize, anyhow::Result<()>) {
+async fn purge(
+    dlq: &Dlq,
+    (filters, unmarked): (&Filters, bool),
+    most: usize,
+    backup: &mut Backup,
+) -> (Purged, anyhow::Result<()>) {
     let mut walk = Walk::new(&dlq.letters, &dlq.random, dlq.stop.clone());
-    let mut deleted = 0;
+    let mut purged = Purged::default();
     let ended = loop {
-        if deleted >= most {
+        if purged.deleted >= most {
+            purged.enough = true;
             break Ok(());
         }
-        let letters = match walk.next(MAX_BATCH.min(most - deleted)).await {
+        let letters = match walk.next(MAX_BATCH.min(most - purged.deleted)).await {
             Ok(Step::Letters(letters)) => letters,
-            Ok(Step::End | Step::Stopped) => break Ok(()),
+            Ok(Step::End) => break Ok(()),
+            Ok(Step::Stopped) => {
+                purged.stopped = true;
+                break Ok(());
+            }
             Err(error) => break Err(anyhow::Error::from(error).context("the dead-letter queue")),
         };
-        let (going, staying): (Vec<Letter>, Vec<Letter>) =
-            letters.into_iter().partition(|letter| filters.matches(letter));
-        walk.hold_all(staying);
-        if let Err(error) = write(backup, &going) {
+        purged.seen += letters.len();
+        let mut going: Vec<Letter> = Vec::with_capacity(letters.len());
+        for letter in letters {
+            if !filters.matches(&letter) {
+                walk.hold(letter);
+            } else if let Some(why) = letter.of_others(unmarked) {
+                *purged.left.entry(why).or_default() += 1;
+                walk.hold(letter);
+            } else {
+                going.push(letter);
+            }
+        }
+        if let Err(error) = backup.write(&going, dlq.letters.ours.as_deref()) {
             walk.hold_all(going);
             break Err(error);
         }
-        let count = going.len();
-        match walk.delete(going).await {
-            Ok(left) => deleted += count - left,
-            Err(error) => break Err(anyhow::Error::from(error).context("the dead-letter queue")),
+        let deletion = walk.delete(going).await;
+        purged.deleted += deletion.deleted;
+        if deletion.left > 0 {
+            *purged.left.entry(Left::Undeleted).or_default() += deletion.left;
+        }
+        if let Some(error) = deletion.error {
+            break Err(anyhow::Error::from(error).context("the dead-letter queue"));
         }
     };
-    walk.end().await;
-    (deleted, ended)
-}
-
-/// On the disk before anything is deleted.
-fn write(backup: &mut File, letters: &[Letter]) -> anyhow::Result<()> {
-    let mut lines = String::new();
-    for letter in letters {
-        lines.push_str(&line(letter).to_string());
-        lines.push('\n');
-    }
-    backup
-        .write_all(lines.as_bytes())
-        .and_then(|()| backup.sync_data())
-        .context("the backup cannot be written")
+    purged.hidden = walk.end().await.words();
+    (purged, ended)
 }

@@ -1,7 +1,10 @@
 //! `dlq redrive`.
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::Args;
@@ -9,12 +12,13 @@ use clap::Args;
 use super::filters::Filters;
 use super::list::shown;
 use super::port::{ByApps, JobQueue};
-use super::{Dlq, confirmed};
+use super::{Dlq, confirmed, tell_left};
 use crate::apps::Observer;
 use crate::config::Config;
 use crate::letters::Letter;
 use crate::letters::redrive::{Left, Plan, Report, redrive};
 use crate::process::Failure;
+use crate::process::output::print;
 use crate::run::sources;
 
 #[derive(Args, Debug)]
@@ -52,14 +56,19 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
         } else {
             format!("the chosen ones of about {depth} dead letters")
         };
-        if !confirmed(&format!("Put {what} back on {}? [y/N] ", dlq.url), "y")? {
+        if !confirmed(&format!("Put {what} back on {}? [y/N] ", dlq.url), "y", &dlq.stop).await? {
             return Ok(ExitCode::FAILURE);
         }
     }
+    // Which of the ids a letter was seen for.
+    let found: Mutex<HashSet<&String>> = Mutex::default();
     let named = |letter: &Letter| {
-        let id =
-            |id: &String| **id == *letter.message.id || letter.attribute("source_message_id") == Some(id);
-        options.ids.is_empty() || options.ids.iter().any(id)
+        let is =
+            |id: &&String| ***id == *letter.message.id || letter.attribute("source_message_id") == Some(id);
+        let meant: Vec<&String> = options.ids.iter().filter(is).collect();
+        let chosen = options.ids.is_empty() || !meant.is_empty();
+        found.lock().unwrap_or_else(PoisonError::into_inner).extend(meant);
+        chosen
     };
     let plan = Plan {
         chosen: &|letter| named(letter) && options.filters.matches(letter),
@@ -84,46 +93,68 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     if bar {
         eprintln!();
     }
-    tell(&report, &dlq.url, options.dry_run);
-    if report.put_back == 0 && !options.ids.is_empty() {
-        println!("what was named cannot be seen: it may lie behind ten letters of its group that were left");
+    let mut text = told(&report, &dlq.url, options.dry_run);
+    let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // What lies behind the last one that was to be put back was not looked for.
+    let enough = report.put_back >= plan.most;
+    let missing: Vec<_> = options.ids.iter().filter(|id| !found.contains(id) && !enough).collect();
+    // Writing to a string does not fail.
+    for id in &missing {
+        writeln!(
+            text,
+            "  {} was not found: no letter has that id, or it lies behind ten letters of its group that were left, or another command holds it",
+            shown(id)
+        )
+        .ok();
     }
     let known: usize = report.left.values().sum();
+    if options.dry_run && !report.stopped && options.most.is_none() {
+        let behind = depth.saturating_sub(known + report.put_back);
+        if behind > 0 {
+            writeln!(text, "and up to {behind} more behind them: a group shows ten letters at a time").ok();
+        }
+    }
     // What was done is done, whether or not the queue says how much there is left.
     let remaining = dlq.depth().await.unwrap_or(known);
-    if !options.dry_run && remaining > known && !report.stopped && options.most.is_none() {
-        println!(
+    if !options.dry_run && remaining > known && !report.stopped && options.most.is_none() && ended.is_ok() {
+        writeln!(
+            text,
             "about {} more are hidden: behind ten letters of their group that were left, or held by another command",
             remaining - known
-        );
+        )
+        .ok();
     }
+    print(&text)?;
     ended.context(if report.put_back > 0 { "the rest is where it was" } else { "nothing was put back" })?;
-    let failed = [Left::Refused, Left::NotDeleted].iter().any(|why| report.left.contains_key(why));
-    Ok(if failed || report.stopped { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    // Whoever names letters wants each of them.
+    let unmet = !options.ids.is_empty()
+        && (!missing.is_empty()
+            || report.left.keys().any(|why| !matches!(why, Left::NotChosen | Left::Newer)));
+    let failed = [Left::Refused, Left::NotDeleted].iter().any(|why| report.left.contains_key(why))
+        || report.given_back.late > 0
+        || report.stopped
+        || unmet;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn tell(report: &Report, url: &str, dry_run: bool) {
+fn told(report: &Report, url: &str, dry_run: bool) -> String {
     let done = if dry_run { "would be put back" } else { "put back" };
-    println!("{} jobs {done} on {url}", report.put_back);
-    for (why, count) in &report.left {
-        println!("{count} left: {}", why.words());
-    }
-    if let Some(refusal) = &report.refusal {
-        println!("the queue says: {refusal}");
-    }
-    for (id, group, why) in &report.named {
-        println!("  {id} of group {}: {}", shown(group), why.words());
-    }
-    for (id, group) in &report.overtaken {
-        println!("  {id} of group {} is left out, and a later one of its group was put back", shown(group));
-    }
-    for id in &report.bare {
-        println!("  {id} was too large for what is known of it: webhooks that have it get it again");
-    }
-    if report.late > 0 {
-        println!("{} letters could not be given back: they are hidden for up to two minutes", report.late);
-    }
+    let mut lines = vec![format!("{} jobs {done} on {url}", report.put_back)];
+    let left = tell_left(&report.left);
+    lines.extend(left.lines().map(str::to_owned));
+    lines.extend(report.refusal.iter().map(|refusal| format!("the queue says: {refusal}")));
+    let named = report.named.iter();
+    lines.extend(named.map(|(id, group, why)| format!("  {id} of group {}: {}", shown(group), why.words())));
+    lines.extend(report.overtaken.iter().map(|(id, group)| {
+        format!("  {id} of group {} is left out, and a later one of its group was put back", shown(group))
+    }));
+    lines.extend(report.bare.iter().map(|id| {
+        format!("  {id} was too large for what is known of it: webhooks that have it get it again")
+    }));
+    lines.extend(report.given_back.words());
     if report.stopped {
-        println!("stopped; run this again for the rest: nothing is put back twice");
+        lines.push("stopped; run this again for the rest: nothing is put back twice".to_owned());
     }
+    lines.push(String::new());
+    lines.join("\n")
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::walk::{Step, Walk};
-use super::{Letter, Letters, Origin, Source};
+use super::walk::{GivenBack, Step, Walk};
+use super::{Letter, Letters, Source};
 use crate::queue::{Error, MAX_BATCH, MessageId, NewMessage, ReceiveError, Redriven};
 use crate::random::Random;
 
@@ -39,6 +39,8 @@ pub enum Left {
     Newer,
     /// It was put back, and could not be deleted.
     NotDeleted,
+    /// It could not be deleted.
+    Undeleted,
 }
 
 impl Left {
@@ -54,6 +56,7 @@ impl Left {
             Self::Behind => "behind one of its group that the queue refuses",
             Self::NoText => "its body is no text",
             Self::Newer => "sent while this ran",
+            Self::Undeleted => "it could not be deleted; the backup has it",
             Self::NotDeleted => "put back, but could not be deleted: run this again within five minutes",
         }
     }
@@ -90,7 +93,7 @@ impl Wanted for AlwaysWanted {
 }
 
 /// What a redrive did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Letters that were put back, or would be.
     pub put_back: usize,
@@ -104,8 +107,8 @@ pub struct Report {
     pub bare: Vec<MessageId>,
     /// The queue's own words for the first refusal.
     pub refusal: Option<String>,
-    /// Letters that come back only when their visibility timeout ends.
-    pub late: usize,
+    /// What came of giving back what it held.
+    pub given_back: GivenBack,
     /// Whether it was told to stop before the end.
     pub stopped: bool,
 }
@@ -168,7 +171,7 @@ pub async fn redrive<L: Letters, S: Source, W: Wanted>(
     if walk.newer() > 0 {
         report.left.insert(Left::Newer, walk.newer());
     }
-    report.late = walk.end().await;
+    report.given_back = walk.end().await;
     (report, ended)
 }
 
@@ -250,12 +253,12 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
 
     /// The job that a letter becomes, or why it stays.
     async fn judge(&mut self, letter: &Letter) -> Result<NewMessage, Left> {
-        match &letter.origin {
-            Origin::Other(_) => return Err(Left::OtherQueue),
-            Origin::Unmarked if !self.plan.unmarked => return Err(Left::Unmarked),
-            Origin::Ours | Origin::Unmarked => {}
+        // Asked of every letter: it may count them.
+        let chosen = (self.plan.chosen)(letter);
+        if let Some(why) = letter.of_others(self.plan.unmarked) {
+            return Err(why);
         }
-        if !(self.plan.chosen)(letter) {
+        if !chosen {
             return Err(Left::NotChosen);
         }
         if self.refused.contains(&letter.message.group) {
@@ -302,14 +305,14 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
                 }
             }
         }
-        let count = taken.len();
-        let left = self.walk.delete(taken).await.map_err(Failure::Delete)?;
-        if left > 0 {
-            *self.report.left.entry(Left::NotDeleted).or_default() += left;
-        }
-        self.report.put_back += count;
+        // They are on the queue, whatever comes of the letters.
+        self.report.put_back += taken.len();
         (self.progress)(self.report.put_back);
-        Ok(())
+        let deletion = self.walk.delete(taken).await;
+        if deletion.left > 0 {
+            *self.report.left.entry(Left::NotDeleted).or_default() += deletion.left;
+        }
+        deletion.error.map_or(Ok(()), |error| Err(Failure::Delete(error)))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Letter, Letters};
-use crate::queue::{AttemptId, BatchEntryResult, MAX_BATCH, MessageId, Receipt, ReceiveError};
+use crate::queue::{AttemptId, BatchEntryResult, Error, MAX_BATCH, MessageId, Receipt, ReceiveError};
 use crate::random::Random;
 
 /// The most letters that a walk holds at once: SQS lets 120,000 messages of a FIFO queue be in flight.
@@ -44,6 +44,38 @@ pub enum Step {
     End,
     /// It was told to stop.
     Stopped,
+}
+
+/// What came of deleting letters.
+#[derive(Debug, Default)]
+pub struct Deletion {
+    /// How many are gone.
+    pub deleted: usize,
+    /// How many are not.
+    pub left: usize,
+    /// Why, if the call failed as a whole.
+    pub error: Option<Error>,
+}
+
+/// What came of giving letters back.
+#[derive(Debug, Default)]
+pub struct GivenBack {
+    /// How many come back only when their timeout ends.
+    pub late: usize,
+    /// Why, if the call failed as a whole.
+    pub error: Option<Error>,
+}
+
+impl GivenBack {
+    /// In words, if there is something to say.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let why = self.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+        let late = self.late;
+        (late > 0).then(|| {
+            format!("{late} letters could not be given back{why}: they are hidden for up to two minutes")
+        })
+    }
 }
 
 impl<'a, L: Letters> Walk<'a, L> {
@@ -128,28 +160,49 @@ impl<'a, L: Letters> Walk<'a, L> {
         }
     }
 
-    /// Deletes letters; gives how many of them were not: those are given back at the end.
-    pub async fn delete(&mut self, letters: Vec<Letter>) -> Result<usize, crate::queue::Error> {
-        let mut left = 0;
+    /// Deletes letters. What could not be deleted is given back at the end, and after a call that failed twice no
+    /// other is made.
+    pub async fn delete(&mut self, letters: Vec<Letter>) -> Deletion {
+        let mut done = Deletion::default();
         let mut letters = letters.into_iter().peekable();
-        while letters.peek().is_some() {
+        while letters.peek().is_some() && done.error.is_none() {
             let batch: Vec<Letter> = letters.by_ref().take(MAX_BATCH).collect();
             self.settled.extend(batch.iter().map(|letter| letter.message.id.clone()));
-            let receipts: Vec<&Receipt> = batch.iter().map(|letter| &letter.message.receipt).collect();
-            let answer = self.letters.delete_letters(&receipts).await;
-            let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; receipts.len()]);
-            let again: Vec<&Receipt> = receipts
-                .iter()
-                .zip(&entries)
-                .filter(|(_, entry)| **entry != BatchEntryResult::Ok)
-                .map(|(receipt, _)| *receipt)
-                .collect();
-            if !again.is_empty() {
-                let entries = self.letters.delete_letters(&again).await?;
-                left += entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count();
+            let (first, _) = self.try_delete(&batch).await;
+            let (gone, again): (Vec<_>, Vec<_>) =
+                batch.into_iter().zip(first).partition(|(_, entry)| *entry == BatchEntryResult::Ok);
+            done.deleted += gone.len();
+            if again.is_empty() {
+                continue;
             }
+            let again: Vec<Letter> = again.into_iter().map(|(letter, _)| letter).collect();
+            let (second, error) = self.try_delete(&again).await;
+            for (letter, entry) in again.into_iter().zip(second) {
+                match entry {
+                    BatchEntryResult::Ok => done.deleted += 1,
+                    // Its receipt holds no longer: there is nothing to give back.
+                    BatchEntryResult::Rejected => done.left += 1,
+                    BatchEntryResult::Failed => {
+                        done.left += 1;
+                        self.hold(letter);
+                    }
+                }
+            }
+            done.error = error;
         }
-        Ok(left)
+        for letter in letters {
+            done.left += 1;
+            self.hold(letter);
+        }
+        done
+    }
+
+    async fn try_delete(&self, letters: &[Letter]) -> (Vec<BatchEntryResult>, Option<Error>) {
+        let receipts: Vec<&Receipt> = letters.iter().map(|letter| &letter.message.receipt).collect();
+        match self.letters.delete_letters(&receipts).await {
+            Ok(entries) => (entries, None),
+            Err(error) => (vec![BatchEntryResult::Failed; receipts.len()], Some(error)),
+        }
     }
 
     /// Letters that were sent while it ran.
@@ -158,15 +211,22 @@ impl<'a, L: Letters> Walk<'a, L> {
         self.newer
     }
 
-    /// Gives everything back, in order; gives how many letters come back only when their timeout ends.
-    pub async fn end(self) -> usize {
-        let mut late = 0;
+    /// Gives everything back, in order.
+    pub async fn end(self) -> GivenBack {
+        let mut back = GivenBack::default();
         for batch in self.held.chunks(MAX_BATCH) {
             let receipts: Vec<&Receipt> = batch.iter().map(|(_, receipt)| receipt).collect();
-            let answer = self.letters.give_back(&receipts).await;
-            let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; receipts.len()]);
-            late += entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count();
+            match self.letters.give_back(&receipts).await {
+                // One whose receipt holds no longer is not hidden by this walk.
+                Ok(entries) => {
+                    back.late += entries.iter().filter(|entry| **entry == BatchEntryResult::Failed).count();
+                }
+                Err(error) => {
+                    back.late += receipts.len();
+                    back.error.get_or_insert(error);
+                }
+            }
         }
-        late
+        back
     }
 }

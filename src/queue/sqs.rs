@@ -243,6 +243,12 @@ impl Connection {
         credentials_source(&self.sdk, DESCRIBE_TIMEOUT).await
     }
 
+    /// The queue's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The way to another queue at the same endpoint.
     #[must_use]
     pub fn at(&self, url: String) -> Self {

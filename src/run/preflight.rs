@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Description, Probe};
+pub(crate) use dead_letters::{is_same_queue, is_the_queue_itself};
 pub(crate) use receives::needed_receives;
 
 /// How bad a finding is.

@@ -1,9 +1,15 @@
 //! `dlq`, over a real endpoint.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Response, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::world::{World, create, hookferry, job, unique};
@@ -25,11 +31,65 @@ async fn run(world: &World, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text)
 }
 
+/// The endpoint, but for one action, which it denies.
+async fn denying(world: &World, action: &'static str) -> String {
+    let (client, endpoint) = (reqwest::Client::new(), world.endpoint.clone());
+    let relay = move |headers: HeaderMap, body: Bytes| {
+        let (client, endpoint) = (client.clone(), endpoint.clone());
+        async move {
+            let target = headers["x-amz-target"].to_str().unwrap().to_owned();
+            let json = "application/x-amz-json-1.0";
+            if target == format!("AmazonSQS.{action}") {
+                let why =
+                    r#"{"__type":"com.amazon.coral.service#AccessDeniedException","message":"not you"}"#;
+                let denied = Response::builder().status(StatusCode::FORBIDDEN).header("content-type", json);
+                return denied.body(Body::from(why)).unwrap();
+            }
+            let call = client.post(&endpoint).header("x-amz-target", target).header("content-type", json);
+            let answer = call.body(body).send().await.unwrap();
+            let relayed = Response::builder().status(answer.status()).header("content-type", json);
+            relayed.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(relay)).await });
+    address
+}
+
+/// Text of both streams, and the exit code.
+async fn told(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().await.unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
+}
+
+/// Letters that say that they are of a queue of another name.
+async fn foreign(world: &World, count: u64) {
+    for n in 0..count {
+        send_letter(world, "foreign", n, "shop", "status", None, "String.000000000000.other.fifo").await;
+    }
+}
+
 /// A dead letter as the worker writes them.
 async fn letter(world: &World, group: &str, n: u64, app: &str, reason: &str, body: Option<String>) -> String {
-    let text = |value: &str| {
-        MessageAttributeValue::builder().data_type("String").string_value(value).build().unwrap()
+    send_letter(world, group, n, app, reason, body, "String").await
+}
+
+async fn send_letter(
+    world: &World,
+    group: &str,
+    n: u64,
+    app: &str,
+    reason: &str,
+    body: Option<String>,
+    origin: &str,
+) -> String {
+    let typed = |kind: &str, value: &str| {
+        MessageAttributeValue::builder().data_type(kind).string_value(value).build().unwrap()
     };
+    let text = |value: &str| typed("String", value);
     let body = body.unwrap_or_else(|| job(group, n).body);
     let sent = world
         .client
@@ -40,7 +100,9 @@ async fn letter(world: &World, group: &str, n: u64, app: &str, reason: &str, bod
         .message_body(body)
         .message_attributes("reason", text(reason))
         .message_attributes("app_id", text(app))
-        .message_attributes("source_message_id", text(&format!("source-{group}-{n}")))
+        .message_attributes("source_message_id", typed(origin, &format!("source-{group}-{n}")))
+        .message_attributes("webhook", text("0123456789ab"))
+        .message_attributes("destination", text("hooks.example.net"))
         .send();
     sent.await.unwrap().message_id.unwrap()
 }
@@ -158,8 +220,162 @@ async fn large_letters_are_put_back_in_batches_that_sqs_takes() {
     for n in 0..8 {
         letter(&world, "a", n, "shop", "status_500", Some("x".repeat(300_000))).await;
     }
-    letter(&world, "a", 9, "shop", "status_500", Some("y".repeat(1_048_450))).await;
+    letter(&world, "a", 9, "shop", "status_500", Some("y".repeat(1_048_390))).await;
     let (ok, text) = run(&world, &["redrive"]).await;
     assert!(ok && text.contains("9 jobs put back"), "{text}");
     assert!(world.letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn letters_of_another_queue_are_neither_purged_nor_exported_and_list_says_whose_they_are() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    foreign(&world, 2).await;
+    letter(&world, "a", 0, "shop", "status", None).await;
+    let (ok, text) = run(&world, &["list"]).await;
+    assert!(ok && text.contains("000000000000.other.fifo") && text.contains("hooks.example.net"), "{text}");
+    let (ok, text) = run(&world, &["export"]).await;
+    assert!(ok && text.contains("1 letters exported") && text.contains("2 left: of another queue"), "{text}");
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let name = world.queue.rsplit('/').next().unwrap();
+    assert!(line["group"] == "a" && line["queue"].as_str().unwrap().ends_with(name), "{line}");
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("letters.jsonl");
+    let (ok, text) = run(&world, &["purge", "--yes", "--backup", backup.to_str().unwrap()]).await;
+    assert!(ok && text.contains("1 letters deleted") && text.contains("2 left: of another queue"), "{text}");
+    assert!(!std::fs::read_to_string(&backup).unwrap().contains("foreign"));
+    assert_eq!(world.dead().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_that_is_the_queue_is_refused_with_78_and_its_jobs_stay() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    world.send(&[job("g", 0)]).await;
+    let spelled = world.queue.replace("127.0.0.1", "localhost");
+    for arguments in [&["list"][..], &["purge", "--yes"], &["redrive"], &["export"]] {
+        let (code, text) = told(dlq(&world, arguments).env("QUEUE_SQS_DLQ_URL", &spelled)).await;
+        assert!(code == Some(78) && text.contains("the queue itself"), "{arguments:?}: {text}");
+    }
+    let _worker = world.worker(&["/"], &[]);
+    world.wait_for(1).await;
+}
+
+#[tokio::test]
+async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_it() {
+    let world = World::new(|arrival| {
+        let status = if arrival.path == "/has" { 200 } else { 410 };
+        (status, Duration::ZERO)
+    })
+    .await;
+    world.send(&[job("g", 0)]).await;
+    let worker = world.worker(&["/has", "/lacks"], &[]);
+    world.wait_until_empty().await;
+    drop(worker);
+    let ids = |world: &World| {
+        let arrivals = world.arrivals.lock().unwrap();
+        arrivals.iter().map(|arrival| arrival.id.clone()).collect::<Vec<_>>()
+    };
+    let before = ids(&world);
+    let exported = dlq(&world, &["export"]).output().await.unwrap().stdout;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("letters.jsonl");
+    std::fs::write(&file, exported).unwrap();
+    let mut enqueue = hookferry("enqueue");
+    enqueue.env("QUEUE_SQS_URL", &world.queue).env("QUEUE_SQS_ENDPOINT", &world.endpoint);
+    let (code, text) = told(enqueue.stdin(std::fs::File::open(&file).unwrap())).await;
+    assert_eq!(code, Some(0), "{text}");
+    let _worker = world.worker(&["/has", "/lacks"], &[]);
+    world.wait_until_empty().await;
+    let paths: Vec<_> = world.arrivals.lock().unwrap().iter().map(|arrival| arrival.path.clone()).collect();
+    assert_eq!(paths.iter().filter(|path| *path == "/has").count(), 1, "{paths:?}");
+    assert_eq!(paths.iter().filter(|path| *path == "/lacks").count(), 2, "{paths:?}");
+    assert!(before.contains(ids(&world).last().unwrap()), "under the id that it had");
+}
+
+#[tokio::test]
+async fn a_permission_that_is_missing_is_named_and_what_was_done_is_said() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for n in 0..3 {
+        letter(&world, "a", n, "shop", "status", None).await;
+    }
+    let no_delete = denying(&world, "DeleteMessageBatch").await;
+    let (code, text) = told(dlq(&world, &["redrive"]).env("QUEUE_SQS_ENDPOINT", &no_delete)).await;
+    assert!(
+        code == Some(1) && text.contains("sqs:DeleteMessage") && text.contains("3 jobs put back"),
+        "{text}"
+    );
+    assert!(text.contains("3 left: put back, but could not be deleted"), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("letters.jsonl");
+    let purge = ["purge", "--yes", "--backup", backup.to_str().unwrap()];
+    let (code, text) = told(dlq(&world, &purge).env("QUEUE_SQS_ENDPOINT", &no_delete)).await;
+    assert!(
+        code == Some(1) && text.contains("sqs:DeleteMessage") && text.contains("0 letters deleted"),
+        "{text}"
+    );
+    // They were given back each time: nothing is hidden.
+    let (_, text) = run(&world, &["list", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["seen"], 3);
+    let no_change = denying(&world, "ChangeMessageVisibilityBatch").await;
+    let (code, text) = told(dlq(&world, &["list"]).env("QUEUE_SQS_ENDPOINT", &no_change)).await;
+    assert!(
+        code == Some(1) && text.contains("sqs:ChangeMessageVisibility") && text.contains("hidden"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_export_that_is_interrupted_says_how_far_it_came_and_fails() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for n in 0..60 {
+        letter(&world, &format!("g{n}"), n, "shop", "status", Some("x".repeat(10_000))).await;
+    }
+    let mut child = dlq(&world, &["export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It waits for its reader after the first lines: a pipe holds less than all of them.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next_line().await.unwrap().unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    while lines.next_line().await.unwrap().is_some() {}
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("stopped after ") && said.contains("of about 60 letters"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_named_and_not_found_and_what_lies_behind_others_is_said_and_fails() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let good = letter(&world, "a", 0, "shop", "status", None).await;
+    let (ok, text) = run(&world, &["redrive", &good, "typo"]).await;
+    assert!(!ok && text.contains("1 jobs put back") && text.contains("typo was not found"), "{text}");
+    let (ok, text) = run(&world, &["redrive", "nope"]).await;
+    assert!(!ok && text.contains("nope was not found"), "{text}");
+    for n in 0..12 {
+        letter(&world, "shared", n, "big", "status", None).await;
+    }
+    letter(&world, "shared", 12, "small", "status", None).await;
+    let (ok, text) = run(&world, &["redrive", "--dry-run"]).await;
+    assert!(
+        ok && text.contains("10 jobs would be put back") && text.contains("up to 3 more behind"),
+        "{text}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("letters.jsonl");
+    let purge = ["purge", "--yes", "--app", "small", "--backup", backup.to_str().unwrap()];
+    let (ok, text) = run(&world, &purge).await;
+    assert!(!ok && text.contains("about 3 could not be seen") && !backup.exists(), "{text}");
+    let (ok, text) = run(&world, &["show", "source-shared-12"]).await;
+    assert!(!ok && text.contains(r#"filter message_id = "source-shared-12""#), "{text}");
+}
+
+#[tokio::test]
+async fn a_reason_that_no_letter_can_have_is_refused_with_the_nearest_one() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for (wrong, near) in [("status_500", "'status'"), ("bad_signature", "'signature'")] {
+        let (ok, text) = run(&world, &["list", "--reason", wrong]).await;
+        assert!(!ok && text.contains(near), "{text}");
+    }
+    let (ok, text) = run(&world, &["list", "--reason", "received_too_often"]).await;
+    assert!(ok, "{text}");
 }

@@ -2,6 +2,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::*;
 use crate::fifo::{Broker, Outgoing, Receive};
+use crate::letters::Origin;
 use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt};
 
 const DEAD: &str = "dead.fifo";
@@ -229,10 +230,11 @@ async fn what_could_not_be_deleted_is_put_back_once_when_it_is_run_again() {
     world.send(DEAD, "a", "a1", "a1");
     later().await;
     *world.deletes_fail.lock().expect(LOCK) = true;
-    let (_, ended) = world.redrive(&everything()).await;
+    let (report, ended) = world.redrive(&everything()).await;
     assert!(matches!(ended, Err(Failure::Delete(_))));
+    assert_eq!((report.put_back, report.left.get(&Left::NotDeleted)), (1, Some(&1)), "it says what it did");
+    // It was given back: the next run sees it at once.
     *world.deletes_fail.lock().expect(LOCK) = false;
-    tokio::time::sleep(Duration::from_secs(121)).await;
     let (report, ended) = world.redrive(&everything()).await;
     assert_eq!((report.put_back, ended), (1, Ok(())));
     assert_eq!(world.drain(JOBS), ["a1"], "the deduplication id is the letter's");

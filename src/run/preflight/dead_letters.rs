@@ -18,12 +18,8 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
         );
         return;
     };
-    if is_the_queue(dead, facts, config) {
-        let text =
-            format!("{} is the queue itself: every job that is given up would come back at once", dead.url);
-        findings.push(Finding::new(Severity::Refused, ABOUT, text).remedy(
-            "set QUEUE_SQS_DLQ_URL to another FIFO queue, or leave it out for the RedrivePolicy's target",
-        ));
+    if is_same_queue((&dead.url, arn(dead)), (&config.queue.url, facts.queue.attribute("QueueArn"))) {
+        findings.push(is_the_queue_itself(&dead.url));
         return;
     }
     let before = findings.len();
@@ -51,9 +47,17 @@ fn arn(dead: &DeadLetters) -> Option<&str> {
     dead.description.as_ref().ok()?.attribute("QueueArn")
 }
 
-/// By its ARN, which is the same however its URL is spelled; else by the URL's path and host.
-fn is_the_queue(dead: &DeadLetters, facts: &Facts, config: &Config) -> bool {
-    if let (Some(dead), Some(queue)) = (arn(dead), facts.queue.attribute("QueueArn")) {
+/// What is said of a dead-letter queue that is the queue.
+pub(crate) fn is_the_queue_itself(url: &str) -> Finding {
+    let text = format!("{url} is the queue itself: every job that is given up would come back at once");
+    Finding::new(Severity::Refused, ABOUT, text)
+        .remedy("set QUEUE_SQS_DLQ_URL to another FIFO queue, or leave it out for the RedrivePolicy's target")
+}
+
+/// Whether two queues, each by its URL and what is known of its ARN, are one: by the ARN, which is the same however
+/// the URL is spelled; else by the URL's path.
+pub(crate) fn is_same_queue(dead: (&str, Option<&str>), queue: (&str, Option<&str>)) -> bool {
+    if let (Some(dead), Some(queue)) = (dead.1, queue.1) {
         return dead == queue;
     }
     let place = |url: &str| {
@@ -62,7 +66,7 @@ fn is_the_queue(dead: &DeadLetters, facts: &Facts, config: &Config) -> bool {
             url.path_segments()?.filter(|part| !part.is_empty()).map(str::to_owned).collect();
         Some(path)
     };
-    place(&dead.url) == place(&config.queue.url)
+    place(dead.0) == place(queue.0)
 }
 
 fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {

@@ -1,0 +1,14 @@
+//! Standard output, which may be a pipe that its reader has closed.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+/// Prints text as it stands. A pipe that is closed, as `| head` does, is no failure: whoever reads has enough.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        Err(_) | Ok(()) => Ok(()),
+    }
+}
