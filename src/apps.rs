@@ -83,6 +83,21 @@ impl Sources {
 }
 
 impl Sources {
+    /// What is wrong with the apps of the environment and of a file: the first of it, and how much there is. Of a
+    /// database's apps it is known when they are looked up, and logged then.
+    #[must_use]
+    pub fn warnings(&self) -> (Vec<String>, usize) {
+        match self {
+            Self::Array(array) => array.warnings(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(_) => (Vec::new(), 0),
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => (Vec::new(), 0),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => (Vec::new(), 0),
+        }
+    }
+
     /// The keys of some apps of a database, for people to see.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub mod window;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -92,6 +92,8 @@ pub struct GivenUp<'a> {
 pub struct Board {
     state: Mutex<State>,
     blocked: AtomicUsize,
+    /// Whether there is a group that a delivery unblocks, or whose head was given up.
+    remembered: AtomicBool,
     shared_groups: SharedGroups,
 }
 
@@ -201,12 +203,18 @@ impl Text {
     /// Cuts and cleans.
     #[must_use]
     pub fn new(text: &str) -> Self {
+        Self::cut(text, Self::MOST)
+    }
+
+    /// Cuts to so many characters and cleans.
+    #[must_use]
+    pub fn cut(text: &str, most: usize) -> Self {
         let mut clean: String = text
             .chars()
-            .take(Self::MOST)
+            .take(most)
             .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
-        if text.chars().nth(Self::MOST).is_some() {
+        if text.chars().nth(most).is_some() {
             clean.push('…');
         }
         Self(clean.into())
@@ -291,16 +299,32 @@ impl Board {
         let now = Instant::now();
         let mut state = self.state();
         state.groups.blocked(blocked, now);
-        self.blocked.store(state.groups.known(), Ordering::Relaxed);
+        self.note(&state);
     }
 
     /// The head of a group is done. Costs nothing while no group is blocked.
     pub fn unblocked(&self, group: &str) {
-        if self.blocked.load(Ordering::Relaxed) > 0 {
+        self.ended(|groups| groups.unblocked(group));
+    }
+
+    /// The head of a group was given up: its group has not recovered by that. Costs nothing while no group is
+    /// blocked.
+    pub fn head_given_up(&self, group: &str) {
+        self.ended(|groups| groups.given_up(group, Instant::now()));
+    }
+
+    fn ended(&self, end: impl FnOnce(&mut Groups)) {
+        if self.remembered.load(Ordering::Relaxed) {
             let mut state = self.state();
-            state.groups.unblocked(group);
-            self.blocked.store(state.groups.known(), Ordering::Relaxed);
+            end(&mut state.groups);
+            self.note(&state);
         }
+    }
+
+    /// Puts down of the groups what is asked for without the lock.
+    fn note(&self, state: &State) {
+        self.blocked.store(state.groups.known(), Ordering::Relaxed);
+        self.remembered.store(!state.groups.is_empty(), Ordering::Relaxed);
     }
 
     /// How many groups are blocked, as far as this process knows; those that other replicas have

@@ -47,6 +47,10 @@ use crate::worker::{Bounds, Parts, Worker, operator_hint};
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
 
+/// What is said of an app that everyone knows the secret of.
+const WELL_KNOWN: &str =
+    "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three";
+
 /// A poll loop that has not turned for so long is dead: it turns every second.
 const STILL: Duration = Duration::from_secs(30);
 
@@ -111,7 +115,9 @@ pub(super) async fn worker(
     let retention = description.number("MessageRetentionPeriod").map(Duration::from_secs);
     facts.attributes.get_or_init(|| facts::attributes(&description, &config));
     let found = Box::pin(preflight::facts(&connection, description, &config)).await;
-    tell(&preflight::judge(&found, &config))?;
+    let findings = preflight::judge(&found, &config);
+    tell(&findings)?;
+    let warnings = facts::warnings(&config, &findings);
     let dead_letter_url = found.dead_letters.map(|dead| dead.url);
     let dead_letters = dead_letter_url.as_ref().map(|url| connection.at(url.clone()));
     let sampling = samples::take(connection.clone(), dead_letters, Arc::clone(&metrics));
@@ -149,6 +155,7 @@ pub(super) async fn worker(
     let counted = Arc::clone(&metrics);
     let observer = Observer::new(move |look_up| counted.looked_up(look_up));
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
+    app_tasks.spawn(facts::keep_warnings(facts, warnings, apps.clone()));
     if let Some(reload) = reload {
         app_tasks.spawn(reload.run(apps.clone()));
     }
@@ -216,9 +223,7 @@ fn announce(config: &Config) {
         warn!("{warning}");
     }
     if config.apps.well_known {
-        warn!(
-            "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three"
-        );
+        warn!("{WELL_KNOWN}");
     }
 }
 

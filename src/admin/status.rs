@@ -6,7 +6,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::board::Condition;
+use crate::board::Text;
 use crate::board::snapshot::Snapshot;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -19,6 +19,12 @@ pub const MAX_BYTES: usize = 64 * 1024;
 
 /// Rows of each kind, where they fit.
 const ROWS: usize = 40;
+
+/// The most of all warnings together, as JSON.
+const WARNINGS_BYTES: usize = 8 * 1024;
+
+/// Characters kept of one: a queue's finding with its remedy.
+const WARNING_MOST: usize = 600;
 
 /// What does not change while a worker runs, and what is found out while it starts.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ pub struct Facts {
     pub settings: Vec<Setting>,
     /// The queue's attributes, once it has answered.
     pub attributes: OnceLock<Vec<Attribute>>,
-    /// What was warned of at start or at a reload.
+    /// What there is to be warned of: the configuration, the queue, the apps that are in force.
     pub warnings: RwLock<Vec<String>>,
 }
 
@@ -177,8 +183,25 @@ fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize)
         board,
         attributes: facts.attributes.get().map_or(&[], Vec::as_slice),
         settings: &facts.settings,
-        warnings: facts.warnings.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        warnings: bounded(&facts.warnings.read().unwrap_or_else(PoisonError::into_inner)),
     }
+}
+
+/// As many of the warnings, and as much of each, as leave room for the rest whatever they hold.
+fn bounded(warnings: &[String]) -> Vec<String> {
+    let mut room = WARNINGS_BYTES;
+    let mut shown: Vec<String> = Vec::new();
+    for warning in warnings {
+        let text = Text::cut(warning, WARNING_MOST);
+        let bytes = serde_json::to_string(text.as_str()).map_or(0, |text| text.len());
+        let Some(left) = room.checked_sub(bytes) else { break };
+        room = left;
+        shown.push(text.to_string());
+    }
+    if shown.len() < warnings.len() {
+        shown.push(format!("and {} more: see hookferry check, and the log", warnings.len() - shown.len()));
+    }
+    shown
 }
 
 /// The first of draining, unready and degraded that holds, and why.
@@ -190,12 +213,13 @@ fn state(health: &Health, metrics: &Metrics, board: &Snapshot) -> (State, Vec<St
         return (State::Unready, why);
     }
     let mut why: Vec<String> = health.live().err().into_iter().collect();
-    let count = |state| board.destinations.rows.iter().filter(|row| row.state == state).count();
-    for (condition, verb) in [(Condition::Down, "down"), (Condition::Failing, "failing")] {
-        match count(condition) {
+    let failing = board.failing;
+    let least = if failing.at_least { "at least " } else { "" };
+    for (count, verb) in [(failing.down, "down"), (failing.failing, "failing")] {
+        match count {
             0 => {}
-            1 => why.push(format!("1 destination is {verb}")),
-            more => why.push(format!("{more} destinations are {verb}")),
+            1 => why.push(format!("{least}1 destination is {verb}")),
+            more => why.push(format!("{least}{more} destinations are {verb}")),
         }
     }
     match board.blocked.count {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
-use crate::app::App;
+use crate::app::{App, Severity};
 pub use list::{AppsFile, ListError, Listed, parse};
 pub use variables::Variables;
 
@@ -34,7 +34,16 @@ pub struct Array {
     apps: Arc<ArcSwap<Known>>,
     file: Option<Arc<File>>,
     /// What was said of the apps as they are now, so that it is not said again.
-    said: Arc<Mutex<HashSet<String>>>,
+    said: Arc<Mutex<Said>>,
+}
+
+/// What is to be said of the apps as they are now.
+#[derive(Debug, Default)]
+struct Said {
+    all: HashSet<String>,
+    /// The first of those that are no mere notes, and how many there are.
+    first: Vec<String>,
+    warnings: usize,
 }
 
 /// All apps as they are now.
@@ -115,6 +124,13 @@ impl Array {
         }
     }
 
+    /// What is wrong with the apps that are in force: the first of it, and how much there is.
+    #[must_use]
+    pub fn warnings(&self) -> (Vec<String>, usize) {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        (said.first.clone(), said.warnings)
+    }
+
     /// Reads the file again, changed or not.
     pub async fn reload(&self) {
         if let Some(file) = &self.file {
@@ -182,7 +198,7 @@ impl Array {
     fn take_over(&self, listed: Listed) {
         let remarks = listed.remarks();
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = remarks.iter().filter(|remark| !said.contains(&remark.text));
+        let new = remarks.iter().filter(|remark| !said.all.contains(&remark.text));
         for remark in new.clone().take(MAX_LOGGED) {
             log(remark);
         }
@@ -190,7 +206,12 @@ impl Array {
         if rest > 0 {
             warn!(remarks = rest, "and more is to be said of the apps: see hookferry check");
         }
-        *said = remarks.into_iter().map(|remark| remark.text).collect();
+        let warned = || remarks.iter().filter(|remark| remark.severity != Severity::Note);
+        *said = Said {
+            first: warned().take(MAX_LOGGED).map(|remark| remark.text.clone()).collect(),
+            warnings: warned().count(),
+            all: remarks.iter().map(|remark| remark.text.clone()).collect(),
+        };
         drop(said);
         self.apps.store(Arc::new(Known::of(listed)));
     }

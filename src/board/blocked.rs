@@ -2,7 +2,8 @@
 //!
 //! An entry ends when the head is done here, or, since another replica may be the one to deliver it, once
 //! the next retry is overdue by more than a receive and an attempt can take. All groups are counted, up
-//! to `MAX_GROUPS`; words are kept for `MAX_DETAILS` of them, those that were blocked first.
+//! to `MAX_GROUPS`; words are kept for `MAX_DETAILS` of them, those that were blocked first. A group whose head was given
+//! up is remembered until the next one has had its time: if that fails too, it is the same block.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Text, key};
 
-/// Groups counted: 100,000 entries of 56 bytes are 8 MB at worst.
+/// Groups counted: 100,000 entries of 72 bytes are 10 MB at worst.
 const MAX_GROUPS: usize = 100_000;
 
 /// Groups with words: half a kilobyte each.
@@ -75,6 +76,8 @@ pub struct Waiting {
 #[derive(Debug, Default)]
 pub struct Groups {
     entries: HashMap<u64, Entry>,
+    /// Entries whose head waits.
+    waiting: usize,
     details: usize,
     expired: Option<Instant>,
 }
@@ -83,6 +86,9 @@ pub struct Groups {
 struct Entry {
     since: Instant,
     until: Instant,
+    lost_after: Duration,
+    /// Its head was given up, and nothing is known of the next one.
+    given_up: bool,
     words: Option<Box<Waiting>>,
 }
 
@@ -103,7 +109,18 @@ impl Groups {
         let words = (self.details < MAX_DETAILS).then(|| Box::new(waiting(blocked, now)));
         self.details += usize::from(words.is_some());
         let until = now + blocked.retry_in + blocked.lost_after;
-        self.entries.insert(key, Entry { since, until, words });
+        let lost_after = blocked.lost_after;
+        self.entries.insert(key, Entry { since, until, lost_after, given_up: false, words });
+        self.waiting += 1;
+    }
+
+    /// The head of a group was given up: it no longer waits, and the group has not recovered.
+    pub fn given_up(&mut self, group: &str, now: Instant) {
+        let key = key(&[group]);
+        if let Some(Entry { since, lost_after, .. }) = self.remove(key) {
+            let until = now + lost_after;
+            self.entries.insert(key, Entry { since, until, lost_after, given_up: true, words: None });
+        }
     }
 
     /// The head of a group is done.
@@ -114,13 +131,19 @@ impl Groups {
     /// How many there are, those included that have expired since this was last looked at.
     #[must_use]
     pub fn known(&self) -> usize {
-        self.entries.len()
+        self.waiting
+    }
+
+    /// Whether nothing is remembered of any group.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// How many there are.
     pub fn count(&mut self, now: Instant) -> usize {
         self.expire(now);
-        self.entries.len()
+        self.waiting
     }
 
     /// Those with words, longest blocked first, with the moment from which on they are.
@@ -135,6 +158,7 @@ impl Groups {
     fn remove(&mut self, key: u64) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
         self.details -= usize::from(entry.words.is_some());
+        self.waiting -= usize::from(!entry.given_up);
         Some(entry)
     }
 
@@ -149,6 +173,7 @@ impl Groups {
         self.expired = Some(now);
         self.entries.retain(|_, entry| entry.until > now);
         self.details = self.entries.values().filter(|entry| entry.words.is_some()).count();
+        self.waiting = self.entries.values().filter(|entry| !entry.given_up).count();
     }
 }
 
@@ -210,6 +235,25 @@ mod tests {
         groups.blocked(&blocked("a"), start + Duration::from_secs(30));
         let (since, _) = groups.longest(start + Duration::from_secs(30))[0];
         assert_eq!(since, start + Duration::from_secs(30), "a new block");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_whose_heads_are_given_up_one_after_the_other_is_blocked_since_the_first_failed() {
+        let (mut groups, start) = (Groups::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        groups.blocked(&blocked("a"), start);
+        groups.given_up("a", at(5));
+        assert_eq!((groups.count(at(5)), groups.known(), groups.longest(at(5)).len()), (0, 0, 0));
+        groups.blocked(&blocked("a"), at(9));
+        assert_eq!((groups.longest(at(9))[0].0, groups.count(at(9))), (start, 1), "the same block");
+        groups.given_up("a", at(10));
+        groups.unblocked("a");
+        groups.blocked(&blocked("a"), at(12));
+        assert_eq!(groups.longest(at(12))[0].0, at(12), "a delivery ended it");
+        groups.given_up("a", at(13));
+        assert!(!groups.is_empty());
+        assert_eq!(groups.count(at(28)), 0);
+        assert!(groups.is_empty(), "it is forgotten");
     }
 
     #[tokio::test(start_paused = true)]

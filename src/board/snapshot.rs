@@ -1,7 +1,6 @@
 //! The board as it is now, ready to be shown: at most so many rows of each kind, the most telling first.
 
 use std::cmp::Reverse;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -26,6 +25,20 @@ pub struct Snapshot {
     pub dead_letters: Rows<LetterRow>,
     /// The apps.
     pub apps: Rows<AppRow>,
+    /// How many destinations do not take what they are sent.
+    #[serde(skip)]
+    pub failing: Failing,
+}
+
+/// Destinations that do not take what they are sent, of those that have counts of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing {
+    /// Those that are down.
+    pub down: usize,
+    /// Those that failed last.
+    pub failing: usize,
+    /// Whether there may be more: some have lost their places to others.
+    pub at_least: bool,
 }
 
 /// Some of what there is.
@@ -184,6 +197,11 @@ impl Board {
                 rows: state.letters.iter().take(rows).map(|letter| letter_row(letter, now)).collect(),
             },
             apps: apps(&state, rows, now),
+            failing: Failing {
+                down: state.in_condition(Condition::Down, now),
+                failing: state.in_condition(Condition::Failing, now),
+                at_least: state.destinations.evicted() > 0,
+            },
         }
     }
 
@@ -193,7 +211,7 @@ impl Board {
         let mut state = self.state();
         let gauges = state.gauges(in_flight, now);
         state.history.sample(gauges, now);
-        self.blocked.store(state.groups.known(), Ordering::Relaxed);
+        self.note(&state);
     }
 }
 

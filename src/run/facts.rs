@@ -1,7 +1,13 @@
 //! What the status page says of this worker and its queue that does not change.
 
-use super::preflight;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::preflight::{self, Finding, Severity};
 use crate::admin::status::{Attribute, Facts, Setting};
+use crate::apps::Sources;
 use crate::config::{self, Config};
 use crate::queue::sqs::Description;
 
@@ -9,6 +15,30 @@ use crate::queue::sqs::Description;
 pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> Facts {
     let queue = config.queue.url.rsplit('/').next().unwrap_or_default().to_owned();
     Facts::new(queue, config.queue.region.clone(), replica(), settings)
+}
+
+/// How often it is looked at whether there is something else to be said of the apps.
+const APPS_EVERY: Duration = Duration::from_secs(10);
+
+/// What is to be said of the configuration and of the queue, which stays the same.
+pub(super) fn warnings(config: &Config, findings: &[Finding]) -> Vec<String> {
+    let of_the_queue = findings.iter().filter(|finding| finding.severity > Severity::Ok).map(Finding::line);
+    let well_known = config.apps.well_known.then(|| super::WELL_KNOWN.to_owned());
+    of_the_queue.chain(config.warnings.iter().cloned()).chain(well_known).collect()
+}
+
+/// Keeps the warnings as they are now: those that stay, and what is wrong with the apps, which a file can change.
+pub(super) async fn keep_warnings(facts: Arc<Facts>, stay: Vec<String>, apps: Sources) {
+    let mut ticks = interval(APPS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (first, count) = apps.warnings();
+        let more = count.saturating_sub(first.len());
+        let more = (more > 0).then(|| format!("apps: and {more} more (see hookferry check)"));
+        let all = stay.iter().cloned().chain(first).chain(more).collect();
+        *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = all;
+    }
 }
 
 /// The queue's attributes beside those that this configuration asks for.

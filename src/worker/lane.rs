@@ -140,6 +140,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 let Some(head) = self.jobs.front() else { return };
                 let disposition = settle::decide(&self.shared, head, &attempted, self.times);
                 settle::record(&mut self, &attempted, &disposition);
+                let given_up = matches!(disposition, Disposition::DeadLetter(_));
                 let settled = match disposition {
                     Disposition::Done => Ok(()),
                     // The margin behind the attempt was for one such call.
@@ -150,7 +151,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };
                 match settled {
-                    Ok(()) => settle::acknowledge(&mut self).await,
+                    Ok(()) => settle::acknowledge(&mut self, given_up).await,
                     Err((backoff, reason)) => {
                         return settle::retry(self, backoff, &reason, &attempted).await;
                     }

@@ -114,9 +114,40 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
     }
     worker.facts.settings =
         vec![Setting { name: "NAME".repeat(8), value: "v".repeat(128), source: "environment".into() }; 80];
+    *worker.facts.warnings.write().unwrap() = vec!["\u{1f980}\u{1}\"".repeat(30_000); 1000];
     let text = json(&worker.facts, &worker.health, &worker.metrics);
     assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
     let status: Value = serde_json::from_str(&text).unwrap();
     assert!(!status["destinations"]["rows"].as_array().unwrap().is_empty());
     assert_eq!(status["history"]["deliveries"].as_array().unwrap().len(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_failing_destinations_are_counted_and_not_those_that_are_listed_alone() {
+    let worker = Worker::new();
+    let failure = Outcome::transient(Reason::Status(500));
+    for n in 0..100 {
+        worker.attempt("shop", &n.to_string(), &failure);
+    }
+    assert_eq!(worker.status()["why"][0], "100 destinations are failing");
+    for n in 100..400 {
+        worker.attempt("shop", &n.to_string(), &failure);
+    }
+    let why = worker.status()["why"][0].as_str().unwrap().to_owned();
+    let count: usize = why.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(why.starts_with("at least ") && count > ROWS, "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn warnings_are_shown_as_far_as_they_fit_and_the_rest_is_counted() {
+    let worker = Worker::new();
+    *worker.facts.warnings.write().unwrap() = vec!["retention: too short".to_owned(); 1000];
+    let status = worker.status();
+    let shown = status["warnings"].as_array().unwrap();
+    assert_eq!(shown[0], "retention: too short");
+    let last = shown.last().unwrap().as_str().unwrap();
+    assert!(
+        shown.len() > 100
+            && last == format!("and {} more: see hookferry check, and the log", 1001 - shown.len())
+    );
 }

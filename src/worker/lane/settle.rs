@@ -151,8 +151,14 @@ fn shown_reason(reason: &Reason) -> String {
 
 /// The head is done: on the ledger first, so that a copy that comes back before the delete is
 /// confirmed is only deleted again.
-pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
-    lane.shared.metrics.board.unblocked(lane.jobs.front().map_or("", |head| &head.message.group));
+pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>, given_up: bool) {
+    let (board, group) =
+        (&lane.shared.metrics.board, lane.jobs.front().map_or("", |head| &head.message.group));
+    if given_up {
+        board.head_given_up(group);
+    } else {
+        board.unblocked(group);
+    }
     acknowledge_at(lane, 0).await;
 }
 
