@@ -16,6 +16,7 @@ use crate::app;
 use crate::apps::array::Listed;
 use crate::apps::{Apps, LookUpError, Observer, Sources};
 use crate::config::{Config, Errors, Source, environment};
+use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
@@ -66,11 +67,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
             report.add(Section::Process, process(&config).await);
         }
     }
-    if options.json {
-        println!("{}", report.json());
-    } else {
-        print!("{}", report.table());
-    }
+    print(&if options.json { format!("{}\n", report.json()) } else { report.table() })?;
     Ok(report.exit(options.deny_warnings))
 }
 
@@ -216,10 +213,7 @@ async fn apps(config: &Config) -> Vec<Finding> {
 /// Some apps of the environment and the file, and what is to be said of all of them.
 fn known(apps: &Listed) -> Vec<Finding> {
     let about = "apps";
-    let some = apps.apps.iter().take(LISTED);
-    let mut findings: Vec<Finding> = some
-        .map(|app| Finding::ok(about, format!("{}: {} webhooks", app.id.escape_debug(), app.webhooks.len())))
-        .collect();
+    let mut findings = targets::of_apps(apps.apps.iter().take(LISTED));
     if apps.apps.len() > LISTED {
         findings.push(Finding::ok(about, format!("the first {LISTED} of {} are listed", apps.apps.len())));
     }
@@ -260,7 +254,8 @@ async fn of_a_database(source: &Sources) -> Vec<Finding> {
         let shown = app::shown(key);
         findings.push(match tokio::time::timeout(LOOK_UP, source.find_by_key(key)).await {
             Ok(Ok(Some(app))) => {
-                Finding::ok(about, format!("{}: {} webhooks", app::shown(&app.id), app.webhooks.len()))
+                findings.extend(targets::of_apps([&*app]));
+                continue;
             }
             Ok(Ok(None)) => Finding::new(
                 Severity::Warning,

@@ -17,8 +17,69 @@ const AT_ONCE: usize = 16;
 /// As many receivers, and functions, are tried: a file can have those of thousands of tenants.
 const TRIED: usize = 200;
 
+/// Characters shown of where a webhook goes.
+const MAX_PLACE: usize = 200;
+
+/// And of an app's id.
+const MAX_ID: usize = 64;
+
 fn targets(apps: &[App]) -> impl Iterator<Item = (&App, &Target)> {
     apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, &webhook.target)))
+}
+
+/// Webhooks listed one by one.
+const LISTED: usize = 200;
+
+/// The apps with their webhooks, each by its identity, which dead letters, logs and metrics name, and by where it
+/// goes.
+pub(super) fn of_apps<'a>(apps: impl IntoIterator<Item = &'a App>) -> Vec<Finding> {
+    let about = "apps";
+    let (mut findings, mut listed, mut more) = (Vec::new(), 0_usize, 0_usize);
+    for app in apps {
+        let id = cut(&app.id, MAX_ID);
+        findings.push(Finding::ok(about, format!("{id}: {} webhooks", app.webhooks.len())));
+        for webhook in &app.webhooks {
+            if listed == LISTED {
+                more += 1;
+                continue;
+            }
+            listed += 1;
+            findings.push(Finding::ok(
+                about,
+                format!("{id}: webhook {}: {}", webhook.id, place(&webhook.target)),
+            ));
+        }
+    }
+    if more > 0 {
+        findings.push(Finding::ok(about, format!("{more} webhooks more are not listed")));
+    }
+    findings
+}
+
+/// Where a webhook goes, without what may be secret: user info and query.
+fn place(target: &Target) -> String {
+    let text = match target {
+        Target::Http(url) => Url::parse(url).map_or_else(
+            |_| "a URL that cannot be read".to_owned(),
+            |url| {
+                let user =
+                    if url.username().is_empty() && url.password().is_none() { "" } else { "********@" };
+                let query = if url.query().is_some() { "?********" } else { "" };
+                let authority = url.authority().rsplit('@').next().unwrap_or_default().to_owned();
+                format!("{}://{user}{authority}{}{query}", url.scheme(), url.path())
+            },
+        ),
+        Target::Lambda(lambda) => format!("function {}", lambda.function),
+        Target::Missing => "neither url nor lambda_function".to_owned(),
+        Target::Unusable { registered, .. } => format!("{} (it cannot be used)", place(registered)),
+    };
+    cut(&text, MAX_PLACE)
+}
+
+/// Text of an app's owner, escaped, as much of it as is shown.
+fn cut(text: &str, most: usize) -> String {
+    let short: String = text.chars().take(most).collect();
+    format!("{}{}", short.escape_debug(), if short.len() < text.len() { "…" } else { "" })
 }
 
 /// Scheme, host and port: what a TLS handshake is about, and nothing secret.
@@ -111,4 +172,37 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
     }
     findings.extend(not_tried(about, rest));
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app;
+
+    fn app(webhooks: &str) -> App {
+        let (webhooks, _) = app::webhooks(webhooks, "shop").unwrap();
+        App::new("shop".to_owned(), "key".to_owned(), "secret".into(), webhooks)
+    }
+
+    #[test]
+    fn a_webhook_is_listed_by_its_identity_and_its_place_without_what_is_secret() {
+        let app = app(
+            r#"[{"url":"https://user:hush@hooks.example.com:8443/a/b?token=hush"},{"lambda_function":"deliver"}]"#,
+        );
+        let lines: Vec<_> = of_apps([&app]).iter().map(Finding::line).collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[1].contains(&format!("webhook {}", app.webhooks[0].id)), "{lines:?}");
+        assert!(lines[1].ends_with("https://********@hooks.example.com:8443/a/b?********"), "{lines:?}");
+        assert!(lines[2].ends_with("function deliver"), "{lines:?}");
+        assert!(!lines.join("").contains("hush"));
+    }
+
+    #[test]
+    fn webhooks_beyond_the_bound_are_counted() {
+        let many: Vec<_> = (0..60).map(|n| format!(r#"{{"url":"https://h{n}.example.com/"}}"#)).collect();
+        let app = app(&format!("[{}]", many.join(",")));
+        let of = app.webhooks.len();
+        let findings = of_apps([&app, &app, &app, &app, &app, &app, &app, &app, &app, &app]);
+        assert_eq!(findings.len(), 10 + LISTED.min(of * 10) + usize::from(of * 10 > LISTED));
+    }
 }
