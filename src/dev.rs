@@ -29,6 +29,7 @@ use crate::fifo::{AttributeValue, Outgoing, Receive};
 use crate::job::QueueType;
 use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
+use crate::process::output::print;
 use crate::process::{Failure, log, signals};
 use crate::producer::Signer;
 use crate::producer::now_ms;
@@ -119,30 +120,29 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     };
     shutdown.cancel();
     worker.await.context("the worker failed")??;
-    Ok(conclude(&shown, options.jobs, complete))
+    Ok(conclude(&shown, options.jobs, complete)?)
 }
 
 /// What was seen, and whether all is accounted for.
-fn conclude(shown: &Shown<'_>, jobs: Option<u64>, complete: bool) -> ExitCode {
+fn conclude(shown: &Shown<'_>, jobs: Option<u64>, complete: bool) -> anyhow::Result<ExitCode> {
     let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
-    println!("\n{}\n", books.summary(shown.metrics));
-    for sentence in books.story() {
-        println!("{sentence}");
-    }
+    let mut lines = vec![String::new(), books.summary(shown.metrics), String::new()];
+    lines.extend(books.story());
     let accounted = complete && books.in_order();
     let code = match jobs {
         Some(_) if !accounted => {
-            println!("not every job is accounted for");
+            lines.push("not every job is accounted for".to_owned());
             ExitCode::FAILURE
         }
         Some(jobs) => {
-            println!("all {jobs} jobs are accounted for, each in the order of its group");
+            lines.push(format!("all {jobs} jobs are accounted for, each in the order of its group"));
             ExitCode::SUCCESS
         }
         None => ExitCode::SUCCESS,
     };
-    println!("Next, try: hookferry dev --jobs 5000 --rate 500   (more: hookferry --help)");
-    code
+    lines.push("Next, try: hookferry dev --jobs 5000 --rate 500   (more: hookferry --help)\n".to_owned());
+    print(&lines.join("\n"))?;
+    Ok(code)
 }
 
 /// The status page's address comes first: it is what there is to see.
@@ -151,7 +151,7 @@ fn introduce(queue: SocketAddr, receiver: SocketAddr, ops: SocketAddr) {
     let producer = Signer::new("shop", "shop-key", SECRET);
     let fields = Map::from_iter([("channel".to_owned(), json!("private-a"))]);
     let sample = producer.event(QueueType::ClientEvent, fields, now_ms());
-    println!(
+    let text = format!(
         "Status page: http://{ops}/\n\n\
          hookferry dev: queue http://{queue}, receiver http://{receiver}\n\n\
          To point a soketi at it (apps shop, chat, game; keys shop-key, …;\n\
@@ -162,9 +162,21 @@ fn introduce(queue: SocketAddr, receiver: SocketAddr, ops: SocketAddr) {
          AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \\\n  \
          aws sqs send-message --region us-east-1 \\\n  \
          --endpoint-url http://{queue} \\\n  --queue-url {url} \\\n  --message-group-id {} \\\n  \
-         --message-deduplication-id \\\n  {} \\\n  --message-body '{}'\n",
-        sample.group, sample.deduplication, sample.body
+         --message-deduplication-id \\\n  {} \\\n  --message-body \\\n{}\n\n",
+        sample.group,
+        sample.deduplication,
+        quoted(&sample.body)
     );
+    // A reader that is gone has no need of it; the run goes on.
+    print(&text).ok();
+}
+
+/// One word for a shell, over as many lines as eighty columns take: quoted parts that nothing stands between are one.
+fn quoted(text: &str) -> String {
+    let text: Vec<char> = text.chars().collect();
+    let parts: Vec<String> =
+        text.chunks(76).map(|part| format!("'{}'", part.iter().collect::<String>())).collect();
+    parts.join("\\\n")
 }
 
 /// A configuration of its own: nothing of the environment has a say in it.
@@ -289,7 +301,8 @@ async fn watch(shown: &Shown<'_>, jobs: Option<u64>, shutdown: &CancellationToke
         }
         if told.elapsed() > Duration::from_secs(2) {
             told = Instant::now();
-            println!("{}", books.summary(shown.metrics));
+            // Whoever watches may have enough of it: the run goes on.
+            print(&format!("{}\n", books.summary(shown.metrics))).ok();
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::Cli;
-use crate::process::Failure;
+use crate::process::{Failure, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -41,12 +41,7 @@ pub(super) fn man() -> Result<ExitCode, Failure> {
     print(&page)
 }
 
-/// A pipe that is closed, as `| head` does, is no failure.
 fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    match std::io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Other(anyhow::Error::from(error).context("standard output")))
-        }
-        Err(_) | Ok(()) => Ok(ExitCode::SUCCESS),
-    }
+    output::print(&String::from_utf8_lossy(text))?;
+    Ok(ExitCode::SUCCESS)
 }

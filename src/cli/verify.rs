@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::config;
 use crate::job::Job;
+use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
 use findings::Webhook;
 use lines::Findings;
@@ -77,7 +78,7 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
     } else {
         job(&input, &secrets)?
     };
-    println!("{findings}");
+    print(&format!("{findings}\n"))?;
     Ok(if findings.valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

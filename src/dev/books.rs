@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 
 use crate::local::receiver::Arrival;
+use crate::process::output::print;
 use crate::telemetry::metrics::Metrics;
 
 /// Lines are no longer than the narrowest terminal is wide.
@@ -194,7 +195,8 @@ impl Books {
         let (group, at) = (group.trim_end_matches("_webhooks"), self.began.elapsed().as_secs_f64());
         let line = cut(format!("{at:>6.1} s  {what:<9}  {group:<21}  {:<7}  {note}", format!("job {n}")));
         match &mut self.lines {
-            None => println!("{line}"),
+            // Whoever watches may have enough of it: the run goes on.
+            None => drop(print(&format!("{line}\n"))),
             Some(lines) => {
                 lines.push_back(line);
                 while lines.len() > KEPT {

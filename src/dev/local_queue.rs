@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::fifo::Broker;
 use crate::local::server::{ACCOUNT, Server};
+use crate::process::output::print;
 use crate::process::{Failure, log, signals};
 
 /// The region of the local queue's ARNs.
@@ -37,10 +38,10 @@ pub(crate) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let server = bind(options.listen, &options.queues, options.dead_letter.as_deref()).await?;
     let server = server.known_as(&options.allowed_hosts).context("the address is unknown")?;
     let address = server.local_addr().context("the address is unknown")?;
-    println!("local queue at http://{address}");
-    for queue in options.queues.iter().chain(&options.dead_letter) {
-        println!("  {}", queue_url(address, queue));
-    }
+    let urls = options.queues.iter().chain(&options.dead_letter).map(|queue| queue_url(address, queue));
+    let lines: Vec<String> =
+        std::iter::once(format!("local queue at http://{address}")).chain(urls).collect();
+    print(&format!("{}\n", lines.join("\n  ")))?;
     server.serve(signals::shutdown()).await.context("the local queue ended")?;
     Ok(ExitCode::SUCCESS)
 }

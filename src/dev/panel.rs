@@ -9,7 +9,7 @@ use std::time::Duration;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, poll, read};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
 use tokio::sync::mpsc;
@@ -187,16 +187,28 @@ fn progress(frame: &mut Frame<'_>, area: Rect, jobs: Option<u64>, settled: u64) 
     frame.render_widget(gauge, area);
 }
 
+/// The keys, the way out first, in eighty columns.
 fn help(shown: &Shown<'_>) -> Line<'static> {
-    let mut spans = Vec::new();
-    for (n, app) in APPS.iter().enumerate() {
-        let does = if shown.controls.is_failing(n) { "heal" } else { "fail" };
-        spans.push(Span::from(format!("{} {does} {app}  ", n + 1)));
-    }
-    spans.push(Span::from("k kill  r restart worker  +/- rate  q quit"));
-    Line::from(spans)
+    Line::from(keys_line(|n| shown.controls.is_failing(n)))
+}
+
+fn keys_line(is_failing: impl Fn(usize) -> bool) -> String {
+    let app = |(n, app)| format!("{} {} {app}", n + 1, if is_failing(n) { "heal" } else { "fail" });
+    let apps: Vec<String> = APPS.iter().enumerate().map(app).collect();
+    format!("q quit  {}  k kill  r restart  +/- rate", apps.join("  "))
 }
 
 fn dim() -> Style {
     Style::new().add_modifier(Modifier::DIM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_are_told_in_eighty_columns() {
+        let line = keys_line(|_| true);
+        assert!(line.chars().count() <= 80 && line.contains("q quit") && line.contains("rate"), "{line}");
+    }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::filters::{Filters, words};
+use super::filters::Filters;
 use super::{Dlq, tell_left};
 use crate::letters::walk::{Step, Walk};
 use crate::letters::{Letter, Origin};
 use crate::process::Failure;
-use crate::process::output::print;
+use crate::process::output::{print, span};
 use crate::queue::MAX_BATCH;
 
 /// Letters of one queue and app with one reason.
@@ -163,7 +163,8 @@ fn table(heaps: BTreeMap<(Origin, String, String), Heap>, mixed: bool) -> String
         };
         let (letters, groups) = (heap.count.to_string(), heap.groups.len().to_string());
         let (destination, webhook) = (few(&heap.destinations, 30), few(&heap.webhooks, 15));
-        let columns = [&letters, &app, &reason, &destination, &webhook, &groups, &*words(heap.oldest)];
+        let columns =
+            [&letters, &app, &reason, &destination, &webhook, &groups, &*span(heap.oldest.as_secs())];
         text.push_str(&line(
             columns,
             of,
@@ -205,7 +206,7 @@ pub(super) async fn show(dlq: &Dlq, id: &str) -> Result<ExitCode, Failure> {
         if !looked.stopped {
             eprintln!(
                 "no letter {id} can be seen: it may lie behind ten others of its group, or be held by another command. The worker's \
-                 log tells of it (CloudWatch Logs Insights: fields @timestamp, app, destination, reason | filter message_id = {id:?}), \
+                 log tells of it (CloudWatch Logs Insights: fields @timestamp, app_id, destination, reason | filter message_id = {id:?}), \
                  and hookferry dlq list --app APP shows what lies before it"
             );
         }

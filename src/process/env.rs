@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::env_file;
+use super::output::print;
 use crate::admin::status::Setting;
 use crate::config::{self, ENV_FILE, Effective, Origin};
 
@@ -25,14 +26,14 @@ pub(crate) struct Options {
 
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     if !options.effective {
-        print!("{EXAMPLE}");
+        print(EXAMPLE)?;
         return Ok(ExitCode::SUCCESS);
     }
     for Setting { name, value, source } in in_force()? {
         if options.json {
-            println!("{}", json!({"name": name, "value": value, "origin": source}));
+            print(&format!("{}\n", json!({"name": name, "value": value, "origin": source})))?;
         } else {
-            println!("{:<60} # {source}", format!("{name}={value}"));
+            print(&format!("{:<60} # {source}\n", format!("{name}={value}")))?;
         }
     }
     Ok(ExitCode::SUCCESS)

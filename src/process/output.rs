@@ -1,4 +1,4 @@
-//! Standard output, which may be a pipe that its reader has closed.
+//! What commands print, and standard output, which may be a pipe that its reader has closed.
 
 use std::io::Write;
 
@@ -10,5 +10,15 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
         Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+/// A span of time for people.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
