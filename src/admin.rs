@@ -24,7 +24,7 @@ use crate::telemetry::metrics::{Format, Metrics};
 use page::Page;
 use status::Facts;
 
-/// The header by which `healthcheck` knows a worker's answer from any other server's.
+/// The header by which `healthcheck` and `status` know a worker's answer from any other server's.
 pub const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-hookferry");
 
 /// How often the numbers for the history are looked at: a fifth of its slots.
@@ -84,6 +84,7 @@ fn router(served: Served) -> Router {
                     (header::CONTENT_TYPE, "application/json"),
                     (header::CACHE_CONTROL, "no-store"),
                     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                    (TOKEN_HEADER, env!("CARGO_PKG_VERSION")),
                 ];
                 (named, status::json(&facts, &health, &metrics))
             }),

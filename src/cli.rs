@@ -5,8 +5,10 @@
 
 mod enqueue;
 mod healthcheck;
+mod ops;
 mod receive;
 mod shell;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -51,6 +53,9 @@ enum Command {
     Dlq(dlq::Options),
     /// Ask the worker running with this environment whether it is alive: exit 0 or 1.
     Healthcheck,
+    /// Tell what the worker running with this environment does: its state, failing destinations, blocked groups and the
+    /// last dead letters. Exit 0 if one answers, whatever its state, else 1.
+    Status(status::Options),
     /// Print the annotated list of variables, or the values in force.
     Env(env::Options),
     /// Print a script that completes commands and options in a shell.
@@ -74,6 +79,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Check(options) => Box::pin(check::main(options)).await,
         Command::Dlq(options) => Box::pin(dlq::main(options)).await,
         Command::Healthcheck => healthcheck::main().await,
+        Command::Status(options) => status::main(&options).await,
         Command::Env(options) => env::main(&options),
         Command::Completions(options) => shell::completions(&options),
         Command::Man => shell::man(),

@@ -19,6 +19,9 @@ async fn dev_accounts_for_every_job_and_exits_0() {
     {
         assert!(text.contains(said), "{said} in {text}");
     }
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }
 
 #[tokio::test]
@@ -98,6 +101,76 @@ async fn healthcheck_exits_0_while_a_worker_lives_and_1_when_none_does() {
     world.send(&[job("g", 0)]).await;
     world.wait_for(1).await;
     assert_eq!(check().await, Some(0));
+}
+
+#[tokio::test]
+async fn status_tells_which_endpoint_fails_since_when_and_why_before_the_window_ends() {
+    let world = World::new(|_| (503, Duration::ZERO)).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let status = async |arguments: &[&str]| {
+        let mut command = hookferry("status");
+        let output = command.args(arguments).env("METRICS_PORT", &port).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(status(&[]).await, (Some(1), String::new()));
+    let more =
+        [("METRICS_PORT", port.as_str()), ("WEBHOOKS_RETRY_MAX_MS", "60000"), ("WEBHOOK_TIMEOUT_MS", "1")];
+    let _worker = world.worker(&["/"], &more);
+    world.send(&[job("app-id_client_event_webhooks", 0)]).await;
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    let (code, text) = loop {
+        let (code, text) = status(&[]).await;
+        if text.contains("Blocked groups") || tokio::time::Instant::now() > end {
+            break (code, text);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(code, Some(0), "{text}");
+    let host = world.receiver.trim_start_matches("http://").split(':').next().unwrap();
+    for said in [
+        "degraded: 1 destination is failing; 1 group waits for a retry",
+        "Failing destinations (1)",
+        "of app app-id: failing for",
+        "status 503",
+        "Blocked groups (1)",
+        "app-id_client_event_webhooks of app app-id",
+        "next retry in",
+        host,
+        "did you mean WEBHOOKS_TIMEOUT_MS?",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let (code, json) = status(&["--json"]).await;
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &document["version"], &document["state"]), (Some(0), &1.into(), &"degraded".into()));
+    let warnings = document["warnings"].as_array().unwrap();
+    let warned = |words: &str| warnings.iter().any(|warning| warning.as_str().unwrap().contains(words));
+    assert!(
+        warned("WEBHOOK_TIMEOUT_MS") && warned("well-known") && warned("DeduplicationScope"),
+        "{warnings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_has_enough_is_no_failure_of_a_command() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for (command, arguments) in [
+        ("env", &["--effective"][..]),
+        ("check", &["--json"]),
+        ("dlq", &["list"]),
+        ("man", &[]),
+        ("verify", &[]),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = hookferry(command);
+        command.args(arguments).stdout(writer).stderr(Stdio::piped()).env("QUEUE_SQS_URL", &world.queue);
+        command.env("QUEUE_SQS_DLQ_URL", &world.dead_letters).env("METRICS_PORT", "0");
+        let said = String::from_utf8(command.output().await.unwrap().stderr).unwrap();
+        assert!(!said.contains("panicked"), "{command:?}: {said}");
+    }
 }
 
 /// Puts the dead letters back by the command, which has to succeed.
