@@ -5,6 +5,7 @@ pub mod limits;
 mod registration;
 mod remark;
 mod webhook_id;
+mod weight;
 
 use std::time::Duration;
 

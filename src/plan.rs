@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Target, Webhook, WebhookId};
+use crate::app::{App, Filter, Target, Webhook, WebhookId};
 use crate::job::{Job, sign};
 use crate::json::{Text, describe_json_error};
 use crate::standard::Signing;
@@ -88,6 +88,21 @@ pub struct Selection {
     kept: Option<Vec<bool>>,
 }
 
+/// Events that a webhook is asked about, one after the other: there may be many, and each may take long.
+#[derive(Debug)]
+pub struct Selecting<'o> {
+    events: &'o [Event<'o>],
+    place: usize,
+    filter: &'o Filter,
+    types: Option<HashSet<&'o [u8]>>,
+    some_listed: bool,
+    /// Of the events that were looked at.
+    kept: Vec<bool>,
+}
+
+/// What it takes to see that an event's type is not listed, in nanoseconds.
+const UNLISTED_COST: u64 = 50;
+
 /// Where a payload's parts lie in it, for bodies that hold some of them.
 #[derive(Clone, Debug, Default)]
 pub struct Pieces {
@@ -123,27 +138,13 @@ impl<'a> Outline<'a> {
         self.payload.time_ms.map(RawValue::get)
     }
 
-    /// What the webhook at that place gets: in time linear in the events and in the types that it lists.
+    /// Begins to find out what the webhook at that place gets: in time linear in the events and in the types that it
+    /// lists, and in what its pattern costs.
     #[must_use]
-    pub fn select(&self, place: usize, webhook: &Webhook) -> (Wanted, Option<Selection>) {
-        let types: Option<HashSet<&[u8]>> =
-            webhook.event_types.as_ref().map(|types| types.iter().map(String::as_bytes).collect());
-        let listed = |event: &Event<'_>| types.as_ref().is_none_or(|types| types.contains(&*event.name));
-        let mut some_listed = false;
-        let kept: Vec<bool> = self
-            .events
-            .iter()
-            .map(|event| {
-                let listed = listed(event);
-                some_listed |= listed;
-                listed && webhook.filter.passes(&event.channel)
-            })
-            .collect();
-        if !kept.contains(&true) {
-            return (if some_listed { Wanted::Filtered } else { Wanted::Unlisted }, None);
-        }
-        let kept = kept.contains(&false).then_some(kept);
-        (Wanted::Some, Some(Selection { place, kept }))
+    pub fn select<'o>(&'o self, place: usize, webhook: &'o Webhook) -> Selecting<'o> {
+        let types = webhook.event_types.as_ref().map(|types| types.iter().map(String::as_bytes).collect());
+        let kept = Vec::with_capacity(self.events.len());
+        Selecting { events: &self.events, place, filter: &webhook.filter, types, some_listed: false, kept }
     }
 
     /// Where the parts of the payload lie: needed where a webhook gets some of the events.
@@ -161,6 +162,29 @@ impl<'a> Outline<'a> {
             time_ms: self.payload.time_ms.map(range),
             events: events.into_iter().map(range).collect(),
         })
+    }
+}
+
+impl Selecting<'_> {
+    /// Looks at events for so many nanoseconds, which are taken off `left`; `None` if there are more. At least one event
+    /// is looked at.
+    pub fn advance(&mut self, left: &mut u64) -> Option<(Wanted, Option<Selection>)> {
+        for event in self.events.get(self.kept.len()..).unwrap_or_default() {
+            let listed = self.types.as_ref().is_none_or(|types| types.contains(&*event.name));
+            self.some_listed |= listed;
+            self.kept.push(listed && self.filter.passes(&event.channel));
+            let cost = if listed { self.filter.cost(event.channel.len()) } else { UNLISTED_COST };
+            *left = left.saturating_sub(cost);
+            if *left == 0 && self.kept.len() < self.events.len() {
+                return None;
+            }
+        }
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.contains(&true) {
+            return Some((if self.some_listed { Wanted::Filtered } else { Wanted::Unlisted }, None));
+        }
+        let kept = kept.contains(&false).then_some(kept);
+        Some((Wanted::Some, Some(Selection { place: self.place, kept })))
     }
 }
 
@@ -206,7 +230,7 @@ pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
         .webhooks
         .iter()
         .enumerate()
-        .filter_map(|(place, webhook)| outline.select(place, webhook).1)
+        .filter_map(|(place, webhook)| outline.select(place, webhook).advance(&mut u64::MAX.clone())?.1)
         .collect();
     let partial = selected.iter().any(Selection::is_partial);
     let pieces = if partial { outline.pieces()? } else { Pieces::default() };
@@ -396,6 +420,32 @@ mod tests {
         let signed = sign(&SecretString::from("app-secret"), [plan[0].body.as_ref()]);
         assert_eq!(header(&plan[0], "x-pusher-signature"), [signed.as_str()]);
         assert_eq!(plan[1].webhook, WebhookId::of(&Target::Http("v".into())));
+    }
+
+    #[test]
+    fn what_takes_long_to_select_is_selected_in_pieces() {
+        let events: Vec<String> = (0..1000)
+            .map(|n| format!(r#"{{"name":"client_event","channel":"{}{}"}}"#, "a".repeat(150), n % 2))
+            .collect();
+        let job = job(&format!(r#"{{"events":[{}]}}"#, events.join(",")));
+        let app = app(r#"[{"url":"http://h/","filter":{"channel_pattern":"(a?){500}1"}}]"#);
+        let outline = Outline::read(&job).unwrap();
+        let (mut selecting, mut pieces) = (outline.select(0, &app.webhooks[0]), 1);
+        let (wanted, selection) = loop {
+            match selecting.advance(&mut 5_000_000) {
+                Some(selected) => break selected,
+                None => pieces += 1,
+            }
+        };
+        assert!((100..=1000).contains(&pieces), "{pieces}");
+        assert_eq!(wanted, Wanted::Some);
+        let delivery = selection.unwrap().render(&job, &outline.pieces().unwrap(), &app, "m").unwrap();
+        let kept: Vec<&str> = events.iter().skip(1).step_by(2).map(String::as_str).collect();
+        assert_eq!(delivery.body, format!(r#"{{"events":[{}]}}"#, kept.join(",")));
+        let short = self::job(TWO);
+        let outline = Outline::read(&short).unwrap();
+        let mut left = 1_000_000;
+        assert!(outline.select(0, &app.webhooks[0]).advance(&mut left).is_some() && left > 0, "{left}");
     }
 
     #[test]

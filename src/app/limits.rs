@@ -18,9 +18,15 @@ pub const MAX_NAMES: usize = 100;
 pub const MAX_NAME_BYTES: usize = 200;
 /// Bytes of a channel pattern.
 pub const MAX_PATTERN_BYTES: usize = 1024;
-/// Bytes that a compiled channel pattern may take, and that matching may remember: a hundred such patterns
-/// are a few megabytes. Enough for Unicode's classes, too little for repeats of repeats.
-pub const MAX_PATTERN_SIZE: usize = 128 * 1024;
+/// Bytes that a channel pattern may take while it is compiled; it is half of that then. Ordinary ones take 1 to 3 KB, and 18 KB for each `\w`, which is
+/// thousands of ranges of Unicode's.
+pub const MAX_PATTERN_SIZE: usize = 64 * 1024;
+/// Bytes that all of an app's compiled channel patterns may take: some two hundred ordinary ones, or 28 that have a `\w` each.
+/// Matching a name with all of them takes time in proportion.
+pub const MAX_PATTERNS_SIZE: usize = 512 * 1024;
+/// Bytes of a channel's name that a pattern is matched against: a longer name does not pass. Pusher's own limit is
+/// 164 characters, soketi's and sockudo's 200.
+pub const MAX_MATCHED_BYTES: usize = 256;
 /// Bytes of a URL: longer ones are refused by many servers and proxies.
 pub const MAX_URL_BYTES: usize = 2048;
 /// Bytes of a function's name, version and all; an ARN has at most 170 characters and a qualifier 128.

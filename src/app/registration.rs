@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::limits::{MAX_ID_BYTES, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
+use super::limits::{MAX_ID_BYTES, MAX_PATTERNS_SIZE, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
 use super::remark::{Remarks, Severity};
 use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
@@ -142,7 +142,7 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
         secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
     let mut remarks = Remarks::on(&own_id);
     let stored = stored_webhooks(&mut record, origin, &mut remarks).map_err(unusable)?;
-    let webhooks = listed(stored, &mut remarks).map_err(unusable)?;
+    let webhooks = listed(stored, &mut remarks).and_then(bounded).map_err(unusable)?;
     if origin == Origin::File {
         for name in record.keys().filter(|name| !OTHERS.contains(&name.as_str())) {
             remarks.unknown("member", name, ["id", "key", "secret", "previous_secret", "webhooks", "policy"]);
@@ -162,7 +162,7 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
 /// It is no list, or past a limit.
 pub fn webhooks(text: &str, id: &str) -> Result<(Vec<Webhook>, Vec<super::Remark>), String> {
     let mut remarks = Remarks::on(id);
-    let webhooks = listed(Value::String(text.to_owned()), &mut remarks)?;
+    let webhooks = listed(Value::String(text.to_owned()), &mut remarks).and_then(bounded)?;
     Ok((webhooks, remarks.finish()))
 }
 
@@ -260,6 +260,18 @@ fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> 
     let mut webhooks = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     identify(&mut webhooks, &digests);
     Ok(webhooks)
+}
+
+/// Webhooks whose patterns are within what an app's may take together.
+fn bounded(webhooks: Vec<Webhook>) -> Result<Vec<Webhook>, String> {
+    let patterns = webhooks.iter().filter_map(|webhook| webhook.filter.channel_pattern.as_ref());
+    if patterns.map(super::Pattern::size).sum::<usize>() <= MAX_PATTERNS_SIZE {
+        return Ok(webhooks);
+    }
+    Err(format!(
+        "its webhooks' channel patterns take more than {MAX_PATTERNS_SIZE} bytes once they are compiled: use fewer of \
+         them, [0-9A-Za-z_] in place of \\w, [0-9] of \\d, and channel_prefix and channel_suffix where they do"
+    ))
 }
 
 fn text_as_value(text: &str, what: &str) -> Result<Value, String> {

@@ -13,7 +13,8 @@
 //!   source is not down, and says what it says to every replica;
 //! - who asks past the memory gets what the source itself said, and when it was asked; of one key that is
 //!   at most one look-up in [`FRESH_FOR`], shared with those that may be answered from memory;
-//! - the number of entries is bounded; apps that exist outlive keys that do not.
+//! - the number of entries is bounded, and so is the memory that their apps take; apps that exist outlive keys that
+//!   do not.
 //!
 //! A small map and not one of the cache libraries: none of them serves stale entries on error, and
 //! their clocks cannot be paused in a test.
@@ -32,6 +33,9 @@ use crate::app::App;
 
 /// Entries kept; some 10 MB of ordinary apps.
 const MAX_ENTRIES: usize = 10_000;
+/// Bytes of memory that the apps in them take: ten times that, for apps are as large as their owners like. The source
+/// is asked more often where they take more.
+const MAX_BYTES: usize = 32 << 20;
 /// How long it is remembered that an app does not exist: long enough for a burst of jobs, short enough
 /// for an app that is being set up.
 const NEGATIVE: Duration = Duration::from_secs(5);
@@ -49,6 +53,8 @@ const MANY_FLIGHTS: usize = 1000;
 /// Answers of the last second kept for those that ask past the memory; past it an answer is not kept, and
 /// the source is asked once more often. A source that gives more than so many in a second bears that.
 const MAX_FRESH: usize = 10_000;
+/// Bytes of memory that the apps among them take, which may be others than those that are remembered.
+const MAX_FRESH_BYTES: usize = 8 << 20;
 
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +99,11 @@ struct State {
 #[derive(Debug, Default)]
 struct Kept {
     entries: HashMap<String, Entry>,
+    /// What the entries weigh.
+    bytes: usize,
     /// What the source said within the last second.
     fresh: HashMap<String, Told>,
+    fresh_bytes: usize,
     flights: HashMap<String, WeakShared<Flight>>,
     complaints: HashMap<String, Instant>,
     down: bool,
@@ -107,6 +116,16 @@ struct Entry {
     /// `None` is for ever.
     until: Option<Instant>,
     used: Instant,
+}
+
+/// What an answer weighs under its key.
+fn weight(key: &str, answer: &Answer) -> usize {
+    let answer = match answer {
+        Ok(Some(app)) => app.weight(),
+        Ok(None) => 0,
+        Err(LookUpError::Unreachable(why) | LookUpError::Unusable(why)) => why.len(),
+    };
+    size_of::<Entry>() + key.len() + answer
 }
 
 impl<A> Clone for Cache<A> {
@@ -146,6 +165,7 @@ impl<A: Apps> Cache<A> {
         let now = Instant::now();
         let mut kept = self.state.lock();
         kept.fresh.clear();
+        kept.fresh_bytes = 0;
         for entry in kept.entries.values_mut() {
             entry.until = Some(now);
         }
@@ -252,7 +272,7 @@ impl State {
                     Some(until) => {
                         kept.insert(key.clone(), Entry { answer: fresh.clone(), until, used: now });
                     }
-                    None => drop(kept.entries.remove(&key)),
+                    None => kept.remove(&key),
                 }
                 fresh.clone()
             }
@@ -295,10 +315,19 @@ impl State {
 
 impl Kept {
     fn insert(&mut self, key: String, entry: Entry) {
-        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
-            self.make_room();
+        self.remove(&key);
+        let bytes = weight(&key, &entry.answer);
+        if self.entries.len() >= MAX_ENTRIES || self.bytes + bytes > MAX_BYTES {
+            self.make_room(bytes);
         }
+        self.bytes += bytes;
         self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.bytes = self.bytes.saturating_sub(weight(key, &entry.answer));
+        }
     }
 
     /// Logs what is to be said of how an app is registered, unless it was said of the app as it was known.
@@ -326,35 +355,57 @@ impl Kept {
             entry.until = Some(now + STALE);
             return Some(Arc::clone(app));
         }
-        self.entries.remove(key);
+        self.remove(key);
         None
     }
 
     /// Keeps an answer for those that ask past the memory within the next second.
     fn note(&mut self, key: String, told: Told, now: Instant) {
-        if self.fresh.len() >= MAX_FRESH {
+        let bytes = weight(&key, &told.fresh);
+        let is_full = |kept: &Self| {
+            let many = kept.fresh.len() >= MAX_FRESH && !kept.fresh.contains_key(&key);
+            many || kept.fresh_bytes + bytes > MAX_FRESH_BYTES
+        };
+        if is_full(self) {
             self.fresh.retain(|_, told| now.duration_since(told.asked_at) < FRESH_FOR);
+            self.fresh_bytes = self.fresh.iter().map(|(key, told)| weight(key, &told.fresh)).sum();
         }
-        if self.fresh.len() < MAX_FRESH {
-            self.fresh.insert(key, told);
+        if !is_full(self) {
+            self.fresh_bytes += bytes;
+            if let Some(before) = self.fresh.insert(key.clone(), told) {
+                self.fresh_bytes = self.fresh_bytes.saturating_sub(weight(&key, &before.fresh));
+            }
         }
     }
 
-    /// Drops what is known not to exist, else the tenth that was not asked for the longest.
-    fn make_room(&mut self) {
+    /// Drops what is known not to exist, else what was not asked for the longest: a tenth of the room there is, and
+    /// enough for so many bytes more.
+    fn make_room(&mut self, bytes: usize) {
         self.entries.retain(|_, entry| matches!(entry.answer, Ok(Some(_))));
-        if self.entries.len() < MAX_ENTRIES {
+        let mut entries: Vec<(Instant, usize)> =
+            self.entries.iter().map(|(key, entry)| (entry.used, weight(key, &entry.answer))).collect();
+        self.bytes = entries.iter().map(|(_, bytes)| bytes).sum();
+        if self.entries.len() < MAX_ENTRIES && self.bytes + bytes <= MAX_BYTES {
             return;
         }
-        let mut used: Vec<Instant> = self.entries.values().map(|entry| entry.used).collect();
-        let (_, oldest, _) = used.select_nth_unstable(MAX_ENTRIES / 10);
-        let mut left = MAX_ENTRIES / 10;
+        entries.sort_unstable();
+        let (mut left, mut all) = (entries.len(), self.bytes);
+        let (few, light) = (MAX_ENTRIES / 10 * 9, MAX_BYTES / 10 * 9);
+        let goes = entries.iter().take_while(|(_, own)| {
+            let is_full = left > few || all + bytes > light;
+            left -= 1;
+            all -= own;
+            is_full
+        });
+        let mut goes = goes.count();
+        let Some((oldest, _)) = entries.get(goes.saturating_sub(1)).copied() else { return };
         self.entries.retain(|_, entry| {
             // Many may have been asked for at the same time as the last to go.
-            let goes = entry.used <= *oldest && left > 0;
-            left -= usize::from(goes);
-            !goes
+            let is_old = entry.used <= oldest && goes > 0;
+            goes -= usize::from(is_old);
+            !is_old
         });
+        self.bytes = self.entries.iter().map(|(key, entry)| weight(key, &entry.answer)).sum();
     }
 
     /// Whether this has not been said lately.

@@ -17,6 +17,7 @@ mod attempt;
 mod own_rules;
 mod prepare;
 mod settle;
+mod turns;
 mod window;
 
 use std::collections::VecDeque;

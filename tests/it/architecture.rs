@@ -17,7 +17,7 @@ const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
     ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
-    ("app", &["job", "json", "standard"], &["http", "regex", "strsim", "url"]),
+    ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
     ("policy", &["outcome"], &[]),

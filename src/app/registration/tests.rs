@@ -171,6 +171,15 @@ fn past_a_limit_an_app_is_unusable_by_name_and_its_key_still_tells_whose_jobs_wa
             .why
             .contains("bytes")
     );
+    let patterned = |pattern: &str| {
+        let webhook =
+            |n| json!({"url": "https://h/", "filter": {"channel_pattern": format!("{pattern}{n}")}});
+        let webhooks: Vec<_> = (0..MAX_WEBHOOKS).map(webhook).collect();
+        file(json!({"id": "a", "key": "k", "secret": "s", "webhooks": webhooks}))
+    };
+    assert_eq!(patterned(r"^private-orders-\d+-").unwrap().webhooks.len(), MAX_WEBHOOKS);
+    let refused = patterned("(a?){500}b").unwrap_err();
+    assert!(refused.why.contains("channel patterns take more than"), "{refused}");
     let refused = file(json!({"id": "a".repeat(30_000), "key": "k", "secret": "s"})).unwrap_err();
     assert!(refused.to_string().len() < 200, "{refused}");
     let most = file(

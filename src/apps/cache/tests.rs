@@ -13,6 +13,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 enum Does {
     /// Answers after so long with an app whose id is this.
     Has(&'static str, Duration),
+    /// Answers with an app of so many bytes.
+    HasLarge(usize),
     /// Says that there is no such app.
     HasNot,
     Fails,
@@ -47,6 +49,10 @@ impl Apps for Scripted {
                 sleep(after).await;
                 let secret = SecretString::from("s");
                 Ok(Some(Arc::new(App::new(id.into(), key.into(), secret, Vec::new()))))
+            }
+            Does::HasLarge(bytes) => {
+                let secret = SecretString::from("s");
+                Ok(Some(Arc::new(App::new("i".repeat(bytes), key.into(), secret, Vec::new()))))
             }
             Does::HasNot => Ok(None),
             Does::Fails => Err(LookUpError::Unreachable("refused".into())),
@@ -211,6 +217,41 @@ async fn entries_are_bounded_and_unknown_keys_go_first() {
     assert_eq!(cache.source().asked(), asked, "what was asked for lately stays");
     cache.find_by_key("app0").await.unwrap();
     assert_eq!(cache.source().asked(), asked + 1, "the oldest has gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_are_bounded_by_what_their_apps_take() {
+    const LARGE: usize = 1 << 20;
+    let cache = cache(CacheTtl::For(TTL), ONE);
+    cache.find_by_key("small").await.unwrap();
+    cache.source().does(Does::HasLarge(LARGE));
+    for n in 0..100 {
+        advance(Duration::from_millis(1)).await;
+        cache.find_by_key(&format!("large{n}")).await.unwrap();
+        cache.find_by_key("small").await.unwrap();
+    }
+    let held = |state: &Kept| -> usize {
+        state.entries.values().filter_map(|entry| Some(entry.answer.as_ref().ok()?.as_ref()?.id.len())).sum()
+    };
+    let (kept, bytes) = {
+        let kept = cache.state.lock();
+        (held(&kept), kept.bytes)
+    };
+    assert!(
+        kept > MAX_BYTES / 2 && kept <= MAX_BYTES && bytes > kept && bytes <= MAX_BYTES,
+        "{kept} {bytes}"
+    );
+    assert!(cache.state.lock().fresh_bytes <= MAX_FRESH_BYTES);
+    assert_eq!(cache.source().asked(), 101, "what is in use and small is not driven out");
+    cache.find_by_key("large99").await.unwrap();
+    assert_eq!(cache.source().asked(), 101, "nor what was asked for lately");
+    advance(TTL).await;
+    cache.source().does(ONE);
+    for n in 0..100 {
+        cache.find_by_key(&format!("large{n}")).await.unwrap();
+    }
+    let bytes = cache.state.lock().bytes;
+    assert!(bytes < LARGE, "what became small counts as small: {bytes}");
 }
 
 #[tokio::test(start_paused = true)]

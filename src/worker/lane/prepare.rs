@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::task::yield_now;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
+use super::turns::Turns;
 use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
 use crate::app::{App, Target, Webhook, WebhookId};
@@ -223,12 +223,10 @@ async fn judge<Q, T, A>(
     };
     let job = app.verified(job).map_err(|error| Doubt::Old(Outcome::Permanent(error.into())))?;
     shared.metrics.board.met(&held.message.group, &app.id);
-    // What takes longer takes as long the next time, too.
-    let deadline = Instant::now() + shared.rules.attempt_timeout;
-    let selected = timeout_at(deadline, select(&job, &app)).await;
-    let Ok(selected) = selected else {
-        let reason = Reason::Unplannable(shared.rules.attempt_timeout);
-        return Err(Doubt::Certain(Outcome::Permanent(reason)));
+    let longest = shared.rules.attempt_timeout;
+    let mut turns = Turns::begin();
+    let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
+        return Err(Doubt::Certain(turns.over(longest)));
     };
     let (wanted, selected, pieces) = selected?;
     match wanted {
@@ -245,19 +243,25 @@ async fn judge<Q, T, A>(
     Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
 }
 
-/// What each webhook gets, one webhook after another with others' work in between: there may be many
-/// events and many webhooks.
-async fn select(job: &Job, app: &App) -> Result<(Wanted, Vec<Selection>, Pieces), Doubt> {
+/// What each webhook gets, a little at a time with others' work in between: there may be many events and many
+/// webhooks.
+async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<(Wanted, Vec<Selection>, Pieces), Doubt> {
     let malformed =
         |error: crate::plan::Error| Doubt::Certain(Outcome::Permanent(Reason::Malformed(error.to_string())));
     let outline = Outline::read(job).map_err(malformed)?;
     let mut all = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
     let mut selected = Vec::new();
     for (place, webhook) in app.webhooks.iter().enumerate() {
-        if place > 0 {
-            yield_now().await;
+        let mut selecting = outline.select(place, webhook);
+        let (wanted, selection) = loop {
+            match selecting.advance(&mut turns.left) {
+                Some(selected) => break selected,
+                None => turns.next().await,
+            }
+        };
+        if turns.left == 0 {
+            turns.next().await;
         }
-        let (wanted, selection) = outline.select(place, webhook);
         all = match (all, wanted) {
             (Wanted::Some, _) | (_, Wanted::Some) => Wanted::Some,
             (Wanted::Filtered, _) | (_, Wanted::Filtered) => Wanted::Filtered,
