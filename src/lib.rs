@@ -108,4 +108,6 @@ pub mod telemetry;
 #[cfg(feature = "worker")]
 pub mod tls;
 #[cfg(feature = "worker")]
+pub mod visitors;
+#[cfg(feature = "worker")]
 pub mod worker;

@@ -4,4 +4,3 @@ mod connections;
 pub mod protocol;
 pub mod receiver;
 pub mod server;
-pub mod visitors;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::{Extension, Router};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
-use crate::local::connections;
-use crate::local::visitors::Visitors;
+use crate::local::connections::{self, Progress};
 use crate::plan::{ATTEMPT_HEADER, ID_HEADER};
 use crate::standard::HEADERS;
+use crate::visitors::Visitors;
 
 /// No webhook is larger: it is one message's, or ten small ones' together.
 const MAX_BODY: usize = crate::fifo::MAX_MESSAGE_SIZE * 2;
@@ -93,11 +93,17 @@ pub async fn serve(
     Ok(())
 }
 
-async fn receive(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, body: Body) -> StatusCode {
-    if Visitors::judge_page(&headers).is_err() {
+async fn receive(
+    State(receiver): State<Receiver>,
+    Extension(progress): Extension<Progress>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    if Visitors::judge_page(&uri, &headers).is_err() {
         return StatusCode::FORBIDDEN;
     }
-    let body = match connections::body(body, MAX_BODY).await {
+    let body = match progress.body(body, MAX_BODY).await {
         Ok(body) => body,
         Err(status) => return status,
     };

@@ -13,21 +13,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connections;
+use super::connections::{self, Progress};
 use super::protocol::types::Parameters;
 use super::protocol::{WireError, query, xml};
-use super::visitors::Visitors;
 use crate::fifo::{Broker, Receive, Received};
+use crate::visitors::Visitors;
 use store::Store;
 
 /// The account in the queue URLs and ARNs of the local queue.
@@ -216,15 +216,16 @@ impl Endpoint {
 
 async fn answer(
     State((endpoint, visitors)): State<(Endpoint, Visitors)>,
+    Extension(progress): Extension<Progress>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(foreign) = visitors.judge(&headers) {
+    if let Err(foreign) = visitors.judge(&uri, &headers) {
         return (StatusCode::FORBIDDEN, format!("{foreign}\n")).into_response();
     }
-    match connections::body(body, MAX_BODY).await {
+    match progress.body(body, MAX_BODY).await {
         Ok(body) => endpoint.answer(&method, &uri, &headers, &body).await,
         Err(status) => status.into_response(),
     }

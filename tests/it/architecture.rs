@@ -112,24 +112,21 @@ const ROOMS: &[Room] = &[
             "reqwest",
         ],
     ),
-    ("admin", &["board", "telemetry"], &["axum", "base64", "hyper", "hyper_util"]),
+    ("admin", &["board", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
-    ("local/visitors", &[], &["axum"]),
+    // Who may talk to what listens on this machine.
+    ("visitors", &[], &["axum"]),
     (
         "local/server",
-        &["job", "local/connections", "fifo", "local/protocol", "local/visitors"],
+        &["job", "local/connections", "fifo", "local/protocol", "visitors"],
         &["axum", "uuid", "base64", "url"],
     ),
-    (
-        "local/receiver",
-        &["job", "local/connections", "fifo", "local/visitors", "plan", "standard"],
-        &["axum"],
-    ),
+    ("local/receiver", &["job", "local/connections", "fifo", "visitors", "plan", "standard"], &["axum"]),
     // Settings of adapters, but no type of an SDK.
     (
         "config",

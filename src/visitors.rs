@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 /// Which hosts an endpoint answers to.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Visitors {
 pub enum Foreign {
     /// The name in `Host`.
     #[error(
-        "this endpoint answers to loopback names and the address that it listens on; name others with --allow-host"
+        "this endpoint answers to loopback names and the address that it listens on; the local queue to those named with --allow-host too"
     )]
     Host,
     /// A page in a browser.
@@ -39,30 +39,39 @@ impl Visitors {
         }
     }
 
-    /// Judges a request by its headers.
-    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), Foreign> {
-        let host = text(headers, &header::HOST);
-        if let Some(host) = &host
-            && !self.is_ours(name_of(host))
-        {
-            return Err(Foreign::Host);
-        }
-        Self::judge_page(headers)
+    /// Judges a request by what it is addressed to, and by its headers.
+    ///
+    /// # Errors
+    /// It came by another host, or from a web page.
+    pub fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        self.judge_host(uri, headers)?;
+        Self::judge_page(uri, headers)
     }
 
-    /// The same of an endpoint that is known under any name.
-    pub(super) fn judge_page(headers: &HeaderMap) -> Result<(), Foreign> {
-        let host = text(headers, &header::HOST).unwrap_or_default();
+    /// Judges by the host alone.
+    ///
+    /// # Errors
+    /// It came by another host.
+    pub fn judge_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        let hosts = hosts(uri, headers)?;
+        if hosts.iter().all(|host| self.is_ours(name_of(host))) { Ok(()) } else { Err(Foreign::Host) }
+    }
+
+    /// Judges what an endpoint answers that is known under any name.
+    ///
+    /// # Errors
+    /// It came from a web page.
+    pub fn judge_page(uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
+        let hosts = hosts(uri, headers)?;
         let own = |origin: &str| {
             let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            rest.is_some_and(|rest| rest == host)
+            rest.is_some_and(|rest| hosts.iter().any(|host| rest == host))
         };
-        if text(headers, &header::ORIGIN).is_some_and(|origin| !own(&origin)) {
+        if one(headers, &header::ORIGIN, Foreign::Page)?.is_some_and(|origin| !own(&origin)) {
             return Err(Foreign::Page);
         }
-        let site = headers.get("sec-fetch-site").map(|site| site.as_bytes().to_ascii_lowercase());
-        match site.as_deref() {
-            None | Some(b"none" | b"same-origin") => Ok(()),
+        match one(headers, &HeaderName::from_static("sec-fetch-site"), Foreign::Page)?.as_deref() {
+            None | Some("none" | "same-origin") => Ok(()),
             Some(_) => Err(Foreign::Page),
         }
     }
@@ -83,9 +92,19 @@ impl Visitors {
     }
 }
 
-fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
-    let value = headers.get(name)?;
-    Some(String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase())
+/// What a request is addressed to: `Host`, and what stands in its first line if a whole URL does. Each is judged, for
+/// whoever looks at one of them alone may take the other for granted.
+fn hosts(uri: &Uri, headers: &HeaderMap) -> Result<Vec<String>, Foreign> {
+    let line = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+    Ok(line.into_iter().chain(one(headers, &header::HOST, Foreign::Host)?).collect())
+}
+
+/// A header, if it is there; no browser or SDK sends one of these twice.
+fn one(headers: &HeaderMap, name: &HeaderName, twice: Foreign) -> Result<Option<String>, Foreign> {
+    let mut values = headers.get_all(name).iter();
+    let value =
+        values.next().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
+    if values.next().is_some() { Err(twice) } else { Ok(value) }
 }
 
 /// A host without its port.
@@ -100,14 +119,43 @@ fn name_of(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     fn judged(listening: &str, headers: &[(&str, &str)]) -> Result<(), Foreign> {
         let headers = headers.iter().map(|(name, value)| {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         });
         let visitors = Visitors::new(listening.parse().unwrap(), &["Queue".to_owned()]);
-        visitors.judge(&headers.collect::<HeaderMap>())
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value);
+        }
+        visitors.judge(&Uri::from_static("/"), &map)
+    }
+
+    #[test]
+    fn what_is_said_twice_is_refused_and_a_whole_url_is_judged_too() {
+        let (host, other) = (("host", "localhost"), ("host", "rebound.example"));
+        let (typed, page) = (("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site"));
+        let (own, foreign) = (("origin", "http://localhost"), ("origin", "https://page.example"));
+        for (headers, refused) in [
+            (vec![host, other], Foreign::Host),
+            (vec![other, host], Foreign::Host),
+            (vec![host, host], Foreign::Host),
+            (vec![host, typed, page], Foreign::Page),
+            (vec![host, own, foreign], Foreign::Page),
+        ] {
+            assert_eq!(judged("127.0.0.1:9324", &headers), Err(refused), "{headers:?}");
+        }
+        let visitors = Visitors::new("127.0.0.1:9324".parse().unwrap(), &[]);
+        let judge = |uri: &'static str, host: &'static str| {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            visitors.judge(&Uri::from_static(uri), &headers)
+        };
+        assert_eq!(judge("http://localhost:9324/", "localhost:9324"), Ok(()));
+        assert_eq!(judge("http://rebound.example/", "localhost:9324"), Err(Foreign::Host));
+        assert_eq!(judge("http://localhost:9324/", "rebound.example"), Err(Foreign::Host));
+        assert_eq!(judge("http://user@localhost:9324/", "localhost:9324"), Err(Foreign::Host));
     }
 
     #[test]
