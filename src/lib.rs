@@ -101,6 +101,7 @@ pub mod queue;
 pub mod random;
 #[cfg(feature = "worker")]
 mod run;
+mod shown;
 #[cfg(feature = "worker")]
 pub mod standard;
 #[cfg(feature = "worker")]

@@ -4,6 +4,7 @@
 //! (an endpoint without `x-amzn-query-error` sends those), of `aws-runtime`'s list of throttling errors,
 //! and SQS' common errors, which are in no model.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -14,6 +15,16 @@ use crate::aws::error_chain;
 #[cfg(feature = "worker")]
 use crate::queue::Error;
 use crate::queue::ReceiveError;
+use crate::shown::cut;
+
+/// The longest code that is shown; SQS' own have no more than 50 characters.
+const MAX_CODE: usize = 64;
+/// As much of an answer's message is shown.
+const MAX_MESSAGE: usize = 512;
+/// As much is shown of a body that is not of SQS' form.
+const MAX_BEGINNING: usize = 120;
+/// An error in XML is looked for in no longer an answer.
+const MAX_XML_BYTES: usize = 64 * 1024;
 
 /// What was asked for, so that an error can say what was missing.
 #[derive(Clone, Copy, Debug)]
@@ -93,12 +104,16 @@ where
     match failure {
         SdkError::ServiceError(context) => {
             let raw = context.raw();
+            let body = raw.body().bytes().unwrap_or_default();
+            let (code, message) = match context.err().code() {
+                Some(code) => (Some(code.into()), context.err().message().map(Cow::Borrowed)),
+                None => query_error(body).unzip(),
+            };
             let answer = Answer {
-                code: context.err().code(),
-                message: context.err().message(),
+                code,
+                message,
                 status: raw.status().as_u16(),
-                content_type: raw.headers().get("content-type").unwrap_or_default(),
-                body: raw.body().bytes().unwrap_or_default(),
+                body,
                 date: raw.headers().get("date").and_then(http_date),
             };
             let text = answer.text(asked, SystemTime::now());
@@ -140,8 +155,7 @@ where
 
 /// Whether a batch's entry failed because there were too many requests.
 pub(crate) fn is_throttling(code: &str) -> bool {
-    let entry =
-        Answer { code: Some(code), message: None, status: 200, content_type: "", body: &[], date: None };
+    let entry = Answer { code: Some(code.into()), message: None, status: 200, body: &[], date: None };
     entry.kind() == Kind::Throttled
 }
 
@@ -155,12 +169,11 @@ where
 }
 
 /// The parts of an error's answer that tell what it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Answer<'a> {
-    code: Option<&'a str>,
-    message: Option<&'a str>,
+    code: Option<Cow<'a, str>>,
+    message: Option<Cow<'a, str>>,
     status: u16,
-    content_type: &'a str,
     body: &'a [u8],
     date: Option<SystemTime>,
 }
@@ -168,7 +181,7 @@ struct Answer<'a> {
 impl Answer<'_> {
     /// The code as SQS' model has it, without the namespace of the older protocol.
     fn code(&self) -> &str {
-        let code = self.code.unwrap_or_default();
+        let code = self.code.as_deref().unwrap_or_default();
         code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
     }
 
@@ -207,15 +220,9 @@ impl Answer<'_> {
 
     /// What it says, and what an operator can do.
     fn text(&self, asked: &Asked<'_>, now: SystemTime) -> String {
-        if self.code.is_none() && self.is_of_a_proxy() {
-            return format!(
-                "status {} with a page of text and without a code of SQS': a proxy or firewall on the way answers, not SQS \
-                 (let the worker out to the queue's endpoint, or name the proxy in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)",
-                self.status
-            );
-        }
-        let code = self.code.unwrap_or("unknown");
-        let message = self.message.unwrap_or("no message");
+        let Some(code) = self.code.as_deref() else { return self.without_form() };
+        let code = cut(code, MAX_CODE);
+        let message = cut(self.message.as_deref().unwrap_or("no message"), MAX_MESSAGE);
         let text = match self.kind() {
             Kind::Service => format!("{code}: {message} (status {})", self.status),
             Kind::Denied | Kind::Throttled | Kind::Missing => format!("{code}: {message}"),
@@ -227,7 +234,7 @@ impl Answer<'_> {
     }
 
     fn hint(&self, asked: &Asked<'_>, now: SystemTime) -> Option<String> {
-        let message = self.message.unwrap_or_default();
+        let message = self.message.as_deref().unwrap_or_default();
         match self.kms() {
             Some("Throttled" | "Throttling") => {
                 return Some(
@@ -266,16 +273,47 @@ impl Answer<'_> {
         NO_RIGHT.contains(&self.code()).then(|| format!("the role needs {} on the queue", asked.permission))
     }
 
-    /// A page for browsers, or words without SQS' own form: neither protocol of SQS' answers so.
-    fn is_of_a_proxy(&self) -> bool {
-        if !matches!(self.status, 401 | 403 | 407 | 502 | 503 | 504 | 511) {
-            return false;
-        }
-        let start = String::from_utf8_lossy(self.body.get(..self.body.len().min(512)).unwrap_or_default())
-            .to_ascii_lowercase();
-        let html = self.content_type.to_ascii_lowercase().contains("html") || start.contains("<html");
-        html || self.status == 407
+    /// Neither protocol of SQS' answers so: something else did, whatever its status.
+    fn without_form(&self) -> String {
+        let remedy = match self.status {
+            407 => "the proxy on the way wants to know who asks: name it with user and password",
+            _ => {
+                "a proxy, a firewall or a wrong endpoint answers, not SQS: let the worker out to the queue's endpoint, \
+                 see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy"
+            }
+        };
+        let body = String::from_utf8_lossy(self.body.get(..self.body.len().min(1024)).unwrap_or_default());
+        let words = body.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let begins = if words.is_empty() {
+            "is empty".to_owned()
+        } else {
+            format!("begins with {:?}", cut(&words, MAX_BEGINNING))
+        };
+        format!(
+            "status {} and no answer of SQS' form, its body {begins} ({remedy} in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)",
+            self.status
+        )
     }
+}
+
+/// Code and message of an error in the query protocol's XML, which older endpoints and some gateways speak:
+/// the SDK, which speaks JSON, reads none.
+fn query_error(body: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let body = std::str::from_utf8(body.get(..body.len().min(MAX_XML_BYTES))?).ok()?;
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.trim())
+    };
+    let code = element("Code")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if code.is_empty() || !code.chars().all(fits) {
+        return None;
+    }
+    let message = element("Message").unwrap_or_default();
+    let entities =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
+    let plain = entities.iter().fold(message.to_owned(), |text, (entity, plain)| text.replace(entity, plain));
+    Some((Cow::Borrowed(code), Cow::Owned(plain)))
 }
 
 fn speaks_of_time(code: &str, message: &str) -> bool {
@@ -377,7 +415,7 @@ mod tests {
     const ASKED: Asked<'static> = Asked { permission: "sqs:ReceiveMessage", region: "eu-west-1" };
 
     fn answer<'a>(status: u16, code: &'a str, message: &'a str) -> Answer<'a> {
-        Answer { code: Some(code), message: Some(message), status, content_type: "", body: b"", date: None }
+        Answer { code: Some(code.into()), message: Some(message.into()), status, body: b"", date: None }
     }
 
     fn told(answer: Answer<'_>) -> (Kind, String) {
@@ -471,18 +509,61 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_browsers_names_a_proxy() {
-        for (status, content_type, body) in [
-            (403, "text/html; charset=utf-8", &b"blocked"[..]),
-            (403, "", b"<!DOCTYPE html>\n<HTML><body>Access denied"),
-            (407, "text/plain", b"who are you"),
+    fn an_answer_without_sqs_form_names_what_may_have_answered_whatever_its_status() {
+        for (status, body) in [
+            (200, &b"<html><title>Sign in to the airport's network"[..]),
+            (302, b""),
+            (400, b"<html>bad request</html>"),
+            (403, b""),
+            (403, b"blocked\x1b[31m by\negress policy"),
+            (403, b"{\"error\":\"blocked by egress policy\"}"),
+            (403, b"<!DOCTYPE html>\n<HTML><body>Access denied"),
+            (404, b"<html>"),
+            (407, b"who are you"),
+            (451, b"<html>"),
+            (500, b"<html>"),
         ] {
-            let page = Answer { code: None, message: None, status, content_type, body, date: None };
+            let page = Answer { code: None, message: None, status, body, date: None };
             let (kind, text) = told(page);
-            assert!(kind == Kind::Denied && text.contains("proxy"), "{text}");
+            assert_eq!(kind == Kind::Denied, matches!(status, 403 | 407), "{text}");
+            assert!(text.contains("proxy") && text.contains(&status.to_string()), "{text}");
+            assert!(!text.contains(['\n', '\u{1b}']), "{text}");
+            if let Some(word) = std::str::from_utf8(body).unwrap().split_whitespace().next() {
+                assert!(text.contains(&word[..3]), "{text}");
+            }
         }
-        let own = Answer { content_type: "text/html", ..answer(403, "AccessDenied", "m") };
-        assert!(!told(own).1.contains("proxy"));
+        let long = vec![b'x'; 100_000];
+        let page = Answer { code: None, message: None, status: 403, body: &long, date: None };
+        assert!(told(page).1.len() < 600);
+        assert!(!told(answer(403, "AccessDenied", "m")).1.contains("proxy"));
+    }
+
+    #[tokio::test]
+    async fn an_error_in_the_query_protocols_xml_is_read() {
+        let denied = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/xml\r\ncontent-length: 148\r\n\r\n\
+            <ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Access to &quot;q&quot; is denied.</Message></Error><RequestId/></ErrorResponse>   ";
+        let error = received(denied).await.unwrap_err();
+        assert!(
+            matches!(&error, ReceiveError::Denied(text)
+                if text.contains("AccessDenied: Access to \"q\"") && text.contains("sqs:ReceiveMessage")),
+            "{error}"
+        );
+        let kms = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 111\r\n\r\n\
+            <?xml version=\"1.0\"?><ErrorResponse><Error><Code>KMS.AccessDeniedException</Code></Error></ErrorResponse>      ";
+        let error = received(kms).await.unwrap_err();
+        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("kms:Decrypt")), "{error}");
+        assert_eq!(query_error(b"<html><Code>let x = 1;</Code>"), None);
+    }
+
+    #[tokio::test]
+    async fn a_portals_page_is_told_as_one_though_it_is_a_success() {
+        for page in [
+            &b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"[..],
+            b"HTTP/1.1 302 Found\r\nlocation: http://login/\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            let error = received(page).await.unwrap_err();
+            assert!(matches!(&error, ReceiveError::Service(text) if text.contains("proxy")), "{error}");
+        }
     }
 
     #[tokio::test]

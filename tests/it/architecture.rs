@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 9] = ["app", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "standard"];
+const PURE: [&str; 10] =
+    ["app", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "shown", "standard"];
 
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
+    ("shown", &[], &[]),
     ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
     ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
     ("outcome", &["job"], &[]),
@@ -23,7 +25,7 @@ const ROOMS: &[Room] = &[
     ("policy", &["outcome"], &[]),
     ("lease", &[], &[]),
     // The ports.
-    ("queue", &["job"], &[]),
+    ("queue", &["job", "shown"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
     // Their adapters.
