@@ -27,6 +27,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::outcome::{Outcome, Reason};
+use crate::shown;
 use blocked::{Blocked, Groups};
 use heaviest::{Fold, Heaviest};
 use history::History;
@@ -192,7 +193,7 @@ pub struct Letter {
     pub at: Instant,
 }
 
-/// Text from outside, cut and without control characters.
+/// Text from outside, cut and without what would end or turn a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text(Box<str>);
 
@@ -209,11 +210,7 @@ impl Text {
     /// Cuts to so many characters and cleans.
     #[must_use]
     pub fn cut(text: &str, most: usize) -> Self {
-        let mut clean: String = text
-            .chars()
-            .take(most)
-            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-            .collect();
+        let mut clean = shown::cut(text, most);
         if text.chars().nth(most).is_some() {
             clean.push('…');
         }

@@ -168,10 +168,14 @@ async fn permissions(connection: &Connection, facts: &preflight::Facts, aws: boo
     } else {
         "certain only on AWS: this endpoint may know no rights"
     };
-    let finding = |(permission, probe)| match probe {
+    let finding = |(permission, probe): (&str, Probe)| match probe {
         Probe::Allowed => Finding::ok(about, format!("{permission}: {certain}")),
-        Probe::Denied(why) => Finding::new(Severity::Error, about, format!("{permission} is denied: {why}"))
-            .remedy(format!("allow {permission} to the worker's role")),
+        Probe::Denied(why) => {
+            let finding = Finding::new(Severity::Error, about, format!("{permission} is denied: {why}"));
+            // Else the error itself says what would help: the queue's key, the credentials, a proxy.
+            let right = permission.split(' ').next().is_some_and(|name| why.contains(name));
+            if right { finding.remedy(format!("allow {permission} to the worker's role")) } else { finding }
+        }
         Probe::Unknown(why) => {
             Finding::new(Severity::Warning, about, format!("{permission} is not known: {why}"))
         }

@@ -20,12 +20,13 @@ use clap::{Args, Subcommand};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Errors;
+use crate::config::{Config, Errors};
 use crate::letters::redrive::Left;
 use crate::process::{Failure, configuration, log, signals};
 use crate::queue::sqs::{Connection, Usage};
 use crate::random::Random;
-use crate::run::{address, preflight};
+use crate::run::address;
+use crate::run::preflight::{self, Remedy, moves_on};
 use filters::Filters;
 use port::DeadLetterQueue;
 
@@ -98,6 +99,7 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
     let url = config.queue.url.clone();
     let stop = signals::shutdown();
+    tell_that_letters_move(&dead, &connection, &config).await;
     let dlq = Dlq { connection, url, dead, letters, random: Random::from_system(), stop };
     match options.command {
         Command::List { filters, json } => list::list(&dlq, &filters, json).await,
@@ -105,6 +107,20 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
         Command::Redrive(options) => Box::pin(redrive::main(&dlq, config, options)).await,
         Command::Export { filters } => list::export(&dlq, &filters).await,
         Command::Purge(options) => purge::main(&dlq, options).await,
+    }
+}
+
+/// Said before anything is received: to look at letters is what moves them.
+async fn tell_that_letters_move(dead: &Connection, queue: &Connection, config: &Config) {
+    // A role that may not ask cannot be told; the command goes on.
+    let Ok(description) = dead.describe().await else { return };
+    if description.dead_letter_arn.is_none() {
+        return;
+    }
+    let queue_arn =
+        queue.describe().await.ok().and_then(|queue| queue.attribute("QueueArn").map(str::to_owned));
+    if let Some(finding) = moves_on(dead.url(), &description, queue_arn.as_deref(), &Remedy { config }) {
+        eprintln!("{}", finding.line());
     }
 }
 

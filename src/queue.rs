@@ -133,13 +133,15 @@ pub struct DeadLetter {
 }
 
 /// What became of one entry of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchEntryResult {
     /// SQS did it.
     Ok,
-    /// A fault of the sender: the receipt is no longer valid. The message is someone else's by now, or will be.
+    /// The receipt is no longer valid: the message is someone else's by now, or will be.
     Rejected,
-    /// SQS could not do it.
+    /// SQS did not do it, for a reason that is none of the message's: a missing right, an error of its own.
+    Refused(Error),
+    /// The answer says nothing of it.
     Failed,
 }
 

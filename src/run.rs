@@ -31,6 +31,7 @@ use crate::delivery::standard::Standard;
 use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::flow::scaler::DENIED_WAIT;
+use crate::policy::whole_milliseconds;
 use crate::process::reload::Reload;
 use crate::process::{Failure, configuration, env, log, signals};
 use crate::queue::ReceiveError;
@@ -174,7 +175,7 @@ pub(super) async fn worker(
         let lines = Lines::new(&config.queue.url);
         AbortOnDropHandle::new(tokio::spawn(write_lines(lines, Arc::clone(&parts.metrics), shutdown.clone())))
     });
-    info!(visibility_s = visibility.as_secs(), timeout_ms = config.timeout.as_millis(), "delivering");
+    info!(visibility_s = visibility.as_secs(), timeout_ms = whole_milliseconds(config.timeout), "delivering");
     // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
     let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
     let worked = AbortOnDropHandle::new(working).await;
@@ -261,7 +262,7 @@ async fn reach(
                         START_WAIT
                     }
                 };
-                error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
+                error!(%error, retry_in_ms = whole_milliseconds(wait), "{}", operator_hint(&error));
                 health.receive_failed(&error);
                 shutdown.run_until_cancelled(sleep(wait)).await?;
             }

@@ -31,7 +31,7 @@ mod tests {
             '\n', '\r', '\u{1b}', '\u{85}', '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
             '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}',
         ] {
-            assert_eq!(cut(&format!("a{c}b"), 9), "a\u{fffd}b", "{:?}", c);
+            assert_eq!(cut(&format!("a{c}b"), 9), "a\u{fffd}b", "{c:?}");
         }
         // A joiner is part of names and faces, and moves nothing.
         for fine in ["é", "日本", "👩\u{200d}💻", "שלום"] {

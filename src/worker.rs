@@ -32,6 +32,7 @@ use crate::flow::shares::{Admitted, Shares};
 use crate::flow::throttle::Throttle;
 use crate::job::{app_of_group, claimed_app_id};
 use crate::ledger::{Claim, Ledger};
+use crate::policy::whole_milliseconds;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
 use crate::telemetry::health::{BEAT, Health};
@@ -246,7 +247,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 self.health.receive_failed(&error);
                 self.shared.metrics.receive_failed(&error);
                 let wait = pollers.failed(&error, self.shared.random.fraction(), Instant::now());
-                error!(%error, retry_in_ms = wait.as_millis(), "{}", operator_hint(&error));
+                error!(%error, retry_in_ms = whole_milliseconds(wait), "{}", operator_hint(&error));
                 Some(Poll::after(wait, long, &error, attempt, reserved))
             }
             Err(failure) => {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::EXIT_CODE;
 use crate::run::preflight::{Finding, Severity};
+use crate::shown;
 
 /// What was looked at, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Report {
             let name = if last == Some(*section) { "" } else { section.name() };
             last = Some(*section);
             // Text of tenants is one line and no more.
-            let text: String = finding.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let text: String = shown::cut(&finding.text, usize::MAX);
             // Writing to a string does not fail.
             writeln!(table, "{name:<14} {:<8} {}: {text}", word(finding.severity), finding.about).ok();
             if let Some(remedy) = finding.remedy.as_ref().filter(|_| finding.severity > Severity::Ok) {

@@ -176,7 +176,7 @@ impl<'a, L: Letters> Walk<'a, L> {
                 continue;
             }
             let again: Vec<Letter> = again.into_iter().map(|(letter, _)| letter).collect();
-            let (second, error) = self.try_delete(&again).await;
+            let (second, mut error) = self.try_delete(&again).await;
             for (letter, entry) in again.into_iter().zip(second) {
                 match entry {
                     BatchEntryResult::Ok => done.deleted += 1,
@@ -185,6 +185,11 @@ impl<'a, L: Letters> Walk<'a, L> {
                     BatchEntryResult::Failed => {
                         done.left += 1;
                         self.hold(letter);
+                    }
+                    BatchEntryResult::Refused(why) => {
+                        done.left += 1;
+                        self.hold(letter);
+                        error = error.or(Some(why));
                     }
                 }
             }

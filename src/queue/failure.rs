@@ -153,6 +153,37 @@ where
     }
 }
 
+/// The same of one entry of a batch, in an answer that is a success. It says neither date nor body.
+#[cfg(feature = "worker")]
+pub(crate) fn settling_entry(
+    code: &str,
+    message: Option<&str>,
+    senders_fault: bool,
+    asked: &Asked<'_>,
+) -> Error {
+    let status = if senders_fault { 400 } else { 500 };
+    let entry = Answer {
+        code: Some(code.into()),
+        message: message.map(Cow::Borrowed),
+        status,
+        body: &[],
+        date: None,
+    };
+    let text = entry.text(asked, SystemTime::now());
+    match entry.kind() {
+        Kind::Denied => Error::Denied(text),
+        Kind::Throttled | Kind::Missing | Kind::Service => Error::Call(text),
+    }
+}
+
+/// Whether a code says that a receipt is over. Of one that has expired, SQS says no more than that a
+/// parameter's value is invalid.
+#[cfg(feature = "worker")]
+pub(crate) fn is_of_receipt(code: &str) -> bool {
+    let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
+    matches!(code, "ReceiptHandleIsInvalid" | "InvalidParameterValue" | "MessageNotInflight")
+}
+
 /// Whether a batch's entry failed because there were too many requests.
 pub(crate) fn is_throttling(code: &str) -> bool {
     let entry = Answer { code: Some(code.into()), message: None, status: 200, body: &[], date: None };
@@ -270,7 +301,11 @@ impl Answer<'_> {
                 asked.region
             ));
         }
-        NO_RIGHT.contains(&self.code()).then(|| format!("the role needs {} on the queue", asked.permission))
+        if NO_RIGHT.contains(&self.code()) {
+            return Some(format!("the role needs {} on the queue", asked.permission));
+        }
+        (self.kind() == Kind::Denied)
+            .then(|| "see whose credentials these are, and whether they hold: hookferry check".to_owned())
     }
 
     /// Neither protocol of SQS' answers so: something else did, whatever its status.
@@ -418,7 +453,7 @@ mod tests {
         Answer { code: Some(code.into()), message: Some(message.into()), status, body: b"", date: None }
     }
 
-    fn told(answer: Answer<'_>) -> (Kind, String) {
+    fn told(answer: &Answer<'_>) -> (Kind, String) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_773_600);
         (answer.kind(), answer.text(&ASKED, now))
     }
@@ -462,11 +497,11 @@ mod tests {
     #[test]
     fn errors_of_the_key_service_name_its_permissions() {
         for code in ["KMS.AccessDeniedException", "KmsAccessDenied"] {
-            let (_, text) = told(answer(400, code, "m"));
+            let (_, text) = told(&answer(400, code, "m"));
             assert!(text.contains("kms:Decrypt") && text.contains("kms:GenerateDataKey"), "{text}");
         }
-        assert!(told(answer(400, "KMS.ThrottlingException", "m")).1.contains("KMS throttles"));
-        assert!(!told(answer(403, "OverLimit", "m")).1.contains("sqs:"));
+        assert!(told(&answer(400, "KMS.ThrottlingException", "m")).1.contains("KMS throttles"));
+        assert!(!told(&answer(403, "OverLimit", "m")).1.contains("sqs:"));
     }
 
     #[test]
@@ -482,29 +517,33 @@ mod tests {
                 "600 s behind",
             ),
         ] {
-            let (kind, text) = told(answer(403, code, message));
+            let (kind, text) = told(&answer(403, code, message));
             assert!(kind == Kind::Denied && text.contains("clock") && text.contains(off), "{text}");
         }
         // 10:00:00 here, by `now`; the answer's own Date has the last word.
         let date = http_date("Fri, 27 Nov 2026 10:12:00 GMT");
-        let (_, text) = told(Answer { date, ..answer(403, "SignatureDoesNotMatch", expired) });
+        let (_, text) = told(&Answer { date, ..answer(403, "SignatureDoesNotMatch", expired) });
         assert!(text.contains("720 s behind"), "{text}");
         assert!(
-            !told(answer(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"))
-                .1
-                .contains("clock")
+            !told(&answer(
+                403,
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match"
+            ))
+            .1
+            .contains("clock")
         );
     }
 
     #[test]
     fn a_wrong_regions_signature_names_the_region_and_a_refusal_the_permission() {
-        let (_, text) = told(answer(
+        let (_, text) = told(&answer(
             403,
             "SignatureDoesNotMatch",
             "Credential should be scoped to a valid region, not 'eu-west-1'. ",
         ));
         assert!(text.contains("signed for eu-west-1") && text.contains("QUEUE_SQS_REGION"), "{text}");
-        let (_, text) = told(answer(403, "AccessDenied", "Access to the resource is denied."));
+        let (_, text) = told(&answer(403, "AccessDenied", "Access to the resource is denied."));
         assert!(text.contains("sqs:ReceiveMessage"), "{text}");
     }
 
@@ -524,18 +563,21 @@ mod tests {
             (500, b"<html>"),
         ] {
             let page = Answer { code: None, message: None, status, body, date: None };
-            let (kind, text) = told(page);
+            let (kind, text) = told(&page);
             assert_eq!(kind == Kind::Denied, matches!(status, 403 | 407), "{text}");
             assert!(text.contains("proxy") && text.contains(&status.to_string()), "{text}");
             assert!(!text.contains(['\n', '\u{1b}']), "{text}");
             if let Some(word) = std::str::from_utf8(body).unwrap().split_whitespace().next() {
-                assert!(text.contains(&word[..3]), "{text}");
+                assert!(
+                    text.contains(word.trim_start_matches(['{', '"']).get(..3).unwrap_or_default()),
+                    "{text}"
+                );
             }
         }
         let long = vec![b'x'; 100_000];
         let page = Answer { code: None, message: None, status: 403, body: &long, date: None };
-        assert!(told(page).1.len() < 600);
-        assert!(!told(answer(403, "AccessDenied", "m")).1.contains("proxy"));
+        assert!(told(&page).1.len() < 600);
+        assert!(!told(&answer(403, "AccessDenied", "m")).1.contains("proxy"));
     }
 
     #[tokio::test]

@@ -185,6 +185,12 @@ impl Connection {
         Self { sdk, options, url: address.url, pinned, clock: Clock::default() }
     }
 
+    /// The queue's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks the queue for its attributes.
     pub async fn describe(&self) -> Result<Description, ReceiveError> {
         let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT, self.options.timeout);
@@ -241,12 +247,6 @@ impl Connection {
     /// Why there are none.
     pub async fn credentials_source(&self) -> Result<String, String> {
         credentials_source(&self.sdk, DESCRIBE_TIMEOUT).await
-    }
-
-    /// The queue's URL.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     /// The way to another queue at the same endpoint.
@@ -399,7 +399,7 @@ impl Queue for Sqs {
         let asked = self.asked("sqs:DeleteMessage");
         let answer = Box::pin(answer).await.map_err(|failure| error::settling(&failure, &asked))?;
         let done = answer.successful.into_iter().map(|done| done.id);
-        Ok(answers(receipts.len(), done, &answer.failed))
+        Ok(answers(receipts.len(), done, &answer.failed, &asked))
     }
 
     async fn change_visibility(
@@ -427,7 +427,7 @@ impl Queue for Sqs {
         let asked = self.asked("sqs:ChangeMessageVisibility");
         let answer = Box::pin(answer).await.map_err(|failure| error::settling(&failure, &asked))?;
         let done = answer.successful.into_iter().map(|done| done.id);
-        Ok(answers(changes.len(), done, &answer.failed))
+        Ok(answers(changes.len(), done, &answer.failed, &asked))
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::lease::check_visibility;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Description, Probe};
-pub(crate) use dead_letters::{is_same_queue, is_the_queue_itself};
+pub(crate) use dead_letters::{is_same_queue, is_the_queue_itself, moves_on};
 pub(crate) use receives::needed_receives;
 
 /// How bad a finding is.
@@ -106,7 +106,7 @@ pub(crate) fn judge(facts: &Facts, config: &Config) -> Vec<Finding> {
 
 /// Lines to paste.
 pub(crate) struct Remedy<'a> {
-    config: &'a Config,
+    pub(crate) config: &'a Config,
 }
 
 impl Remedy<'_> {

@@ -40,7 +40,14 @@ struct State {
     draining: bool,
     queue: Option<String>,
     settles: BTreeMap<SettleCall, String>,
-    said: BTreeMap<SettleCall, Instant>,
+    said: BTreeMap<SettleCall, Said>,
+}
+
+/// When failures of a call were last logged, and how many there have been since.
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    failures: u64,
 }
 
 /// The lanes at work, and when each should have got on at the latest.
@@ -105,22 +112,25 @@ impl Health {
         self.state().queue = Some(error.to_string());
     }
 
-    /// The worker's role may not make a call that settles jobs.
-    pub fn settle_denied(&self, call: SettleCall) {
-        let why = format!("{} is denied: allow it to the worker's role", call.permission());
+    /// A call that settles jobs is denied; `why` says what would allow it.
+    pub fn settle_denied(&self, call: SettleCall, why: &str) {
+        let why = format!("{} is denied: {why}", call.permission());
         self.state().settles.insert(call, why);
         self.settles_fail.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a failure of a call that settles jobs may be logged: once a minute.
+    /// A call that settles jobs failed. Once a minute that may be logged: then it gives how many have failed
+    /// since the last time, this one included.
     #[must_use]
-    pub fn may_say(&self, call: SettleCall) -> bool {
+    pub fn may_say(&self, call: SettleCall) -> Option<u64> {
         let (now, mut state) = (Instant::now(), self.state());
-        let may = state.said.get(&call).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
-        if may {
-            state.said.insert(call, now);
+        let said = state.said.entry(call).or_default();
+        said.failures += 1;
+        if said.at.is_some_and(|at| now.duration_since(at) < SAY_EVERY) {
+            return None;
         }
-        may
+        said.at = Some(now);
+        Some(std::mem::take(&mut said.failures))
     }
 
     /// A call that settles jobs was answered. Costs nothing while none is denied.
@@ -253,13 +263,25 @@ mod tests {
     async fn a_denied_permission_is_named_until_the_call_is_answered() {
         let health = health();
         health.received();
-        health.settle_denied(SettleCall::ChangeVisibility);
-        health.settle_denied(SettleCall::Delete);
+        health.settle_denied(SettleCall::ChangeVisibility, "AccessDenied: m (kms:Decrypt)");
+        health.settle_denied(SettleCall::Delete, "m");
         health.settle_answered(SettleCall::Delete);
         health.received();
         let reasons = health.ready().unwrap_err();
-        assert_eq!(reasons, ["sqs:ChangeMessageVisibility is denied: allow it to the worker's role"]);
+        assert_eq!(reasons, ["sqs:ChangeMessageVisibility is denied: AccessDenied: m (kms:Decrypt)"]);
         health.settle_answered(SettleCall::ChangeVisibility);
         assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_said_once_a_minute_with_how_many_they_were() {
+        let health = health();
+        assert_eq!(health.may_say(SettleCall::Delete), Some(1));
+        for _ in 0..7 {
+            assert_eq!(health.may_say(SettleCall::Delete), None);
+        }
+        assert_eq!(health.may_say(SettleCall::DeadLetter), Some(1));
+        advance(SAY_EVERY).await;
+        assert_eq!(health.may_say(SettleCall::Delete), Some(8));
     }
 }

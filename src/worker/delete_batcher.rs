@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{debug, warn};
 
+use crate::board::Text;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::worker::in_flight::InFlight;
-use crate::worker::report::settle_call;
+use crate::worker::report::settle_batch;
 
 /// The longest that a delivered job waits for its delete.
 const LINGER: Duration = Duration::from_millis(50);
@@ -137,14 +138,8 @@ async fn delete<Q: Queue, S: AsRef<Q>>(
     let receipts: Vec<&Receipt> = batch.iter().map(|held| &held.message.receipt).collect();
     metrics.delete_calls.inc();
     let answer = (*queue).as_ref().delete(&receipts).await;
-    settle_call(&metrics, &health, SettleCall::Delete, &answer);
-    let entries = match answer {
-        Ok(entries) => entries,
-        Err(error) => {
-            warn!(jobs = batch.len(), %error, "delete failed; the jobs will be deleted when they come back");
-            vec![BatchEntryResult::Failed; batch.len()]
-        }
-    };
+    settle_batch(&metrics, &health, SettleCall::Delete, &answer);
+    let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; batch.len()]);
     for (held, entry) in batch.into_iter().zip(entries) {
         match entry {
             BatchEntryResult::Ok => {
@@ -152,10 +147,17 @@ async fn delete<Q: Queue, S: AsRef<Q>>(
                 held.claim.forget();
             }
             // Dropping the claim leaves it on the ledger as done: it is only deleted again.
-            BatchEntryResult::Rejected | BatchEntryResult::Failed => {
+            BatchEntryResult::Rejected | BatchEntryResult::Refused(_) | BatchEntryResult::Failed => {
                 metrics.late_settlements.inc();
-                warn!(message_id = %held.message.id, group = %held.message.group, ?entry,
-                    "late acknowledgement: the job was delivered, its delete was refused");
+                let (id, group) = (&held.message.id, Text::new(&held.message.group));
+                if entry == BatchEntryResult::Rejected {
+                    warn!(message_id = %id, %group,
+                        "late acknowledgement: the job was delivered, its receipt was over before its delete");
+                } else {
+                    // Said once a minute, for the call.
+                    debug!(message_id = %id, %group, ?entry,
+                        "the job was delivered, its delete failed: it is deleted when it comes back");
+                }
             }
         }
     }

@@ -44,7 +44,7 @@ use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::traces::Traces;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times};
-use crate::worker::report::settle_call;
+use crate::worker::report::settle_batch;
 use crate::worker::rules::Rules;
 use attempt::attempt;
 use prepare::{Planned, prepare};
@@ -147,7 +147,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     // The margin behind the attempt was for one such call.
                     Disposition::DeadLetter(_) if n > 0 && !self.ensure_lease(SETTLE_MARGIN).await => return,
                     Disposition::DeadLetter(reason) => {
-                        settle::dead_letter(&self, 0, &reason, &attempted).await
+                        settle::dead_letter(&mut self, 0, &reason, &attempted).await
                     }
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };
@@ -187,7 +187,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
         let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
         if let Ok(answer) = &answer {
-            settle_call(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, answer);
+            settle_batch(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, answer);
         }
         let granted = match answer {
             Ok(Ok(entries)) => entries.iter().all(|entry| *entry == BatchEntryResult::Ok),

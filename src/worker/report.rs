@@ -8,39 +8,70 @@ use tracing::{error, warn};
 
 use super::rules::Rules;
 use crate::app::Target;
-use crate::queue::Error;
+use crate::queue::{BatchEntryResult, Error};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
 
 /// The longest that a receive of another replica waits: SQS' own bound on a long poll.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
+/// A batch's call was answered, or failed. What is refused of it counts as a call that failed; an entry whose
+/// receipt is over does not, it is only late.
+pub(super) fn settle_batch(
+    metrics: &Metrics,
+    health: &Health,
+    call: SettleCall,
+    answer: &Result<Vec<BatchEntryResult>, Error>,
+) {
+    let entries = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
+    let refusals = || {
+        entries.iter().filter_map(|entry| match entry {
+            BatchEntryResult::Refused(error) => Some(error),
+            BatchEntryResult::Ok | BatchEntryResult::Rejected | BatchEntryResult::Failed => None,
+        })
+    };
+    // A missing right lasts: it is what is told.
+    let denied = refusals().find(|error| matches!(error, Error::Denied(_)));
+    match denied.or_else(|| refusals().next()) {
+        Some(error) => settle_call::<()>(metrics, health, call, &Err(error.clone())),
+        None => settle_call(metrics, health, call, answer),
+    };
+}
+
 /// A call that settles jobs was answered, or failed. A failing one is logged once a minute with the
-/// permission that it needs, and a denied one makes the worker unready.
+/// permission that it needs, and a denied one makes the worker unready. Gives whether it was logged.
 pub(super) fn settle_call<T>(
     metrics: &Metrics,
     health: &Health,
     call: SettleCall,
     answer: &Result<T, Error>,
-) {
+) -> bool {
     let (why, denied) = match answer {
-        Ok(_) | Err(Error::NoDeadLetterQueue) => return health.settle_answered(call),
+        Ok(_) | Err(Error::NoDeadLetterQueue) => {
+            health.settle_answered(call);
+            return false;
+        }
         Err(Error::Denied(why)) => (why, true),
         Err(Error::Call(why)) => (why, false),
     };
     metrics.settle_failed(call);
     let permission = call.permission();
     if denied {
-        health.settle_denied(call);
+        health.settle_denied(call, why);
     }
-    if !health.may_say(call) {
-        return;
-    }
+    // Its own text says what to do: it may be the role, the queue's key, or a proxy.
+    let Some(failures) = health.may_say(call) else { return false };
     if denied {
-        error!(permission, detail = why, "jobs cannot be settled: allow it to the worker's role");
+        error!(
+            permission,
+            detail = why,
+            failures,
+            "jobs cannot be settled: a call is denied; they come back"
+        );
     } else {
-        warn!(permission, detail = why, "a call that settles jobs failed; they come back");
+        warn!(permission, detail = why, failures, "a call that settles jobs failed; they come back");
     }
+    true
 }
 
 /// After so long beyond its retry a group that was not received here is another replica's.
@@ -62,5 +93,36 @@ impl fmt::Display for Host<'_> {
             Some(Target::Unusable { registered, .. }) => Host(Some(registered)).fmt(f),
             Some(Target::Missing) | None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_of_a_batch_counts_as_a_call_that_failed_and_what_is_late_does_not() {
+        let (metrics, health) = (Metrics::new(), Health::new(Duration::from_secs(30)));
+        health.received();
+        let call = SettleCall::ChangeVisibility;
+        let told = |entries: Vec<BatchEntryResult>| {
+            settle_batch(&metrics, &health, call, &Ok(entries));
+            health.ready().err().map(|reasons| reasons.join("; "))
+        };
+        let failures = || {
+            let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+            let name = "hookferry_settle_failures_total{permission=\"sqs:ChangeMessageVisibility\"} ";
+            text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).unwrap()
+        };
+        assert_eq!(told(vec![BatchEntryResult::Ok, BatchEntryResult::Rejected]), None);
+        assert_eq!(failures(), "0");
+        let broken = BatchEntryResult::Refused(Error::Call("InternalError: m".into()));
+        assert_eq!(told(vec![BatchEntryResult::Ok, broken.clone()]), None);
+        assert_eq!(failures(), "1");
+        let denied = BatchEntryResult::Refused(Error::Denied("AccessDenied: m (the key's policy)".into()));
+        let why = told(vec![BatchEntryResult::Ok, broken, denied]).unwrap();
+        assert_eq!(why, "sqs:ChangeMessageVisibility is denied: AccessDenied: m (the key's policy)");
+        assert_eq!(failures(), "2");
+        assert_eq!(told(vec![BatchEntryResult::Ok]), None);
     }
 }

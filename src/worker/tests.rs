@@ -321,6 +321,20 @@ async fn while_the_dead_letter_queue_is_down_the_job_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_that_is_refused_is_sent_less_and_less_often() {
+    let mut world = World::new();
+    world.queue.dead_letters_down_for = Duration::from_secs(600);
+    world.queue.send("g", "{".to_owned());
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    let calls = world.queue.letter_calls();
+    assert!(calls.len() < 40, "{} calls in 600 s", calls.len());
+    let gap = |pair: &[Duration]| pair[1].checked_sub(pair[0]).unwrap();
+    let (first, last) = (gap(&calls[..2]), gap(&calls[calls.len() - 2..]));
+    assert!(last > first * 4, "{first:?} at first, {last:?} at last");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivered_job_whose_delete_failed_is_only_deleted_again() {
     let mut world = World::new();
     world.queue.deletes_fail_for = Duration::from_secs(12);

@@ -90,6 +90,7 @@ const ROOMS: &[Room] = &[
             "policy",
             "queue",
             "random",
+            "shown",
             "telemetry",
             "telemetry/traces",
         ],
@@ -100,7 +101,7 @@ const ROOMS: &[Room] = &[
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     // What is shown of apps, destinations and groups; and the counters.
-    ("board", &["outcome"], &["prometheus_client"]),
+    ("board", &["outcome", "shown"], &["prometheus_client"]),
     ("telemetry", &["apps", "board", "outcome", "queue"], &["prometheus_client"]),
     (
         "telemetry/traces",

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
 
+use crate::queue::failure::{Asked, is_of_receipt, settling_entry};
 use crate::queue::trace::{self, TraceContext};
 use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
 
@@ -50,6 +51,7 @@ pub(super) fn answers(
     count: usize,
     done: impl Iterator<Item = String>,
     failed: &[BatchResultErrorEntry],
+    asked: &Asked<'_>,
 ) -> Vec<BatchEntryResult> {
     let mut entries = vec![BatchEntryResult::Failed; count];
     let mut set = |id: &str, entry| {
@@ -58,8 +60,14 @@ pub(super) fn answers(
         }
     };
     done.for_each(|id| set(&id, BatchEntryResult::Ok));
-    for failure in failed.iter().filter(|failure| failure.sender_fault) {
-        set(&failure.id, BatchEntryResult::Rejected);
+    for failure in failed {
+        let entry = if is_of_receipt(&failure.code) {
+            BatchEntryResult::Rejected
+        } else {
+            let (message, senders) = (failure.message.as_deref(), failure.sender_fault);
+            BatchEntryResult::Refused(settling_entry(&failure.code, message, senders, asked))
+        };
+        set(&failure.id, entry);
     }
     entries
 }
@@ -127,6 +135,7 @@ pub(super) fn sibling_queue_url(url: &str, arn: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Error;
 
     #[test]
     fn a_dead_letter_queue_lies_beside_its_source() {
@@ -193,17 +202,30 @@ mod tests {
 
     #[test]
     fn every_entry_of_a_batch_is_answered_for() {
-        let failed = |id: &str, sender_fault| {
-            BatchResultErrorEntry::builder().id(id).code("c").sender_fault(sender_fault).build().unwrap()
+        let failed = |id: &str, code: &str, sender_fault| {
+            BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
         };
+        let failed = [
+            failed("1", "ReceiptHandleIsInvalid", true),
+            failed("2", "AWS.SimpleQueueService.MessageNotInflight", true),
+            failed("3", "AccessDenied", true),
+            failed("4", "InternalError", false),
+            failed("5", "KMS.AccessDeniedException", true),
+        ];
+        let asked = Asked { permission: "sqs:DeleteMessage", region: "eu-west-1" };
+        let entries = answers(7, ["0".to_owned()].into_iter(), &failed, &asked);
         assert_eq!(
-            answers(4, ["0".to_owned()].into_iter(), &[failed("1", true), failed("2", false)]),
-            [
-                BatchEntryResult::Ok,
-                BatchEntryResult::Rejected,
-                BatchEntryResult::Failed,
-                BatchEntryResult::Failed
-            ]
+            entries[..3],
+            [BatchEntryResult::Ok, BatchEntryResult::Rejected, BatchEntryResult::Rejected]
         );
+        let told = |place: usize, part: &str| match &entries[place] {
+            BatchEntryResult::Refused(Error::Denied(why)) => ("denied", why.contains(part)),
+            BatchEntryResult::Refused(Error::Call(why)) => ("failed", why.contains(part)),
+            _ => ("", false),
+        };
+        assert_eq!(told(3, "sqs:DeleteMessage"), ("denied", true));
+        assert_eq!(told(4, "InternalError"), ("failed", true));
+        assert_eq!(told(5, "kms:Decrypt"), ("denied", true));
+        assert_eq!(entries[6], BatchEntryResult::Failed, "the answer says nothing of it");
     }
 }

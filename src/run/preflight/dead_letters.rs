@@ -28,19 +28,28 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
         Err(error) => findings.push(unreachable(dead, error)),
     }
     another_target(dead, facts, config, findings);
+    if let Ok(description) = &dead.description {
+        findings.extend(moves_on(&dead.url, description, facts.queue.attribute("QueueArn"), set));
+    }
     match &dead.send {
-        Probe::Denied(why) => findings.push(
-            Finding::new(Severity::Error, ABOUT, format!("the role may not send to {}: {why}", dead.url))
-                .remedy(format!(
-                    "allow sqs:SendMessage on {} to the worker's role",
-                    arn(dead).unwrap_or(&dead.url)
-                )),
-        ),
+        Probe::Denied(why) => findings.push(denied(dead, why)),
         Probe::Allowed | Probe::Unknown(_) => {}
     }
     if findings.len() == before {
         findings.push(Finding::ok(ABOUT, dead.url.clone()));
     }
+}
+
+/// Only where it is the right to send that is missing is it the remedy: else it is the key's, the credentials or a
+/// proxy, and the error says so.
+fn denied(dead: &DeadLetters, why: &str) -> Finding {
+    let finding =
+        Finding::new(Severity::Error, ABOUT, format!("letters cannot be sent to {}: {why}", dead.url));
+    if why.contains("sqs:SendMessage") {
+        let place = arn(dead).unwrap_or(&dead.url);
+        return finding.remedy(format!("allow sqs:SendMessage on {place} to the worker's role"));
+    }
+    finding
 }
 
 fn arn(dead: &DeadLetters) -> Option<&str> {
@@ -135,6 +144,30 @@ fn described(
             Some(serde_json::json!({ "MessageRetentionPeriod": "1209600" })),
         );
     }
+}
+
+/// A dead-letter queue with a `RedrivePolicy` of its own: each look at a letter is a receive, and after so many
+/// SQS moves it on. Onto the queue itself, given-up jobs would go round for ever.
+pub(crate) fn moves_on(
+    url: &str,
+    description: &Description,
+    queue_arn: Option<&str>,
+    set: &Remedy<'_>,
+) -> Option<Finding> {
+    let target = description.dead_letter_arn.as_deref()?;
+    let (severity, what) = if Some(target) == queue_arn {
+        (Severity::Refused, "back to the queue: a job that is given up would come again and again")
+    } else {
+        (Severity::Warning, "away: no dlq command finds them there")
+    };
+    let count =
+        description.max_receive_count.map(|count| format!(" after {count} receives")).unwrap_or_default();
+    let text = format!(
+        "{url} has a RedrivePolicy of its own: each dlq list, show or export spends a receive of each letter, and{count} \
+         SQS moves letters to {target}, {what}"
+    );
+    let none = serde_json::json!({ "RedrivePolicy": "" });
+    Some(Finding::new(severity, ABOUT, text).remedy(set.attributes(url, &none)))
 }
 
 /// Both are set, and they are not the same.

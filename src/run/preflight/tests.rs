@@ -30,7 +30,7 @@ fn queue(name: &str, more: &[(&str, &str)]) -> Description {
         visibility: Duration::from_secs(5),
         dead_letter_url: Some(DEAD.to_owned()),
         max_receive_count: Some(1000),
-        dead_letter_arn: Some(DEAD_ARN.to_owned()),
+        dead_letter_arn: (name == "jobs.fifo").then(|| DEAD_ARN.to_owned()),
         attributes,
     }
 }
@@ -144,6 +144,27 @@ fn a_dead_letter_queue_that_is_the_queue_itself_is_refused_however_spelled() {
 }
 
 #[test]
+fn a_dead_letter_queue_that_moves_its_letters_on_is_told_and_one_that_moves_them_back_is_refused() {
+    let policy = |target: &str| Description {
+        dead_letter_arn: Some(target.to_owned()),
+        max_receive_count: Some(3),
+        ..queue("dead.fifo", &[])
+    };
+    for (target, expected) in [
+        ("arn:aws:sqs:eu-west-1:123456789012:jobs.fifo", Severity::Refused),
+        ("arn:aws:sqs:eu-west-1:123456789012:attic.fifo", Severity::Warning),
+    ] {
+        let dead_letters =
+            Some(DeadLetters { url: DEAD.to_owned(), description: Ok(policy(target)), send: Probe::Allowed });
+        let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+        let (severity, line) = one(&facts, &config(&[]));
+        assert_eq!(severity, expected, "{line}");
+        assert!(line.contains("after 3 receives") && line.contains(target), "{line}");
+        assert!(line.contains(DEAD) && line.contains("set-queue-attributes"), "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
     let with = |dead_letters| Facts { queue: queue("jobs.fifo", &[]), dead_letters };
     let told = |dead_letters, severity, word: &str| {
@@ -165,7 +186,15 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
         Severity::Warning,
         "sqs:GetQueueAttributes",
     );
-    told(failing(Ok(queue("dead.fifo", &[])), Probe::Denied("m".into())), Severity::Error, "sqs:SendMessage");
+    let denied = |why: &str| failing(Ok(queue("dead.fifo", &[])), Probe::Denied(why.into()));
+    let right = "AccessDenied: m (the role needs sqs:SendMessage on the queue)";
+    told(denied(right), Severity::Error, "remedy: allow sqs:SendMessage on arn");
+    // The right is there: what lacks is the key's, or the way.
+    for why in ["KMS.AccessDenied: m (the role needs kms:GenerateDataKey)", "status 403 (a proxy answers)"] {
+        told(denied(why), Severity::Error, why);
+        let (_, line) = one(&with(denied(why)), &config(&[]));
+        assert!(!line.contains("remedy"), "{line}");
+    }
     let other = "https://sqs.eu-west-1.amazonaws.com/123456789012/other.fifo";
     let description = Ok(queue("other.fifo", &[]));
     let facts = with(Some(DeadLetters { url: other.to_owned(), description, send: Probe::Allowed }));

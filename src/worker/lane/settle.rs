@@ -17,17 +17,18 @@ use crate::delivery::Transport;
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
+use crate::shown;
 use crate::telemetry::metrics::SettleCall;
 use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::{Deletion, Urgency};
 use crate::worker::in_flight::{InFlight, Times};
-use crate::worker::report::{lost_after, settle_call};
+use crate::worker::report::{lost_after, settle_batch, settle_call};
 
 /// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
 /// minute, so that few of a job's receives go that way.
 const MAX_DEFERRALS: u32 = 6;
 
-/// Text from a tenant or a producer for a log line: cut, and without control characters.
+/// Text from a tenant or a producer for a log line: cut, and without what would end or turn the line.
 pub(super) fn shown(text: &str) -> String {
     Text::new(text).as_str().to_owned()
 }
@@ -145,8 +146,7 @@ fn log(head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition
 }
 
 fn shown_reason(reason: &Reason) -> String {
-    let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    reason.to_string().chars().take(256).map(clean).collect()
+    shown::cut(&reason.to_string(), 256)
 }
 
 /// The head is done: on the ledger first, so that a copy that comes back before the delete is
@@ -175,19 +175,19 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
 
 /// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
 pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
-    lane: &Lane<Q, T, A>,
+    lane: &mut Lane<Q, T, A>,
     place: usize,
     reason: &Reason,
     attempted: &Attempted,
 ) -> Result<(), (Duration, Reason)> {
-    let Some(held) = lane.jobs.get(place) else { return Ok(()) };
+    let Some(held) = lane.jobs.get_mut(place) else { return Ok(()) };
     let shared = &lane.shared;
     let letter = letter(held, reason, (place == 0).then_some(attempted), lane.times);
     let (age_s, window_s) = (held.age(lane.times).as_secs(), shared.rules.retry.window.as_secs());
     let (app_id, destination) = (letter.app_id.as_str(), letter.destination.as_str());
     let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let answer = shared.queue.dead_letter(&letter).await;
-    settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
+    let said = settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
     match answer {
         Ok(()) => {
             warn!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
@@ -201,13 +201,21 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
         }
         Err(failure) => {
             let reason = Reason::DeadLetterQueue(failure.to_string());
-            let (attempts, retry) =
-                (letter.attempts.max(held.claim.record().deferrals).max(1), &shared.rules.retry);
-            let backoff = policy::backoff(attempts, Duration::ZERO, retry, shared.random.fraction());
+            // Of each time that it was refused: what it is given up for is not attempted again.
+            let record = held.claim.record_mut();
+            record.deferrals = record.deferrals.saturating_add(1);
+            let times = letter.attempts.saturating_add(record.deferrals).max(1);
+            let backoff =
+                policy::backoff(times, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
             shared.metrics.dead_letter_failures.inc();
-            error!(message_id = %letter.id, app_id, group = shown(&letter.group),
-                detail = shown_reason(&reason), next_retry_s = backoff.as_secs(),
-                "dead-lettering failed; the job stays");
+            let (detail, next_retry_s) = (shown_reason(&reason), backoff.as_secs());
+            if said {
+                error!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
+                    "dead-lettering failed; the job stays (said once a minute, whichever the job)");
+            } else {
+                debug!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
+                    "dead-lettering failed; the job stays");
+            }
             return Err((backoff, reason));
         }
     }
@@ -393,7 +401,7 @@ async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
         .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
         .collect();
     let answer = lane.shared.queue.change_visibility(&changes).await;
-    settle_call(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
+    settle_batch(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
     let failed = match answer {
         Ok(entries) => entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count(),
         Err(_) => changes.len(),

@@ -207,7 +207,7 @@ async fn a_clock_that_jumps_past_the_lease_in_an_attempt_ends_the_lane_after_tha
     assert_eq!(world.queue.deletes(), [BatchEntryResult::Rejected]);
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0, 1, 2], "the first was only deleted again");
-    assert_eq!(world.queue.deletes()[1..], [BatchEntryResult::Ok; 3]);
+    assert_eq!(world.queue.deletes()[1..], [const { BatchEntryResult::Ok }; 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +247,7 @@ async fn without_a_jump_an_attempt_that_uses_all_its_time_ends_inside_the_lease(
     let all = |_: &Request| (Takes::Time(Duration::from_millis(3999)), Outcome::Delivered);
     world.work(Duration::ZERO, all).await;
     assert_eq!(world.attempted(), [0, 1, 2]);
-    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 3], "none was late");
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 3], "none was late");
     assert_eq!(world.queue.changes(), [[30; 2]], "one extension for the rest");
     assert!(start.elapsed() < 13 * SECOND);
 }

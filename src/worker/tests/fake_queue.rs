@@ -32,6 +32,7 @@ pub(crate) struct FakeQueue {
     pub(crate) dead_letters_down_for: Duration,
     pub(crate) deletes_fail_for: Duration,
     letters: Arc<Mutex<Vec<DeadLetter>>>,
+    letter_calls: Arc<Mutex<Vec<Duration>>>,
     attempt_ids: Arc<Mutex<Vec<String>>>,
     changes: Arc<Mutex<Vec<Change>>>,
     deletes: Arc<Mutex<Vec<BatchEntryResult>>>,
@@ -48,6 +49,7 @@ impl FakeQueue {
             dead_letters_down_for: Duration::ZERO,
             deletes_fail_for: Duration::ZERO,
             letters: Arc::default(),
+            letter_calls: Arc::default(),
             attempt_ids: Arc::default(),
             changes: Arc::default(),
             deletes: Arc::default(),
@@ -102,6 +104,11 @@ impl FakeQueue {
 
     pub(crate) fn letters(&self) -> Vec<DeadLetter> {
         self.letters.lock().unwrap().clone()
+    }
+
+    /// When letters were to be sent.
+    pub(crate) fn letter_calls(&self) -> Vec<Duration> {
+        self.letter_calls.lock().unwrap().clone()
     }
 
     pub(crate) fn attempt_ids(&self) -> Vec<String> {
@@ -181,7 +188,7 @@ impl Queue for FakeQueue {
         }
         let (now, mut broker) = (self.now(), self.broker());
         let entries: Vec<_> = receipts.iter().map(|r| entry(&broker.delete(now, JOBS, r.handle()))).collect();
-        self.deletes.lock().unwrap().extend(&entries);
+        self.deletes.lock().unwrap().extend(entries.iter().cloned());
         Ok(entries)
     }
 
@@ -196,12 +203,13 @@ impl Queue for FakeQueue {
             .map(|(r, timeout)| entry(&broker.change_visibility(now, JOBS, r.handle(), *timeout)))
             .collect();
         let seconds = changes.iter().map(|(_, timeout)| timeout.as_secs());
-        self.changes.lock().unwrap().push(seconds.zip(entries.iter().copied()).collect());
+        self.changes.lock().unwrap().push(seconds.zip(entries.iter().cloned()).collect());
         Ok(entries)
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         sleep(self.way).await;
+        self.letter_calls.lock().unwrap().push(self.now());
         if self.lasts(self.dead_letters_down_for) {
             return Err(Error::Call("down".into()));
         }

@@ -49,7 +49,7 @@ async fn jobs_of_a_lane_go_out_as_one_and_each_is_acknowledged() {
     let world = world(10);
     world.work(NOW, delivered).await;
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
-    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 10]);
     let ids = world.header(0, "X-Hookferry-Id");
     assert_eq!(
         ids.split(',').filter(|id| id.ends_with(&format!(".{}", world.ids()[0]))).count(),
@@ -162,7 +162,7 @@ async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
     world.work(NOW, gone).await;
     assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
     assert_eq!(world.lettered(), vec![("gone", Some(0)); 10]);
-    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 10]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn a_run_that_dead_letters_for_longer_than_its_lease_extends_it() {
     world.work(NOW, |_| (Takes::Time(Duration::from_millis(999)), Outcome::Permanent(Reason::Gone))).await;
     assert_eq!(world.queue.changes(), [[30; 7]], "once, for what is left after three letters");
     assert_eq!((world.lettered().len(), world.metrics.abandoned.get()), (10, 0));
-    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok; 10]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 10]);
 }
 
 #[tokio::test(start_paused = true)]
