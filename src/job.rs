@@ -9,6 +9,9 @@
 //! and the app's secret stands beside it. Such a job is genuine if that secret is the app's own: whoever
 //! knows it could sign as well. The embedded secret signs nothing, and is kept as a digest alone.
 
+#[cfg(feature = "worker")]
+pub(crate) use hint::why_without_events;
+
 mod hint;
 mod webhook_id;
 
@@ -53,6 +56,22 @@ pub enum SignatureError {
         "the signature is of the same payload with other spaces: sign the very bytes that are sent, or send the bytes that were signed"
     )]
     Respaced,
+    /// It is the right one behind `sha256=`.
+    #[error("the signature begins with sha256=: send the hex digits alone")]
+    Prefixed,
+    /// It is the right one in base64.
+    #[error("the signature is in base64: send it in lower-case hex")]
+    Base64,
+    /// It is that of the same JSON with slashes escaped otherwise.
+    #[error(
+        "the signature is of the same payload with slashes escaped otherwise, as PHP does (JSON_UNESCAPED_SLASHES): send the bytes that were signed"
+    )]
+    Escaped,
+    /// It is that of the same JSON with its members sorted.
+    #[error(
+        "the signature is of the same payload with its members in the order of their names: send the bytes that were signed"
+    )]
+    Sorted,
 }
 
 /// The envelope's outline. Of a member that comes twice the last counts, as in JavaScript.
@@ -200,7 +219,8 @@ impl Job {
     pub fn signature_under(&self, secret: &SecretString) -> String {
         match self.sender_secret {
             Some(_) => sign(secret, [self.payload.as_ref()]),
-            None => self.signature.clone(),
+            // Receivers compare text, and Pusher's is lower case.
+            None => self.signature.to_ascii_lowercase(),
         }
     }
 
@@ -290,8 +310,14 @@ pub fn group_id(app_id: &str, kind: QueueType) -> String {
 /// The app that a message group belongs to: what is before the queue type; all of it, if it ends with none.
 #[must_use]
 pub fn app_of_group(group: &str) -> &str {
+    app_named_by(group).unwrap_or(group)
+}
+
+/// The app that a message group names, if it is one of soketi's.
+#[must_use]
+pub fn app_named_by(group: &str) -> Option<&str> {
     let app = |kind: QueueType| group.strip_suffix(kind.queue_name())?.strip_suffix('_');
-    QueueType::ALL.into_iter().find_map(app).unwrap_or(group)
+    QueueType::ALL.into_iter().find_map(app)
 }
 
 /// The deduplication id of a body: lower-case hex SHA-256.

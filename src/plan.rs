@@ -15,8 +15,8 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, Target, Webhook, WebhookId};
-use crate::job::{Job, sign};
-use crate::json::{Text, describe_json_error};
+use crate::job::{Job, sign, why_without_events};
+use crate::json::Text;
 use crate::standard::Signing;
 pub use coalesce::{Coalescer, Limits};
 
@@ -37,8 +37,8 @@ pub struct Delivery {
 
 /// The payload is signed but is no list of events.
 #[derive(Debug, thiserror::Error)]
-#[error("the payload is not a list of events: {}", describe_json_error(.0))]
-pub struct Error(#[from] serde_json::Error);
+#[error("the payload is not a list of events: {0}")]
+pub struct Error(String);
 
 /// What every delivery names itself with.
 pub const USER_AGENT: &str = concat!("hookferry/", env!("CARGO_PKG_VERSION"));
@@ -116,8 +116,9 @@ impl<'a> Outline<'a> {
     /// # Errors
     /// It is no list of events.
     pub fn read(job: &'a Job) -> Result<Self, Error> {
-        let payload: Payload<'_> = serde_json::from_slice(&job.payload)?;
-        let events = serde_json::from_str(payload.events.get())?;
+        let why = |error: serde_json::Error| Error(why_without_events(&job.payload, &error));
+        let payload: Payload<'_> = serde_json::from_slice(&job.payload).map_err(why)?;
+        let events = serde_json::from_str(payload.events.get()).map_err(why)?;
         Ok(Self { job, payload, events })
     }
 
@@ -157,7 +158,8 @@ impl<'a> Outline<'a> {
             let from = value.get().as_ptr() as usize - start;
             from..from + value.get().len()
         };
-        let events: Vec<&RawValue> = serde_json::from_str(self.payload.events.get())?;
+        let events: Vec<&RawValue> = serde_json::from_str(self.payload.events.get())
+            .map_err(|error| Error(why_without_events(&self.job.payload, &error)))?;
         Ok(Pieces {
             time_ms: self.payload.time_ms.map(range),
             events: events.into_iter().map(range).collect(),

@@ -30,7 +30,7 @@ use crate::flow::permits::{Permit, Permits, Reserved};
 use crate::flow::scaler::PollScaler;
 use crate::flow::shares::{Admitted, Shares};
 use crate::flow::throttle::Throttle;
-use crate::job::{app_of_group, claimed_app_id};
+use crate::job::{app_named_by, app_of_group, claimed_app_id};
 use crate::ledger::{Claim, Ledger};
 use crate::policy::whole_milliseconds;
 use crate::queue::{Message, Queue, ReceiveError};
@@ -295,7 +295,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         lanes: &mut JoinSet<()>,
     ) {
         let Some((first, ..)) = group.first() else { return };
-        let app = claimed_app_id(&first.body).unwrap_or_else(|| app_of_group(&first.group).to_owned());
+        let claimed = claimed_app_id(&first.body);
+        // A group that names no app says which jobs share a place, and no more.
+        let app_id = Text::new(claimed.as_deref().or_else(|| app_named_by(&first.group)).unwrap_or_default());
+        let app = claimed.unwrap_or_else(|| app_of_group(&first.group).to_owned());
         let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
         let deferrable = group.iter().all(|(message, ..)| self.shared.rules.may_be_deferred(message));
         let admitted = match self.places.admits(&app, &sizes) {
@@ -311,7 +314,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         };
         let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
             let share = (n < count).then(|| self.places.take(&app, message.body.len()));
-            let (app_id, span) = (Text::new(&app), JobSpan::default());
+            let (app_id, span) = (app_id.clone(), JobSpan::default());
             InFlight { message, claim, app_id, _permit: permit, share, span }
         };
         let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();

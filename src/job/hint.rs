@@ -17,7 +17,7 @@ const NEEDED: [[&str; 2]; 3] =
     [["appKey", "app_key"], ["payload", "payload"], ["originalPusherSignature", "original_signature"]];
 
 /// Services that wrap what they pass on, by members of theirs that no job has, and how to do without.
-const WRAPPERS: [(&[&str], &str); 5] = [
+const WRAPPERS: [(&[&str], &str); 12] = [
     (
         &["TopicArn", "Message"],
         "it is an SNS notification: turn on raw message delivery for the subscription (RawMessageDelivery=true)",
@@ -29,22 +29,107 @@ const WRAPPERS: [(&[&str], &str); 5] = [
     (&["Records"], "it is an AWS event with Records: send each record's body as a message of its own"),
     (&["MessageBody"], "it is a whole SendMessage request: the message's body has to be the job alone"),
     (&["job", "data"], "it is a job of a Laravel queue: it needs a queue of its own"),
+    (&["specversion", "type"], "it is a CloudEvent: send its data alone"),
+    (
+        &["Service", "Event", "Bucket"],
+        "it is S3's test event: the bucket's notifications need a queue of their own",
+    ),
+    (&["content-type", "properties"], "it is a Celery task: it needs a queue of its own"),
+    (&["body", "headers", "properties"], "it is a Celery task: it needs a queue of its own"),
+    (&["requestContext", "body"], "it is a request of API Gateway or a function's URL: send its body alone"),
+    (&["httpMethod", "body"], "it is a request of API Gateway or a function's URL: send its body alone"),
+    (&["statusCode", "body"], "it is a Lambda function's answer: send its body alone"),
 ];
 
 /// What is wrong with a body that is no job.
 pub(super) fn why(body: &[u8], error: &serde_json::Error) -> String {
     let Ok(text) = std::str::from_utf8(body) else { return "it is no UTF-8".to_owned() };
+    if text.starts_with('\u{feff}') {
+        return "it begins with a byte order mark: send it without".to_owned();
+    }
     let text = text.trim();
     if let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(text) {
         return of_members(&members, error);
     }
-    if serde_json::from_str::<String>(text).is_ok_and(|inner| is_object(inner.as_bytes())) {
-        return "it is JSON within a JSON string: it was encoded twice; send it as it is".to_owned();
+    if let Some(times) = times_encoded(text) {
+        return format!("it is JSON within a JSON string: it was encoded {times}; send it as it is");
     }
     if is_base64_of_json(text) {
         return "it is base64: send the JSON itself".to_owned();
     }
-    describe_json_error(error)
+    if is_base64_of_gzip(text) {
+        return "it is gzip in base64: send the JSON itself".to_owned();
+    }
+    match kind_of(text) {
+        Some("a list") => "it is a list: send each job as a message of its own".to_owned(),
+        Some(kind) => format!("it is {kind}, and no object"),
+        None => describe_json_error(error),
+    }
+}
+
+/// What a JSON text is that is no object; `None` for an object, and for what is no JSON.
+fn kind_of(text: &str) -> Option<&'static str> {
+    serde_json::from_str::<&RawValue>(text).ok()?;
+    Some(match text.bytes().next()? {
+        b'[' => "a list",
+        b'"' => "a string",
+        b'n' => "null",
+        b't' | b'f' => "true or false",
+        b'{' => return None,
+        _ => "a number",
+    })
+}
+
+/// How often a text was encoded that is an object within JSON strings. Each time more doubles its escapes, so that
+/// few times are all there can be.
+fn times_encoded(text: &str) -> Option<&'static str> {
+    let mut inner = serde_json::from_str::<String>(text).ok()?;
+    for times in ["twice", "three times", "four times", "five times"] {
+        if is_object(inner.as_bytes()) {
+            return Some(times);
+        }
+        inner = serde_json::from_str(&inner).ok()?;
+    }
+    None
+}
+
+/// Why a payload, which is none that holds events, is none.
+#[cfg(feature = "worker")]
+pub(crate) fn why_without_events(payload: &[u8], error: &serde_json::Error) -> String {
+    let Ok(text) = std::str::from_utf8(payload) else { return "it is no UTF-8".to_owned() };
+    let text = text.trim();
+    if let Some(kind) = kind_of(text) {
+        return format!("it is {kind}, and no object with a member events");
+    }
+    let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else {
+        return describe_json_error(error);
+    };
+    let Some(events) = members.get("events") else {
+        return format!("it has no member events{}", spelled_otherwise(&members, &["events"]));
+    };
+    match kind_of(events.get()) {
+        None => "its events are an object, and no list".to_owned(),
+        Some("a list") => {
+            let events: Vec<&RawValue> = serde_json::from_str(events.get()).unwrap_or_default();
+            let wrong = events.iter().position(|event| kind_of(event.get()).is_some());
+            match wrong {
+                Some(place) => format!("its events[{place}] is no object"),
+                None => format!("in its events, {}", describe_json_error(error)),
+            }
+        }
+        Some(kind) => format!("its events are {kind}, and no list"),
+    }
+}
+
+/// That a member is there but for case, underscores and hyphens, as the end of a sentence.
+fn spelled_otherwise(members: &HashMap<String, &RawValue>, spellings: &[&str]) -> &'static str {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let alike = |name: &String| spellings.iter().any(|wanted| plain(name) == plain(wanted));
+    if members.keys().any(alike) {
+        " (one is there in another spelling: case and underscores count)"
+    } else {
+        ""
+    }
 }
 
 /// Why a payload that is a string is none.
@@ -61,11 +146,61 @@ pub(super) fn why_text(payload: &RawValue) -> &'static str {
 
 /// Why a signature does not match.
 pub(super) fn why_unsigned(job: &Job, secret: &SecretString) -> SignatureError {
-    let respaced = ["", " "].iter().any(|space| {
-        let other = Job { payload: respaced(&job.payload, space).into(), ..job.clone() };
-        other.payload != job.payload && other.verify(secret).is_ok()
-    });
-    if respaced { SignatureError::Respaced } else { SignatureError::Mismatch }
+    if let Some(hex) = job.signature.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"))
+        && (Job { signature: hex.1.to_owned(), ..job.clone() }).verify(secret).is_ok()
+    {
+        return SignatureError::Prefixed;
+    }
+    let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
+    let in_hex = engines.iter().find_map(|engine| engine.decode(&job.signature).ok()).map(hex::encode);
+    if in_hex.is_some_and(|signature| (Job { signature, ..job.clone() }).verify(secret).is_ok()) {
+        return SignatureError::Base64;
+    }
+    let signs = |other: Vec<u8>| {
+        other != job.payload && (Job { payload: other.into(), ..job.clone() }).verify(secret).is_ok()
+    };
+    let plain = with_slashes(&job.payload, false);
+    if ["", " "].iter().any(|space| signs(respaced(&job.payload, space))) {
+        SignatureError::Respaced
+    } else if [
+        with_slashes(&plain, true),
+        respaced(&with_slashes(&plain, true), ""),
+        respaced(&plain, ""),
+        plain,
+    ]
+    .into_iter()
+    .any(signs)
+    {
+        SignatureError::Escaped
+    } else if sorted(&job.payload).is_some_and(signs) {
+        SignatureError::Sorted
+    } else {
+        SignatureError::Mismatch
+    }
+}
+
+/// JSON text with its slashes escaped, as PHP writes them, or none of them.
+fn with_slashes(json: &[u8], escaped: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let mut bytes = json.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'\\', Some(b'/')) => {}
+            (b'\\', Some(_)) => {
+                out.push(*byte);
+                out.extend(bytes.next());
+            }
+            (b'/', _) if escaped => out.extend(b"\\/"),
+            _ => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// The same JSON with every object's members in the order of their names.
+fn sorted(json: &[u8]) -> Option<Vec<u8>> {
+    let value: serde_json::Value = serde_json::from_slice(json).ok()?;
+    serde_json::to_vec(&value).ok()
 }
 
 fn of_members(members: &HashMap<String, &RawValue>, error: &serde_json::Error) -> String {
@@ -74,10 +209,10 @@ fn of_members(members: &HashMap<String, &RawValue>, error: &serde_json::Error) -
             return hint.to_owned();
         }
     }
-    let missing: Vec<&str> = NEEDED
+    let missing: Vec<(&str, &str)> = NEEDED
         .iter()
         .filter(|spellings| !spellings.iter().any(|name| members.contains_key(*name)))
-        .map(|[name, _]| *name)
+        .map(|spellings| (spellings[0], spelled_otherwise(members, spellings)))
         .collect();
     if missing.is_empty() {
         // All of it is there, so one is of the wrong type: the error names it.
@@ -92,6 +227,10 @@ fn of_members(members: &HashMap<String, &RawValue>, error: &serde_json::Error) -
         };
         return NEEDED.iter().find_map(text).unwrap_or_else(|| describe_json_error(error));
     }
+    if missing.len() == NEEDED.len() && members.contains_key("body") {
+        return "it has a member body: send that alone".to_owned();
+    }
+    let missing: Vec<String> = missing.iter().map(|(name, spelled)| format!("{name}{spelled}")).collect();
     format!("it has no {}", missing.join(", no "))
 }
 
@@ -100,9 +239,17 @@ fn is_object(text: &[u8]) -> bool {
 }
 
 fn is_base64_of_json(text: &str) -> bool {
+    is_base64_of(text, is_object)
+}
+
+fn is_base64_of_gzip(text: &str) -> bool {
+    is_base64_of(text, |plain| plain.starts_with(&[0x1f, 0x8b]))
+}
+
+fn is_base64_of(text: &str, what: fn(&[u8]) -> bool) -> bool {
     let text: String = text.split_ascii_whitespace().collect();
     let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
-    !text.is_empty() && engines.iter().any(|engine| engine.decode(&text).is_ok_and(|plain| is_object(&plain)))
+    !text.is_empty() && engines.iter().any(|engine| engine.decode(&text).is_ok_and(|plain| what(&plain)))
 }
 
 /// JSON text with so much space behind each comma and colon and none elsewhere, its strings untouched: as
@@ -175,12 +322,86 @@ mod tests {
             (&twice, "encoded twice"),
             (&BASE64_STANDARD.encode(job), "it is base64"),
             (&BASE64_URL_SAFE_NO_PAD.encode(job), "it is base64"),
+            (&serde_json::to_string(&twice).unwrap(), "encoded three times"),
+            (&BASE64_STANDARD.encode([0x1f, 0x8b, 8, 0, 0]), "gzip in base64"),
+            (&format!("\u{feff}{job}"), "byte order mark"),
+            ("null", "it is null, and no object"),
+            ("42", "it is a number, and no object"),
+            ("\"hush\"", "it is a string, and no object"),
+            ("[]", "it is a list: send each job"),
+            (&format!("[{job},{job}]"), "it is a list: send each job"),
+            (
+                r#"{"specversion":"1.0","type":"t","source":"s","id":"1","data":{"appKey":"hush"}}"#,
+                "CloudEvent",
+            ),
+            (r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"hush"}"#, "S3's test event"),
+            (
+                r#"{"body":"aHVzaA==","content-type":"application/json","properties":{},"headers":{}}"#,
+                "Celery",
+            ),
+            (r#"{"body":"{\"appKey\":\"hush\"}"}"#, "it has a member body"),
+            (r#"{"requestContext":{},"headers":{},"body":"hush"}"#, "API Gateway"),
+            (
+                r#"{"appkey":"k","payload":{},"originalPusherSignature":"00"}"#,
+                "no appKey (one is there in another",
+            ),
+            (
+                r#"{"AppKey":"k","Payload":{},"originalPusherSignature":"00"}"#,
+                "no payload (one is there in another",
+            ),
             ("{\"appKey\":", "it ends too early"),
             ("hush", "it is no JSON"),
         ] {
             let error = refused(body);
             assert!(error.contains(says), "{body}: {error}");
             assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    fn unsigned(payload: &str, signature: String) -> SignatureError {
+        let job = Job {
+            app_key: "k".into(),
+            app_id: "i".into(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            signature,
+            sender_secret: None,
+        };
+        why_unsigned(&job, &SecretString::from("s"))
+    }
+
+    #[test]
+    fn a_right_signature_in_a_wrong_form_is_recognised() {
+        let payload = r#"{"time_ms":1,"events":[{"name":"a/b \\/","channel":"é"}]}"#;
+        let of = |text: &str| sign(&SecretString::from("s"), [text.as_bytes()]);
+        assert_eq!(unsigned(payload, format!("sha256={}", of(payload))), SignatureError::Prefixed);
+        let bytes = hex::decode(of(payload)).unwrap();
+        assert_eq!(unsigned(payload, BASE64_STANDARD.encode(&bytes)), SignatureError::Base64);
+        assert_eq!(unsigned(payload, BASE64_URL_SAFE_NO_PAD.encode(&bytes)), SignatureError::Base64);
+        let php = payload.replace("a/b", r"a\/b").replace(r"\\/", r"\\\/");
+        assert_eq!(unsigned(payload, of(&php)), SignatureError::Escaped);
+        assert_eq!(unsigned(&php, of(payload)), SignatureError::Escaped);
+        let by_name = r#"{"events":[{"channel":"é","name":"a/b \\/"}],"time_ms":1}"#;
+        assert_eq!(unsigned(payload, of(by_name)), SignatureError::Sorted);
+        assert_eq!(unsigned(payload, "sha256=00".to_owned()), SignatureError::Mismatch);
+        assert_eq!(unsigned(payload, String::new()), SignatureError::Mismatch);
+    }
+
+    #[cfg(feature = "worker")]
+    #[test]
+    fn a_payload_without_events_says_what_is_wrong() {
+        let error = serde_json::from_str::<u8>("x").unwrap_err();
+        for (payload, says) in [
+            (r#"{"time_ms":1}"#, "it has no member events"),
+            (r#"{"Events":[]}"#, "another spelling"),
+            (r#"{"events":{"name":"hush"}}"#, "its events are an object, and no list"),
+            (r#"{"events":null}"#, "its events are null"),
+            (r#"{"events":"hush"}"#, "its events are a string"),
+            (r#"{"events":[{},"hush"]}"#, "its events[1] is no object"),
+            ("null", "it is null"),
+            ("[1]", "it is a list"),
+        ] {
+            let why = why_without_events(payload.as_bytes(), &error);
+            assert!(why.contains(says) && !why.contains("hush"), "{payload}: {why}");
         }
     }
 

@@ -60,6 +60,23 @@ fn sockudos_envelope_decodes_and_its_secret_is_not_kept() {
 }
 
 #[test]
+fn a_signature_in_upper_case_counts_and_goes_on_in_lower_case() {
+    let body = r#"{"appKey":"k","payload":{"time_ms":1,"events":[]},"originalPusherSignature":""}"#;
+    let mut job = decode(body).unwrap();
+    let signature = sign(&secret(), [job.payload.as_ref()]);
+    job.signature = signature.to_uppercase();
+    job.verify(&secret()).unwrap();
+    assert_eq!(job.signature_under(&secret()), signature);
+}
+
+#[test]
+fn a_group_names_an_app_only_if_it_is_one_of_soketis() {
+    assert_eq!(app_named_by("a_b_member_added_webhooks"), Some("a_b"));
+    assert_eq!(app_named_by("g-sns"), None);
+    assert_eq!(app_of_group("g-sns"), "g-sns");
+}
+
+#[test]
 fn sockudos_job_is_genuine_if_it_holds_the_apps_own_secret_and_is_signed_anew() {
     let body = r#"{"job_id":"7","app_key":"k","app_id":"one","app_secret":"app-secret","payload":{"time_ms":1,"events":[]},"original_signature":"one:presence-a:channel_occupied"}"#;
     let job = decode(body).unwrap();

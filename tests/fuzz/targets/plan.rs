@@ -27,6 +27,19 @@ const OURS: [(&str, usize); 8] = [
     ("connection", 0),
 ];
 
+/// Why a payload holds no events; the place of an event is a number.
+fn hints(error: &str) -> Vec<String> {
+    let mut hints = vec!["it is no UTF-8".to_owned(), "it has no member events".to_owned()];
+    for kind in ["a list", "a string", "a number", "null", "true or false"] {
+        hints.push(format!("it is {kind}, and no object with a member events"));
+        hints.push(format!("its events are {kind}, and no list"));
+    }
+    hints.push("its events are an object, and no list".to_owned());
+    let place: String = error.chars().filter(char::is_ascii_digit).collect();
+    hints.push(format!("its events[{place}] is no object"));
+    hints
+}
+
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Some((webhooks, payload)) = text.split_once('\n') else { return };
@@ -39,7 +52,8 @@ fuzz_target!(|input: &[u8]| {
     let read = valid.then(|| oracle::read(payload)).flatten();
     match (plan(&job, &app, "m"), read) {
         (Err(error), read) => {
-            words::assert_plain(&error.to_string(), "the payload is not a list of events: ", &[]);
+            let error = error.to_string().replace(": in its events, ", ": ");
+            words::assert_plain(&error, "the payload is not a list of events: ", &hints(&error));
             assert!(read.is_none(), "JavaScript reads it");
         }
         // serde_json lets a raw control character pass in a key. Decoding has refused it before.
