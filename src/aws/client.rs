@@ -59,7 +59,7 @@ pub use access::http_client;
 #[cfg(any(feature = "dynamodb", feature = "lambda"))]
 pub use access::load;
 
-/// The same configuration, whose credentials are trimmed, and refused where they hold what no header can:
+/// The same configuration, whose credentials are trimmed and unquoted, and refused where they hold what no header can:
 /// the SDK's signer panics there. A variable that was filled from a file ends with that file's newline.
 pub fn with_clean_credentials(sdk: &SdkConfig) -> SdkConfig {
     let Some(source) = sdk.credentials_provider() else { return sdk.clone() };
@@ -94,21 +94,28 @@ fn clean(given: Credentials) -> Result<Credentials, &'static str> {
         ("secret access key (AWS_SECRET_ACCESS_KEY)", secret),
         ("session token (AWS_SESSION_TOKEN)", token.unwrap_or_default()),
     ] {
-        if !can_be_sent(text.trim()) {
+        if !can_be_sent(bare(text)) {
             return Err(part);
         }
     }
-    if [id, secret, token.unwrap_or_default()].iter().all(|text| text.trim() == *text) {
+    if [id, secret, token.unwrap_or_default()].iter().all(|text| bare(text) == *text) {
         return Ok(given);
     }
     let mut cleaned = Credentials::builder()
-        .access_key_id(id.trim())
-        .secret_access_key(secret.trim())
+        .access_key_id(bare(id))
+        .secret_access_key(bare(secret))
         .provider_name("trimmed");
-    cleaned.set_session_token(token.map(|token| token.trim().to_owned()));
+    cleaned.set_session_token(token.map(|token| bare(token).to_owned()));
     cleaned.set_expiry(given.expiry());
     cleaned.set_account_id(given.account_id().cloned());
     Ok(cleaned.build())
+}
+
+/// A part of credentials without the blanks around it, and without the quotes that a file given to
+/// `docker run --env-file` keeps: no part holds any of its own.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map_or(text, str::trim)
 }
 
 /// Whether a part of credentials, trimmed, can stand in a header.
@@ -185,6 +192,15 @@ mod tests {
     #[test]
     fn credentials_are_trimmed_like_every_other_variable() {
         let clean = of("AKIAX\n", " s/+= \r\n", Some("\ttoken\n")).unwrap();
+        assert_eq!(
+            (clean.access_key_id(), clean.secret_access_key(), clean.session_token()),
+            ("AKIAX", "s/+=", Some("token"))
+        );
+    }
+
+    #[test]
+    fn quotes_around_credentials_do_not_count() {
+        let clean = of("\"AKIAX\"", " \"s/+=\"\n", Some("\"token\"")).unwrap();
         assert_eq!(
             (clean.access_key_id(), clean.secret_access_key(), clean.session_token()),
             ("AKIAX", "s/+=", Some("token"))

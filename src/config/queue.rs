@@ -126,7 +126,14 @@ fn reached_at(
     let scheme = if client.ssl { "https" } else { "http" };
     let given = given.map(|text| if text.contains("://") { text } else { format!("{scheme}://{text}") });
     // The SDK's own variables, which it reads by itself.
-    let ambient = raw.aws.endpoint_url_sqs.as_ref().or(raw.aws.endpoint_url.as_ref());
+    let names =
+        [("AWS_ENDPOINT_URL_SQS", &raw.aws.endpoint_url_sqs), ("AWS_ENDPOINT_URL", &raw.aws.endpoint_url)];
+    let ambient = names.into_iter().find_map(|(name, text)| Some((name, text.as_ref()?)));
+    if let Some((name, text)) = ambient.filter(|_| given.is_none()) {
+        reader.result(name, http_url(text));
+    }
+    let ambient = ambient.map(|(_, text)| text);
+    let given = given.or_else(|| ambient.filter(|_| raw.endpoint_is_wrapped).cloned());
     let configured = given.as_ref().or(ambient).and_then(|text| Url::parse(text).ok());
     let leads = configured.as_ref().or(url).map_or(Destination::Foreign, destination);
     if let Destination::NoRegion(region) = &leads {

@@ -200,6 +200,23 @@ fn requests_are_signed_for_the_region_of_the_endpoint_that_is_dialled() {
 }
 
 #[test]
+fn an_endpoint_of_the_sdks_counts_without_what_is_around_it_and_is_refused_if_it_is_none() {
+    for wrapped in ["http://h:1\n", "\"http://h:1\"", " http://h:1"] {
+        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"] {
+            let config = read(&[("QUEUE_SQS_URL", "http://h:1/1/w.fifo"), (name, wrapped)]).unwrap();
+            assert_eq!(config.queue.endpoint.as_deref(), Some("http://h:1"), "{name}={wrapped:?}");
+        }
+    }
+    let Errors(errors) = read(&[("AWS_ENDPOINT_URL", "localhost:4566")]).unwrap_err();
+    assert!(errors.iter().any(|error| error.starts_with("AWS_ENDPOINT_URL: ")), "{errors:?}");
+}
+
+#[test]
+fn quotes_around_credentials_do_not_count() {
+    assert!(read(&[("AWS_ACCESS_KEY_ID", "\"AKIAX\""), ("AWS_SECRET_ACCESS_KEY", "\"s\"\n")]).is_ok());
+}
+
+#[test]
 fn credentials_are_trimmed_and_refused_by_name_if_they_cannot_be_sent() {
     let options = r#"{"accessKeyId":"AK\n","secretAccessKey":" s ","sessionToken":"t\r\n"}"#;
     let config = read(&[("AWS_ACCESS_KEY_ID", "AKIAX\n"), ("QUEUE_SQS_CLIENT_OPTIONS", options)]).unwrap();

@@ -92,6 +92,9 @@ const SERVERS: [&str; 65] = [
     "WEBHOOK_BATCHING_SIZE",
 ];
 
+/// The SDKs' own variables that lie so near.
+const OF_THE_SDKS: [&str; 3] = ["AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL_SES", "AWS_ENDPOINT_URL_STS"];
+
 /// As many are told; an environment with more of them was not made for hookferry.
 const MAX_TOLD: usize = 20;
 
@@ -105,14 +108,13 @@ pub(super) fn warnings<'a>(environment: impl IntoIterator<Item = (&'a str, &'a s
         .collect();
     unknown.sort_unstable();
     let left_out = unknown.len().saturating_sub(MAX_TOLD);
-    let known = || VARIABLES.iter().map(|(known, _)| *known);
     let mut told: Vec<String> = unknown
         .into_iter()
         .take(MAX_TOLD)
         .map(|name| {
             let plain = name.strip_prefix("SOKETI_").unwrap_or(name);
             let plain = plain.strip_prefix("HOOKFERRY_").unwrap_or(plain);
-            let meant = nearest(plain, known()).map(|known| format!("; did you mean {known}?"));
+            let meant = meant(plain).map(|known| format!("; did you mean {known}?"));
             // As it stands, without the quotes that a name of letters does not need.
             let name = shown(name).to_string();
             format!(
@@ -131,9 +133,43 @@ pub(super) fn warnings<'a>(environment: impl IntoIterator<Item = (&'a str, &'a s
 fn is_unknown(name: &str) -> bool {
     let plain = name.strip_prefix("SOKETI_").unwrap_or(name);
     name != ENV_FILE
-        && PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
+        && (PREFIXES.iter().any(|prefix| plain.starts_with(prefix)) || is_one_slip_off(plain))
         && !VARIABLES.iter().any(|(known, _)| *known == plain)
         && !SERVERS.contains(&plain)
+}
+
+/// Whether a name is one of hookferry's but for case, or for one slip in a name that is long enough for none to
+/// come so near by chance. Others have `AWS_` and `OTEL_` variables of many names, and none of those does.
+fn is_one_slip_off(name: &str) -> bool {
+    let long = |known: &str| known.len() >= 8 && name.len().abs_diff(known.len()) <= 1;
+    !OF_THE_SDKS.contains(&name)
+        && VARIABLES.iter().any(|(known, _)| {
+            name.eq_ignore_ascii_case(known) && name.contains('_')
+                || long(known) && strsim::damerau_levenshtein(&name.to_ascii_uppercase(), known) == 1
+        })
+}
+
+/// The variable that was probably meant: one that holds every word of the name, in the words that people use
+/// for it, before one that is spelled alike.
+fn meant(plain: &str) -> Option<&'static str> {
+    let known = || VARIABLES.iter().map(|(known, _)| *known);
+    let upper = plain.to_ascii_uppercase();
+    let exact = known().find(|known| *known == upper);
+    let words: Vec<&str> = upper.split('_').filter(|word| !word.is_empty()).collect();
+    let is_dead_letters = words.contains(&"DLQ") || words.windows(2).any(|pair| pair == ["DEAD", "LETTER"]);
+    if exact.is_none() && is_dead_letters {
+        return Some("QUEUE_SQS_DLQ_URL");
+    }
+    let of_these_words = || {
+        let mut own = words.clone();
+        own.sort_unstable();
+        known().find(|known| {
+            let mut theirs: Vec<&str> = known.split('_').collect();
+            theirs.sort_unstable();
+            theirs == own
+        })
+    };
+    exact.or_else(of_these_words).or_else(|| nearest(plain, known()))
 }
 
 /// What Kubernetes tells every container about a service called `queue`, `metrics` or the like.
@@ -165,6 +201,14 @@ mod tests {
             ("HOOKFERRY_LOG_LEVEL", "did you mean LOG_LEVEL?"),
             ("LOG_LEVELS", "did you mean LOG_LEVEL?"),
             ("DEFAULT_APP_WEBHOOK", "did you mean DEFAULT_APP_WEBHOOKS?"),
+            ("QUEUE_SQS_DLQ", "did you mean QUEUE_SQS_DLQ_URL?"),
+            ("QUEUE_SQS_DEAD_LETTER_URL", "did you mean QUEUE_SQS_DLQ_URL?"),
+            ("SQS_QUEUE_URL", "did you mean QUEUE_SQS_URL?"),
+            ("queue_sqs_url", "did you mean QUEUE_SQS_URL?"),
+            ("Log_Level", "did you mean LOG_LEVEL?"),
+            ("OTEL_EXPORTER_OTLP_ENDPONT", "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?"),
+            ("METRIC_PORT", "did you mean METRICS_PORT?"),
+            ("APP_FILE", "did you mean APPS_FILE?"),
         ] {
             let told = warnings([(name, "hush")]);
             assert_eq!(told.len(), 1, "{name}");
@@ -187,6 +231,12 @@ mod tests {
             ("METRICS_PORT_9602_TCP_ADDR", "10.0.0.1"),
             ("QUEUE_PORT", "tcp://10.0.0.1:80"),
             ("PATH", "/bin"),
+            ("apps", "1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "h"),
+            ("AWS_ENDPOINT_URL_S3", "h"),
+            ("AWS_ENDPOINT_URL_STS", "h"),
+            ("AWS_ENDPOINT_URL_SNS", "h"),
             ("AWS_PROFILE", "p"),
         ] {
             assert!(warnings([(name, value)]).is_empty(), "{name}");

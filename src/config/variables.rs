@@ -225,20 +225,28 @@ pub(super) struct Raw {
     pub plain: Plain,
     /// Which of the SDK's credentials hold what cannot be sent.
     pub unsendable: Vec<&'static str>,
+    /// Whether an endpoint of the SDK's has quotes or blanks around it, with which the SDK would take it.
+    pub endpoint_is_wrapped: bool,
 }
 
 /// The SDK's credentials in the environment, which it reads by itself.
 const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+/// Its endpoints, which it reads by itself too.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"];
 
 impl Raw {
     pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
         let mut unsendable = Vec::new();
+        let mut endpoint_is_wrapped = false;
         for (name, value) in environment {
             let credential = CREDENTIALS.into_iter().find(|known| *known == name);
-            unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
+            let wrapped = value.len();
             let value = unquoted(value);
+            unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
+            endpoint_is_wrapped |= ENDPOINTS.contains(&name.as_str()) && value.trim().len() != wrapped;
             if value.trim().is_empty() {
                 continue;
             }
@@ -267,6 +275,7 @@ impl Raw {
             aws: section("AWS_", &variables),
             plain: section("", &variables),
             unsendable,
+            endpoint_is_wrapped,
         }
     }
 }

@@ -147,7 +147,7 @@ const ROOMS: &[Room] = &[
             "telemetry/traces",
             "tls",
         ],
-        &["envy", "http", "url", "ipnet", "tracing_subscriber"],
+        &["envy", "http", "strsim", "url", "ipnet", "tracing_subscriber"],
     ),
     // What every command shares.
     ("process", &["admin", "apps", "config"], &["anyhow", "clap", "tracing_subscriber"]),
