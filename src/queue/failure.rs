@@ -598,6 +598,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn messages_that_all_come_without_a_group_are_an_error_of_the_endpoint() {
+        let bare = b"HTTP/1.1 200 OK\r\ncontent-length: 66\r\n\r\n\
+            {\"Messages\":[{\"MessageId\":\"m\",\"ReceiptHandle\":\"r\",\"Body\":\"b\"}]}   ";
+        let error = received(bare).await.unwrap_err();
+        assert!(
+            matches!(&error, ReceiveError::Service(text) if text.contains("MessageGroupId") && text.contains("QUEUE_SQS_ENDPOINT")),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_portals_page_is_told_as_one_though_it_is_a_success() {
         for page in [
             &b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"[..],

@@ -331,6 +331,11 @@ impl Sqs {
     }
 }
 
+/// What an endpoint that tells no group of any message comes to.
+const NO_GROUPS: &str = "its endpoint leaves MessageGroupId out of every message, so that none can be delivered in order: \
+    see that QUEUE_SQS_URL is a FIFO queue's and that QUEUE_SQS_ENDPOINT answers ReceiveMessage with \
+    MessageSystemAttributeNames or AttributeNames (update the emulator)";
+
 /// The attributes that a message does not bring, of those that were asked for.
 fn missing(message: &aws_sdk_sqs::types::Message) -> Vec<&'static str> {
     let has = |name| message.attributes.as_ref().is_some_and(|all| all.contains_key(name));
@@ -372,6 +377,10 @@ impl Queue for Sqs {
         let all = answer.messages.unwrap_or_default();
         let count = all.len();
         self.tell_missing(&all);
+        // Nothing can be worked, whatever is received: that is no message's fault.
+        if count > 0 && all.iter().all(|message| missing(message).contains(&"MessageGroupId")) {
+            return Err(ReceiveError::Service(NO_GROUPS.to_owned()));
+        }
         let messages = messages(all, now);
         if messages.len() < count {
             warn!(
