@@ -218,7 +218,7 @@ impl<A: Apps> Cache<A> {
                 let why = format!("{name} did not answer within {} ms", deadline.as_millis());
                 Err(LookUpError::Unreachable(why))
             };
-            state.settle(key, answer.unwrap_or_else(|_| late()), asked_at)
+            state.settle(&key, answer.unwrap_or_else(|_| late()), asked_at)
         })
     }
 }
@@ -256,10 +256,10 @@ impl State {
     }
 
     /// Remembers what the source said, or falls back on what it said before.
-    fn settle(&self, key: String, fresh: Answer, asked_at: Instant) -> Told {
+    fn settle(&self, key: &str, fresh: Answer, asked_at: Instant) -> Told {
         let now = Instant::now();
         let mut kept = self.lock();
-        kept.flights.remove(&key);
+        kept.flights.remove(key);
         let (mut recovered, mut complain) = (false, false);
         let served = match &fresh {
             Ok(_) | Err(LookUpError::Unusable(_)) => {
@@ -267,19 +267,19 @@ impl State {
                 if let Err(failure) = &fresh {
                     complain = kept.complains(&failure.to_string(), now);
                 }
-                kept.remark(&key, &fresh, now);
+                kept.remark(key, &fresh, now);
                 match self.until(matches!(fresh, Ok(Some(_))), now) {
                     Some(until) => {
-                        kept.insert(key.clone(), Entry { answer: fresh.clone(), until, used: now });
+                        kept.insert(key.to_owned(), Entry { answer: fresh.clone(), until, used: now });
                     }
-                    None => kept.remove(&key),
+                    None => kept.remove(key),
                 }
                 fresh.clone()
             }
             Err(failure @ LookUpError::Unreachable(_)) => {
                 kept.down = true;
                 complain = kept.complains(&failure.to_string(), now);
-                kept.stale(&key, now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
+                kept.stale(key, now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
         };
         let told = Told { fresh, asked_at, served };
@@ -360,10 +360,10 @@ impl Kept {
     }
 
     /// Keeps an answer for those that ask past the memory within the next second.
-    fn note(&mut self, key: String, told: Told, now: Instant) {
-        let bytes = weight(&key, &told.fresh);
+    fn note(&mut self, key: &str, told: Told, now: Instant) {
+        let bytes = weight(key, &told.fresh);
         let is_full = |kept: &Self| {
-            let many = kept.fresh.len() >= MAX_FRESH && !kept.fresh.contains_key(&key);
+            let many = kept.fresh.len() >= MAX_FRESH && !kept.fresh.contains_key(key);
             many || kept.fresh_bytes + bytes > MAX_FRESH_BYTES
         };
         if is_full(self) {
@@ -372,8 +372,8 @@ impl Kept {
         }
         if !is_full(self) {
             self.fresh_bytes += bytes;
-            if let Some(before) = self.fresh.insert(key.clone(), told) {
-                self.fresh_bytes = self.fresh_bytes.saturating_sub(weight(&key, &before.fresh));
+            if let Some(before) = self.fresh.insert(key.to_owned(), told) {
+                self.fresh_bytes = self.fresh_bytes.saturating_sub(weight(key, &before.fresh));
             }
         }
     }
