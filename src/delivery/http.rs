@@ -1,21 +1,23 @@
 //! HTTP delivery: one POST, the whole response read and thrown away, no redirects, no cookies.
 //!
-//! The client is reqwest's. What is ours is around it:
+//! The client is hyper's, with the pool that reqwest is built on. What is ours is around it:
 //!
-//! - `names`: a name leads to addresses that were checked, and reqwest dials exactly those. A literal
+//! - `connector`: how connections come about, and the bound on what comes over them;
+//! - `names`: a name leads to addresses that were checked, and exactly those are dialled. A literal
 //!   address is never looked up and is checked before the request. No redirect is followed, so no other
 //!   host is ever met;
 //! - `clients`: how it is set up, and how long its connections are kept;
 //! - `reuse`: a kept connection that ends before its answer is no failure of the receiver's. The request is
 //!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
 //!   again: that is the queue's to do;
-//! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
+//! - `failure`: what an error comes to;
 //! - `host_limiter`: the bound on requests to one destination at a time;
 //! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them and no HTTP/2.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
 mod clients;
+mod connector;
 mod failure;
 mod host_limiter;
 mod names;
@@ -28,8 +30,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use reqwest::{Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use hyper::{StatusCode, Version};
+use hyper_util::client::legacy;
 use tokio::time::sleep;
 
 use crate::egress::address_policy::AddressPolicy;
@@ -38,8 +43,9 @@ use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::tls::Authorities;
-use clients::Clients;
+use clients::{Client, Clients};
 use host_limiter::HostLimiter;
+use names::Names;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
@@ -51,6 +57,11 @@ const EVICTION: Duration = Duration::from_millis(20);
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
+
+/// A request that HTTP/2 refused unseen is sent again so often.
+const MAX_RESENT: usize = 2;
+
+type Response = hyper::Response<Incoming>;
 
 /// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
 const MAX_TARGETS: usize = 10_000;
@@ -76,9 +87,6 @@ pub enum SetUpError {
     /// TLS cannot.
     #[error(transparent)]
     Tls(#[from] crate::tls::SetUpError),
-    /// The client refuses its configuration.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
     /// The system's resolver configuration cannot be used.
     #[error(transparent)]
     Resolver(#[from] crate::egress::resolver::SetUpError),
@@ -113,12 +121,12 @@ impl Http {
         let Settings { policy, proxy, authorities, max_per_host, turn_timeout } = settings;
         let tls = crate::tls::configuration(&authorities)?;
         let checked = Checked::new(policy.clone(), Arc::clone(&resolver));
-        let names: Arc<dyn reqwest::dns::Resolve> = match &proxy {
-            None => Arc::new(names::Receivers(checked.clone())),
-            Some(proxy) => Arc::new(names::ProxyAlone { proxy: proxy.clone(), resolver }),
+        let names = match &proxy {
+            None => Names::Receivers(checked.clone()),
+            Some(proxy) => Names::ProxyAlone(proxy.clone(), resolver),
         };
         let proxied = proxy.is_some();
-        let clients = Clients::new(tls, proxy, names)?;
+        let clients = Clients::new(tls, proxy, names);
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
         Ok(Self { clients, checked, policy, proxied, limiter, unanswered, targets })
@@ -147,15 +155,20 @@ impl Http {
             sleep(EVICTION).await;
             sent = Box::pin(self.send(&target, delivery, number, mute)).await;
         }
-        watch.ended(sent.is_ok());
         match sent {
             Ok(response) => {
+                // A head whose body never comes is no answer.
+                let outcome = outcome(response).await;
+                watch.ended(true);
                 if let Some(permit) = &permit {
                     permit.answered();
                 }
-                outcome(response).await
+                outcome
             }
-            Err(outcome) => outcome,
+            Err(outcome) => {
+                watch.ended(false);
+                outcome
+            }
         }
     }
 
@@ -176,11 +189,10 @@ impl Http {
         number: u32,
         mute: bool,
     ) -> Result<Response, Outcome> {
-        let post = || target.post(delivery, number).map_err(Outcome::Permanent);
         let pooled = self.clients.pooled();
         // Without TLS there is no HTTP/2 to be agreed on.
         let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
-        let error = match client.execute(post()?).await {
+        let error = match self.post(client, target, delivery, number).await? {
             Ok(response) => {
                 if pooled.answered.by(&response) {
                     self.clients.dialled(&pooled);
@@ -193,8 +205,30 @@ impl Http {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(self.clients.fresh().execute(post()?)).await;
+        let again = Box::pin(self.post(self.clients.fresh(), target, delivery, number)).await?;
         again.map_err(|error| failure::outcome(&error, self.proxied))
+    }
+
+    /// Sends a request, and again where HTTP/2 says that it was not looked at.
+    async fn post(
+        &self,
+        client: &Client,
+        target: &RequestTarget,
+        delivery: &Delivery,
+        number: u32,
+    ) -> Result<Result<Response, legacy::Error>, Outcome> {
+        let mut sent = 0;
+        loop {
+            let mut request = target.post(delivery, number).map_err(Outcome::Permanent)?;
+            // Of what is tunnelled a proxy sees nothing.
+            if !target.origin.https {
+                self.clients.authorize(&mut request);
+            }
+            match client.request(request).await {
+                Err(error) if sent < MAX_RESENT && failure::refused(&error) => sent += 1,
+                answer => return Ok(answer),
+            }
+        }
     }
 }
 
@@ -244,11 +278,11 @@ async fn read(mut response: Response) -> Result<(), Reason> {
         && !headers.contains_key(TRANSFER_ENCODING);
     let mut length = 0;
     while length <= MAX_RESPONSE_BODY {
-        match response.chunk().await {
-            Ok(Some(chunk)) => length += chunk.len(),
-            Ok(None) => break,
-            Err(error) if until_close && failure::without_goodbye(&error) => break,
-            Err(error) => return Err(failure::broken(&error)),
+        match response.body_mut().frame().await {
+            Some(Ok(frame)) => length += frame.data_ref().map_or(0, bytes::Bytes::len),
+            None => break,
+            Some(Err(error)) if until_close && failure::without_goodbye(&error) => break,
+            Some(Err(error)) => return Err(failure::broken(&error)),
         }
     }
     Ok(())

@@ -4,9 +4,9 @@
 //! whichever way it ends, so no lane waits for ever and none can wait for another in a circle. Where
 //! there is no permit in time the attempt is deferred: the job goes back to the queue untried.
 //!
-//! A destination has fewer permits until it has answered, lately, and again while it leaves attempts unanswered. A response's head may take 408 KiB of memory (hyper's bound, which reqwest does not
-//! pass on), HTTP/2's informational responses several megabytes a connection, and who never answers could fill as much
-//! with each of its requests.
+//! A destination of which nothing is known has few permits, and one more with each answer; few again while it
+//! leaves attempts unanswered. A response's head may take 64 KiB of memory, HTTP/2's informational responses several
+//! megabytes a connection, and who never answers could fill as much with each of its requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use super::request::Origin;
 use super::unanswered::Standing;
 
 /// Requests to a destination that has not answered yet, or left its last attempts unanswered: enough that one that
-/// works has answered before many wait, and some 70 MB for one that sends whatever it can and no answer.
+/// works has answered before many wait.
 const UNPROVEN: usize = 16;
 
 type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;
@@ -31,7 +31,7 @@ struct Host {
     permits: Arc<Semaphore>,
     /// All permits, those that are taken included.
     total: usize,
-    /// The permits that it gets with its first answer.
+    /// The permits that it gets with its answers.
     withheld: usize,
     proven: Arc<AtomicBool>,
 }
@@ -103,15 +103,19 @@ impl Host {
 }
 
 impl HostPermit {
-    /// The destination answered.
+    /// The destination answered: twice as many may be under way when all of them were.
     pub(super) fn answered(&self) {
-        if self.proven.swap(true, Ordering::Relaxed) {
+        if self.proven.load(Ordering::Relaxed) {
             return;
         }
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = hosts.get_mut(&self.origin) {
-            host.total += host.withheld;
-            host.permits.add_permits(host.withheld);
+        if let Some(host) = hosts.get_mut(&self.origin)
+            && host.withheld > 0
+        {
+            host.withheld -= 1;
+            host.total += 1;
+            host.permits.add_permits(1);
+            self.proven.store(host.withheld == 0, Ordering::Relaxed);
         }
     }
 }
@@ -128,60 +132,4 @@ impl Drop for HostPermit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::request::RequestTarget;
-    use super::*;
-
-    async fn take(
-        limiter: &HostLimiter,
-        origin: &Arc<Origin>,
-        standing: Standing,
-        most: usize,
-    ) -> Vec<HostPermit> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Ok(permit) = limiter.acquire(origin, standing).await
-        {
-            taken.extend(permit);
-        }
-        taken
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_destination_has_all_its_permits_once_it_has_answered_and_until_it_is_idle() {
-        let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
-        let origin = RequestTarget::parse("http://a/").unwrap().origin;
-        let first = take(&limiter, &origin, Standing::Unknown, 5000).await;
-        assert_eq!(first.len(), UNPROVEN);
-        first[0].answered();
-        first[1].answered();
-        let all = take(&limiter, &origin, Standing::Unknown, 5000).await;
-        assert_eq!(first.len() + all.len(), 1000, "and none is added twice");
-        drop((first, all));
-        assert!(limiter.hosts.lock().unwrap().is_empty());
-        assert_eq!(take(&limiter, &origin, Standing::Unknown, 5000).await.len(), UNPROVEN);
-        let some = take(&limiter, &origin, Standing::Mute, 5000).await;
-        some[0].answered();
-        assert_eq!(
-            (some.len(), take(&limiter, &origin, Standing::Mute, 5000).await.len()),
-            (UNPROVEN, 0),
-            "though it has answered"
-        );
-        drop(some);
-        assert_eq!(take(&limiter, &origin, Standing::Answers, 5000).await.len(), 1000);
-        let few = HostLimiter::new(Some(3), Duration::ZERO);
-        let three = take(&few, &origin, Standing::Unknown, 5000).await;
-        three[0].answered();
-        assert_eq!((three.len(), take(&few, &origin, Standing::Unknown, 5000).await.len()), (3, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_destination_goes_on_as_soon_as_it_answers() {
-        let limiter = HostLimiter::new(Some(1000), Duration::from_millis(500));
-        let origin = RequestTarget::parse("http://a/").unwrap().origin;
-        let first = take(&limiter, &origin, Standing::Unknown, UNPROVEN).await;
-        let (next, ()) =
-            tokio::join!(limiter.acquire(&origin, Standing::Unknown), async { first[0].answered() });
-        assert!(next.is_ok());
-    }
-}
+mod tests;

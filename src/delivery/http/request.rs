@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hyper::Uri;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::InvalidUri;
+use hyper::{Method, Request, Uri};
 use percent_encoding::percent_decode_str;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Request};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use url::{Host, Url};
@@ -46,7 +48,7 @@ pub(crate) struct Origin {
 pub(crate) struct RequestTarget {
     pub origin: Arc<Origin>,
     /// Without credentials and fragment.
-    url: Url,
+    uri: Uri,
     /// The URL's own credentials.
     authorization: Option<HeaderValue>,
 }
@@ -67,25 +69,25 @@ impl RequestTarget {
         url.set_username("").ok();
         url.set_password(None).ok();
         url.set_fragment(None);
-        // The same conversion as reqwest's, whose error would come with every attempt.
-        url.as_str().parse::<Uri>().map_err(|error| Reason::Url(error.to_string()))?;
-        Ok(Self { origin: Arc::new(origin), url, authorization })
+        let uri = url.as_str().parse().map_err(|error: InvalidUri| Reason::Url(error.to_string()))?;
+        Ok(Self { origin: Arc::new(origin), uri, authorization })
     }
 
     /// The request of one attempt at a delivery.
     ///
     /// # Errors
     /// A header that cannot be written into a request.
-    pub(super) fn post(&self, delivery: &Delivery, number: u32) -> Result<Request, Reason> {
+    pub(super) fn post(&self, delivery: &Delivery, number: u32) -> Result<Request<Full<Bytes>>, Reason> {
         let mut headers = headers(delivery)?;
         if let Some(basic) = &self.authorization {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
         headers.insert(HeaderName::from_static("x-hookferry-attempt"), HeaderValue::from(number));
         debug_assert!(ATTEMPT_HEADER.eq_ignore_ascii_case("x-hookferry-attempt"));
-        let mut request = Request::new(Method::POST, self.url.clone());
+        let mut request = Request::new(Full::new(delivery.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(delivery.body.clone().into());
         Ok(request)
     }
 }
@@ -133,9 +135,8 @@ pub(super) fn basic(user: &str, password: Option<&str>) -> Option<HeaderValue> {
 mod tests {
     use super::*;
     use crate::app::Target;
-    use bytes::Bytes;
 
-    fn request(url: &str, headers: &[(&str, &str)]) -> Result<Request, Reason> {
+    fn request(url: &str, headers: &[(&str, &str)]) -> Result<Request<Full<Bytes>>, Reason> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let delivery = Delivery {
             webhook: "0".into(),
@@ -168,7 +169,7 @@ mod tests {
     fn credentials_of_the_url_become_a_header_unless_the_webhook_has_one() {
         let url = "https://u:p%40@Exämple.com:444/a b?c={d}|e^#f";
         let sent = request(url, &[]).unwrap();
-        assert_eq!(sent.url().as_str(), "https://xn--exmple-cua.com:444/a%20b?c={d}|e^");
+        assert_eq!(sent.uri().to_string(), "https://xn--exmple-cua.com:444/a%20b?c={d}|e^");
         assert_eq!(sent.headers()[AUTHORIZATION], "Basic dTpwQA==");
         assert_eq!(sent.headers()["x-hookferry-attempt"], "3");
         let own = request(url, &[("authorization", "Bearer own")]).unwrap();

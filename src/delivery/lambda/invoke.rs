@@ -13,6 +13,7 @@ mod clients;
 mod custom_endpoint;
 mod dry_run;
 mod error;
+mod foreign;
 mod options;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 use clients::Clients;
+use foreign::Foreign;
 use options::Options;
 
 /// The region where nothing names one, as with soketi.
@@ -47,6 +49,7 @@ pub struct Lambda {
     allowed: Allowed,
     /// `None` where the operator's endpoint takes them all.
     regions: Option<Regions>,
+    foreign: Foreign,
     timeout: Duration,
 }
 
@@ -64,7 +67,8 @@ impl Lambda {
         // To the operator's endpoint a region is no more than a word in the signature.
         let regions = endpoint.is_none().then_some(regions);
         let sdk = aws::load(REGION.to_owned(), endpoint, timeout).await;
-        Self { clients: Clients::new(sdk, Checked::new(policy, resolver)), allowed, regions, timeout }
+        let clients = Clients::new(sdk, Checked::new(policy, resolver));
+        Self { clients, allowed, regions, foreign: Foreign::default(), timeout }
     }
 
     /// Makes one attempt.
@@ -91,6 +95,11 @@ impl Lambda {
         let client = match self.clients.of(&options) {
             Ok(client) => client,
             Err(refused) => return Outcome::Permanent(Reason::Refused(refused.to_string())),
+        };
+        let leave = options.endpoint.as_ref().map(|endpoint| self.foreign.enter(endpoint)).transpose();
+        let _leave = match leave {
+            Ok(leave) => leave,
+            Err(under_way) => return Outcome::Deferred(Reason::Busy(under_way)),
         };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
         let invocation = client

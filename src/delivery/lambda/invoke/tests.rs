@@ -101,7 +101,13 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
     }
     let resolver = Arc::new(SystemResolver::new().unwrap());
     let clients = Clients::new(sdk.build(), Checked::new(policy, resolver));
-    Lambda { clients, allowed: allowed.parse().unwrap(), regions: None, timeout: TIMEOUT }
+    Lambda {
+        clients,
+        allowed: allowed.parse().unwrap(),
+        regions: None,
+        foreign: foreign::Foreign::default(),
+        timeout: TIMEOUT,
+    }
 }
 
 fn webhook(json: &str) -> Webhook {
