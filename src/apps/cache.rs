@@ -370,12 +370,12 @@ impl Kept {
             self.fresh.retain(|_, told| now.duration_since(told.asked_at) < FRESH_FOR);
             self.fresh_bytes = self.fresh.iter().map(|(key, told)| weight(key, &told.fresh)).sum();
         }
-        if !is_full(self) {
-            self.fresh_bytes += bytes;
-            if let Some(before) = self.fresh.insert(key.to_owned(), told) {
-                self.fresh_bytes = self.fresh_bytes.saturating_sub(weight(key, &before.fresh));
-            }
+        if is_full(self) {
+            return;
         }
+        let before = self.fresh.get(key).map_or(0, |before| weight(key, &before.fresh));
+        self.fresh_bytes = (self.fresh_bytes + bytes).saturating_sub(before);
+        self.fresh.insert(key.to_owned(), told);
     }
 
     /// Drops what is known not to exist, else what was not asked for the longest: a tenth of the room there is, and

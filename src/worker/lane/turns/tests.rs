@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-#[allow(clippy::disallowed_methods, reason = "work that does not yield is what this is about")]
+#[allow(clippy::disallowed_methods, reason = "work that does not give way is what is tested")]
 async fn what_takes_long_takes_turns_and_is_given_up_for_its_own_time_alone() {
     let (long, longest) = (Duration::from_millis(5), Duration::from_millis(40));
     let work = || async {
