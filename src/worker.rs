@@ -39,6 +39,7 @@ use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times};
+use crate::worker::lane::failures::Failures;
 use crate::worker::lane::{Lane, Shared};
 use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
@@ -117,6 +118,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             rules,
             ledger: Arc::new(Ledger::default()),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
+            failures: Failures::default(),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
             throttle: Throttle::default(),
             permits: permits.clone(),

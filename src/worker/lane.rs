@@ -14,6 +14,7 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
+pub mod failures;
 mod own_rules;
 mod prepare;
 mod settle;
@@ -47,6 +48,7 @@ use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::settle_batch;
 use crate::worker::rules::Rules;
 use attempt::attempt;
+use failures::Failures;
 use prepare::{Planned, prepare};
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a
@@ -77,6 +79,8 @@ pub struct Shared<Q, T, A> {
     pub undeliverable: Breaker,
     /// Which destinations have asked for fewer requests at a time.
     pub throttle: Throttle,
+    /// Which failures have a line of the log.
+    pub failures: Failures,
     /// How much may be in memory.
     pub permits: Permits,
     /// Where jitter comes from.

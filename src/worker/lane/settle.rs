@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
+use super::failures::{Failures, Line};
 use super::window::{attempts_for_backoff, failing_for};
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
@@ -98,7 +99,7 @@ fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) 
 pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, disposition: &Disposition) {
     let Some(head) = lane.jobs.front_mut() else { return };
     for tried in &attempted.tried {
-        log(head, attempted, tried, disposition);
+        log(&lane.shared.failures, head, attempted, tried, disposition);
     }
     match disposition {
         // The transient failures of a job that is given up are final too.
@@ -121,8 +122,9 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
     }
 }
 
-/// One line a job and attempt: at debug where it succeeded, at warn where it failed.
-fn log(head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
+/// One line a job and attempt: at debug where it succeeded, at warn where it failed, but for what an app has too
+/// many of.
+fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
     let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
     let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), attempted.number);
     let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
@@ -139,8 +141,19 @@ fn log(head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition
                 next_retry_s, "delivery deferred");
         }
         Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-            warn!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
-                reason = reason.code(), detail = shown_reason(reason), next_retry_s, "delivery failed");
+            match failures.line(app_id, webhook, reason.code(), Instant::now()) {
+                Line::Own(left_out) => {
+                    // A field that is not there where none was left out.
+                    let left_out = Some(left_out).filter(|left_out| *left_out > 0);
+                    warn!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
+                        reason = reason.code(), detail = shown_reason(reason), next_retry_s, left_out,
+                        "delivery failed");
+                }
+                Line::None => {
+                    debug!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
+                        reason = reason.code(), detail = shown_reason(reason), next_retry_s, "delivery failed");
+                }
+            }
         }
     }
 }

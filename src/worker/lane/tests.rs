@@ -126,6 +126,7 @@ impl World {
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            failures: Failures::default(),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             throttle: Throttle::default(),
             permits: Permits::new(10, 1 << 20),

@@ -1,0 +1,70 @@
+//! Which failures are worth a line of the log: an app decides how many there are.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lines of one kind, which is a webhook and a reason, and of one app, in a period.
+const OF_A_KIND: u32 = 3;
+const OF_AN_APP: u32 = 20;
+/// After so long a kind is new again.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Apps told apart; past it they share what one has.
+const MAX_APPS: usize = 1000;
+
+/// What was said of each app lately.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<String, Said>>);
+
+#[derive(Debug)]
+struct Said {
+    since: Instant,
+    lines: u32,
+    /// By webhook and reason; no more than have lines.
+    kinds: HashMap<(String, &'static str), u32>,
+    left_out: u64,
+}
+
+/// Whether a failure has a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Of its own; before it so many of the app's had none.
+    Own(u64),
+    /// None.
+    None,
+}
+
+impl Failures {
+    pub(super) fn line(&self, app_id: &str, webhook: &str, reason: &'static str, now: Instant) -> Line {
+        let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if apps.len() >= MAX_APPS && !apps.contains_key(app_id) {
+            apps.retain(|_, said| now.duration_since(said.since) < PERIOD);
+        }
+        let app = if apps.len() < MAX_APPS || apps.contains_key(app_id) { app_id } else { "" };
+        let said = apps.entry(app.to_owned()).or_insert_with(|| Said::new(now));
+        let mut before = 0;
+        if now.duration_since(said.since) >= PERIOD {
+            before = said.left_out;
+            *said = Said::new(now);
+        }
+        let kind = (webhook.to_owned(), reason);
+        if said.lines >= OF_AN_APP || said.kinds.get(&kind).is_some_and(|lines| *lines >= OF_A_KIND) {
+            said.left_out += 1;
+            return Line::None;
+        }
+        said.lines += 1;
+        *said.kinds.entry(kind).or_default() += 1;
+        Line::Own(before)
+    }
+}
+
+impl Said {
+    fn new(since: Instant) -> Self {
+        Self { since, lines: 0, kinds: HashMap::new(), left_out: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;
