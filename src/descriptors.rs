@@ -3,6 +3,8 @@
 //! Every delivery under way holds one for each webhook, and so does every connection that is kept. Without
 //! a descriptor nothing can be dialled, looked up or accepted.
 
+pub mod sockets;
+
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -32,6 +34,16 @@ pub fn limit() -> u64 {
 pub fn places(limit: u64, wanted: usize) -> usize {
     let most = usize::try_from(limit.saturating_sub(RESERVED) / 4 * 3).unwrap_or(usize::MAX);
     wanted.min(most.max(FEWEST_PLACES))
+}
+
+/// How many connections of deliveries may be open under a limit: all that are not reserved, or half where that is more.
+pub fn for_deliveries(limit: u64) -> usize {
+    usize::try_from(limit.saturating_sub(RESERVED).max(limit / 2)).unwrap_or(usize::MAX)
+}
+
+/// The error of whoever may have none.
+pub fn lack() -> std::io::Error {
+    Errno::MFILE.into()
 }
 
 /// How many are open; none where the system does not tell.
@@ -71,6 +83,8 @@ mod tests {
         assert_eq!(places(65_536, 2000), 2000);
         assert_eq!((places(0, 2000), places(0, 4)), (16, 4));
         assert_eq!(places(u64::MAX, 2000), 2000);
+        assert_eq!((for_deliveries(1024), for_deliveries(96)), (896, 48));
+        assert!(is_lack(&lack()));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::names::Names;
 use super::proxy::Proxy;
 use super::reuse::Answered;
 use crate::descriptors;
+use crate::descriptors::sockets::Sockets;
 
 /// An idle connection is kept as long as common load balancers keep theirs (60 s), less a margin.
 const IDLE: Duration = Duration::from_secs(50);
@@ -77,11 +78,13 @@ struct Recipe {
     tls: ClientConfig,
     proxy: Option<Proxy>,
     names: Names,
+    sockets: Sockets,
 }
 
 impl Clients {
     pub(super) fn new(tls: ClientConfig, proxy: Option<Proxy>, names: Names) -> Self {
-        let recipe = Recipe { tls, proxy, names };
+        let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
+        let recipe = Recipe { tls, proxy, names, sockets };
         let (pooled, fresh) = (recipe.pooled(), recipe.client(0, false));
         Self { recipe, pooled: Mutex::new(pooled), fresh }
     }
@@ -154,7 +157,7 @@ impl Recipe {
             .http2_max_header_list_size(MAX_HEADER_LIST)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
-            .build(Connector::new(tls, self.proxy.as_ref(), self.names.clone()))
+            .build(Connector::new(tls, self.proxy.as_ref(), self.names.clone(), self.sockets.clone()))
     }
 }
 

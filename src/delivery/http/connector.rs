@@ -26,6 +26,8 @@ use tower_service::Service;
 use super::MAX_RESPONSE_BODY;
 use super::names::Names;
 use super::proxy::Proxy;
+use crate::descriptors;
+use crate::descriptors::sockets::{Socket, Sockets};
 
 /// For one family's addresses together, and for the handshake: several fit into an attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -54,6 +56,7 @@ struct TimedOut;
 pub(super) struct Connector {
     https: HttpsConnector<Dial>,
     proxied: bool,
+    sockets: Sockets,
 }
 
 /// Makes TCP connections, directly or by the proxy.
@@ -70,10 +73,11 @@ pub(super) struct Bounded {
     proxied: bool,
     /// What may come before the next write; HTTP/2 has windows and bounds of its own.
     left: Option<usize>,
+    _socket: Socket,
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientConfig, proxy: Option<&Proxy>, names: Names) -> Self {
+    pub(super) fn new(tls: ClientConfig, proxy: Option<&Proxy>, names: Names, sockets: Sockets) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -87,7 +91,7 @@ impl Connector {
             (proxy.uri(), tunnel)
         });
         let proxied = proxy.is_some();
-        Self { https: HttpsConnector::from((Dial { tcp, proxy }, Arc::new(tls))), proxied }
+        Self { https: HttpsConnector::from((Dial { tcp, proxy }, Arc::new(tls))), proxied, sockets }
     }
 }
 
@@ -102,11 +106,14 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let proxied = self.proxied && to.scheme() == Some(&Scheme::HTTP);
+        let Some(socket) = self.sockets.take(to.host().unwrap_or_default()) else {
+            return Box::pin(async { Err(descriptors::lack().into()) });
+        };
         let connecting = self.https.call(to);
         Box::pin(async move {
             let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| TimedOut)??;
             let left = (!stream.connected().is_negotiated_h2()).then_some(MAX_UNASKED);
-            Ok(Bounded { stream, proxied, left })
+            Ok(Bounded { stream, proxied, left, _socket: socket })
         })
     }
 }
