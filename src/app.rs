@@ -18,7 +18,9 @@ pub use crate::job::WebhookId;
 use crate::job::{Job, SignatureError, sign};
 use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
-pub use registration::{EVENT_TYPES, Origin, Unusable, app as read, is_column, webhooks};
+pub use registration::{
+    CONNECTION_HEADERS, EVENT_TYPES, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
+};
 pub use remark::{Remark, Severity, nearest, shown};
 
 /// One app: who signs the jobs, and where its events go.

@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::app::{App, Filter, Target, Webhook, WebhookId};
+use crate::app::{App, Filter, RESERVED_HEADERS, Target, Webhook, WebhookId};
 use crate::job::{Job, sign, why_without_events};
 use crate::json::Text;
 use crate::standard::Signing;
@@ -47,18 +47,6 @@ pub const USER_AGENT: &str = concat!("hookferry/", env!("CARGO_PKG_VERSION"));
 pub const ID_HEADER: &str = "X-Hookferry-Id";
 /// The header that counts the attempts, from 1.
 pub const ATTEMPT_HEADER: &str = "X-Hookferry-Attempt";
-
-/// Headers that a webhook's own cannot replace, lower case.
-const RESERVED: [&str; 8] = [
-    "x-pusher-key",
-    "x-pusher-signature",
-    "x-hookferry-id",
-    "x-hookferry-attempt",
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-];
 
 /// A job's events, read once for all of the app's webhooks.
 #[derive(Debug)]
@@ -268,10 +256,9 @@ fn headers(webhook: &Webhook, key: &str, signature: String, id: String) -> Vec<(
         ("Content-Type".to_owned(), "application/json".to_owned()),
         ("User-Agent".to_owned(), USER_AGENT.to_owned()),
     ];
-    let own = webhook
-        .headers
-        .iter()
-        .filter(|(name, _)| !RESERVED.iter().any(|reserved| name.trim().eq_ignore_ascii_case(reserved)));
+    let own = webhook.headers.iter().filter(|(name, _)| {
+        !RESERVED_HEADERS.iter().any(|reserved| name.trim().eq_ignore_ascii_case(reserved))
+    });
     headers.extend(own.cloned());
     headers.push(("X-Pusher-Key".to_owned(), key.to_owned()));
     headers.push(("X-Pusher-Signature".to_owned(), signature));

@@ -17,7 +17,7 @@ use super::remark::{Remarks, Severity};
 use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
 use crate::json::{describe_json_error, scalar_text};
-pub use webhook::EVENT_TYPES;
+pub use webhook::{CONNECTION_HEADERS, EVENT_TYPES, RESERVED_HEADERS};
 
 /// The columns, or members, of each part. Of several that have a value the first counts, as with soketi;
 /// the last two spellings are not soketi's.

@@ -113,7 +113,7 @@ pub enum Reason {
     #[error("Lambda has no such function, version or alias, check lambda_function and lambda.region: {0}")]
     FunctionMissing(String),
     /// The function may not be invoked.
-    #[error("Lambda denies access, allow lambda:InvokeFunction on it to the worker's role: {0}")]
+    #[error("Lambda denies access, {0}")]
     FunctionDenied(String),
     /// The function's environment cannot be decrypted.
     #[error("Lambda cannot use the function's KMS key, check the key and its grants: {0}")]

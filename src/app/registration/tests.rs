@@ -49,6 +49,39 @@ fn webhooks_come_in_every_shape_that_soketi_takes() {
 }
 
 #[test]
+fn what_is_registered_and_has_no_effect_is_told() {
+    for (text, says) in [
+        (
+            r#"{"url":"http://h/","headers":{"X-Pusher-Key":"hush"}}"#,
+            "\"X-Pusher-Key\" is not a webhook's to set",
+        ),
+        (r#"{"url":"http://h/","headers":{"host":"hush"}}"#, "never sent"),
+        (r#"{"url":"http://h/","headers":{"TE":"hush"}}"#, "never sent"),
+        (r#"{"lambda_function":"f","headers":{"Content-Length":"1"}}"#, "never sent"),
+        (r#"{"url":"http://h/","lambda_function":"f"}"#, "it has a url"),
+        (r#"{"url":"http://h/","lambda":{"function_name":"f"}}"#, "it has a url"),
+        (r#"{"lambda_function":"f","lambda":{"region":"eu-west-1a"}}"#, "did you mean eu-west-1?"),
+        (
+            r#"{"lambda_function":"f","lambda":{"client_options":{"endpont":"hush"}}}"#,
+            "did you mean endpoint?",
+        ),
+        (r#"{"url":"http://10.0.0.5/"}"#, "WEBHOOKS_ALLOWED_NETWORKS"),
+        (r#"{"url":"http://[::ffff:10.0.0.5]/"}"#, "WEBHOOKS_ALLOWED_NETWORKS"),
+        (r#"{"url":"http://169.254.169.254/"}"#, "nothing is ever sent to"),
+    ] {
+        let (_, told) = one(text);
+        assert!(told.contains(says) && !told.contains("hush"), "{text}: {told}");
+        assert!(!told.contains('\n'), "one remark: {told}");
+    }
+    for fine in [
+        r#"{"lambda_function":"f","headers":{"TE":"x"},"lambda":{"region":"eu-west-1"}}"#,
+        r#"{"url":"http://8.8.8.8/","headers":{"Authorization":"x"}}"#,
+    ] {
+        assert_eq!(one(fine).1, "", "{fine}");
+    }
+}
+
+#[test]
 fn a_webhook_that_cannot_be_used_is_told_by_name_and_takes_nothing_from_its_siblings() {
     for (text, says) in [
         (r#"{"url":"http://256.1.1.1/"}"#, "no URL: invalid IPv4"),

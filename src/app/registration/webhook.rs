@@ -1,10 +1,11 @@
 //! One webhook, member by member.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
-use url::Url;
+use url::{Host, Url};
 
 use crate::app::filter::{Filter, Pattern};
 use crate::app::limits::{
@@ -37,6 +38,31 @@ pub const EVENT_TYPES: [&str; 18] = [
     "ai_stream_orphaned",
 ];
 
+/// Headers that a webhook's own cannot replace, lower case.
+pub const RESERVED_HEADERS: [&str; 8] = [
+    "x-pusher-key",
+    "x-pusher-signature",
+    "x-hookferry-id",
+    "x-hookferry-attempt",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+];
+
+/// Headers that are an HTTP connection's and not the webhook's to set, lower case. With `Expect` the receiver
+/// would be asked for leave before every body.
+pub const CONNECTION_HEADERS: [&str; 8] = [
+    "expect",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "http2-settings",
+];
+
 const MEMBERS: [&str; 9] = [
     "url",
     "lambda_function",
@@ -49,6 +75,8 @@ const MEMBERS: [&str; 9] = [
     "standard_headers",
 ];
 const LAMBDA: [&str; 4] = ["async", "region", "client_options", "function_name"];
+const CLIENT_OPTIONS: [&str; 6] =
+    ["region", "endpoint", "credentials", "accessKeyId", "secretAccessKey", "sessionToken"];
 const FILTER: [&str; 7] = [
     "channel_name_starts_with",
     "channel_name_ends_with",
@@ -106,6 +134,10 @@ fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webho
     if faults.first.is_none() {
         faults.keep(judge(&webhook.target, &webhook.headers))?;
     }
+    if faults.first.is_none() {
+        remark_on_headers(&webhook, place, remarks);
+        remark_on_host(&webhook.target, place, remarks);
+    }
     if let Some(why) = faults.first {
         let registered = std::mem::replace(&mut webhook.target, Target::Missing);
         webhook.target = left_out(registered, why, place, remarks);
@@ -154,6 +186,12 @@ fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
     }
     if let Some(url) = url {
         bounded("url", url.len(), MAX_URL_BYTES)?;
+        if function.is_some() || lambda.contains_key("function_name") {
+            remarks.add(
+                Severity::Warning,
+                &format_args!("{place}: it has a url, so the function beside it is ignored"),
+            );
+        }
         return Ok(Target::Http(url));
     }
     let structured = text(&mut lambda, "function_name")?;
@@ -163,11 +201,80 @@ fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
     let Some(function) = structured.or(function) else { return Ok(Target::Missing) };
     bounded("lambda function's name", function.len(), MAX_FUNCTION_BYTES)?;
     let client_options = lambda.remove("client_options").filter(|options| !options.is_null());
+    if let Some(Value::Object(options)) = &client_options {
+        for name in options.keys().filter(|name| !CLIENT_OPTIONS.contains(&name.as_str())) {
+            remarks.unknown(&format!("{place}.lambda.client_options"), name, CLIENT_OPTIONS);
+        }
+    }
     let client_options = client_options.map(|options| options.to_string());
     bounded("client_options", client_options.as_ref().map_or(0, String::len), MAX_CLIENT_OPTIONS_BYTES)?;
     let region = text(&mut lambda, "region")?;
     bounded("lambda.region", region.as_ref().map_or(0, String::len), MAX_NAME_BYTES)?;
+    let is_zone = |region: &str| {
+        let region = region.strip_suffix(|c: char| c.is_ascii_lowercase());
+        region.is_some_and(|region| region.contains('-') && region.ends_with(|c: char| c.is_ascii_digit()))
+    };
+    if let Some(zone) = region.as_deref().filter(|region| is_zone(region)) {
+        let of = zone.get(..zone.len() - 1).unwrap_or_default();
+        remarks.add(
+            Severity::Warning,
+            &format_args!(
+                "{place}.lambda.region: {} is an availability zone; did you mean {of}?",
+                shown(zone)
+            ),
+        );
+    }
     Ok(Target::Lambda(Lambda { function, asynchronous, invocation, region, client_options }))
+}
+
+/// Says which of its headers are never sent.
+fn remark_on_headers(webhook: &Webhook, place: &str, remarks: &mut Remarks) {
+    let is_one_of = |list: &[&str], name: &str| list.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let by_http = matches!(webhook.target, Target::Http(_));
+    for (name, _) in &webhook.headers {
+        if is_one_of(&RESERVED_HEADERS, name) || by_http && is_one_of(&CONNECTION_HEADERS, name) {
+            remarks.add(
+                Severity::Warning,
+                &format_args!("{place}.headers: {} is not a webhook's to set and is never sent", shown(name)),
+            );
+        }
+    }
+}
+
+/// Says that a literal address is none that may be dialled, or none unless the operator allows it.
+fn remark_on_host(target: &Target, place: &str, remarks: &mut Remarks) {
+    let Target::Http(url) = target else { return };
+    let Some(address) = Url::parse(url.trim()).ok().and_then(|url| match url.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)),
+        Host::Domain(_) => None,
+    }) else {
+        return;
+    };
+    let (never, inside) = match address {
+        IpAddr::V4(address) => (
+            address.is_link_local() || address.is_unspecified() || address.is_multicast(),
+            address.is_private() || address.is_loopback(),
+        ),
+        IpAddr::V6(address) => (
+            address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast(),
+            address.is_unique_local() || address.is_loopback(),
+        ),
+    };
+    if never {
+        remarks.add(
+            Severity::Warning,
+            &format_args!("{place}.url: {address} is an address that nothing is ever sent to"),
+        );
+    } else if inside {
+        // The operator may allow it: that is not known here.
+        remarks.add(
+            Severity::Note,
+            &format_args!(
+                "{place}.url: {address} is not public: it is refused unless WEBHOOKS_ALLOWED_NETWORKS holds it"
+            ),
+        );
+    }
 }
 
 /// Whether what was registered can be sent.

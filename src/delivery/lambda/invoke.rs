@@ -92,6 +92,7 @@ impl Lambda {
                 options.region
             )));
         }
+        let whose = error::Credentials::of(&options);
         let client = match self.clients.of(&options) {
             Ok(client) => client,
             Err(refused) => return Outcome::Permanent(Reason::Refused(refused.to_string())),
@@ -110,7 +111,7 @@ impl Lambda {
             .payload(Blob::new(payload(webhook.invocation, delivery, number)));
         match invocation.send().await {
             Ok(answer) => outcome(&answer),
-            Err(failure) => error::outcome(&failure, self.timeout),
+            Err(failure) => error::outcome(&failure, self.timeout, whose),
         }
     }
 }

@@ -27,12 +27,14 @@ impl Lambda {
             .send();
         match Box::pin(call).await {
             Ok(_) => Ok(reference),
-            Err(failure) => Err(match error::outcome(&failure, self.timeout) {
-                Outcome::Transient { reason, .. }
-                | Outcome::Permanent(reason)
-                | Outcome::Deferred(reason) => reason.to_string(),
-                Outcome::Delivered => return Ok(reference),
-            }),
+            Err(failure) => {
+                Err(match error::outcome(&failure, self.timeout, error::Credentials::of(&options)) {
+                    Outcome::Transient { reason, .. }
+                    | Outcome::Permanent(reason)
+                    | Outcome::Deferred(reason) => reason.to_string(),
+                    Outcome::Delivered => return Ok(reference),
+                })
+            }
         }
     }
 }

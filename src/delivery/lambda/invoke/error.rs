@@ -6,6 +6,7 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 
 use super::custom_endpoint::refusal;
+use super::options::Options;
 use super::shown;
 use crate::aws::error_chain;
 use crate::outcome::{Outcome, Reason};
@@ -13,8 +14,35 @@ use crate::outcome::{Outcome, Reason};
 /// As much of Lambda's own words is shown.
 const MAX_WORDS: usize = 160;
 
+/// Whose credentials an invocation was signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// The worker's own.
+    Workers,
+    /// Those in the webhook's `client_options`.
+    Webhooks,
+}
+
+impl Credentials {
+    /// Those of an invocation with these options.
+    pub(super) fn of(options: &Options) -> Self {
+        if options.credentials.is_some() { Self::Webhooks } else { Self::Workers }
+    }
+
+    fn denied(self, text: &str) -> String {
+        match self {
+            Self::Workers => format!("allow lambda:InvokeFunction on it to the worker's role: {text}"),
+            Self::Webhooks => {
+                format!(
+                    "check the credentials in lambda.client_options, the app's own, and their rights: {text}"
+                )
+            }
+        }
+    }
+}
+
 /// Sorts an error. None but a refused address is permanent: a function, a permission or a key may come back.
-pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration) -> Outcome {
+pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration, whose: Credentials) -> Outcome {
     if let Some(refused) = refusal(failure) {
         return Outcome::Permanent(Reason::Refused(refused.to_string()));
     }
@@ -29,7 +57,7 @@ pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration) -> Out
                 // Lambda gives seconds.
                 value.trim().parse().ok().map(Duration::from_secs)
             });
-            Outcome::Transient { reason: reason(code, status, text), retry_after }
+            Outcome::Transient { reason: reason(code, status, text, whose), retry_after }
         }
         SdkError::TimeoutError(_) => Outcome::transient(Reason::Timeout(timeout)),
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() || dispatch.is_io() => {
@@ -37,14 +65,14 @@ pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration) -> Out
         }
         // Before anything was sent: the worker's own credentials, above all.
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
-            Outcome::transient(Reason::FunctionDenied(text()))
+            Outcome::transient(Reason::FunctionDenied(whose.denied(&text())))
         }
         SdkError::ResponseError(_) => Outcome::transient(Reason::Broken(text())),
         _ => Outcome::transient(Reason::FunctionService(text())),
     }
 }
 
-fn reason(code: &str, status: u16, text: String) -> Reason {
+fn reason(code: &str, status: u16, text: String, whose: Credentials) -> Reason {
     match code {
         "TooManyRequestsException"
         | "EC2ThrottledException"
@@ -60,12 +88,25 @@ fn reason(code: &str, status: u16, text: String) -> Reason {
         | "InvalidClientTokenId"
         | "MissingAuthenticationTokenException"
         | "IncompleteSignatureException"
-        | "NotAuthorized" => Reason::FunctionDenied(text),
+        | "NotAuthorized" => Reason::FunctionDenied(whose.denied(&text)),
         _ => match status {
-            401 | 403 => Reason::FunctionDenied(text),
+            401 | 403 => Reason::FunctionDenied(whose.denied(&text)),
             404 => Reason::FunctionMissing(text),
             429 => Reason::FunctionThrottled(text),
             _ => Reason::FunctionService(text),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denied_access_says_whose_credentials_were_denied() {
+        let told = |whose| reason("AccessDeniedException", 403, "m".to_owned(), whose).to_string();
+        assert!(told(Credentials::Workers).contains("worker's role"));
+        let own = told(Credentials::Webhooks);
+        assert!(own.contains("lambda.client_options") && !own.contains("worker's"), "{own}");
     }
 }
