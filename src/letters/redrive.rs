@@ -50,13 +50,17 @@ impl Left {
         match self {
             Self::NotChosen => "not chosen",
             Self::OtherQueue => "of another queue",
-            Self::Unmarked => "of a queue that it does not name, and several share this dead-letter queue",
+            Self::Unmarked => {
+                "of a queue that it does not name, and several share this dead-letter queue: name its id to put it back"
+            }
             Self::WebhookGone => "its webhook is gone: every webhook that its app has now has it already",
             Self::Refused => "refused by the queue",
             Self::Behind => "behind one of its group that the queue refuses",
             Self::NoText => "its body is no text",
-            Self::Newer => "sent while this ran",
             Self::Undeleted => "it could not be deleted; the backup has it",
+            Self::Newer => {
+                "sent while this ran: a job that failed again (and with it what lies behind it), or a new letter"
+            }
             Self::NotDeleted => "put back, but could not be deleted: run this again within five minutes",
         }
     }

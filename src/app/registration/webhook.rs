@@ -1,6 +1,5 @@
 //! One webhook, member by member.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -244,19 +243,20 @@ fn remark_on_headers(webhook: &Webhook, place: &str, remarks: &mut Remarks) {
 /// Says that a literal address is none that may be dialled, or none unless the operator allows it.
 fn remark_on_host(target: &Target, place: &str, remarks: &mut Remarks) {
     let Target::Http(url) = target else { return };
-    let Some(address) = Url::parse(url.trim()).ok().and_then(|url| match url.host()? {
-        Host::Ipv4(address) => Some(IpAddr::V4(address)),
-        Host::Ipv6(address) => Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)),
-        Host::Domain(_) => None,
-    }) else {
-        return;
+    let Ok(url) = Url::parse(url.trim()) else { return };
+    let host = match url.host() {
+        // One that stands for an IPv4 address is judged as that.
+        Some(Host::Ipv6(address)) => address.to_ipv4_mapped().map_or(Host::Ipv6(address), Host::Ipv4),
+        Some(other) => other,
+        None => return,
     };
-    let (never, inside) = match address {
-        IpAddr::V4(address) => (
+    let (never, inside) = match &host {
+        Host::Domain(_) => return,
+        Host::Ipv4(address) => (
             address.is_link_local() || address.is_unspecified() || address.is_multicast(),
             address.is_private() || address.is_loopback(),
         ),
-        IpAddr::V6(address) => (
+        Host::Ipv6(address) => (
             address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast(),
             address.is_unique_local() || address.is_loopback(),
         ),
@@ -264,14 +264,14 @@ fn remark_on_host(target: &Target, place: &str, remarks: &mut Remarks) {
     if never {
         remarks.add(
             Severity::Warning,
-            &format_args!("{place}.url: {address} is an address that nothing is ever sent to"),
+            &format_args!("{place}.url: {host} is an address that nothing is ever sent to"),
         );
     } else if inside {
         // The operator may allow it: that is not known here.
         remarks.add(
             Severity::Note,
             &format_args!(
-                "{place}.url: {address} is not public: it is refused unless WEBHOOKS_ALLOWED_NETWORKS holds it"
+                "{place}.url: {host} is not public: it is refused unless WEBHOOKS_ALLOWED_NETWORKS holds it"
             ),
         );
     }
