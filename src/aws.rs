@@ -3,6 +3,8 @@
 
 #[cfg(feature = "worker")]
 mod client;
+#[cfg(feature = "worker")]
+pub mod region;
 
 #[cfg(feature = "worker")]
 pub use client::*;

@@ -21,9 +21,9 @@ use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::apps::array::Variables;
+use crate::aws::region::{RegionError, Regions};
 use crate::delivery::http;
 use crate::delivery::lambda::function_name::{Allowed, PatternError};
-use crate::delivery::lambda::region::{RegionError, Regions};
 use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;

@@ -2,10 +2,12 @@
 //!
 //! Each answers one question and knows none of the others: how many messages and bytes ([`permits`]), how many of
 //! them one app's ([`shares`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]), and how many
-//! requests at a time one that asked for fewer gets ([`throttle`]).
+//! requests at a time one that asked for fewer gets ([`throttle`]), and how long what one tenant has registered is worked
+//! out before others get their turn ([`turns`]).
 
 pub mod breaker;
 pub mod permits;
 pub mod scaler;
 pub mod shares;
 pub mod throttle;
+pub mod turns;

@@ -1,6 +1,7 @@
 //! What the worker tells of itself.
 
 pub mod embedded;
+pub mod failures;
 pub mod health;
 pub mod metrics;
 mod process;

@@ -3,7 +3,6 @@
 pub mod function_name;
 #[cfg(feature = "lambda")]
 mod invoke;
-pub mod region;
 
 #[cfg(feature = "lambda")]
 pub use invoke::Lambda;

@@ -14,11 +14,9 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
-pub mod failures;
 mod own_rules;
 mod prepare;
 mod settle;
-mod turns;
 mod window;
 
 use std::collections::VecDeque;
@@ -40,6 +38,7 @@ use crate::ledger::Ledger;
 use crate::policy::Disposition;
 use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
+use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::traces::Traces;
@@ -48,7 +47,6 @@ use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::settle_batch;
 use crate::worker::rules::Rules;
 use attempt::attempt;
-use failures::Failures;
 use prepare::{Planned, prepare};
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a

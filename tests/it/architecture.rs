@@ -59,7 +59,7 @@ const ROOMS: &[Room] = &[
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/lambda/function_name", "delivery/lambda/region", "egress", "json"],
+        &["aws", "delivery/lambda/function_name", "aws/region", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
@@ -70,8 +70,8 @@ const ROOMS: &[Room] = &[
         ],
     ),
     ("delivery/standard", &["standard"], &[]),
-    ("delivery/lambda/function_name", &["delivery/lambda/region"], &["wildmatch"]),
-    ("delivery/lambda/region", &[], &[]),
+    ("delivery/lambda/function_name", &["aws/region"], &["wildmatch"]),
+    ("aws/region", &[], &[]),
     // Which authorities are trusted, and what TLS says when it fails.
     ("tls", &[], &["httpdate", "rustls", "rustls_native_certs", "webpki"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
@@ -84,7 +84,7 @@ const ROOMS: &[Room] = &[
     // What is known of messages that may come back.
     ("ledger", &["app", "outcome", "queue"], &[]),
     // How much is taken, and what is attempted.
-    ("flow", &["app", "queue"], &[]),
+    ("flow", &["app", "outcome", "queue"], &[]),
     // The worker, which knows the ports and no adapter.
     (
         "worker",

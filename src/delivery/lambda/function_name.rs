@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use wildmatch::WildMatch;
 
-use super::region::is_region;
+use crate::aws::region::is_region;
 
 /// The longest name of a function, as Lambda has it.
 const MAX_NAME: usize = 64;

@@ -25,9 +25,9 @@ use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Map, Value};
 
 use super::function_name::{Allowed, Function};
-use super::region::Regions;
 use crate::app::{Invocation, Lambda as Webhook};
 use crate::aws;
+use crate::aws::region::Regions;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;

@@ -16,13 +16,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use super::turns::Turns;
 use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
 use crate::app::{App, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
 use crate::board::Text;
 use crate::delivery::Transport;
+use crate::flow::turns::Turns;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};

@@ -7,7 +7,6 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
-use super::failures::{Failures, Line};
 use super::window::{attempts_for_backoff, failing_for};
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
@@ -19,6 +18,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
 use crate::shown;
+use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
 use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::{Deletion, Urgency};

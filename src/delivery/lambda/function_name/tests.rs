@@ -1,5 +1,5 @@
 use super::*;
-use crate::delivery::lambda::region::is_region;
+use crate::aws::region::is_region;
 
 const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:orders";
 

@@ -6,8 +6,8 @@ use url::Url;
 
 use super::REGION;
 use crate::app::Lambda as Webhook;
+use crate::aws::region::is_region;
 use crate::delivery::lambda::function_name::Function;
-use crate::delivery::lambda::region::is_region;
 
 /// Where a function is invoked, and by whom.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ static NEXT: Semaphore = Semaphore::const_new(1);
 
 /// The turns of one job.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     /// Nanoseconds that are left of this one.
     pub left: u64,
     began: Instant,
@@ -31,12 +31,12 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self { left: TURN, began: Instant::now(), took: Duration::ZERO, held: None }
     }
 
     /// Lets others work, and waits for the next turn.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         self.took += self.began.elapsed();
         drop(self.held.take());
         yield_now().await;
@@ -46,7 +46,7 @@ impl Turns {
 
     /// What comes of a job that is not worked out after `longest`: what took half of that takes as long the next time,
     /// and what had to wait for others is put back.
-    pub(super) fn over(&self, longest: Duration) -> Outcome {
+    pub(crate) fn over(&self, longest: Duration) -> Outcome {
         let reason = Reason::Unplannable(longest);
         if self.took >= longest / 2 { Outcome::Permanent(reason) } else { Outcome::Deferred(reason) }
     }

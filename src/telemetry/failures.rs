@@ -29,7 +29,7 @@ struct Said {
 
 /// Whether a failure has a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Of its own; before it so many of the app's had none.
     Own(u64),
     /// None.
@@ -37,7 +37,7 @@ pub(super) enum Line {
 }
 
 impl Failures {
-    pub(super) fn line(&self, app_id: &str, webhook: &str, reason: &'static str, now: Instant) -> Line {
+    pub(crate) fn line(&self, app_id: &str, webhook: &str, reason: &'static str, now: Instant) -> Line {
         let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if apps.len() >= MAX_APPS && !apps.contains_key(app_id) {
             apps.retain(|_, said| now.duration_since(said.since) < PERIOD);
