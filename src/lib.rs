@@ -101,6 +101,7 @@ pub mod queue;
 pub mod random;
 #[cfg(feature = "worker")]
 mod run;
+#[cfg(any(feature = "worker", feature = "producer"))]
 mod shown;
 #[cfg(feature = "worker")]
 pub mod standard;
