@@ -1,23 +1,21 @@
 //! HTTP delivery: one POST, the whole response read and thrown away, no redirects, no cookies.
 //!
-//! The client is hyper's, with the pool that reqwest is built on. What is ours is around it:
+//! The client is reqwest's. What is ours is around it:
 //!
-//! - `connector`: how connections come about, and the bound on what comes over them;
-//! - `names`: a name leads to addresses that were checked, and exactly those are dialled. A literal
+//! - `names`: a name leads to addresses that were checked, and reqwest dials exactly those. A literal
 //!   address is never looked up and is checked before the request. No redirect is followed, so no other
 //!   host is ever met;
 //! - `clients`: how it is set up, and how long its connections are kept;
 //! - `reuse`: a kept connection that ends before its answer is no failure of the receiver's. The request is
 //!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
 //!   again: that is the queue's to do;
-//! - `failure`: what an error comes to;
+//! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
 //! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them and no HTTP/2.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
 mod clients;
-mod connector;
 mod failure;
 mod host_limiter;
 mod names;
@@ -30,22 +28,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use hyper::{StatusCode, Version};
-use hyper_util::client::legacy;
+use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use reqwest::{Response, StatusCode, Version};
 use tokio::time::sleep;
+use url::Host;
 
+use crate::descriptors;
+use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::tls::Authorities;
-use clients::{Client, Clients};
+use clients::Clients;
 use host_limiter::HostLimiter;
-use names::Names;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
@@ -57,11 +54,6 @@ const EVICTION: Duration = Duration::from_millis(20);
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
-
-/// A request that HTTP/2 refused unseen is sent again so often.
-const MAX_RESENT: usize = 2;
-
-type Response = hyper::Response<Incoming>;
 
 /// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
 const MAX_TARGETS: usize = 10_000;
@@ -87,6 +79,9 @@ pub enum SetUpError {
     /// TLS cannot.
     #[error(transparent)]
     Tls(#[from] crate::tls::SetUpError),
+    /// The client refuses its configuration.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
     /// The system's resolver configuration cannot be used.
     #[error(transparent)]
     Resolver(#[from] crate::egress::resolver::SetUpError),
@@ -101,6 +96,7 @@ pub struct Http {
     proxied: bool,
     limiter: HostLimiter,
     unanswered: Unanswered,
+    sockets: Sockets<Host<String>>,
     targets: Targets,
 }
 
@@ -121,15 +117,16 @@ impl Http {
         let Settings { policy, proxy, authorities, max_per_host, turn_timeout } = settings;
         let tls = crate::tls::configuration(&authorities)?;
         let checked = Checked::new(policy.clone(), Arc::clone(&resolver));
-        let names = match &proxy {
-            None => Names::Receivers(checked.clone()),
-            Some(proxy) => Names::ProxyAlone(proxy.clone(), resolver),
+        let names: Arc<dyn reqwest::dns::Resolve> = match &proxy {
+            None => Arc::new(names::Receivers(checked.clone())),
+            Some(proxy) => Arc::new(names::ProxyAlone { proxy: proxy.clone(), resolver }),
         };
         let proxied = proxy.is_some();
-        let clients = Clients::new(tls, proxy, names);
+        let clients = Clients::new(tls, proxy, names)?;
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
-        Ok(Self { clients, checked, policy, proxied, limiter, unanswered, targets })
+        let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
+        Ok(Self { clients, checked, policy, proxied, limiter, unanswered, sockets, targets })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
@@ -145,6 +142,10 @@ impl Http {
         let permit = match self.limiter.acquire(&target.origin, standing).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
+        };
+        // What is kept gives its own up, if there are none.
+        let Some(_socket) = self.socket(&target.origin).await else {
+            return Outcome::Deferred(Reason::NoDescriptor);
         };
         let watch = self.unanswered.watch(&target.origin);
         let mute = standing == Standing::Mute;
@@ -172,6 +173,16 @@ impl Http {
         }
     }
 
+    /// Leave for one connection, which evicts kept ones and waits a moment where there is none.
+    async fn socket(&self, origin: &Origin) -> Option<Socket<Host<String>>> {
+        if let Some(socket) = self.sockets.take(&origin.host) {
+            return Some(socket);
+        }
+        self.clients.evict();
+        sleep(EVICTION).await;
+        self.sockets.take(&origin.host)
+    }
+
     /// What can be told of a host without looking it up.
     fn check(&self, origin: &Origin) -> Result<(), String> {
         if self.proxied {
@@ -189,10 +200,11 @@ impl Http {
         number: u32,
         mute: bool,
     ) -> Result<Response, Outcome> {
+        let post = || target.post(delivery, number).map_err(Outcome::Permanent);
         let pooled = self.clients.pooled();
         // Without TLS there is no HTTP/2 to be agreed on.
         let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
-        let error = match self.post(client, target, delivery, number).await? {
+        let error = match client.execute(post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
                     self.clients.dialled(&pooled);
@@ -205,30 +217,8 @@ impl Http {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(self.post(self.clients.fresh(), target, delivery, number)).await?;
+        let again = Box::pin(self.clients.fresh().execute(post()?)).await;
         again.map_err(|error| failure::outcome(&error, self.proxied))
-    }
-
-    /// Sends a request, and again where HTTP/2 says that it was not looked at.
-    async fn post(
-        &self,
-        client: &Client,
-        target: &RequestTarget,
-        delivery: &Delivery,
-        number: u32,
-    ) -> Result<Result<Response, legacy::Error>, Outcome> {
-        let mut sent = 0;
-        loop {
-            let mut request = target.post(delivery, number).map_err(Outcome::Permanent)?;
-            // Of what is tunnelled a proxy sees nothing.
-            if !target.origin.https {
-                self.clients.authorize(&mut request);
-            }
-            match client.request(request).await {
-                Err(error) if sent < MAX_RESENT && failure::refused(&error) => sent += 1,
-                answer => return Ok(answer),
-            }
-        }
     }
 }
 
@@ -278,11 +268,11 @@ async fn read(mut response: Response) -> Result<(), Reason> {
         && !headers.contains_key(TRANSFER_ENCODING);
     let mut length = 0;
     while length <= MAX_RESPONSE_BODY {
-        match response.body_mut().frame().await {
-            Some(Ok(frame)) => length += frame.data_ref().map_or(0, bytes::Bytes::len),
-            None => break,
-            Some(Err(error)) if until_close && failure::without_goodbye(&error) => break,
-            Some(Err(error)) => return Err(failure::broken(&error)),
+        match response.chunk().await {
+            Ok(Some(chunk)) => length += chunk.len(),
+            Ok(None) => break,
+            Err(error) if until_close && failure::without_goodbye(&error) => break,
+            Err(error) => return Err(failure::broken(&error)),
         }
     }
     Ok(())

@@ -43,19 +43,7 @@ const ROOMS: &[Room] = &[
     (
         "delivery/http",
         &["descriptors", "egress", "tls"],
-        &[
-            "base64",
-            "h2",
-            "http_body_util",
-            "httpdate",
-            "hyper",
-            "hyper_rustls",
-            "hyper_util",
-            "percent_encoding",
-            "rustls",
-            "tower_service",
-            "url",
-        ],
+        &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
         "delivery/lambda",

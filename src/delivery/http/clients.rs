@@ -8,22 +8,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
-use hyper::header::PROXY_AUTHORIZATION;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::Client;
+use reqwest::dns::Resolve;
+use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::connector::{Connector, MAX_HEAD};
-use super::names::Names;
+use super::SetUpError;
+use super::failure;
 use super::proxy::Proxy;
 use super::reuse::Answered;
 use crate::descriptors;
-use crate::descriptors::sockets::Sockets;
+
+/// For one family's addresses together: several fit into an attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// An idle connection is kept as long as common load balancers keep theirs (60 s), less a margin.
 const IDLE: Duration = Duration::from_secs(50);
@@ -52,9 +51,6 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// is none for as long. Both fit into an attempt of 4 s.
 const PING: Duration = Duration::from_millis(1500);
 
-/// What sends requests.
-pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
-
 /// Makes clients and hands them out.
 pub(super) struct Clients {
     recipe: Recipe,
@@ -77,24 +73,18 @@ pub(super) struct Pooled {
 struct Recipe {
     tls: ClientConfig,
     proxy: Option<Proxy>,
-    names: Names,
-    sockets: Sockets,
+    names: Arc<dyn Resolve>,
 }
 
 impl Clients {
-    pub(super) fn new(tls: ClientConfig, proxy: Option<Proxy>, names: Names) -> Self {
-        let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
-        let recipe = Recipe { tls, proxy, names, sockets };
-        let (pooled, fresh) = (recipe.pooled(), recipe.client(0, false));
-        Self { recipe, pooled: Mutex::new(pooled), fresh }
-    }
-
-    /// Says to a proxy who asks, with a request that it reads.
-    pub(super) fn authorize(&self, request: &mut Request<Full<Bytes>>) {
-        let credentials = self.recipe.proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
-        if let Some(credentials) = credentials {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials);
-        }
+    pub(super) fn new(
+        tls: ClientConfig,
+        proxy: Option<Proxy>,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, SetUpError> {
+        let recipe = Recipe { tls, proxy, names };
+        let (pooled, fresh) = (recipe.pooled()?, recipe.client(0, false)?);
+        Ok(Self { recipe, pooled: Mutex::new(pooled), fresh })
     }
 
     /// The client with kept connections.
@@ -130,34 +120,53 @@ impl Clients {
     }
 
     fn renew(&self, pooled: &mut Pooled) {
-        *pooled = self.recipe.pooled();
+        match self.recipe.pooled() {
+            Ok(made) => *pooled = made,
+            // Its like was made before. The old one delivers as well, but for names that have moved.
+            Err(error) => {
+                warn!(%error, "kept connections cannot be renewed");
+                pooled.born = Instant::now();
+            }
+        }
     }
 }
 
 impl Recipe {
-    fn pooled(&self) -> Pooled {
-        let client = self.client(MAX_IDLE_PER_HOST, false);
-        let http1 = self.client(MAX_IDLE_PER_HOST, true);
-        Pooled { client, http1, answered: Arc::default(), born: Instant::now() }
+    fn pooled(&self) -> Result<Pooled, SetUpError> {
+        let client = self.client(MAX_IDLE_PER_HOST, false)?;
+        let http1 = self.client(MAX_IDLE_PER_HOST, true)?;
+        Ok(Pooled { client, http1, answered: Arc::default(), born: Instant::now() })
     }
 
-    fn client(&self, idle: usize, http1: bool) -> Client {
+    fn client(&self, idle: usize, http1: bool) -> Result<Client, SetUpError> {
+        let unusable = |error: reqwest::Error| SetUpError::Client(failure::innermost(&error).to_string());
         let mut tls = self.tls.clone();
         if http1 {
             tls.alpn_protocols.retain(|protocol| protocol != b"h2");
         }
-        legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(Arc::clone(&self.names))
+            .redirect(Policy::none())
+            .referer(false)
+            // Without it the environment's proxy variables count; before `proxy`, which it would undo.
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(idle)
-            .http1_max_buf_size(MAX_HEAD)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(MAX_HEADER_LIST)
             .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(PING)
-            .build(Connector::new(tls, self.proxy.as_ref(), self.names.clone(), self.sockets.clone()))
+            .http2_keep_alive_timeout(PING);
+        if http1 {
+            // Retries are for streams that HTTP/2 refuses, and cost a copy of every request.
+            builder = builder.http1_only().retry(reqwest::retry::never());
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.for_client().map_err(unusable)?);
+        }
+        builder.build().map_err(unusable)
     }
 }
 

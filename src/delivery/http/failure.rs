@@ -1,6 +1,6 @@
-//! Errors of the client as outcomes, in words that hold nothing of the request or of the URL.
+//! Errors of reqwest as outcomes, in words that hold nothing of the request or of the URL.
 //!
-//! The outer errors only say that something failed. What counts is what an error comes from: the
+//! reqwest's own texts name the URL and are never used. What counts is what an error comes from: the
 //! chain of its causes ends at hyper, rustls, the operating system or a refusal of our own.
 
 use std::error::Error;
@@ -16,7 +16,10 @@ use crate::outcome::{Outcome, Reason};
 type Cause<'a> = &'a (dyn Error + 'static);
 
 /// What a request that was not answered comes to; `proxied`: what is dialled is the proxy.
-pub(super) fn outcome(error: &legacy::Error, proxied: bool) -> Outcome {
+pub(super) fn outcome(error: &reqwest::Error, proxied: bool) -> Outcome {
+    if error.is_builder() {
+        return Outcome::Permanent(Reason::Url(innermost(error).to_string()));
+    }
     if lacks_descriptor(error) {
         return Outcome::Deferred(Reason::NoDescriptor);
     }
@@ -35,7 +38,7 @@ pub(super) fn outcome(error: &legacy::Error, proxied: bool) -> Outcome {
         return Outcome::transient(broken(error));
     }
     let why = innermost(error);
-    Outcome::transient(match error.source() {
+    Outcome::transient(match connector(error) {
         _ if proxied && why.is::<Unresolved>() => no_proxy("its name has no address"),
         _ if proxied => no_proxy(&why.to_string()),
         // The connector wraps what becomes of the TCP connection; what comes bare is of the handshake.
@@ -45,12 +48,12 @@ pub(super) fn outcome(error: &legacy::Error, proxied: bool) -> Outcome {
 }
 
 /// Whether nothing could be dialled for want of a descriptor.
-fn lacks_descriptor(error: Cause<'_>) -> bool {
+fn lacks_descriptor(error: &reqwest::Error) -> bool {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(descriptors::is_lack)
 }
 
 /// A connection that came about broke off, or what came over it made no sense.
-pub(super) fn broken(error: Cause<'_>) -> Reason {
+pub(super) fn broken(error: &reqwest::Error) -> Reason {
     let hyper = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
     Reason::Broken(match hyper {
         Some(error) if error.is_parse_too_large() => "the response's headers are too large".to_owned(),
@@ -63,7 +66,7 @@ pub(super) fn broken(error: Cause<'_>) -> Reason {
 }
 
 /// Whether the connection ended, which is all that is wrong, before there was a response.
-pub(super) fn ended(error: &legacy::Error) -> bool {
+pub(super) fn ended(error: &reqwest::Error) -> bool {
     let is_end = |kind| {
         matches!(
             kind,
@@ -83,7 +86,7 @@ pub(super) fn ended(error: &legacy::Error) -> bool {
 }
 
 /// Whether a body ended without TLS' goodbye, which many servers leave out.
-pub(super) fn without_goodbye(error: Cause<'_>) -> bool {
+pub(super) fn without_goodbye(error: &reqwest::Error) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::UnexpectedEof)
@@ -94,14 +97,9 @@ pub(super) fn innermost(error: Cause<'_>) -> Cause<'_> {
     causes(error).last().unwrap_or(error)
 }
 
-/// Whether the receiver says of a request over HTTP/2 that it has not looked at it: it may be sent again.
-pub(super) fn refused(error: &legacy::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
-        let reason = error.reason();
-        error.is_remote()
-            && (error.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
-                || error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
-    })
+/// What the connector said, by which the kinds of failed connections differ.
+fn connector(error: &reqwest::Error) -> Option<Cause<'_>> {
+    causes(error).find(|cause| cause.is::<legacy::Error>()).and_then(Error::source)
 }
 
 fn no_proxy(why: &str) -> Reason {

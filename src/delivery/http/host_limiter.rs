@@ -4,9 +4,10 @@
 //! whichever way it ends, so no lane waits for ever and none can wait for another in a circle. Where
 //! there is no permit in time the attempt is deferred: the job goes back to the queue untried.
 //!
-//! A destination of which nothing is known has few permits, and one more with each answer; few again while it
-//! leaves attempts unanswered. A response's head may take 64 KiB of memory, HTTP/2's informational responses several
-//! megabytes a connection, and who never answers could fill as much with each of its requests.
+//! A destination of which nothing is known has few permits, and one more with each answer; fewer still while it
+//! leaves attempts unanswered. A response's head may take 408 KiB of memory (hyper's bound, which reqwest does not
+//! pass on), HTTP/2's informational responses several megabytes a connection, and who never answers could fill as much
+//! with each of its requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,12 @@ use tokio::time::timeout;
 use super::request::Origin;
 use super::unanswered::Standing;
 
-/// Requests to a destination that has not answered yet, or left its last attempts unanswered: enough that one that
-/// works has answered before many wait.
+/// Requests to a destination that has not answered yet: enough that one that works has answered before many wait.
 const UNPROVEN: usize = 16;
+
+/// Requests to one that left its last attempts unanswered. What it sends meanwhile costs processor time as well: over
+/// HTTP/1.1 a flood of 1xx responses keeps a thread busy until the deadline.
+const MUTE: usize = 2;
 
 type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;
 
@@ -70,8 +74,8 @@ impl HostLimiter {
         let (permits, proven, total) = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound, standing));
-            if mute && host.total - host.permits.available_permits() >= UNPROVEN {
-                return Err(UNPROVEN);
+            if mute && host.total - host.permits.available_permits() >= MUTE {
+                return Err(MUTE);
             }
             (Arc::clone(&host.permits), Arc::clone(&host.proven), host.total)
         };

@@ -8,8 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use hyper::Uri;
-use hyper::header::HeaderValue;
+use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
 use super::request::basic;
@@ -40,11 +39,13 @@ impl Proxy {
         Ok(Self { host: host.to_owned(), port: url.port_or_known_default().unwrap_or(80), credentials })
     }
 
-    /// Its address.
-    pub(super) fn uri(&self) -> Uri {
-        let authority = format!("{}:{}", self.host, self.port);
-        // A host that was taken out of a URL can be put into one.
-        Uri::builder().scheme("http").authority(authority).path_and_query("/").build().unwrap_or_default()
+    /// As reqwest takes it.
+    pub(super) fn for_client(&self) -> reqwest::Result<reqwest::Proxy> {
+        let proxy = reqwest::Proxy::all(format!("http://{}:{}", self.host, self.port))?;
+        Ok(match &self.credentials {
+            Some(credentials) => proxy.custom_http_auth(credentials.clone()),
+            None => proxy,
+        })
     }
 
     /// Says whether a host may be passed on, as far as that can be told without looking it up; if not, in

@@ -2,19 +2,29 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::InvalidUri;
-use hyper::{Method, Request, Uri};
+use hyper::Uri;
 use percent_encoding::percent_decode_str;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use url::{Host, Url};
 
-use crate::app::CONNECTION_HEADERS;
 use crate::outcome::Reason;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
+
+/// Headers that are a connection's and not the webhook's to set; `plan` keeps the others of the kind.
+/// With `Expect` the receiver would be asked for leave before every body.
+const CONNECTIONS: [&str; 8] = [
+    "expect",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "http2-settings",
+];
 
 /// As much of a header's name is said.
 const MAX_SHOWN: usize = 80;
@@ -36,7 +46,7 @@ pub(crate) struct Origin {
 pub(crate) struct RequestTarget {
     pub origin: Arc<Origin>,
     /// Without credentials and fragment.
-    uri: Uri,
+    url: Url,
     /// The URL's own credentials.
     authorization: Option<HeaderValue>,
 }
@@ -57,25 +67,25 @@ impl RequestTarget {
         url.set_username("").ok();
         url.set_password(None).ok();
         url.set_fragment(None);
-        let uri = url.as_str().parse().map_err(|error: InvalidUri| Reason::Url(error.to_string()))?;
-        Ok(Self { origin: Arc::new(origin), uri, authorization })
+        // The same conversion as reqwest's, whose error would come with every attempt.
+        url.as_str().parse::<Uri>().map_err(|error| Reason::Url(error.to_string()))?;
+        Ok(Self { origin: Arc::new(origin), url, authorization })
     }
 
     /// The request of one attempt at a delivery.
     ///
     /// # Errors
     /// A header that cannot be written into a request.
-    pub(super) fn post(&self, delivery: &Delivery, number: u32) -> Result<Request<Full<Bytes>>, Reason> {
+    pub(super) fn post(&self, delivery: &Delivery, number: u32) -> Result<Request, Reason> {
         let mut headers = headers(delivery)?;
         if let Some(basic) = &self.authorization {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
         headers.insert(HeaderName::from_static("x-hookferry-attempt"), HeaderValue::from(number));
         debug_assert!(ATTEMPT_HEADER.eq_ignore_ascii_case("x-hookferry-attempt"));
-        let mut request = Request::new(Full::new(delivery.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        let mut request = Request::new(Method::POST, self.url.clone());
         *request.headers_mut() = headers;
+        *request.body_mut() = Some(delivery.body.clone().into());
         Ok(request)
     }
 }
@@ -99,7 +109,7 @@ fn headers(delivery: &Delivery) -> Result<HeaderMap, Reason> {
         let cannot = || Reason::Header(name.chars().take(MAX_SHOWN).collect());
         let header = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| cannot())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| cannot())?;
-        if !CONNECTION_HEADERS.contains(&header.as_str()) {
+        if !CONNECTIONS.contains(&header.as_str()) {
             map.insert(header, value);
         }
     }

@@ -2,13 +2,13 @@
 //! way to close what it keeps.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use hyper::Response;
-use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::Response;
 
 /// Connections remembered, 64 bytes each. Past it all are forgotten: an end of one of them is then an attempt that
 /// failed.
@@ -23,7 +23,7 @@ pub(super) struct Answered(Mutex<HashSet<Ends>>);
 
 impl Answered {
     /// A response came; says whether it is its connection's first.
-    pub(super) fn by(&self, response: &Response<Incoming>) -> bool {
+    pub(super) fn by(&self, response: &Response) -> bool {
         let Some(info) = response.extensions().get::<HttpInfo>() else { return false };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REMEMBERED {
@@ -38,7 +38,7 @@ impl Answered {
     }
 
     /// Whether the connection that an error is about had answered an earlier request. It is forgotten.
-    pub(super) fn before(&self, error: &legacy::Error) -> bool {
+    pub(super) fn before(&self, error: &reqwest::Error) -> bool {
         let Some(ends) = ends_of(error) else { return false };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ends)
     }
@@ -48,8 +48,15 @@ fn ends(info: &HttpInfo) -> Ends {
     (info.local_addr(), info.remote_addr())
 }
 
-fn ends_of(error: &legacy::Error) -> Option<Ends> {
-    let mut extras = hyper::http::Extensions::new();
-    error.connect_info()?.get_extras(&mut extras);
-    extras.get().map(ends)
+fn ends_of(error: &reqwest::Error) -> Option<Ends> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<legacy::Error>() {
+            let mut extras = hyper::http::Extensions::new();
+            error.connect_info()?.get_extras(&mut extras);
+            return extras.get().map(ends);
+        }
+        cause = error.source();
+    }
+    None
 }
