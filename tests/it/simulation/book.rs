@@ -99,9 +99,12 @@ impl Book {
 
     /// Under which message a process holds a job: it may have been put back while its first message is still
     /// in the queue, and then that one comes first, until it is done for this webhook.
-    pub fn held(&self, process: Id, job: usize, webhook: &str) -> usize {
+    /// `taken` are those that stand before it in the same request.
+    pub fn held(&self, process: Id, job: usize, webhook: &str, taken: &[usize]) -> usize {
         let held = self.held.get(&(process, job)).map_or(&[][..], Vec::as_slice);
-        let is_open = |message: &&usize| !self.told.contains(&(process, **message, webhook.to_owned()));
+        let is_open = |message: &&usize| {
+            !taken.contains(message) && !self.told.contains(&(process, **message, webhook.to_owned()))
+        };
         let queued = || held.iter().filter(|message| self.queued.contains_key(message));
         let first = queued().find(is_open).or_else(|| queued().next());
         first.or(held.last()).copied().unwrap_or(job)

@@ -53,7 +53,13 @@ impl Transport for SimulatedDestinations {
             let mut book = outside.book();
             let request = book.next_request();
             let own = outside.bodies.message_of(&delivery.body);
-            let message = |job| own.unwrap_or_else(|| book.held(process.id, job, delivery.webhook.as_str()));
+            let mut taken = Vec::new();
+            let message = |job| {
+                let held =
+                    own.unwrap_or_else(|| book.held(process.id, job, delivery.webhook.as_str(), &taken));
+                taken.push(held);
+                held
+            };
             Arc::new(Request::of(delivery, number, (process.id, request), message))
         };
         let mut asking = Asking { process, request: &request, in_vain: true };

@@ -116,7 +116,7 @@ impl Request {
         delivery: &Delivery,
         attempt: u32,
         (process, number): (Id, usize),
-        message: impl Fn(usize) -> usize,
+        mut message: impl FnMut(usize) -> usize,
     ) -> Self {
         let Target::Http(url) = &delivery.target else { panic!("{:?}", delivery.target) };
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
