@@ -163,20 +163,21 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
         }
     }
     let Fresh { app, asked_at } = look_up(shared, shared.apps.find_fresh(&job.app_key)).await?;
-    let app_is_unknown = app.is_none();
+    if app.is_none()
+        && let Some(why) = shared.apps.unusable(&job.app_id)
+    {
+        return Err(Prepared::Undeliverable(Outcome::transient(Reason::AppUnusable(why))));
+    }
     // An answer that is older than the job may lack what the job was made for; so may, for a while, one of a source
     // that lags behind what is written to it.
     let is_old = sent.is_some_and(|sent| asked_at < sent);
     let may_lag = sent.is_some_and(|sent| asked_at < sent + shared.apps.lag());
-    match judge(shared, held, job.clone(), app).await {
+    match judge(shared, held, job, app).await {
         Ok(_) if is_old && held.message.redriven.is_some() => {
             let why = "its last answer is from before the job was put back".to_owned();
             Err(put_off(Outcome::transient(Reason::Apps(why))))
         }
         Ok(planned) => Ok(planned),
-        Err(Doubt::Old(_)) if app_is_unknown && let Some(why) = shared.apps.unusable(&job.app_id) => {
-            Err(Prepared::Undeliverable(Outcome::transient(Reason::AppUnusable(why))))
-        }
         Err(Doubt::Old(outcome)) if is_old || may_lag && is_final(&outcome) => Err(put_off(outcome)),
         Err(Doubt::Unmatched(_)) if is_old => Err(put_off(Outcome::transient(Reason::NoWebhook))),
         Err(Doubt::Certain(outcome) | Doubt::Old(outcome)) => Err(Prepared::Undeliverable(outcome)),
