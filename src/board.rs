@@ -241,6 +241,23 @@ impl Board {
         self.shared_groups.met(group, app_id);
     }
 
+    /// Apps and webhooks that there are, each webhook with its host or function: their series exist from now on, at 0,
+    /// so that the first failure is an increase. As many as leave half of the places free.
+    pub fn known<'a>(&self, webhooks: impl IntoIterator<Item = (&'a str, &'a str, String)>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State { destinations, apps, .. } = &mut *state;
+        for (app_id, webhook, destination) in webhooks.into_iter().take(DESTINATIONS.min(APPS) / 2) {
+            destinations.touch(key(&[app_id, webhook]), false, now, || Destination {
+                app_id: Text::new(app_id),
+                webhook: Text::new(webhook),
+                destination: Text::new(&destination),
+                ..Destination::default()
+            });
+            apps.touch(key(&[app_id]), false, now, || App::new(app_id));
+        }
+    }
+
     /// An attempt ended. One that was deferred counts as deferred, not as tried.
     pub fn attempted(&self, attempt: &Attempt<'_>) {
         let now = Instant::now();

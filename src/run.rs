@@ -23,7 +23,7 @@ use crate::admin::status::Facts;
 use crate::admin::{self, Served};
 use crate::apps::Observer;
 use crate::board::Limits;
-use crate::config::{Config, Errors, LambdaConfig, QueueConfig};
+use crate::config::{Config, Errors, LambdaConfig, QueueConfig, Source};
 use crate::delivery::http::{Http, Settings};
 #[cfg(feature = "lambda")]
 use crate::delivery::lambda::Lambda;
@@ -43,7 +43,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
 use crate::worker::rules::Rules;
-use crate::worker::{Bounds, Parts, Worker, operator_hint};
+use crate::worker::{Bounds, Host, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
@@ -153,6 +153,13 @@ pub(super) async fn worker(
         pause: config.queue.pause,
         grace: config.grace,
     };
+    if matches!(config.apps.source, Source::Array) {
+        let apps = config.apps.known().apps;
+        let webhooks = apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, webhook)));
+        metrics.board.known(webhooks.map(|(app, webhook)| {
+            (app.id.as_str(), webhook.id.as_str(), Host(Some(&webhook.target)).to_string())
+        }));
+    }
     let counted = Arc::clone(&metrics);
     let observer = Observer::new(move |look_up| counted.looked_up(look_up));
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;

@@ -41,6 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::lane::{Lane, Shared};
+pub(crate) use crate::worker::report::Host;
 use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
 use poll::{Poll, Polled};

@@ -84,9 +84,15 @@ impl Condition {
 }
 
 impl State {
+    /// The destinations for which there has been anything.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Destination> {
+        let counts = |one: &Destination| one.delivered + one.failed + one.deferred + one.dead_lettered;
+        self.destinations.iter().filter(move |one| counts(one) > 0)
+    }
+
     /// How many destinations are doing so.
     pub(super) fn in_condition(&self, condition: Condition, now: Instant) -> usize {
-        self.destinations.iter().filter(|one| one.condition(&self.limits, now) == condition).count()
+        self.asked().filter(|one| one.condition(&self.limits, now) == condition).count()
     }
 
     /// The age of the oldest job that waits for a retry.

@@ -264,7 +264,7 @@ fn group(since: Instant, waiting: &Waiting, now: Instant) -> Group {
 
 fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow> {
     let mut all: Vec<(Condition, &Destination)> =
-        state.destinations.iter().map(|one| (one.condition(&state.limits, now), one)).collect();
+        state.asked().map(|one| (one.condition(&state.limits, now), one)).collect();
     // Those that fail first, longest failing first; then by load.
     all.sort_by_key(|(condition, one)| {
         let since = one.failing.as_ref().map(|failing| failing.since);
@@ -311,6 +311,7 @@ fn apps(state: &State, rows: usize, now: Instant) -> Rows<AppRow> {
     let mut all: Vec<(u32, &App)> = state
         .apps
         .iter()
+        .filter(|app| app.delivered + app.failed + app.deferred + app.dead_lettered + app.unmatched > 0)
         .map(|app| {
             let recent = app.recent.counts(now);
             (recent.delivered.saturating_add(recent.failed), app)

@@ -111,3 +111,17 @@ async fn the_last_dead_letters_are_kept() {
     assert_eq!(state.letters.front().unwrap().id.as_str(), "99");
     assert_eq!(state.destinations.iter().next().unwrap().dead_lettered, 100);
 }
+
+#[test]
+fn what_is_known_from_the_start_has_series_at_0_and_counts_nowhere_else() {
+    let metrics = crate::telemetry::metrics::Metrics::new();
+    metrics.board.known((0..1000).map(|_| ("shop", "w1", "hooks.example".to_owned())));
+    let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+    for line in [
+        r#"hookferry_destination_failures_total{app="shop",webhook="w1",destination="hooks.example"} 0"#,
+        r#"hookferry_app_dead_letters_total{app="shop"} 0"#,
+        r#"hookferry_destinations{state="ok"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}

@@ -80,7 +80,7 @@ pub(super) fn lost_after(rules: &Rules) -> Duration {
 }
 
 /// A target's host or function: never a path, query or user info. Looked for only where it is shown.
-pub(super) struct Host<'a>(pub Option<&'a Target>);
+pub(crate) struct Host<'a>(pub Option<&'a Target>);
 
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
