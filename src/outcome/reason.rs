@@ -121,10 +121,9 @@ pub enum Reason {
     /// Lambda failed in any other way.
     #[error("Lambda could not invoke the function: {0}")]
     FunctionService(String),
-    /// The destination has been failing for longer than the window: not attempted. What its last failure was.
-    #[error(
-        "not attempted: the destination has been failing for longer than the retry window, at last with: {0}"
-    )]
+    /// The destination has been failing for longer than the window, and the job does not wait for it. What its last
+    /// failure was.
+    #[error("the destination has been failing for longer than the retry window, at last with: {0}")]
     DestinationDown(String),
     /// The dead-letter queue did not take it.
     #[error("the dead-letter queue did not take it: {0}")]

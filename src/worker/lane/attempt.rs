@@ -70,7 +70,9 @@ struct Gate {
     job: u64,
     /// Why it is certain to fail, or to have been failing for a window, if it is.
     down: Option<Reason>,
-    /// Not to be attempted: it is down, and this job does not have to wait for it.
+    /// It is down, and this job does not have to wait for it: what fails once more is given up.
+    spared: bool,
+    /// Not to be attempted, as it is spared and it is not time for a probe.
     skipped: bool,
 }
 
@@ -157,7 +159,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
             Some((_, Target::Unusable { why, .. })) => Some(Reason::WebhookUnusable(why.clone())),
             _ => shared.breaker.why_down(key, now).map(Reason::DestinationDown),
         };
-        Gate { key, job, down, skipped: false }
+        Gate { key, job, down, spared: false, skipped: false }
     };
     let mut gates: Vec<Gate> = batch.parcels.iter().map(gate).collect();
     if gates.iter().all(|gate| gate.down.is_none()) {
@@ -170,6 +172,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     };
     let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
     for gate in gates.iter_mut().filter(|_| past || sibling) {
+        gate.spared = gate.down.is_some();
         gate.skipped = match &gate.down {
             None => false,
             Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, job, now),
@@ -327,19 +330,24 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
     }
 }
 
-/// A webhook that is down and was not attempted is given up for where every other one has the job, or never
-/// will; else it waits with them.
+/// A webhook that is down, and was not attempted or failed the probe, is given up for where every other one has the
+/// job, or never will; else it waits with them.
 fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &mut [Tried]) {
     let past =
         lane.jobs.iter().take(batch.jobs).all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
-    let waits = tried.iter().zip(gates).any(|(tried, gate)| {
-        !gate.skipped && matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_))
-    });
+    let now = Instant::now();
+    let unsettled = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_));
+    // After a probe it may no longer be down, whatever it answered.
+    let given_up = |tried: &Tried, gate: &Gate| {
+        gate.skipped || gate.spared && unsettled(tried) && lane.shared.breaker.is_down(gate.key, now)
+    };
+    let waits = tried.iter().zip(gates).any(|(tried, gate)| unsettled(tried) && !given_up(tried, gate));
     if waits && !past {
         return;
     }
-    for (tried, gate) in tried.iter_mut().zip(gates).filter(|(_, gate)| gate.skipped) {
-        let Some(why) = gate.down.clone() else { continue };
+    let given_up: Vec<bool> = tried.iter().zip(gates).map(|(tried, gate)| given_up(tried, gate)).collect();
+    for ((tried, gate), given_up) in tried.iter_mut().zip(gates).zip(given_up) {
+        let Some(why) = gate.down.clone().filter(|_| given_up) else { continue };
         tried.outcome = Outcome::Permanent(why);
         for held in lane.jobs.iter_mut().take(batch.jobs) {
             if let Some(webhook) = &tried.webhook {
