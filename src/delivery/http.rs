@@ -31,7 +31,6 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Version};
 use tokio::time::sleep;
-use url::Host;
 
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
@@ -96,7 +95,7 @@ pub struct Http {
     proxied: bool,
     limiter: HostLimiter,
     unanswered: Unanswered,
-    sockets: Sockets<Host<String>>,
+    sockets: Sockets,
     targets: Targets,
 }
 
@@ -174,7 +173,7 @@ impl Http {
     }
 
     /// Leave for one connection, which evicts kept ones and waits a moment where there is none.
-    async fn socket(&self, origin: &Origin) -> Option<Socket<Host<String>>> {
+    async fn socket(&self, origin: &Origin) -> Option<Socket> {
         if let Some(socket) = self.sockets.take(&origin.host) {
             return Some(socket);
         }

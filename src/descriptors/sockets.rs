@@ -5,55 +5,59 @@
 //! hundredth each and one for the next.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
-pub struct Sockets<H> {
+pub struct Sockets {
     most: usize,
-    held: Arc<Mutex<Held<H>>>,
+    held: Arc<Mutex<Held>>,
 }
 
-#[derive(Debug)]
-struct Held<H> {
+#[derive(Debug, Default)]
+struct Held {
     all: usize,
-    hosts: HashMap<H, usize>,
+    /// By the hash of a host: two that share one share their part.
+    hosts: HashMap<u64, usize>,
 }
 
 /// Leave for one connection, given back when dropped.
 #[derive(Debug)]
-pub struct Socket<H: Eq + Hash> {
-    held: Arc<Mutex<Held<H>>>,
-    host: H,
+pub struct Socket {
+    held: Arc<Mutex<Held>>,
+    host: u64,
 }
 
-impl<H: Clone + Eq + Hash> Sockets<H> {
+impl Sockets {
     /// So many at the most.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, held: Arc::new(Mutex::new(Held { all: 0, hosts: HashMap::new() })) }
+        Self { most, held: Arc::default() }
     }
 
     /// Leave for a connection to a host, if there is any.
     #[must_use]
-    pub fn take(&self, host: &H) -> Option<Socket<H>> {
+    pub fn take(&self, host: impl Hash) -> Option<Socket> {
+        let mut hasher = DefaultHasher::new();
+        host.hash(&mut hasher);
+        let host = hasher.finish();
         let mut held = lock(&self.held);
-        let own = held.hosts.get(host).copied().unwrap_or_default();
+        let own = held.hosts.get(&host).copied().unwrap_or_default();
         if own >= self.most.saturating_sub(held.all) {
             return None;
         }
         held.all += 1;
-        held.hosts.insert(host.clone(), own + 1);
-        Some(Socket { held: Arc::clone(&self.held), host: host.clone() })
+        held.hosts.insert(host, own + 1);
+        Some(Socket { held: Arc::clone(&self.held), host })
     }
 }
 
-fn lock<H>(held: &Mutex<Held<H>>) -> MutexGuard<'_, Held<H>> {
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<H: Eq + Hash> Drop for Socket<H> {
+impl Drop for Socket {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         held.all -= 1;

@@ -107,7 +107,7 @@ impl Host {
 }
 
 impl HostPermit {
-    /// The destination answered: twice as many may be under way when all of them were.
+    /// The destination answered: one request more may be under way.
     pub(super) fn answered(&self) {
         if self.proven.load(Ordering::Relaxed) {
             return;
