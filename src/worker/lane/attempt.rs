@@ -70,7 +70,8 @@ struct Gate {
     job: u64,
     /// Why it is certain to fail, or to have been failing for a window, if it is.
     down: Option<Reason>,
-    /// It is down, and this job does not have to wait for it: what fails once more is given up.
+    /// It is down, and a webhook that is not would wait: a probe that fails is the last attempt. Past its window a
+    /// job is given up anyway, for its own failure.
     spared: bool,
     /// Not to be attempted, as it is spared and it is not time for a probe.
     skipped: bool,
@@ -172,7 +173,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     };
     let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
     for gate in gates.iter_mut().filter(|_| past || sibling) {
-        gate.spared = gate.down.is_some();
+        gate.spared = gate.down.is_some() && !past;
         gate.skipped = match &gate.down {
             None => false,
             Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, job, now),
