@@ -11,6 +11,8 @@ use crate::simulation::plan::{Plan, Poison, Version};
 struct Story {
     /// An attempt was sent off; it may have arrived nowhere.
     set_out: bool,
+    /// Which process asked which webhook.
+    asked: Vec<(Id, String)>,
     /// It was sent off alone: what failed with other jobs may be their doing.
     alone: bool,
     /// When it was handed to whom.
@@ -63,6 +65,7 @@ impl Seen {
             Event::SetOut(request) => {
                 for job in &request.jobs {
                     self.stories.of(*job).set_out = true;
+                    self.stories.of(*job).asked.push((request.process, request.webhook.clone()));
                     self.stories.of(*job).alone |= request.jobs.len() == 1;
                 }
             }
@@ -105,11 +108,18 @@ impl Seen {
             "signature" => poison != Poison::Signature && !ever(&|v| v.there && v.secret != signed),
             "unknown_app" => poison != Poison::UnknownApp && !ever(&|v| !v.there),
             "no_webhook" => {
-                // The one that it waited for is gone.
                 let has_it = |(id, url): &(String, String)| {
                     self.knowledge.said(job, id) || self.knowledge.told(job, process, id, url)
                 };
-                !ever(&|v| v.there && (!v.is_for(planned.kind) || v.wants(planned).iter().all(has_it)))
+                // One that it waited for is gone.
+                let asked = self.stories.get(job).map(|story| &story.asked[..]).unwrap_or_default();
+                let is_gone = |wants: &[(String, String)]| {
+                    asked.iter().any(|(by, id)| *by == process && !wants.iter().any(|(want, _)| want == id))
+                };
+                !ever(&|v| {
+                    let wants = v.wants(planned);
+                    v.there && (!v.is_for(planned.kind) || is_gone(&wants) || wants.iter().all(has_it))
+                })
             }
             "gone" => !tried,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
