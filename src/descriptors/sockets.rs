@@ -5,6 +5,7 @@
 //! hundredth each and one for the next.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,10 +62,11 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         held.all -= 1;
-        let left = held.hosts.get(&self.host).copied().unwrap_or_default().saturating_sub(1);
-        match held.hosts.get_mut(&self.host) {
-            Some(own) if left > 0 => *own = left,
-            _ => drop(held.hosts.remove(&self.host)),
+        if let Entry::Occupied(mut own) = held.hosts.entry(self.host) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
         }
     }
 }

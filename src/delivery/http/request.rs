@@ -10,21 +10,9 @@ use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use url::{Host, Url};
 
+use crate::app::CONNECTION_HEADERS;
 use crate::outcome::Reason;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
-
-/// Headers that are a connection's and not the webhook's to set; `plan` keeps the others of the kind.
-/// With `Expect` the receiver would be asked for leave before every body.
-const CONNECTIONS: [&str; 8] = [
-    "expect",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "http2-settings",
-];
 
 /// As much of a header's name is said.
 const MAX_SHOWN: usize = 80;
@@ -109,7 +97,8 @@ fn headers(delivery: &Delivery) -> Result<HeaderMap, Reason> {
         let cannot = || Reason::Header(name.chars().take(MAX_SHOWN).collect());
         let header = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| cannot())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| cannot())?;
-        if !CONNECTIONS.contains(&header.as_str()) {
+        // `plan` keeps the others of the kind.
+        if !CONNECTION_HEADERS.contains(&header.as_str()) {
             map.insert(header, value);
         }
     }
