@@ -11,7 +11,8 @@
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
-//! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them and no HTTP/2.
+//! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
+//!   of their own ([`super::bulkhead`]).
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
@@ -29,9 +30,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use reqwest::{Response, StatusCode, Version};
+use reqwest::{Client, Request, Response, StatusCode, Version};
 use tokio::time::sleep;
 
+use super::bulkhead::Bulkhead;
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
@@ -48,7 +50,7 @@ pub(crate) use request::RequestTarget;
 use unanswered::{Standing, Unanswered};
 
 /// In so much time connections that were kept are closed.
-const EVICTION: Duration = Duration::from_millis(20);
+const EVICTION_WAIT: Duration = Duration::from_millis(20);
 
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
@@ -90,6 +92,9 @@ pub enum SetUpError {
 #[derive(Debug)]
 pub struct Http {
     clients: Clients,
+    /// Their connections live in the bulkhead.
+    clients_apart: Clients,
+    bulkhead: Bulkhead,
     checked: Checked,
     policy: AddressPolicy,
     proxied: bool,
@@ -104,6 +109,9 @@ impl Http {
     ///
     /// # Errors
     /// What is missing.
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn new(settings: Settings) -> Result<Self, SetUpError> {
         Self::with_resolver(settings, Arc::new(SystemResolver::new()?))
     }
@@ -121,11 +129,24 @@ impl Http {
             Some(proxy) => Arc::new(names::ProxyAlone { proxy: proxy.clone(), resolver }),
         };
         let proxied = proxy.is_some();
-        let clients = Clients::new(tls, proxy, names)?;
+        let clients = Clients::new(tls.clone(), proxy.clone(), Arc::clone(&names))?;
+        let clients_apart = Clients::new(tls, proxy, names)?;
+        let bulkhead = Bulkhead::default();
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
         let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
-        Ok(Self { clients, checked, policy, proxied, limiter, unanswered, sockets, targets })
+        Ok(Self {
+            clients,
+            clients_apart,
+            bulkhead,
+            checked,
+            policy,
+            proxied,
+            limiter,
+            unanswered,
+            sockets,
+            targets,
+        })
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
@@ -151,8 +172,7 @@ impl Http {
         let mut sent = self.send(&target, delivery, number, mute).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
-            self.clients.evict();
-            sleep(EVICTION).await;
+            self.evict().await;
             sent = Box::pin(self.send(&target, delivery, number, mute)).await;
         }
         match sent {
@@ -177,9 +197,15 @@ impl Http {
         if let Some(socket) = self.sockets.take(&origin.host) {
             return Some(socket);
         }
-        self.clients.evict();
-        sleep(EVICTION).await;
+        self.evict().await;
         self.sockets.take(&origin.host)
+    }
+
+    /// Has kept connections closed, and waits until their descriptors are free.
+    async fn evict(&self) {
+        self.clients.evict();
+        self.clients_apart.evict();
+        sleep(EVICTION_WAIT).await;
     }
 
     /// What can be told of a host without looking it up.
@@ -200,13 +226,15 @@ impl Http {
         mute: bool,
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
-        let pooled = self.clients.pooled();
+        let apart = self.unanswered.is_apart(&target.origin);
+        let clients = if apart { &self.clients_apart } else { &self.clients };
+        let pooled = clients.pooled();
         // Without TLS there is no HTTP/2 to be agreed on.
         let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
-        let error = match client.execute(post()?).await {
+        let error = match self.execute(apart, client, post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
-                    self.clients.dialled(&pooled);
+                    clients.dialled(&pooled);
                 }
                 return Ok(response);
             }
@@ -216,8 +244,16 @@ impl Http {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(self.clients.fresh().execute(post()?)).await;
+        let again = Box::pin(self.execute(apart, clients.fresh(), post()?)).await;
         again.map_err(|error| failure::outcome(&error, self.proxied))
+    }
+
+    async fn execute(&self, apart: bool, client: &Client, request: Request) -> reqwest::Result<Response> {
+        if !apart {
+            return client.execute(request).await;
+        }
+        let client = client.clone();
+        self.bulkhead.run(async move { client.execute(request).await }).await
     }
 }
 

@@ -19,7 +19,9 @@ use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A name server that is silent for so long is asked again: several tries fit into an attempt.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +56,15 @@ pub struct Unresolved;
 /// The resolver of the system's configuration, read once.
 #[derive(Debug)]
 pub struct SystemResolver {
+    both: Both,
+    /// Where names are looked up, whoever asks. hickory's connections and tasks live where they were first needed, and on
+    /// some threads a receiver may keep everything waiting.
+    runtime: Handle,
+}
+
+/// One a family: their answers wait for each other differently than hickory has it.
+#[derive(Clone, Debug)]
+struct Both {
     ipv4: TokioResolver,
     ipv6: TokioResolver,
 }
@@ -69,6 +80,9 @@ impl SystemResolver {
     ///
     /// # Errors
     /// The configuration cannot be used.
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn new() -> Result<Self, SetUpError> {
         let (config, options) = read_system_conf().unwrap_or_else(|_| {
             let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
@@ -88,25 +102,35 @@ impl SystemResolver {
             let built = builder.with_options(options).build();
             built.map_err(|error| SetUpError(error.to_string()))
         };
-        Ok(Self { ipv4: only(LookupIpStrategy::Ipv4Only)?, ipv6: only(LookupIpStrategy::Ipv6Only)? })
+        let both = Both { ipv4: only(LookupIpStrategy::Ipv4Only)?, ipv6: only(LookupIpStrategy::Ipv6Only)? };
+        Ok(Self { both, runtime: Handle::current() })
     }
 }
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> Lookup<'a> {
+        let (both, name) = (self.both.clone(), Name::from_ascii(name));
         Box::pin(async move {
-            let mut name = Name::from_ascii(name).map_err(|_| Unresolved)?;
+            let mut name = name.map_err(|_| Unresolved)?;
             // Absolute: nothing is appended.
             name.set_fqdn(true);
-            let ipv4 = pin!(self.ipv4.lookup_ip(name.clone()));
-            let ipv6 = pin!(self.ipv6.lookup_ip(name));
-            let (first, other) = select(ipv4, ipv6).await.factor_first();
-            let (found, more) = match first {
-                Ok(found) => (found, timeout(LATE, other).await.ok().and_then(Result::ok)),
-                Err(_) => (other.await.map_err(|_| Unresolved)?, None),
-            };
-            Ok(found.iter().chain(more.iter().flat_map(LookupIp::iter)).take(MAX_ADDRESSES).collect())
+            let found = AbortOnDropHandle::new(self.runtime.spawn(async move { both.look_up(name).await }));
+            // Cancelled with its runtime.
+            found.await.unwrap_or(Err(Unresolved))
         })
+    }
+}
+
+impl Both {
+    async fn look_up(&self, name: Name) -> Result<Vec<IpAddr>, Unresolved> {
+        let ipv4 = pin!(self.ipv4.lookup_ip(name.clone()));
+        let ipv6 = pin!(self.ipv6.lookup_ip(name));
+        let (first, other) = select(ipv4, ipv6).await.factor_first();
+        let (found, more) = match first {
+            Ok(found) => (found, timeout(LATE, other).await.ok().and_then(Result::ok)),
+            Err(_) => (other.await.map_err(|_| Unresolved)?, None),
+        };
+        Ok(found.iter().chain(more.iter().flat_map(LookupIp::iter)).take(MAX_ADDRESSES).collect())
     }
 }
 

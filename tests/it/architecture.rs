@@ -28,6 +28,7 @@ const ROOMS: &[Room] = &[
     ("queue", &["job", "shown"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
+    ("delivery/bulkhead", &[], &["rustix"]),
     // Their adapters.
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
     (
@@ -42,12 +43,12 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["descriptors", "egress", "tls"],
+        &["delivery/bulkhead", "descriptors", "egress", "tls"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/lambda/function_name", "aws/region", "egress", "json"],
+        &["aws", "delivery/bulkhead", "delivery/lambda/function_name", "aws/region", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",

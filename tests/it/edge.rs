@@ -96,6 +96,51 @@ async fn endless_informational_responses_are_no_answer_and_end_with_the_attempt(
     }
 }
 
+/// A receiver with threads of its own that answers every request with informational responses alone, without end.
+fn flooding() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            std::thread::spawn(move || {
+                // A small request comes in one piece.
+                std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+                let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+                while std::io::Write::write_all(&mut stream, flood.as_bytes()).is_ok() {}
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn informational_responses_without_end_take_no_thread_from_receivers_that_answer() {
+    let (http, healthy) = (http(loopback()), Peer::answering(OK).await);
+    let (url, floods): (_, [String; 6]) = (healthy.url(), std::array::from_fn(|_| flooding()));
+    let flooded = async |patience: Duration| {
+        let attempts = floods.each_ref().map(|url| timeout(patience, attempt(&http, url)));
+        futures_util::future::join_all(attempts).await
+    };
+    // Nothing is known of them, and they are sent to as all are.
+    for _ in 0..2 {
+        let ended = flooded(Duration::from_millis(100)).await;
+        assert!(ended.iter().all(Result::is_err), "{ended:?}");
+    }
+    let mut delivered = 0;
+    let mut flooded = std::pin::pin!(flooded(Duration::from_secs(3)));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut flooded => break ended,
+            outcome = attempt(&http, &url) => assert_eq!(outcome, Outcome::Delivered),
+        }
+        delivered += 1;
+    };
+    assert!(ended.iter().all(Result::is_err), "{ended:?}");
+    // On a thread that they share it would be a few.
+    assert!(delivered > 100, "{delivered}");
+}
+
 #[tokio::test]
 async fn a_few_informational_responses_are_passed_over() {
     let peer = Peer::answering(

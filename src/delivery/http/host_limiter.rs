@@ -24,7 +24,7 @@ use super::unanswered::Standing;
 const UNPROVEN: usize = 16;
 
 /// Requests to one that left its last attempts unanswered. What it sends meanwhile costs processor time as well: over
-/// HTTP/1.1 a flood of 1xx responses keeps a thread busy until the deadline.
+/// HTTP/1.1 a flood of 1xx responses keeps a thread busy until the deadline (`bulkhead`).
 const MUTE: usize = 2;
 
 type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;

@@ -2,7 +2,8 @@
 //!
 //! A receiver that takes requests and does not answer before the deadline costs the most: a place for the
 //! whole of the attempt, and whatever it sends meanwhile (endless headers, 1xx responses, HTTP/2 frames),
-//! which no setting of the client bounds. So after a few such attempts in a row, for a minute:
+//! which no setting of the client bounds. So after two such attempts in a row, until it answers, it is sent to from
+//! threads of its own (`bulkhead`); and after a few, for a minute:
 //!
 //! - no more than a few requests are under way to it, until it answers one;
 //! - over TLS it is spoken to by HTTP/1.1: HTTP/2's informational responses are queued, and its frames cost more
@@ -22,6 +23,12 @@ use super::request::Origin;
 const IN_A_ROW: u32 = 3;
 /// How long it counts after the last of them.
 const MEMORY: Duration = Duration::from_secs(60);
+/// Attempts in a row after which a destination has threads of its own, and for how long after the last of them: longer
+/// than most backoffs, or whoever floods would be back among the others with each retry.
+const APART: u32 = 2;
+const APART_MEMORY: Duration = Duration::from_secs(600);
+/// An error that comes within it has cost nobody anything.
+const SOON: Duration = Duration::from_secs(1);
 /// Destinations remembered, a hundred bytes each. Past it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -49,9 +56,10 @@ pub(super) enum Standing {
 
 /// An attempt under way. Dropped without [`Self::ended`], it went unanswered.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct AttemptWatch<'a> {
     unanswered: &'a Unanswered,
     origin: &'a Arc<Origin>,
+    begun: Instant,
     ended: bool,
 }
 
@@ -66,9 +74,14 @@ impl Unanswered {
         }
     }
 
+    /// Whether it is sent to from threads of its own.
+    pub(super) fn is_apart(&self, origin: &Origin) -> bool {
+        self.rows().get(origin).is_some_and(|row| row.attempts >= APART && row.last.elapsed() < APART_MEMORY)
+    }
+
     /// An attempt begins.
-    pub(super) fn watch<'a>(&'a self, origin: &'a Arc<Origin>) -> Watch<'a> {
-        Watch { unanswered: self, origin, ended: false }
+    pub(super) fn watch<'a>(&'a self, origin: &'a Arc<Origin>) -> AttemptWatch<'a> {
+        AttemptWatch { unanswered: self, origin, begun: Instant::now(), ended: false }
     }
 
     fn note(&self, origin: &Arc<Origin>, attempts: impl FnOnce(u32) -> u32) {
@@ -88,17 +101,18 @@ impl Unanswered {
     }
 }
 
-impl Watch<'_> {
-    /// The attempt came to something. If that was an answer, the row is over.
+impl AttemptWatch<'_> {
+    /// The attempt came to something. If that was an answer, the row is over. An error that took its time is no better
+    /// than none: who floods may end its connection before the deadline.
     pub(super) fn ended(mut self, answered: bool) {
-        self.ended = true;
+        self.ended = answered || self.begun.elapsed() < SOON;
         if answered {
             self.unanswered.note(self.origin, |_| 0);
         }
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if self.ended {
             return;

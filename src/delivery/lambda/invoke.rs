@@ -5,6 +5,7 @@
 //! - the worker's own role signs for AWS' endpoints and the operator's alone: an endpoint of an app's
 //!   goes with credentials of that app's, and a region of an app's is one label of a host name;
 //! - an endpoint of an app's is dialled only at an address that the policy lets pass;
+//! - an endpoint of an app's is spoken to from threads of its own: what it sends before its answer is not bounded;
 //! - a function is invoked only if `WEBHOOKS_ALLOWED_FUNCTIONS` lets apps name it;
 //! - the SDK never retries, and of an answer no more is read than is looked at.
 
@@ -19,15 +20,17 @@ mod options;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_lambda::Client;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Map, Value};
 
-use super::function_name::{Allowed, Function};
+use super::function_name::{Allowed, Function, NameError};
 use crate::app::{Invocation, Lambda as Webhook};
 use crate::aws;
 use crate::aws::region::Regions;
+use crate::delivery::bulkhead::Bulkhead;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
@@ -50,6 +53,7 @@ pub struct Lambda {
     /// `None` where the operator's endpoint takes them all.
     regions: Option<Regions>,
     foreign: Foreign,
+    bulkhead: Bulkhead,
     timeout: Duration,
 }
 
@@ -68,35 +72,23 @@ impl Lambda {
         let regions = endpoint.is_none().then_some(regions);
         let sdk = aws::load(REGION.to_owned(), endpoint, timeout).await;
         let clients = Clients::new(sdk, Checked::new(policy, resolver));
-        Self { clients, allowed, regions, foreign: Foreign::default(), timeout }
+        Self {
+            clients,
+            allowed,
+            regions,
+            foreign: Foreign::default(),
+            bulkhead: Bulkhead::default(),
+            timeout,
+        }
     }
 
     /// Makes one attempt.
     pub async fn attempt(&self, webhook: &Webhook, delivery: &Delivery, number: u32) -> Outcome {
-        let function = match webhook.function.parse::<Function>() {
-            Ok(function) => function,
-            Err(error) => return Outcome::Permanent(Reason::FunctionName(error.to_string())),
+        let Prepared { function, reference, options, client } = match self.prepare(webhook) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Outcome::Permanent(reason),
         };
-        let options = match Options::parse(webhook, &function) {
-            Ok(options) => options,
-            Err(error) => return Outcome::Permanent(Reason::FunctionOptions(error.to_string())),
-        };
-        let reference = function.reference(&options.region);
-        if !self.allowed.allows(&function, &options.region) {
-            return Outcome::Permanent(Reason::FunctionRefused(reference));
-        }
-        let known = self.regions.as_ref().is_none_or(|regions| regions.allow(&options.region));
-        if !known && options.endpoint.is_none() {
-            return Outcome::Permanent(Reason::FunctionOptions(format!(
-                "{:?} is no region of AWS' that is known here; WEBHOOKS_ALLOWED_REGIONS lets apps name others",
-                options.region
-            )));
-        }
         let whose = error::Credentials::of(&options);
-        let client = match self.clients.of(&options) {
-            Ok(client) => client,
-            Err(refused) => return Outcome::Permanent(Reason::Refused(refused.to_string())),
-        };
         let leave = options.endpoint.as_ref().map(|endpoint| self.foreign.enter(endpoint)).transpose();
         let _leave = match leave {
             Ok(leave) => leave,
@@ -109,11 +101,46 @@ impl Lambda {
             .set_qualifier(function.qualifier)
             .invocation_type(kind)
             .payload(Blob::new(payload(webhook.invocation, delivery, number)));
-        match invocation.send().await {
+        let answer = if options.endpoint.is_some() {
+            self.bulkhead.run(async move { invocation.send().await }).await
+        } else {
+            invocation.send().await
+        };
+        match answer {
             Ok(answer) => outcome(&answer),
             Err(failure) => error::outcome(&failure, self.timeout, whose),
         }
     }
+
+    /// What is known of an invocation before it is made; the error is why it may not be.
+    fn prepare(&self, webhook: &Webhook) -> Result<Prepared, Reason> {
+        let function: Function =
+            webhook.function.parse().map_err(|error: NameError| Reason::FunctionName(error.to_string()))?;
+        let options =
+            Options::parse(webhook, &function).map_err(|error| Reason::FunctionOptions(error.to_string()))?;
+        let reference = function.reference(&options.region);
+        if !self.allowed.allows(&function, &options.region) {
+            return Err(Reason::FunctionRefused(reference));
+        }
+        let known = self.regions.as_ref().is_none_or(|regions| regions.allow(&options.region));
+        if !known && options.endpoint.is_none() {
+            return Err(Reason::FunctionOptions(format!(
+                "{:?} is no region of AWS' that is known here; WEBHOOKS_ALLOWED_REGIONS lets apps name others",
+                options.region
+            )));
+        }
+        let client = self.clients.of(&options).map_err(|refused| Reason::Refused(refused.to_string()))?;
+        Ok(Prepared { function, reference, options, client })
+    }
+}
+
+/// An invocation that may be made.
+struct Prepared {
+    function: Function,
+    /// As Lambda's API takes it.
+    reference: String,
+    options: Options,
+    client: Client,
 }
 
 /// `{"payload":…,"headers":{…}}`, the payload by its own bytes and the headers in their order; or the payload's

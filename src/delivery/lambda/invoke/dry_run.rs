@@ -2,8 +2,7 @@
 
 use aws_sdk_lambda::types::InvocationType;
 
-use super::options::Options;
-use super::{Function, Lambda, Webhook, error};
+use super::{Lambda, Prepared, Webhook, error};
 use crate::outcome::Outcome;
 
 impl Lambda {
@@ -12,13 +11,8 @@ impl Lambda {
     /// # Errors
     /// Why a delivery would fail.
     pub async fn dry_run(&self, webhook: &Webhook) -> Result<String, String> {
-        let function = webhook.function.parse::<Function>().map_err(|error| error.to_string())?;
-        let options = Options::parse(webhook, &function).map_err(|error| error.to_string())?;
-        let reference = function.reference(&options.region);
-        if !self.allowed.allows(&function, &options.region) {
-            return Err(format!("{reference} is not in WEBHOOKS_ALLOWED_FUNCTIONS"));
-        }
-        let client = self.clients.of(&options).map_err(|refused| refused.to_string())?;
+        let Prepared { function, reference, options, client } =
+            self.prepare(webhook).map_err(|reason| reason.to_string())?;
         let call = client
             .invoke()
             .function_name(&reference)
