@@ -217,7 +217,8 @@ impl Http {
         }
     }
 
-    /// Sends one request; once more if a kept connection ended before the answer. `mute`: without HTTP/2.
+    /// Sends one request; once more if a kept connection ended before the answer. `mute`: from threads of their own, and
+    /// without HTTP/2.
     async fn send(
         &self,
         target: &RequestTarget,
@@ -226,12 +227,11 @@ impl Http {
         mute: bool,
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
-        let apart = self.unanswered.is_apart(&target.origin);
-        let clients = if apart { &self.clients_apart } else { &self.clients };
+        let clients = if mute { &self.clients_apart } else { &self.clients };
         let pooled = clients.pooled();
         // Without TLS there is no HTTP/2 to be agreed on.
         let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
-        let error = match self.execute(apart, client, post()?).await {
+        let error = match self.execute(mute, client, post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
                     clients.dialled(&pooled);
@@ -244,12 +244,12 @@ impl Http {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(self.execute(apart, clients.fresh(), post()?)).await;
+        let again = Box::pin(self.execute(mute, clients.fresh(), post()?)).await;
         again.map_err(|error| failure::outcome(&error, self.proxied))
     }
 
-    async fn execute(&self, apart: bool, client: &Client, request: Request) -> reqwest::Result<Response> {
-        if !apart {
+    async fn execute(&self, mute: bool, client: &Client, request: Request) -> reqwest::Result<Response> {
+        if !mute {
             return client.execute(request).await;
         }
         let client = client.clone();

@@ -2,10 +2,10 @@
 //!
 //! A receiver that takes requests and does not answer before the deadline costs the most: a place for the
 //! whole of the attempt, and whatever it sends meanwhile (endless headers, 1xx responses, HTTP/2 frames),
-//! which no setting of the client bounds. So after two such attempts in a row, until it answers, it is sent to from
-//! threads of its own (`bulkhead`); and after a few, for a minute:
+//! which no setting of the client bounds. So after two such attempts, until it has answered several for each of them:
 //!
-//! - no more than a few requests are under way to it, until it answers one;
+//! - no more than a few requests are under way to it;
+//! - it is sent to from threads of its own (`bulkhead`);
 //! - over TLS it is spoken to by HTTP/1.1: HTTP/2's informational responses are queued, and its frames cost more
 //!   than their bytes.
 //!
@@ -19,14 +19,16 @@ use tokio::time::Instant;
 
 use super::request::Origin;
 
-/// Attempts in a row: one or two happen to good receivers.
-const IN_A_ROW: u32 = 3;
-/// How long it counts after the last of them.
-const MEMORY: Duration = Duration::from_secs(60);
-/// Attempts in a row after which a destination has threads of its own, and for how long after the last of them: longer
-/// than most backoffs, or whoever floods would be back among the others with each retry.
-const APART: u32 = 2;
-const APART_MEMORY: Duration = Duration::from_secs(600);
+/// What an unanswered attempt weighs, in answers: who leaves one in five unanswered may do harm with each.
+const UNANSWERED: u32 = 4;
+/// From this weight on a destination is mute: one unanswered attempt happens to good receivers.
+const MUTE: u32 = 2 * UNANSWERED;
+/// As much weight as can be gathered, so that one that was away for an hour is trusted again after a few answers.
+const HEAVIEST: u32 = 6 * UNANSWERED;
+/// For how long after the last attempt that counts: longer than most backoffs.
+const MUTE_MEMORY: Duration = Duration::from_secs(600);
+/// For how long it counts that the last attempt was answered.
+const ANSWERED_MEMORY: Duration = Duration::from_secs(60);
 /// An error that comes within it has cost nobody anything.
 const SOON: Duration = Duration::from_secs(1);
 /// Destinations remembered, a hundred bytes each. Past it all are forgotten.
@@ -38,8 +40,10 @@ pub(super) struct Unanswered(Mutex<HashMap<Arc<Origin>, Row>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// Unanswered ones since the last answer.
-    attempts: u32,
+    /// Of unanswered attempts, less the answers since.
+    weight: u32,
+    /// The last attempt was.
+    answered: bool,
     last: Instant,
 }
 
@@ -50,7 +54,7 @@ pub(super) enum Standing {
     Answers,
     /// Nothing, or too little.
     Unknown,
-    /// It has left a row of attempts unanswered.
+    /// It leaves attempts unanswered.
     Mute,
 }
 
@@ -67,16 +71,10 @@ impl Unanswered {
     /// What is known of a destination.
     pub(super) fn standing(&self, origin: &Origin) -> Standing {
         match self.rows().get(origin) {
-            Some(row) if row.last.elapsed() >= MEMORY => Standing::Unknown,
-            Some(row) if row.attempts >= IN_A_ROW => Standing::Mute,
-            Some(Row { attempts: 0, .. }) => Standing::Answers,
+            Some(row) if row.weight >= MUTE && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
+            Some(row) if row.answered && row.last.elapsed() < ANSWERED_MEMORY => Standing::Answers,
             Some(_) | None => Standing::Unknown,
         }
-    }
-
-    /// Whether it is sent to from threads of its own.
-    pub(super) fn is_apart(&self, origin: &Origin) -> bool {
-        self.rows().get(origin).is_some_and(|row| row.attempts >= APART && row.last.elapsed() < APART_MEMORY)
     }
 
     /// An attempt begins.
@@ -84,16 +82,18 @@ impl Unanswered {
         AttemptWatch { unanswered: self, origin, begun: Instant::now(), ended: false }
     }
 
-    fn note(&self, origin: &Arc<Origin>, attempts: impl FnOnce(u32) -> u32) {
+    fn note(&self, origin: &Arc<Origin>, answered: bool) {
         let (mut rows, last) = (self.rows(), Instant::now());
-        if let Some(row) = rows.get_mut(origin) {
-            *row = Row { attempts: attempts(row.attempts), last };
-            return;
-        }
-        if rows.len() >= MAX_REMEMBERED {
+        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(origin) {
             rows.clear();
         }
-        rows.insert(Arc::clone(origin), Row { attempts: attempts(0), last });
+        let row = rows.entry(Arc::clone(origin)).or_insert(Row { weight: 0, answered, last });
+        if row.last.elapsed() >= MUTE_MEMORY {
+            row.weight = 0;
+        }
+        let weight =
+            if answered { row.weight.saturating_sub(1) } else { (row.weight + UNANSWERED).min(HEAVIEST) };
+        *row = Row { weight, answered, last };
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<Arc<Origin>, Row>> {
@@ -102,22 +102,21 @@ impl Unanswered {
 }
 
 impl AttemptWatch<'_> {
-    /// The attempt came to something. If that was an answer, the row is over. An error that took its time is no better
-    /// than none: who floods may end its connection before the deadline.
+    /// The attempt came to something. An error that took its time is no better than nothing: who floods may end its
+    /// connection before the deadline.
     pub(super) fn ended(mut self, answered: bool) {
         self.ended = answered || self.begun.elapsed() < SOON;
         if answered {
-            self.unanswered.note(self.origin, |_| 0);
+            self.unanswered.note(self.origin, true);
         }
     }
 }
 
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
-        if self.ended {
-            return;
+        if !self.ended {
+            self.unanswered.note(self.origin, false);
         }
-        self.unanswered.note(self.origin, |attempts| attempts.saturating_add(1));
     }
 }
 
