@@ -1,10 +1,11 @@
 //! Flow control: how much is taken off the queue at a time, whose it is, and what is attempted.
 //!
 //! Each answers one question and knows none of the others: how many messages and bytes ([`permits`]), how many of
-//! them one app's ([`shares`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]), and how many
-//! requests at a time one that asked for fewer gets ([`throttle`]), and how long what one tenant has registered is worked
-//! out before others get their turn ([`turns`]).
+//! them one app's ([`shares`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]) and which
+//! time counts for that ([`absences`]), how many requests at a time one that asked for fewer gets ([`throttle`]), and for
+//! how long one job is planned before others get a turn ([`turns`]).
 
+pub mod absences;
 pub mod breaker;
 pub mod permits;
 pub mod scaler;

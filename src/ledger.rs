@@ -34,18 +34,27 @@ pub struct Ledger {
 pub struct Record {
     /// Attempts that this process made.
     pub attempts: u32,
-    /// When the first of them began, or the first look-up that failed.
+    /// When the first of them began.
     pub first_attempt: Option<Instant>,
+    /// For how long others had been failing with it, presumably, when this process first did.
+    pub failed_elsewhere: Duration,
+    /// Since when there has been nothing to send for it: its app cannot be asked for, cannot be used or has no
+    /// webhook for it.
+    pub undeliverable_since: Option<Instant>,
     /// When its lane was first put off until its app has been asked for anew.
     pub put_off: Option<Instant>,
-    /// How often it was put back untried, or came to no attempt.
+    /// How often it was put back without an attempt, or its dead letter was refused.
     pub deferrals: u32,
+    /// Why it was given up, if the dead-letter queue has not confirmed it.
+    pub given_up: Option<Reason>,
     /// Every webhook is settled: there is nothing left but to delete it.
     pub done: bool,
     /// The webhooks that need no further attempt.
     pub settled: Vec<Settled>,
     /// The webhooks that were to get it, and still are.
     pub waiting: Vec<WebhookId>,
+    /// How many webhooks have it that were not among those of its first attempt.
+    pub successors: usize,
 }
 
 /// One webhook that needs no further attempt.

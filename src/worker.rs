@@ -25,6 +25,7 @@ use tracing::{debug, error, info};
 use crate::apps::Apps;
 use crate::board::Text;
 use crate::delivery::Transport;
+use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
 use crate::flow::permits::{Permit, Permits, Reserved};
 use crate::flow::scaler::PollScaler;
@@ -48,10 +49,6 @@ use poll::{Poll, Polled};
 
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);
-
-/// When the queue could not be received from for longer than this, that time is none in which a destination has
-/// failed.
-const ABSENCE: Duration = Duration::from_secs(10);
 
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
@@ -121,6 +118,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             failures: Failures::default(),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
+            absences: Absences::default(),
             throttle: Throttle::default(),
             permits: permits.clone(),
             random: parts.random,
@@ -232,9 +230,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
                 let absent = pollers.received(messages.len(), reserved.count(), times.received_at);
-                if absent > ABSENCE {
-                    self.shared.breaker.was_absent(absent, times.received_at);
-                    self.shared.undeliverable.was_absent(absent, times.received_at);
+                if let Some(since) = times.received_at.checked_sub(absent) {
+                    self.shared.was_absent(since, times.received_at);
                 }
                 let (groups, refused) = self.groups(messages, reserved);
                 for group in groups {

@@ -1,11 +1,12 @@
 //! Which destinations have been failing, and for how long.
 //!
 //! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups, or it
-//! starves every other app; nor may it keep the app's healthy webhooks waiting. So once a destination has
-//! failed for as long as the retry window without a success it is down: what was sent longer ago
-//! than that, or has another webhook to go to, is given up for it without an attempt, but for one probe an attempt
-//! timeout, whatever the number of groups. What is younger is attempted as ever. Where one job
-//! alone has failed the fault may be the job's: the next one probes at once.
+//! starves every other app; nor may it keep the app's healthy webhooks waiting. So a destination that has failed for
+//! as long as the retry window without a success, at many jobs or then at new ones too, is down: what was sent longer ago than the window, or has another webhook to go to, is given up for it without an attempt,
+//! but for one probe an attempt timeout, whatever the number of groups. What is younger is attempted as ever.
+//!
+//! Other jobs tell a destination that is down from a few jobs that it cannot take: those fail for all of
+//! their windows, each at the head of its group, and what is behind them would be given up untried.
 //!
 //! A destination that was down and is asked again after a long quiet is down again at its first failure: the
 //! healthy webhooks beside it would be late by a window in each burst otherwise.
@@ -29,6 +30,13 @@ const MAX_DESTINATIONS: usize = 10_000;
 /// For how long it is remembered that a destination was down and has taken nothing since.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
+/// Failed attempts at new jobs: first attempted when a destination had been failing for half a window at least. One or two
+/// happen at good receivers.
+const CONFIRMATIONS: u8 = 3;
+
+/// So many jobs that fail for a window are not the exception.
+const MANY_JOBS: usize = 8;
+
 /// As much is kept of what the last failure was, for people to read.
 const MAX_WHY: usize = 200;
 
@@ -45,9 +53,18 @@ pub fn group(group: &str, app_id: &str) -> u64 {
 }
 
 /// A job, as the breaker tells jobs apart.
-#[must_use]
-pub fn job(id: &str) -> u64 {
-    hashed(id)
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    key: u64,
+    first_attempt: Instant,
+}
+
+impl Job {
+    /// The job of this id, which was first attempted then.
+    #[must_use]
+    pub fn new(id: &str, first_attempt: Instant) -> Self {
+        Self { key: hashed(id), first_attempt }
+    }
 }
 
 /// Remembers failing destinations.
@@ -64,13 +81,15 @@ struct Failing {
     last: Instant,
     /// What the last failure was.
     why: Box<str>,
-    /// The job, while no other has failed or probed.
-    only: Option<u64>,
+    /// How many attempts have failed at new jobs.
+    confirmations: u8,
+    /// Jobs that it failed at, as far as it takes to see that they are many.
+    jobs: Vec<u64>,
     next_probe: Instant,
 }
 
 impl Breaker {
-    /// One that opens after `window` of failure; between two probes at least `probe` passes, the attempt
+    /// One that opens after `window` of failure and a few more; between two probes at least `probe` passes, the attempt
     /// timeout.
     ///
     /// Failures further apart than a window and two probes do not add up: in between, other processes
@@ -80,7 +99,7 @@ impl Breaker {
         Self { window, probe, failing: Mutex::default() }
     }
 
-    /// Whether the destination has failed for a window and may not be attempted without a probe.
+    /// Whether the destination has failed for a window, at new jobs too.
     #[must_use]
     pub fn is_down(&self, destination: u64, now: Instant) -> bool {
         self.lock().get(&destination).is_some_and(|state| self.is_open(state, now))
@@ -101,14 +120,11 @@ impl Breaker {
 
     /// Takes the probe of a destination that is down, if it is time for one. Whoever takes it has to make
     /// an attempt; one that is lost is thought over after two attempt timeouts.
-    pub fn takes_probe(&self, destination: u64, job: u64, now: Instant) -> bool {
+    pub fn takes_probe(&self, destination: u64, now: Instant) -> bool {
         let mut failing = self.lock();
         let Some(state) = failing.get_mut(&destination) else { return true };
-        if now < state.next_probe && state.only.is_none_or(|only| only == job) {
+        if now < state.next_probe {
             return false;
-        }
-        if state.only != Some(job) {
-            state.only = None;
         }
         state.next_probe = now + self.probe * 2;
         true
@@ -130,8 +146,8 @@ impl Breaker {
         }
     }
 
-    /// An attempt at a job that began at `began` failed, for this reason.
-    pub fn failed(&self, destination: u64, job: u64, (began, now): (Instant, Instant), why: &str) {
+    /// An attempt that began at `began` failed, for this reason.
+    pub fn failed(&self, destination: u64, job: Job, (began, now): (Instant, Instant), why: &str) {
         let mut failing = self.lock();
         if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
             failing.retain(|_, state| !self.is_stale(state, now));
@@ -140,19 +156,28 @@ impl Breaker {
             }
         }
         let why: Box<str> = why.chars().take(MAX_WHY).collect();
-        let first =
-            || Failing { since: began, last: now, why: why.clone(), only: Some(job), next_probe: now };
-        let state = failing.entry(destination).or_insert_with(first);
+        let new = || Failing {
+            since: began,
+            last: now,
+            why: why.clone(),
+            confirmations: 0,
+            jobs: Vec::new(),
+            next_probe: now,
+        };
+        let state = failing.entry(destination).or_insert_with(new);
         if self.is_stale(state, now) {
             // What was down and has taken nothing since is down still.
-            let was_down = state.last.duration_since(state.since) >= self.window
-                && now.duration_since(state.last) < REMEMBERED;
-            let since = if was_down { state.since } else { began };
-            *state = Failing { since, ..first() };
+            let was_down =
+                self.has_been_down(state, state.last) && now.duration_since(state.last) < REMEMBERED;
+            let (since, confirmations) = if was_down { (state.since, CONFIRMATIONS) } else { (began, 0) };
+            *state = Failing { since, confirmations, ..new() };
         }
         state.why = why;
-        if state.only != Some(job) {
-            state.only = None;
+        if state.jobs.len() < MANY_JOBS && !state.jobs.contains(&job.key) {
+            state.jobs.push(job.key);
+        }
+        if job.first_attempt.saturating_duration_since(state.since) >= self.window / 2 {
+            state.confirmations = state.confirmations.saturating_add(1);
         }
         state.last = now;
         // Whoever it was that asked: the answer to the next is no other so soon.
@@ -160,7 +185,13 @@ impl Breaker {
     }
 
     fn is_open(&self, state: &Failing, now: Instant) -> bool {
-        !self.is_stale(state, now) && now.duration_since(state.since) >= self.window
+        !self.is_stale(state, now) && self.has_been_down(state, now)
+    }
+
+    /// Whether it was down by then, if it has answered nothing since.
+    fn has_been_down(&self, state: &Failing, by: Instant) -> bool {
+        let confirmed = state.confirmations >= CONFIRMATIONS || state.jobs.len() >= MANY_JOBS;
+        confirmed && by.saturating_duration_since(state.since) >= self.window
     }
 
     /// Whether its last failure is too long ago to say anything of the destination now.
@@ -187,48 +218,91 @@ mod tests {
     const PROBE: Duration = Duration::from_secs(4);
     const WHY: &str = "status 500";
 
+    /// A failed attempt that took no time.
+    fn fail(breaker: &Breaker, key: u64, first_attempt: Instant, now: Instant) {
+        breaker.failed(1, Job { key, first_attempt }, (now, now), WHY);
+    }
+
+    /// Fails from `start` for a window, and then at new jobs until it is down; gives the moment.
+    fn bring_down(breaker: &Breaker, start: Instant) -> Instant {
+        fail(breaker, 7, start, start);
+        let new = start + WINDOW;
+        for n in 0..u32::from(CONFIRMATIONS) {
+            assert!(!breaker.is_down(1, new + PROBE * n));
+            fail(breaker, 8, new, new + PROBE * n);
+        }
+        let down = new + PROBE * (u32::from(CONFIRMATIONS) - 1);
+        assert!(breaker.is_down(1, down));
+        down
+    }
+
     #[tokio::test(start_paused = true)]
     async fn it_opens_after_a_window_of_failure_and_one_probe_goes_through_in_a_timeout() {
         let breaker = Breaker::new(WINDOW, PROBE);
-        let start = Instant::now();
-        assert!(!breaker.is_down(1, start));
-        breaker.failed(1, 7, (start, start + PROBE), WHY);
-        breaker.failed(1, 8, (start, start + PROBE), WHY);
-        assert!(!breaker.is_down(1, start + WINDOW - Duration::from_millis(1)));
-        let mut now = start + WINDOW;
-        assert!(breaker.is_down(1, now) && !breaker.is_down(2, now));
-        assert_eq!(breaker.down(now), 1);
+        assert!(!breaker.is_down(1, Instant::now()));
+        let down = bring_down(&breaker, Instant::now());
+        assert!(!breaker.is_down(2, down));
+        assert_eq!(breaker.down(down), 1);
+        let mut now = down + PROBE;
         for _ in 0..10 {
-            assert!(breaker.takes_probe(1, 7, now));
-            assert!(!breaker.takes_probe(1, 7, now + PROBE), "one at a time");
+            assert!(breaker.takes_probe(1, now));
+            assert!(!breaker.takes_probe(1, now + PROBE), "one at a time");
             let ended = now + PROBE;
-            breaker.failed(1, 7, (now, ended), WHY);
-            assert!(!breaker.takes_probe(1, 7, ended), "a group alone has no more of them");
+            fail(&breaker, 8, now, ended);
+            assert!(!breaker.takes_probe(1, ended));
             now = ended + PROBE;
         }
-        assert!(breaker.takes_probe(1, 7, now) && breaker.takes_probe(1, 7, now + PROBE * 2), "a lost probe");
+        assert!(breaker.takes_probe(1, now) && breaker.takes_probe(1, now + PROBE * 2), "a lost probe");
         breaker.succeeded(1);
         assert!(!breaker.is_down(1, now));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn jobs_that_a_destination_cannot_take_do_not_bring_it_down() {
+        let (breaker, start) = (Breaker::new(WINDOW, PROBE), Instant::now());
+        for n in 0..=WINDOW.as_secs() {
+            let now = start + Duration::from_secs(n);
+            fail(&breaker, 7, start, now);
+            fail(&breaker, n % 5, start + Duration::from_secs(n.min(100)), now);
+            assert!(!breaker.is_down(1, now), "{n} s");
+        }
+        // Behind them, one that fails once and is taken then.
+        let new = start + WINDOW;
+        fail(&breaker, 9, new, new);
+        assert!(!breaker.is_down(1, new));
+        breaker.succeeded(1);
+        fail(&breaker, 9, new, new + PROBE);
+        assert!(!breaker.is_down(1, new + PROBE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_jobs_that_fail_for_a_window_need_no_new_ones() {
+        let (breaker, start) = (Breaker::new(WINDOW, PROBE), Instant::now());
+        for job in 0..MANY_JOBS as u64 {
+            assert!(!breaker.is_down(1, start + WINDOW));
+            for now in [start, start + WINDOW] {
+                fail(&breaker, job, start, now);
+            }
+        }
+        assert!(breaker.is_down(1, start + WINDOW));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_down_is_down_again_at_its_first_failure_after_a_quiet() {
         let breaker = Breaker::new(WINDOW, PROBE);
-        let start = Instant::now();
-        breaker.failed(1, 7, (start, start), WHY);
-        breaker.failed(1, 8, (start + WINDOW, start + WINDOW), WHY);
-        assert_eq!(breaker.why_down(1, start + WINDOW).as_deref(), Some(WHY));
-        let later = start + WINDOW * 9;
+        let down = bring_down(&breaker, Instant::now());
+        assert_eq!(breaker.why_down(1, down).as_deref(), Some(WHY));
+        let later = down + WINDOW * 9;
         assert!(!breaker.is_down(1, later), "it may be back");
-        breaker.failed(1, 9, (later, later), WHY);
+        fail(&breaker, 9, later, later);
         assert!(breaker.is_down(1, later), "it is not");
         let days_later = later + REMEMBERED * 2;
-        breaker.failed(1, 9, (days_later, days_later), WHY);
+        fail(&breaker, 9, days_later, days_later);
         assert!(!breaker.is_down(1, days_later));
-        breaker.failed(1, 9, (days_later + WINDOW, days_later + WINDOW), WHY);
+        let down = bring_down(&breaker, days_later);
         breaker.succeeded(1);
-        let after = days_later + WINDOW * 9;
-        breaker.failed(1, 9, (after, after), WHY);
+        let after = down + WINDOW * 9;
+        fail(&breaker, 9, after, after);
         assert!(!breaker.is_down(1, after), "it took something in between");
     }
 
@@ -236,40 +310,25 @@ mod tests {
     async fn failures_far_apart_do_not_open_it() {
         let breaker = Breaker::new(WINDOW, PROBE);
         let (start, apart) = (Instant::now(), WINDOW + PROBE * 2 + Duration::from_millis(1));
-        for n in 0..3 {
+        for n in 0..5 {
             let now = start + apart * n;
+            fail(&breaker, 7, now, now);
             assert!(!breaker.is_down(1, now), "failure {n}: what came in between is not known");
-            breaker.failed(1, 7, (now, now), WHY);
         }
-        let last = start + apart * 2;
-        breaker.failed(1, 7, (last + WINDOW, last + WINDOW), WHY);
-        assert!(breaker.is_down(1, last + WINDOW + PROBE), "these were close enough");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_one_job_alone_has_failed_the_next_one_probes_at_once_and_no_third() {
-        let breaker = Breaker::new(WINDOW, PROBE);
-        let start = Instant::now();
-        breaker.failed(1, 7, (start, start), WHY);
-        let now = start + WINDOW;
-        breaker.failed(1, 7, (now, now), WHY);
-        assert!(!breaker.takes_probe(1, 7, now));
-        assert!(breaker.takes_probe(1, 8, now));
-        assert!(!breaker.takes_probe(1, 9, now));
-        breaker.failed(1, 8, (now, now), WHY);
-        assert!(!breaker.takes_probe(1, 9, now));
+        bring_down(&breaker, start + apart * 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_nothing_could_be_received_nothing_failed() {
         let breaker = Breaker::new(WINDOW, PROBE);
         let start = Instant::now();
-        breaker.failed(1, 7, (start, start), WHY);
+        fail(&breaker, 7, start, start);
         let (absent, back) = (WINDOW * 2, start + WINDOW * 2);
         breaker.was_absent(absent, back);
-        breaker.failed(1, 7, (back, back + PROBE), WHY);
+        for _ in 0..5 {
+            fail(&breaker, 8, back, back + PROBE);
+        }
         assert!(!breaker.is_down(1, back + PROBE));
-        breaker.failed(1, 7, (back + WINDOW, back + WINDOW), WHY);
-        assert!(breaker.is_down(1, back + WINDOW));
+        bring_down(&breaker, back);
     }
 }

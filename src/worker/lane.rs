@@ -29,6 +29,7 @@ use tracing::warn;
 
 use crate::apps::Apps;
 use crate::delivery::Transport;
+use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
 use crate::flow::permits::Permits;
 use crate::flow::shares::Share;
@@ -75,6 +76,8 @@ pub struct Shared<Q, T, A> {
     pub breaker: Breaker,
     /// For which groups there has been nothing to send: their app cannot be used, or has no webhook for them.
     pub undeliverable: Breaker,
+    /// When nothing could be attempted.
+    pub absences: Absences,
     /// Which destinations have asked for fewer requests at a time.
     pub throttle: Throttle,
     /// Which failures have a line of the log.
@@ -93,6 +96,17 @@ pub struct Shared<Q, T, A> {
     pub shutdown: CancellationToken,
     /// Cancelled once this process will receive nothing more.
     pub received_last: CancellationToken,
+}
+
+impl<Q, T, A> Shared<Q, T, A> {
+    /// From `began` to `ended` nothing could be attempted.
+    pub(super) fn was_absent(&self, began: Instant, ended: Instant) {
+        if self.absences.add(began, ended) {
+            let lasted = ended.saturating_duration_since(began);
+            self.breaker.was_absent(lasted, ended);
+            self.undeliverable.was_absent(lasted, ended);
+        }
+    }
 }
 
 /// The jobs of one group from one receive.
@@ -137,6 +151,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 return settle::give_way(self).await;
             }
             self.goes_on();
+            settle::give_up_expiring(&mut self).await;
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
             for n in 0..attempted.jobs {

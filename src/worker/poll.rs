@@ -111,7 +111,8 @@ impl Poll {
         // The queue hands over no later than its wait after the request: a response that arrives
         // beyond that was under way for long, and its messages' visibility has been running.
         let latest = Instant::now() + wait + SAFETY_MARGIN;
-        match receive_detecting_stalls(shared.queue.receive(reserved.count(), wait, &attempt)).await {
+        let receive = shared.queue.receive(reserved.count(), wait, &attempt);
+        match receive_detecting_stalls(receive, |began, ended| shared.was_absent(began, ended)).await {
             (Ok(messages), there) => {
                 let times = Times { received_at: Instant::now(), lease_start: there.min(latest) };
                 Polled::Received { messages, reserved, times, long: !wait.is_zero() }
@@ -123,8 +124,12 @@ impl Poll {
 
 /// Awaits an answer, and gives the moment from which it may have been there: now, or, if the process
 /// did not run for a while (stopped, suspended, starved), the last moment at which it did. While it
-/// does not run, an answer waits in the socket and the visibility timeout of its messages runs out.
-async fn receive_detecting_stalls<T>(answer: impl Future<Output = T>) -> (T, Instant) {
+/// does not run, an answer waits in the socket and the visibility timeout of its messages runs out. `stalled` is told of
+/// each such time.
+async fn receive_detecting_stalls<T>(
+    answer: impl Future<Output = T>,
+    stalled: impl Fn(Instant, Instant),
+) -> (T, Instant) {
     let mut answer = pin!(answer);
     let mut awake = Instant::now();
     let mut asleep_since = None;
@@ -132,6 +137,9 @@ async fn receive_detecting_stalls<T>(answer: impl Future<Output = T>) -> (T, Ins
         let ticked = timeout(TICK, &mut answer).await;
         let now = Instant::now();
         let slept = now.duration_since(awake) > TICK * 2;
+        if slept {
+            stalled(awake, now);
+        }
         match ticked {
             Ok(answer) if slept => return (answer, awake),
             // On waking the tick may come first, and the answer that was waiting right behind it.
@@ -152,7 +160,7 @@ mod tests {
     async fn an_answer_that_waited_while_the_process_did_not_run_counts_from_before_that() {
         let start = Instant::now();
         let (send, answer) = tokio::sync::oneshot::channel();
-        let arrival = tokio::spawn(receive_detecting_stalls(answer));
+        let arrival = tokio::spawn(receive_detecting_stalls(answer, |_, _| ()));
         tokio::time::sleep(TICK * 4 + TICK / 2).await;
         send.send(()).unwrap();
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -164,7 +172,7 @@ mod tests {
         for (after, expected) in [(TICK / 2, TICK), (TICK * 3 / 2, Duration::from_secs(10) + TICK * 3)] {
             let start = Instant::now();
             let (send, answer) = tokio::sync::oneshot::channel();
-            let arrival = tokio::spawn(receive_detecting_stalls(answer));
+            let arrival = tokio::spawn(receive_detecting_stalls(answer, |_, _| ()));
             tokio::time::sleep(TICK + TICK / 2).await;
             tokio::time::advance(Duration::from_secs(10)).await;
             tokio::time::sleep(after).await;

@@ -67,6 +67,12 @@ impl Rules {
         kept.map(LastChance::Retention)
     }
 
+    /// Whether SQS would delete a message of this age, by its age, while a job before it in its lane is attempted.
+    pub(crate) fn expires_waiting(&self, age: Duration) -> Option<LastChance> {
+        let longest = self.attempt_timeout + SETTLE_MARGIN * 2;
+        self.retention.filter(|kept| age + longest >= *kept).map(LastChance::Retention)
+    }
+
     /// Whether a message may be put back untried for so long, at the price of a receive.
     pub(crate) fn may_be_deferred(&self, message: &Message) -> bool {
         let receives = message.receive_count.saturating_add(KEPT_RECEIVES);

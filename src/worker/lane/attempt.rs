@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::prepare::{Batch, Parcel, Prepared};
-use super::window::{failing_for, is_past, next_number};
+use super::window::{failed_elsewhere, is_past, next_number};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::Apps;
 use crate::board::{self, Text};
 use crate::delivery::Transport;
-use crate::flow::breaker::{self, destination, job};
+use crate::flow::breaker::{self, Job, destination};
 use crate::flow::shares::Share;
 use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
@@ -51,7 +51,7 @@ pub(super) struct Tried {
 }
 
 impl Attempted {
-    fn without_any(number: u32, app: Option<Arc<App>>) -> Self {
+    pub(super) fn without_any(number: u32, app: Option<Arc<App>>) -> Self {
         Self { jobs: 1, app, number, tried: Vec::new() }
     }
 
@@ -66,8 +66,6 @@ impl Attempted {
 /// What is known of a destination before a request to it.
 struct Gate {
     key: u64,
-    /// Of the head: who asks.
-    job: u64,
     /// Why it is certain to fail, or to have been failing for a window, if it is.
     down: Option<Reason>,
     /// It is down, and a webhook that is not would wait: a probe that fails is the last attempt. Past its window a
@@ -98,11 +96,14 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         }
         Prepared::Ready(batch) => batch,
     };
-    lane.shared.undeliverable.succeeded(group(lane.jobs.front()?));
+    let head = lane.jobs.front_mut()?;
+    lane.shared.undeliverable.succeeded(group(head));
+    head.claim.record_mut().undeliverable_since = None;
     for held in lane.jobs.iter_mut().take(batch.jobs) {
         held.begin_span(&lane.shared.traces);
     }
     let gates = gates(lane, &batch);
+    let newcomers = newcomers(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
     for (parcels, gates) in batch.parcels.chunks(AT_ONCE).zip(gates.chunks(AT_ONCE)) {
@@ -115,13 +116,27 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         tried.extend(ended);
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
+    let delivered = |tried: &&Tried| tried.outcome == Outcome::Delivered;
+    let has_it = tried.iter().filter(delivered).filter_map(|tried| tried.webhook.as_ref());
+    let successors = has_it.filter(|webhook| newcomers.contains(webhook)).count();
+    lane.jobs.front_mut()?.claim.record_mut().successors += successors;
     Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
+}
+
+/// The webhooks that the head goes to and that were not among those of its first attempt.
+fn newcomers<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<WebhookId> {
+    let Some(record) = lane.jobs.front().map(|head| head.claim.record()) else { return Vec::new() };
+    if record.waiting.is_empty() && record.settled.is_empty() {
+        return Vec::new();
+    }
+    let webhooks = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel)).map(|(id, _)| id);
+    webhooks.filter(|id| !record.waiting.contains(id)).cloned().collect()
 }
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
 /// where its group has been so for a window, it is given up as what waits for a destination that is down.
 fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Tried {
-    let Lane { shared, jobs, .. } = lane;
+    let Lane { shared, jobs, times, .. } = lane;
     let mut down = false;
     if matches!(outcome, Outcome::Deferred(_)) {
         for held in jobs.iter_mut() {
@@ -129,13 +144,15 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Trie
         }
     }
     if let Some(head) = jobs.front_mut() {
-        let (now, key, job) = (Instant::now(), group(head), job(head.known_as()));
+        let (now, key, id) = (Instant::now(), group(head), Arc::clone(head.known_as()));
+        let elsewhere = failed_elsewhere(head, *times, &shared.rules.retry);
         let record = head.claim.record_mut();
         record.deferrals = record.deferrals.saturating_add(1);
         if matches!(outcome, Outcome::Transient { .. }) {
-            let first = *record.first_attempt.get_or_insert(now);
             down = shared.undeliverable.is_down(key, now);
-            shared.undeliverable.failed(key, job, (first, now), "");
+            record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
+            let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
+            shared.undeliverable.failed(key, job, (now, now), "");
         }
     }
     Tried { webhook: None, destination: Text::default(), down, outcome }
@@ -151,7 +168,6 @@ fn group(head: &InFlight) -> u64 {
 fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     let now = Instant::now();
     let Lane { shared, jobs, times, .. } = lane;
-    let job = jobs.front().map_or(0, |head| job(head.known_as()));
     let gate = |parcel| {
         let webhook = batch.webhook(parcel);
         let key = webhook.map_or(0, |(id, _)| destination(&batch.app.id, id));
@@ -160,7 +176,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
             Some((_, Target::Unusable { why, .. })) => Some(Reason::WebhookUnusable(why.clone())),
             _ => shared.breaker.why_down(key, now).map(Reason::DestinationDown),
         };
-        Gate { key, job, down, spared: false, skipped: false }
+        Gate { key, down, spared: false, skipped: false }
     };
     let mut gates: Vec<Gate> = batch.parcels.iter().map(gate).collect();
     if gates.iter().all(|gate| gate.down.is_none()) {
@@ -176,7 +192,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         gate.spared = gate.down.is_some() && !past;
         gate.skipped = match &gate.down {
             None => false,
-            Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, job, now),
+            Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, now),
             Some(_) => true,
         };
     }
@@ -199,6 +215,8 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
         let ages = &ages;
         async move {
             let began = Instant::now();
+            let first = jobs.front().and_then(|head| head.claim.record().first_attempt).unwrap_or(began);
+            let job = Job::new(jobs.front().map_or("", |head| head.known_as()), first);
             let (webhook, target) = batch.webhook(parcel).unzip();
             let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
@@ -219,7 +237,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
                 let span = AttemptSpan::begin(&shared.traces, spans, &about);
                 let outcome =
-                    deliver(shared, batch, parcel, gate, number, (ages, urgent, longest, &span)).await;
+                    deliver(shared, batch, parcel, gate, (number, job), (ages, urgent, longest, &span)).await;
                 span.ends(&outcome);
                 outcome
             };
@@ -237,12 +255,15 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 attempting.ended(outcome == Outcome::Delivered);
             }
             // What failed together goes on alone first.
-            let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
-                Some(head) => {
-                    let failing = failing_for(head, *times, &shared.rules.retry);
-                    own_rules::judged(outcome, own, number, failing.max(took))
-                }
-                None => outcome,
+            let outcome = if batch.jobs == 1 {
+                let elsewhere = jobs.front().map_or(Duration::ZERO, |head| {
+                    let known = head.claim.record().failed_elsewhere;
+                    known.max(failed_elsewhere(head, *times, &shared.rules.retry))
+                });
+                let failing = shared.absences.present_since(first) + elsewhere;
+                own_rules::judged(outcome, own, number, failing)
+            } else {
+                outcome
             };
             Tried { webhook: webhook.cloned(), destination, down: gate.down.is_some(), outcome }
         }
@@ -257,7 +278,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
     batch: &Batch,
     parcel: &Parcel,
     gate: &Gate,
-    number: u32,
+    (number, job): (u32, Job),
     (ages, urgent, longest, span): (&[Duration], bool, Duration, &AttemptSpan),
 ) -> Outcome {
     let began = Instant::now();
@@ -296,7 +317,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
             shared.throttle.too_many(gate.key, now);
         }
         Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
-            shared.breaker.failed(gate.key, gate.job, (began, now), &reason.to_string());
+            shared.breaker.failed(gate.key, job, (began, now), &reason.to_string());
         }
         // Neither sign of life nor of failure: the destination was not asked, cannot be, or is not asked again
         // for this job.
@@ -317,10 +338,13 @@ fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
 /// Puts what came of some deliveries on the record of every job that was in them.
 fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
     let tried = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
-    for held in lane.jobs.iter_mut().take(batch.jobs) {
+    let Lane { shared, jobs, times, .. } = lane;
+    for held in jobs.iter_mut().take(batch.jobs) {
+        let elsewhere = failed_elsewhere(held, *times, &shared.rules.retry);
         let record = held.claim.record_mut();
         if tried {
             record.attempts = number;
+            record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
             record.first_attempt.get_or_insert(began);
         }
         for tried in ended {

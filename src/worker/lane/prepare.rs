@@ -241,6 +241,10 @@ async fn judge<Q, T, A>(
     if selected.is_empty() && waits_for_none(held, &app) {
         return Err(Doubt::Old(Outcome::Permanent(Reason::NoWebhook)));
     }
+    // What waited for it does not want it any more.
+    if selected.is_empty() && !held.claim.record().waiting.is_empty() {
+        return Err(Doubt::Unmatched(app));
+    }
     Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
 }
 

@@ -7,13 +7,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::attempt::{Attempted, Tried, settle};
-use super::window::{attempts_for_backoff, failing_for};
+use super::window::attempts_for_backoff;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
+use crate::ledger::Record;
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
@@ -24,6 +25,7 @@ use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::{Deletion, Urgency};
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::{lost_after, settle_batch, settle_call};
+use crate::worker::rules::LastChance;
 
 /// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
 /// minute, so that few of a job's receives go that way.
@@ -45,6 +47,10 @@ pub(super) fn decide<Q, T, A>(
     if record.done {
         return Disposition::Done;
     }
+    // Nothing was attempted since: it is the same letter, sent once more.
+    if let Some(reason) = record.given_up.as_ref().filter(|_| attempted.tried.is_empty()) {
+        return Disposition::DeadLetter(reason.clone());
+    }
     let rules = &shared.rules;
     // What failed for good earlier still decides how the job ends, as long as the app has the webhook.
     let webhooks = attempted.app.as_ref().map_or(&[][..], |app| &app.webhooks);
@@ -61,7 +67,7 @@ pub(super) fn decide<Q, T, A>(
     } else {
         record.deferrals.max(1)
     };
-    let failing = failing(head, attempted, times, rules);
+    let failing = failing(shared, head, attempted, times);
     let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
     match policy::decide(outcomes, tries, failing, &retry, shared.random.fraction()) {
         // SQS would dispose of it by itself, without a word.
@@ -69,8 +75,18 @@ pub(super) fn decide<Q, T, A>(
             Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
             None => Disposition::Retry { reason, backoff },
         },
+        Disposition::Done if is_owed(record, webhooks) => Disposition::DeadLetter(Reason::NoWebhook),
         disposition @ (Disposition::Done | Disposition::DeadLetter(_)) => disposition,
     }
+}
+
+/// Whether a webhook that was to have the job, and does not, is none of the app's any more, and none has it in its stead:
+/// its owner may be about to put another in its place, which gets it from the dead-letter queue.
+fn is_owed(record: &Record, webhooks: &[Webhook]) -> bool {
+    let failed = record.settled.iter().filter(|settled| settled.failed.is_some());
+    let lacking = record.waiting.iter().chain(failed.map(|settled| &settled.webhook));
+    let gone = lacking.filter(|id| !webhooks.iter().any(|webhook| webhook.is(id)));
+    gone.count() > record.successors
 }
 
 /// The webhooks that have to be tried again.
@@ -81,12 +97,20 @@ fn failing_webhooks(attempted: &Attempted) -> impl Iterator<Item = Option<&Webho
 }
 
 /// For how long it has been failing, as the window counts.
-fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) -> Duration {
+fn failing<Q, T, A>(
+    shared: &Shared<Q, T, A>,
+    head: &InFlight,
+    attempted: &Attempted,
+    times: Times,
+) -> Duration {
     // The failure may be another job's doing: none is given up for it before it has failed alone.
     if attempted.jobs > 1 {
         return Duration::ZERO;
     }
-    let own = failing_for(head, times, &rules.retry);
+    let record = head.claim.record();
+    let since = if attempted.app.is_some() { record.first_attempt } else { record.undeliverable_since };
+    let here = since.map_or(Duration::ZERO, |since| shared.absences.present_since(since));
+    let own = here + record.failed_elsewhere;
     // What it failed at had been failing for all of a window before.
     let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
     if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
@@ -105,6 +129,7 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
         // The transient failures of a job that is given up are final too.
         Disposition::DeadLetter(reason) => {
             head.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
+            head.claim.record_mut().given_up = Some(reason.clone());
             for tried in &attempted.tried {
                 if let (Some(webhook), Outcome::Transient { reason, .. }) = (&tried.webhook, &tried.outcome) {
                     settle(head.claim.record_mut(), webhook, &Outcome::Permanent(reason.clone()));
@@ -325,16 +350,34 @@ async fn give_up_last_chances<Q: Queue, T: Transport, A: Apps>(
     why: &Reason,
     attempted: &Attempted,
 ) {
+    let last = |held: &InFlight, rules: &Rules, times| held.last_chance(rules, times, hidden);
+    give_up_behind(lane, last, &format!("a job before it in its group failed: {why}"), attempted).await;
+}
+
+/// Behind a head that is about to be attempted, what SQS would delete for its age meanwhile is given up by us.
+pub(super) async fn give_up_expiring<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
+    let last = |held: &InFlight, rules: &Rules, times| rules.expires_waiting(held.age(times));
+    let attempted = Attempted::without_any(0, None);
+    give_up_behind(lane, last, "the jobs before it in its group took until then", &attempted).await;
+}
+
+/// Gives up the jobs behind the head that have no other chance.
+async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    last: impl Fn(&InFlight, &Rules, Times) -> Option<LastChance>,
+    why: &str,
+    attempted: &Attempted,
+) {
     let mut place = 1;
     while let Some(held) = lane.jobs.get(place) {
-        let Some(last) = held.last_chance(&lane.shared.rules, lane.times, hidden) else {
+        let Some(last) = last(held, &lane.shared.rules, lane.times) else {
             place += 1;
             continue;
         };
         if !lane.ensure_lease(SETTLE_MARGIN).await {
             return;
         }
-        let reason = last.reason(format!("not attempted, a job before it in its group failed: {why}"));
+        let reason = last.reason(format!("not attempted, {why}"));
         match dead_letter(lane, place, &reason, attempted).await {
             Ok(()) => {
                 if let Some(held) = lane.jobs.get_mut(place) {

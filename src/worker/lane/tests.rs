@@ -128,6 +128,7 @@ impl World {
             breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             failures: Failures::default(),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            absences: Absences::default(),
             throttle: Throttle::default(),
             permits: Permits::new(10, 1 << 20),
             random: Random::from_seed(1),
@@ -251,6 +252,27 @@ async fn without_a_jump_an_attempt_that_uses_all_its_time_ends_inside_the_lease(
     assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 3], "none was late");
     assert_eq!(world.queue.changes(), [[30; 2]], "one extension for the rest");
     assert!(start.elapsed() < 13 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_window() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.retry.window = 20 * SECOND;
+    // No webhook wants it yet.
+    world.webhooks = json!([{"url": "http://h/", "event_types": ["member_added"]}]);
+    for _ in 0..3 {
+        world.work(Duration::ZERO, delivered).await;
+        sleep(6 * SECOND).await;
+    }
+    world.webhooks = json!([{"url": "http://h/"}]);
+    let fails = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::transient(Reason::Status(503)));
+    for _ in 0..3 {
+        world.work(Duration::ZERO, fails).await;
+        sleep(6 * SECOND).await;
+    }
+    assert!(world.queue.letters().is_empty());
+    world.work(Duration::ZERO, delivered).await;
+    assert_eq!(world.attempted(), [0; 4]);
 }
 
 #[tokio::test(start_paused = true)]

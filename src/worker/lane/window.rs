@@ -1,4 +1,4 @@
-//! For how long a job has been failing, and how often it was tried: as far as is known.
+//! Since when a job has been failing, and how often it was tried: as far as is known.
 
 use std::time::Duration;
 
@@ -20,17 +20,16 @@ pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
     if held.claim.held_before() { number } else { number.max(held.message.receive_count.min(HINT)) }
 }
 
-/// For how long a job that has just failed has been failing. From its first attempt where that is known; of
-/// a message that this process never held before, since its first receive, as far as the backoffs of so many
-/// attempts reach: what lay in the queue while no worker ran was not failing, and what waited behind another
-/// job has few receives.
-pub(super) fn failing_for(held: &InFlight, times: Times, retry: &Retry) -> Duration {
-    let own = held.claim.record().first_attempt.map_or(Duration::ZERO, |first| first.elapsed());
+/// For how long others have been failing with a job when this process first does: none, if it has held it before. A job
+/// that it never held was received for the first time so long ago, as far as the backoffs of so many attempts reach: what
+/// lay in the queue while no worker ran was not failing, and what waited behind another job has few receives. It may
+/// have been received and never attempted, so half of the window is left to it.
+pub(super) fn failed_elsewhere(held: &InFlight, times: Times, retry: &Retry) -> Duration {
     if held.claim.held_before() {
-        return own;
+        return Duration::ZERO;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    own.max(since_first_receive(held, times).min(backoffs(before, retry)))
+    since_first_receive(held, times).min(backoffs(before, retry)).min(retry.window / 2)
 }
 
 /// What the backoffs after so many attempts come to, as they are on average: half of each upper end.

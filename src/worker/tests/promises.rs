@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::job::{QueueType, group_id};
+use crate::queue::ReceiveError;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -84,6 +85,41 @@ async fn a_group_alone_probes_a_dead_destination_once_in_a_timeout() {
     assert!(last < 150 * SECOND, "{last:?}: what waited goes as soon as its window is over");
     let skipped = world.queue.letters().iter().filter(|l| l.reason == "destination_down").count();
     assert!(skipped >= 8, "{skipped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_a_receiver_cannot_take_bury_none_behind_them() {
+    for groups in 1..=2 {
+        let mut world = World::new();
+        world.window = 60 * SECOND;
+        for n in 0..20 {
+            world.send(&format!("g{}", n % groups), n);
+        }
+        // The heads never, the next ones at their second attempt.
+        world.start(move |n, _, number, _| {
+            let fails = n < groups || n < 2 * groups && number == 1;
+            (Duration::ZERO, if fails { down() } else { ok() })
+        });
+        world.drain().await;
+        let letters = world.queue.letters();
+        assert!(letters.iter().all(|letter| letter.reason == "status"), "{letters:?}");
+        assert_eq!((letters.len() as u64, world.delivered().len() as u64), (groups, 20 - groups));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_could_be_received_is_not_part_of_a_jobs_window() {
+    let mut world = World::new();
+    world.window = 60 * SECOND;
+    let start = Instant::now();
+    world.queue.receive_fault = Arc::new(move |_| {
+        let is_away = (5 * SECOND..200 * SECOND).contains(&start.elapsed());
+        is_away.then(|| ReceiveError::Throttled(String::new()))
+    });
+    world.send("g", 1);
+    world.start(|_, _, number, _| (Duration::ZERO, if number < 4 { down() } else { ok() }));
+    world.drain().await;
+    assert_eq!((world.delivered(), world.queue.letters().len()), (vec![1], 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,6 +75,48 @@ async fn a_job_whose_last_webhook_is_removed_while_it_waits_is_kept_as_a_letter(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_webhook_that_is_removed_while_another_is_waited_for_leaves_a_letter_for_its_successor() {
+    let fails = |request: &Request| {
+        let outcome = match url(request) {
+            "a" => Outcome::transient(Reason::Status(503)),
+            "gone" => Outcome::Permanent(Reason::Gone),
+            _ => Outcome::transient(Reason::Status(500)),
+        };
+        (Takes::Time(NOW), outcome)
+    };
+    for removed in ["a", "gone"] {
+        let mut world = World::registered(&[removed, "b"]);
+        world.work(NOW, fails).await;
+        sleep(2 * SECOND).await;
+        world.register(&["b"]);
+        world.work(NOW, delivered).await;
+        assert_eq!(world.urls()[2..], ["b"], "{removed}");
+        assert_eq!(world.letters(), [("no_webhook", vec![id("b")])], "{removed}");
+        // With another in its stead there is nothing left to do.
+        let mut world = World::registered(&[removed, "b"]);
+        world.work(NOW, fails).await;
+        sleep(2 * SECOND).await;
+        world.register(&["corrected", "b"]);
+        world.work(NOW, delivered).await;
+        assert_eq!(world.urls()[2..], ["corrected", "b"], "{removed}");
+        assert_eq!(world.letters(), [], "{removed}");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{removed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_no_longer_wants_the_job_it_waits_for_is_counted_as_unmatched() {
+    let mut world = World::registered(&["a", "b"]);
+    world.work(NOW, takes_all_but_b).await;
+    sleep(2 * SECOND).await;
+    world.webhooks =
+        json!([{"url": "http://a/"}, {"url": "http://b/", "filter": {"channel_name_starts_with": "no"}}]);
+    world.work(NOW, delivered).await;
+    assert_eq!((world.urls().len(), world.letters()), (2, vec![]));
+    assert_eq!(world.metrics.unmatched.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_webhooks_with_one_url_the_one_that_lacks_it_gets_it_wherever_it_stands() {
     let all = json!({"url": "http://u/"});
     let private = json!({"url": "http://u/", "headers": {"X-Mine": "1"}});

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::event::{Id, Request};
-use super::facts::{Attempts, Knowledge, Leases};
+use super::facts::{Attempts, Knowledge, LastReceive, Leases};
 use super::invariants::Record;
 use crate::simulation::plan::Kind;
 
@@ -65,10 +65,12 @@ impl Record<'_> {
         self.grants("excuse: letters get lost", self.plan.kind == Kind::Everything)
     }
 
-    /// The app changed while the job was under way: what one version signed or wanted another does not.
+    /// The app changed between the job's making and its first attempt: it had nowhere to go until then.
     /// Forced by seed 65.
-    pub fn app_changed(&self, job: usize) -> bool {
-        self.grants("excuse: app changed", self.plan.apps[self.plan.job(job).app].len() > 1)
+    pub fn app_changed(&self, job: usize, first_attempt: Duration) -> bool {
+        let planned = self.plan.job(job);
+        let versions = self.plan.versions_between(planned.app, planned.at, first_attempt);
+        self.grants("excuse: app changed", versions.count() > 1)
     }
 
     /// What a process gave up, or SQS moved, before it was ever attempted, may be attempted later if its
@@ -78,12 +80,12 @@ impl Record<'_> {
         self.grants("excuse: attempted after its end", end.is_some_and(|end| end < first_attempt))
     }
 
-    /// The last receive of a message that SQS moved came to nothing, for a reason that its worker can do
-    /// nothing about: the answer never came, the process was told to end, or calls to the queue fail.
+    /// The last receive of a message that SQS moved or deleted came to nothing, for a reason that its worker can do
+    /// nothing about: the answer never came, the process was interrupted, or calls to the queue fail and take their time.
     /// Forced by seed 4.
-    pub fn last_receive_lost(&self, answered: bool, asked_to_end: bool) -> bool {
+    pub fn last_receive_lost(&self, receive: &LastReceive) -> bool {
         let calls_fail = self.plan.kind == Kind::Everything;
-        self.grants("excuse: last receive lost", !answered || asked_to_end || calls_fail)
+        self.grants("excuse: last receive lost", receive.was_in_vain() || calls_fail)
     }
 
     /// SQS deleted a message for its age that could have been handed over in time to be given up, and was not: it

@@ -4,6 +4,7 @@ mod attempts;
 mod knowledge;
 mod leases;
 mod outages;
+mod receives;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ pub use attempts::Attempts;
 pub use knowledge::{Knowledge, all_have_it, unwanted};
 pub use leases::Leases;
 pub use outages::Outages;
+pub use receives::{LastReceive, LastReceives};
 
 /// Something for each message or job, made when it is first asked for.
 #[derive(Debug)]

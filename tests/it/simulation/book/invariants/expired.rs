@@ -6,47 +6,51 @@ use std::time::Duration;
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
-use crate::simulation::book::facts::{Each, Leases};
-
-/// The last time that a message was handed over.
-#[derive(Default)]
-struct Last {
-    by: Option<Id>,
-    at: Duration,
-    answered: bool,
-}
+use crate::simulation::book::facts::{Each, Knowledge, LastReceive, LastReceives};
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
-    let (mut leases, mut receives) = (Leases::default(), Each::<Last>::default());
-    let (mut asked_to_end, mut sent) = (BTreeSet::new(), BTreeMap::<usize, Duration>::new());
+    let (mut receives, mut in_time) = (LastReceives::default(), Each::<LastReceive>::default());
+    let (mut sent, mut knowledge) = (BTreeMap::<usize, Duration>::new(), Knowledge::default());
+    let mut lettered = BTreeSet::new();
     let retention = record.plan.rules.retention.unwrap_or(Duration::MAX);
+    let settling = record.plan.rules.attempt_timeout + Duration::from_secs(1);
     let mut found = Vec::new();
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
-        leases.see(*at, event);
-        match event {
-            Event::Sent { message, .. } => drop(sent.insert(*message, *at)),
-            Event::HandedOver { message, process, .. } => {
-                *receives.of(*message) = Last { by: Some(*process), at: *at, answered: false };
+        // The last receive at which there was time to give it up: those after it are too late.
+        if let Event::HandedOver { message, .. } = event
+            && sent.get(message).is_some_and(|sent| *at + settling >= sent.saturating_add(retention))
+        {
+            let earlier = receives.of(*message);
+            let earlier_in_time = earlier.at + settling < sent[message].saturating_add(retention);
+            if earlier_in_time && earlier.by.is_some() {
+                *in_time.of(*message) = earlier;
             }
-            Event::Received { message, .. } => receives.of(*message).answered = true,
-            Event::AskedToEnd { process } => drop(asked_to_end.insert(*process)),
+        }
+        receives.see(*at, event);
+        match event {
+            Event::Lettered { message, .. } => drop(lettered.insert(*message)),
+            Event::Sent { message, .. } => drop(sent.insert(*message, *at)),
             Event::Expired { message } => {
-                let Last { by, at, answered } = *receives.of(*message);
-                let ended = by.is_some_and(|by| asked_to_end.contains(&by));
-                let expires = sent[message] + retention;
-                let hidden_until = leases.holder(*message).map_or(Duration::ZERO, |(_, until)| until);
-                // It could be received and given up, or was received when there was no time for that.
-                let settling = record.plan.rules.attempt_timeout + Duration::from_secs(1);
-                let late = hidden_until + settling < expires || at + settling >= expires;
-                if !record.not_handed_over_in_time(late) && !record.last_receive_lost(answered, ended) {
-                    let what = format!("job {message}: deleted for its age while {by:?} had it");
-                    found.push(Violation { entry, what });
+                let (last, expires) = (receives.of(*message), sent[message] + retention);
+                let earlier = *in_time.of(*message);
+                let last = if earlier.by.is_some() { earlier } else { last };
+                let late = last.hidden_until + settling < expires || last.at + settling >= expires;
+                if !record.not_handed_over_in_time(late) && !record.last_receive_lost(&last) {
+                    let what = format!("job {message}: deleted for its age while {:?} had it", last.by);
+                    found.push((*message, last.by, Violation { entry, what }));
                 }
             }
             _ => {}
         }
+        knowledge.see(*at, event);
     }
-    found
+    // Nothing but its delete was missing, or it was given up by who attempted it until then.
+    let end = record.entries.last().map_or(Duration::ZERO, |entry| entry.at);
+    let is_done = |message: usize, by: Option<Id>| {
+        lettered.contains(&message) || by.is_some_and(|by| knowledge.is_done(record.plan, end, message, by))
+    };
+    let silent = found.into_iter().filter(|(message, by, _)| !is_done(*message, *by));
+    silent.map(|(.., violation)| violation).collect()
 }
 
 #[cfg(test)]
@@ -74,5 +78,11 @@ mod tests {
         let mut waits = of_a_minute();
         waits.handed(A, &[0]).happens(hides(30)).at(60).happens(expired());
         waits.is_accepted_by(violations);
+        let mut again_and_again = of_a_minute();
+        for second in 50..60 {
+            again_and_again.at(second).handed(A, &[0]).happens(hides(1));
+        }
+        again_and_again.at(60).happens(expired());
+        again_and_again.is_refused_by(violations, "deleted for its age while");
     }
 }

@@ -1,39 +1,21 @@
 //! SQS itself moves no job to the dead-letter queue that a worker of ours held: on its last receive we give
 //! it up ourselves, with a word.
 
-use std::collections::BTreeSet;
-
 use super::{Record, Violation};
-use crate::simulation::book::event::{Entry, Event, Id};
-use crate::simulation::book::facts::Each;
-
-/// The last receive of a message.
-#[derive(Default)]
-struct Last {
-    by: Option<Id>,
-    answered: bool,
-}
+use crate::simulation::book::event::{Entry, Event};
+use crate::simulation::book::facts::LastReceives;
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
-    let mut receives = Each::<Last>::default();
-    let mut asked_to_end = BTreeSet::new();
+    let mut receives = LastReceives::default();
     let mut found = Vec::new();
-    for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
-        match event {
-            Event::HandedOver { message, process, .. } => {
-                *receives.of(*message) = Last { by: Some(*process), answered: false };
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
+        receives.see(*at, event);
+        if let Event::Moved { message } = event {
+            let last = receives.of(*message);
+            if !record.last_receive_lost(&last) {
+                let what = format!("job {message}: moved by SQS while {:?} had it", last.by);
+                found.push(Violation { entry, what });
             }
-            Event::Received { message, .. } => receives.of(*message).answered = true,
-            Event::AskedToEnd { process } => drop(asked_to_end.insert(*process)),
-            Event::Moved { message } => {
-                let Last { by, answered } = *receives.of(*message);
-                let ended = by.is_some_and(|by| asked_to_end.contains(&by));
-                if !record.last_receive_lost(answered, ended) {
-                    let what = format!("job {message}: moved by SQS while {by:?} had it");
-                    found.push(Violation { entry, what });
-                }
-            }
-            _ => {}
         }
     }
     found

@@ -95,9 +95,10 @@ impl Groups<'_> {
             (!record.attempted_after_its_end(end, first)).then_some(first)
         };
         let unsorted = move |jobs: &&Vec<usize>| {
+            let firsts: Vec<_> = jobs.iter().filter_map(|job| Some((*job, first(job)?))).collect();
+            let overtaken = |n: usize| firsts[n..].iter().any(|(_, later)| *later < firsts[n].1);
             // A change of the app can turn a job that had nowhere to go into one that has.
-            let changed = || jobs.first().is_some_and(|job| record.app_changed(*job));
-            !jobs.iter().filter_map(first).is_sorted() && !changed()
+            (0..firsts.len()).any(|n| overtaken(n) && !record.app_changed(firsts[n].0, firsts[n].1))
         };
         self.firsts.values().filter(unsorted).map(|jobs| format!("first attempts out of order: {jobs:?}"))
     }
