@@ -1,4 +1,4 @@
-//! The commands. Here, and in `main` alone, adapters are wired to ports.
+//! The command line: parses, and hands over to the command.
 
 // clap shows the options' docs as they stand, back-ticks and all.
 #![allow(clippy::doc_markdown, reason = "the docs of options are help texts")]
@@ -35,13 +35,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the worker (the default): receive jobs from `QUEUE_SQS_URL` and deliver them.
+    /// Run the worker (the default): receive jobs from QUEUE_SQS_URL and deliver them.
     Run,
     /// Run the whole system on this machine, with sample jobs: queue, worker and receiver.
     Dev(dev::Options),
     /// Run the local SQS-compatible FIFO queue alone.
     LocalQueue(local_queue::Options),
-    /// Run a receiver alone: verifies signatures, prints one JSON line a webhook.
+    /// Run a receiver alone: verifies signatures, prints each webhook (a line for people on a terminal, JSON elsewhere).
     Receive(receive::Options),
     /// Put jobs on the queue: one event from flags, or JSON lines from standard input.
     Enqueue(enqueue::Options),

@@ -3,7 +3,7 @@
 //! Two producers are understood: soketi (camel case) and sockudo (snake case). The payload is kept
 //! as the bytes it arrived in, because its signature covers those bytes and no others:
 //! re-serialising JSON reorders keys, rewrites numbers and rejects the lone surrogates that
-//! JavaScript emits. Knows nothing of queues, apps' webhooks or HTTP.
+//! JavaScript emits. Knows nothing of SQS, of what an app registers, or of HTTP.
 //!
 //! sockudo signs when it delivers, not when it enqueues: what its envelope calls a signature is a label,
 //! and the app's secret stands beside it. Such a job is genuine if that secret is the app's own: whoever

@@ -1,10 +1,10 @@
-//! Who has a job, as it is written down with it.
+//! The identity of a webhook, as ledgers and dead letters write it down.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The identity of a webhook within its app: a short hash of its target and, where the app names one
-/// target more than once, a number from the second on (`3f2a90c41b7e-2`).
+/// The identity of a webhook within its app: a short hash of its target. Webhooks with one target add a hash of their
+/// other members (`3f2a90c41b7e-a1b2c3`), and equal ones a number (`3f2a90c41b7e-a1b2c3-2`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WebhookId(Arc<str>);
 

@@ -24,7 +24,7 @@ pub(super) struct Clock {
 impl Clock {
     /// The time at SQS.
     pub(super) fn now(&self) -> SystemTime {
-        // The one place where the wall clock is read: for a job's age.
+        // For a job's age: SQS' clock is the wall clock, corrected.
         let now = SystemTime::now();
         let ahead = self.ahead_ms.load(Ordering::Relaxed);
         let by = Duration::from_millis(ahead.unsigned_abs());
