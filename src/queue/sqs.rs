@@ -446,3 +446,6 @@ impl Queue for Sqs {
         Box::pin(dead_letter::send(&self.settle, url, source.as_deref(), letter, asked)).await
     }
 }
+
+#[cfg(test)]
+mod tests;
