@@ -203,6 +203,11 @@ impl Connection {
             .await
             .map_err(|failure| error::classify(&failure, &self.asked("sqs:GetQueueAttributes")))?;
         let attributes = answer.attributes.unwrap_or_default();
+        // Every queue has both, whatever an emulator leaves out.
+        let known = [QueueAttributeName::QueueArn, QueueAttributeName::VisibilityTimeout];
+        if !known.iter().any(|name| attributes.contains_key(name)) {
+            return Err(ReceiveError::Service(error::formless("QueueArn and no VisibilityTimeout")));
+        }
         let visibility = attributes
             .get(&QueueAttributeName::VisibilityTimeout)
             .and_then(|seconds| seconds.parse().ok())

@@ -71,6 +71,20 @@ async fn a_dead_letter_is_confirmed_by_its_message_id_alone() {
 }
 
 #[tokio::test]
+async fn an_answer_without_attributes_describes_no_queue() {
+    for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Attributes\":{}}"] {
+        let Err(ReceiveError::Service(why)) = answering(body).await.describe().await else {
+            panic!("{body:?} describes nothing");
+        };
+        assert!(why.contains("no answer of SQS' form") && why.contains("QUEUE_SQS_ENDPOINT"), "{why}");
+    }
+    for attribute in ["\"QueueArn\":\"arn:aws:sqs:us-east-1:1:q.fifo\"", "\"VisibilityTimeout\":\"30\""] {
+        let body: &'static str = format!("{{\"Attributes\":{{{attribute}}}}}").leak();
+        assert_eq!(answering(body).await.describe().await.unwrap().visibility, Duration::from_secs(30));
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_an_answer_names_no_id_of_is_not_sent() {
     let job = [NewMessage::new("g".to_owned(), "b".to_owned())];
     for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Successful\":[{\"Id\":\"0\"}]}"] {
