@@ -351,7 +351,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         metrics.bytes_in_flight.set(number(self.permits.bytes()));
         metrics.lanes.set(number(lanes));
         metrics.pollers.set(number(polls));
-        metrics.blocked.set(number(metrics.board.blocked_groups()));
         metrics.breakers_open.set(number(self.shared.breaker.down(Instant::now())));
     }
 
