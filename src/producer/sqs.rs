@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use super::error::CallError;
 use super::outbox::CALL_DEADLINE;
 use super::port::{EntryResult, SendBatch};
-use crate::queue::failure::{Asked, classify, formless, is_refusal, is_throttling};
+use crate::queue::failure::{Asked, classify, formless, is_refusal, is_throttling, sending_entry};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
 
 /// How long a connect may take.
@@ -59,10 +59,7 @@ impl SendBatch for Sqs {
             results.insert(sent.id, EntryResult::Sent(id));
         }
         for failed in answer.failed {
-            let why = match &failed.message {
-                Some(message) => format!("{}: {message}", failed.code),
-                None => failed.code.clone(),
-            };
+            let why = sending_entry(&failed.code, failed.message.as_deref());
             let result = if is_throttling(&failed.code) {
                 EntryResult::Throttled(why)
             } else if failed.sender_fault {

@@ -180,6 +180,12 @@ pub(crate) fn settling_entry(
     }
 }
 
+/// One entry of a batch that was not sent, in words.
+pub(crate) fn sending_entry(code: &str, message: Option<&str>) -> String {
+    let code = if code.is_empty() { "an error without a code" } else { code };
+    format!("{}: {}", cut(code, MAX_CODE), cut(message.unwrap_or("no message"), MAX_MESSAGE))
+}
+
 /// Whether a code says that a receipt is over. Of one that has expired, SQS says no more than that a
 /// parameter's value is invalid.
 #[cfg(feature = "worker")]
@@ -256,7 +262,7 @@ impl Answer<'_> {
     /// What it says, and what an operator can do.
     fn text(&self, asked: &Asked<'_>, now: SystemTime) -> String {
         let Some(code) = self.code.as_deref() else { return self.without_form() };
-        let code = cut(code, MAX_CODE);
+        let code = if code.is_empty() { "an error without a code".into() } else { cut(code, MAX_CODE) };
         let message = cut(self.message.as_deref().unwrap_or("no message"), MAX_MESSAGE);
         let text = match self.kind() {
             Kind::Service => format!("{code}: {message} (status {})", self.status),

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
 use super::convert::text;
 use super::{Error, Sqs};
-use crate::queue::failure::{formless, settling};
+use crate::queue::failure::{formless, sending_entry, settling};
 use crate::queue::{NewMessage, batches};
 
 /// A message's id, or why SQS refused it.
@@ -76,8 +76,8 @@ impl Sqs {
         let mut sent: HashMap<String, Sent> = named.map(|sent| (sent.id, Ok(sent.message_id))).collect();
         let refused = answer.failed.into_iter();
         sent.extend(refused.map(|failed| {
-            let why = failed.message.unwrap_or_default();
-            (failed.id, Err(format!("{}: {why}", failed.code)))
+            let why = sending_entry(&failed.code, failed.message.as_deref());
+            (failed.id, Err(why))
         }));
         let missing = || Err(formless("MessageId of this message"));
         Ok((0..batch.len()).map(|n| sent.remove(&n.to_string()).unwrap_or_else(missing)).collect())
