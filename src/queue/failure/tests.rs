@@ -37,6 +37,7 @@ async fn received(answer: &'static [u8]) -> Result<usize, ReceiveError> {
         settle_timeout: Duration::from_secs(1),
         dead_letter_url: None,
         traced: false,
+        retention: None,
     };
     let received = connection.await.queue(usage).receive(1, Duration::ZERO, &AttemptId("a".into())).await;
     serving.await.unwrap();
