@@ -228,10 +228,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
-            Ok(Polled::Received { messages, reserved, times, .. }) => {
+            Ok(Polled::Received { messages, reserved, times, hasty, .. }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
-                let absent = pollers.received(messages.len(), reserved.count(), times.received_at);
+                let absent = pollers.received(messages.len(), reserved.count(), hasty, times.received_at);
                 if absent > ABSENCE {
                     self.shared.breaker.was_absent(absent, times.received_at);
                     self.shared.undeliverable.was_absent(absent, times.received_at);
