@@ -50,17 +50,27 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         queue_url,
     );
     let url = reader.result("QUEUE_SQS_URL", url);
-    let dead_letter_url = queue
-        .dlq_url
-        .as_deref()
-        .and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)).map(String::from));
+    let dead_letter_url =
+        queue.dlq_url.as_deref().and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)));
     let endpoint = queue.endpoint.as_deref().and_then(|endpoint| {
         reader.result("QUEUE_SQS_ENDPOINT", http_url(endpoint)).map(|_| endpoint.to_owned())
     });
     let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
+    if wait.is_zero() {
+        reader.warn(
+            "QUEUE_SQS_WAIT_TIME_SECONDS is 0: no receive waits for a message, so that an idle queue is asked about once a \
+             second and a job waits up to a second for that (leave it out, or set 10: fewer calls and no delay)"
+                .to_owned(),
+        );
+    }
     let mut client = client_options::read(queue.client_options.as_deref(), wait, reader);
     let given = client.endpoint.clone().or(endpoint);
     let (region, endpoint) = reached_at(raw, url.as_ref(), given, &client, reader);
+    if let (Some(dead), Some(url)) = (&dead_letter_url, &url) {
+        let dialled =
+            endpoint.as_ref().or(raw.aws.endpoint_url_sqs.as_ref()).or(raw.aws.endpoint_url.as_ref());
+        beside(dead, url, dialled.and_then(|text| Url::parse(text).ok()).as_ref(), reader);
+    }
     if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
         reader.warn(
             "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint"
@@ -90,7 +100,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         visibility: queue.visibility_timeout.as_ref().map(|_| {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
-        dead_letter_url,
+        dead_letter_url: dead_letter_url.map(String::from),
         allow_low_receive_count: reader
             .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
             .unwrap_or_default(),
@@ -179,6 +189,34 @@ fn reached_at(
     };
     let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
     (region, endpoint)
+}
+
+/// Whether a dead-letter queue is where the queue is: both are asked for at one endpoint, which is `dialled` where it is
+/// not for the SDK to find. By its URL elsewhere, it would be looked for there, or be another queue of that name.
+fn beside(dead: &Url, url: &Url, dialled: Option<&Url>, reader: &mut Reader) {
+    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let at = dialled.unwrap_or(url);
+    if place(dead) == place(url) || place(dead) == place(at) {
+        return;
+    }
+    let named = |url: &Url| {
+        let origin = url.origin().ascii_serialization();
+        destination(url).region().map_or(origin, str::to_owned)
+    };
+    let (own, other) = (destination(at), destination(dead));
+    match (own.region(), other.region()) {
+        (Some(own), Some(other)) if own == other => {}
+        // An emulator may know its queues by AWS' URLs, and has names of its own in different networks.
+        (None, _) => reader.warn(format!(
+            "QUEUE_SQS_DLQ_URL: it is asked for at the queue's endpoint, {}, and not at {}",
+            named(at),
+            named(dead)
+        )),
+        (Some(own), _) => reader.error(format!(
+            "QUEUE_SQS_DLQ_URL: a dead-letter queue has to be in the queue's region and at its endpoint, {own}; this one is at {}",
+            named(dead)
+        )),
+    }
 }
 
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]
