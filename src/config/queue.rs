@@ -17,6 +17,8 @@ pub struct QueueConfig {
     pub region: String,
     /// Another endpoint than AWS' own.
     pub endpoint: Option<String>,
+    /// Whether that, or what the SDK finds, is an endpoint of AWS'.
+    pub at_aws: bool,
     /// What of soketi's client options has an equivalent.
     pub client: ClientOptions,
     /// Messages a receive asks for.
@@ -65,10 +67,9 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
     let mut client = client_options::read(queue.client_options.as_deref(), wait, reader);
     let given = client.endpoint.clone().or(endpoint);
-    let (region, endpoint) = reached_at(raw, url.as_ref(), given, &client, reader);
+    let (region, endpoint, at_aws) = reached_at(raw, url.as_ref(), given, &client, reader);
     if let (Some(dead), Some(url)) = (&dead_letter_url, &url) {
-        let dialled =
-            endpoint.as_ref().or(raw.aws.endpoint_url_sqs.as_ref()).or(raw.aws.endpoint_url.as_ref());
+        let dialled = endpoint.as_ref().or_else(|| Some(ambient_endpoint(raw)?.1));
         beside(dead, url, dialled.and_then(|text| Url::parse(text).ok()).as_ref(), reader);
     }
     if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
@@ -87,6 +88,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         url: url.map(String::from).unwrap_or_default(),
         region,
         endpoint,
+        at_aws,
         client,
         batch: reader.number("QUEUE_SQS_BATCH_SIZE", queue.batch_size.as_ref(), 10, 1, 10),
         pause: reader.milliseconds(
@@ -121,7 +123,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
 }
 
-/// The region that requests are signed for, and the endpoint where it is not for the SDK to find.
+/// The region that requests are signed for, the endpoint where it is not for the SDK to find, and whether it is AWS'.
 ///
 /// `given` is the endpoint that is configured, if one is. The region in the name of an endpoint of AWS' is
 /// the only one that works there, whatever the variables say: so it is with soketi's SDK.
@@ -131,14 +133,11 @@ fn reached_at(
     given: Option<String>,
     client: &ClientOptions,
     reader: &mut Reader,
-) -> (String, Option<String>) {
+) -> (String, Option<String>, bool) {
     // As with the JavaScript SDK, `sslEnabled` is for an endpoint that has no scheme.
     let scheme = if client.ssl { "https" } else { "http" };
     let given = given.map(|text| if text.contains("://") { text } else { format!("{scheme}://{text}") });
-    // The SDK's own variables, which it reads by itself.
-    let names =
-        [("AWS_ENDPOINT_URL_SQS", &raw.aws.endpoint_url_sqs), ("AWS_ENDPOINT_URL", &raw.aws.endpoint_url)];
-    let ambient = names.into_iter().find_map(|(name, text)| Some((name, text.as_ref()?)));
+    let ambient = ambient_endpoint(raw);
     if let Some((name, text)) = ambient.filter(|_| given.is_none()) {
         reader.result(name, http_url(text));
     }
@@ -188,7 +187,17 @@ fn reached_at(
         }
     };
     let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
-    (region, endpoint)
+    (region, endpoint, aws)
+}
+
+/// The endpoint in the SDK's own variables, which it reads by itself unless it is told not to.
+fn ambient_endpoint(raw: &Raw) -> Option<(&'static str, &String)> {
+    if raw.endpoints_are_ignored {
+        return None;
+    }
+    let names =
+        [("AWS_ENDPOINT_URL_SQS", &raw.aws.endpoint_url_sqs), ("AWS_ENDPOINT_URL", &raw.aws.endpoint_url)];
+    names.into_iter().find_map(|(name, text)| Some((name, text.as_ref()?)))
 }
 
 /// Whether a dead-letter queue is where the queue is: both are asked for at one endpoint, which is `dialled` where it is

@@ -541,3 +541,26 @@ fn a_dead_letter_queue_lies_at_the_queues_endpoint() {
     let told = elsewhere.warnings.join("\n");
     assert!(told.contains("http://localhost:4566, and not at http://localhost:9324"), "{told}");
 }
+
+#[test]
+fn an_endpoint_is_aws_by_its_name_and_by_no_variable_that_the_sdk_passes_over() {
+    let at_aws = |url: &str, more: &[(&str, &str)]| {
+        let queue = read(&[&[("QUEUE_SQS_URL", url)], more].concat()).unwrap().queue;
+        (queue.at_aws, queue.endpoint)
+    };
+    for host in [
+        "sqs.eu-west-1.amazonaws.com",
+        "sqs.eu-west-1.api.aws",
+        "sqs-fips.us-east-1.api.aws",
+        "vpce-1.sqs.eu-west-1.vpce.api.aws",
+        "sqs.eusc-de-east-1.api.amazonwebservices.eu",
+    ] {
+        assert!(at_aws(&format!("https://{host}/1/jobs.fifo"), &[]).0, "{host}");
+    }
+    let local = "http://localhost:4566/1/jobs.fifo";
+    assert_eq!(at_aws(local, &[]), (false, Some("http://localhost:4566".to_owned())));
+    let ambient = ("AWS_ENDPOINT_URL_SQS", "https://sqs.eu-west-1.amazonaws.com");
+    let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    assert_eq!(at_aws(local, &[ambient]), (true, None));
+    assert_eq!(at_aws(local, &[ambient, ignored]), (false, Some("http://localhost:4566".to_owned())));
+}

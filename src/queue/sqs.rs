@@ -248,12 +248,12 @@ impl Connection {
         self.clock.ahead()
     }
 
-    /// Who AWS says that this is; `None` where the endpoint is not AWS'.
-    pub async fn caller(&self) -> Option<Result<String, String>> {
-        if self.pinned && !self.sdk.endpoint_url().is_some_and(|endpoint| endpoint.contains(".amazonaws.")) {
-            return None;
-        }
-        Some(caller(&self.sdk, DESCRIBE_TIMEOUT).await)
+    /// Who AWS says that this is.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn caller(&self) -> Result<String, String> {
+        caller(&self.sdk, DESCRIBE_TIMEOUT).await
     }
 
     /// Where the credentials come from, and for how long they hold.
