@@ -21,6 +21,8 @@ use crate::shown::cut;
 const MAX_CODE: usize = 64;
 /// As much of an answer's message is shown.
 const MAX_MESSAGE: usize = 512;
+/// As much of a policy's name is shown.
+const MAX_POLICY: usize = 120;
 /// As much is shown of a body that is not of SQS' form.
 const MAX_BEGINNING: usize = 120;
 /// An error in XML is looked for in no longer an answer.
@@ -29,6 +31,9 @@ const MAX_XML_BYTES: usize = 64 * 1024;
 /// What an operator can do where something else than SQS answers.
 const NOT_SQS: &str = "a proxy, a firewall or a wrong endpoint answers, not SQS: let the worker out to the queue's endpoint, \
     see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy";
+
+/// What an operator can do about an endpoint of the query protocol.
+const QUERY_PROTOCOL: &str = "this endpoint speaks SQS' older query protocol only: use a version of the emulator with the JSON protocol";
 
 /// What was asked for, so that an error can say what was missing.
 #[derive(Clone, Copy, Debug)]
@@ -311,16 +316,36 @@ impl Answer<'_> {
                 asked.region
             ));
         }
+        if self.is_of_the_query_protocol() {
+            return Some(QUERY_PROTOCOL.to_owned());
+        }
         if NO_RIGHT.contains(&self.code()) {
-            return Some(format!("the role needs {} on the queue", asked.permission));
+            return Some(match other_policy(message) {
+                Some(policy) => format!(
+                    "{policy}; no right of the role's helps: {} has to be let through there",
+                    asked.permission
+                ),
+                None => format!("the role needs {} on the queue", asked.permission),
+            });
         }
         (self.kind() == Kind::Denied)
             .then(|| "see whose credentials these are, and whether they hold: hookferry check".to_owned())
     }
 
+    /// Whether the endpoint takes the call for one of SQS' older protocol, or answers in its form what is no error.
+    fn is_of_the_query_protocol(&self) -> bool {
+        let beginning = self.body.get(..self.body.len().min(1024)).unwrap_or_default();
+        matches!(self.code(), "MissingAction" | "InvalidAction")
+            || (self.code.is_none()
+                && String::from_utf8_lossy(beginning).contains("queue.amazonaws.com/doc/"))
+    }
+
     /// Neither protocol of SQS' answers so: something else did, whatever its status.
     fn without_form(&self) -> String {
         let remedy = match self.status {
+            _ if self.is_of_the_query_protocol() => {
+                return format!("status {} and an answer in XML ({QUERY_PROTOCOL})", self.status);
+            }
             407 => "the proxy on the way wants to know who asks: name it with user and password",
             _ => NOT_SQS,
         };
@@ -364,6 +389,20 @@ fn query_error(body: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
     let plain = entities.iter().fold(message.to_owned(), |text, (entity, plain)| text.replace(entity, plain));
     Some((Cow::Borrowed(code), Cow::Owned(plain)))
+}
+
+/// The policy that a denial names, where it is none of the role's or the queue's that lacks a right.
+fn other_policy(message: &str) -> Option<String> {
+    if let Some((_, rest)) = message.split_once("with an explicit deny") {
+        let place = rest.trim().trim_end_matches('.');
+        let place = if place.is_empty() { String::new() } else { format!(" {}", cut(place, MAX_POLICY)) };
+        return Some(format!("an explicit deny{place} forbids it"));
+    }
+    // "because no VPC endpoint policy allows the sqs:receivemessage action"
+    let (_, rest) = message.split_once("because no ")?;
+    let (policy, _) = rest.split_once(" allows ")?;
+    let own = ["identity-based policy", "resource-based policy"].contains(&policy);
+    (!own).then(|| format!("no {} allows it", cut(policy, MAX_POLICY)))
 }
 
 fn speaks_of_time(code: &str, message: &str) -> bool {

@@ -241,3 +241,39 @@ async fn a_whole_answer_is_one_whatever_it_says() {
     assert!(matches!(error, ReceiveError::Service(_)), "{error}");
     assert_eq!(received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await, Ok(0));
 }
+
+#[test]
+fn an_endpoint_of_the_query_protocol_is_told_as_one() {
+    let (_, text) = told(&answer(400, "MissingAction", "MissingAction; see the SQS docs."));
+    assert!(text.contains("older query protocol"), "{text}");
+    let body = b"<?xml version=\"1.0\"?><ReceiveMessageResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"/>";
+    let page = Answer { code: None, message: None, status: 200, body, date: None };
+    let (kind, text) = told(&page);
+    assert!(text.contains("older query protocol") && !text.contains("proxy"), "{text}");
+    assert_eq!(kind, Kind::Service);
+}
+
+#[test]
+fn a_denial_by_another_policy_than_the_roles_names_it() {
+    let denied = |message| told(&answer(400, "AccessDeniedException", message)).1;
+    let text = denied(
+        "User: arn:aws:sts::1:assumed-role/r/x is not authorized to perform: sqs:receivemessage on resource: q with an explicit deny in a service control policy",
+    );
+    assert!(text.contains("explicit deny in a service control policy forbids it"), "{text}");
+    assert!(text.contains("sqs:ReceiveMessage") && !text.contains("the role needs"), "{text}");
+    let text = denied(
+        "User: x is not authorized to perform: sqs:receivemessage on resource: q because no VPC endpoint policy allows the sqs:receivemessage action",
+    );
+    assert!(text.contains("no VPC endpoint policy allows it") && !text.contains("the role needs"), "{text}");
+    let text = denied(
+        "User: x is not authorized to perform: sqs:receivemessage on resource: q because no identity-based policy allows the sqs:receivemessage action",
+    );
+    assert!(text.contains("the role needs sqs:ReceiveMessage"), "{text}");
+}
+
+#[test]
+fn an_entry_without_a_code_says_so() {
+    let entry = settling_entry("", None, false, &ASKED);
+    assert_eq!(entry, Error::Call("an error without a code: no message (status 500)".to_owned()));
+    assert_eq!(sending_entry("", Some("m")), "an error without a code: m");
+}
