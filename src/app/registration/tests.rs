@@ -137,6 +137,9 @@ fn nothing_of_a_registration_is_ignored_in_silence() {
         (json!({"url": "https://h/", "event_types": []}), "it gets no event"),
         (json!({"url": "https://h/", "filter": {"channel_namespaces": []}}), "it gets no event"),
         (json!({"url": "https://h/", "event_types": ["order.paid"]}), "\"order.paid\" is sent by neither"),
+        (json!({"url": "https://h/", "event_types": ["*"]}), "leave event_types out for every event"),
+        (json!({"url": "https://h/", "event_types": ["client_*"]}), "leave event_types out for every event"),
+        (json!({"url": "https://h/", "event_types": ["All"]}), "leave event_types out for every event"),
     ] {
         let app = with(&webhook).unwrap();
         assert_eq!(app.remarks.len(), 1, "{webhook}: {:?}", app.remarks);
