@@ -255,7 +255,11 @@ impl<Q: SendBatch> Driver<Q> {
             && self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY)
         {
             self.told = Some(Instant::now());
-            warn!(detail = %trouble, jobs = self.open, "the queue does not take what it is sent; it is sent again");
+            warn!(
+                detail = trouble,
+                jobs = self.open,
+                "the queue does not take what it is sent; it is sent again"
+            );
         }
         self.end_flushes();
     }

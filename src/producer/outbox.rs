@@ -79,7 +79,7 @@ pub(super) struct Outbox<T> {
     /// the same batch.
     pub(super) overtaken: u64,
     /// Why a job was sent in vain that had been before.
-    pub(super) trouble: Option<Error>,
+    pub(super) trouble: Option<String>,
 }
 
 impl<T> Outbox<T> {
@@ -198,7 +198,7 @@ impl<T> Outbox<T> {
                 Verdict::Again(error) => {
                     entry.failures += 1;
                     if entry.failures > 1 {
-                        self.trouble = Some(error.clone());
+                        self.trouble = error.cause().map(str::to_owned);
                     }
                     if expired(&entry, now, self.retry_for) {
                         settled.push(Settled { entry, result: Err(error) });

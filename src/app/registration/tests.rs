@@ -383,3 +383,19 @@ fn sockudos_own_members_are_read() {
     let (never, _) = one(r#"{"url":"https://h/","retry":{"enabled":false,"max_attempts":9}}"#);
     assert_eq!(never.retry.max_attempts, Some(1));
 }
+
+#[test]
+fn a_disabled_app_is_told_to_be_delivered_for() {
+    let said = |enabled: serde_json::Value| {
+        let hooks = json!([{"url": "https://h/"}]);
+        let app = file(json!({"id": "a", "key": "k", "secret": "s", "webhooks": hooks, "enabled": enabled}))
+            .unwrap();
+        app.remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join("\n")
+    };
+    for disabled in [json!(false), json!("false"), json!(0)] {
+        assert!(said(disabled).contains("\"enabled\" is false"));
+    }
+    for enabled in [json!(true), json!(1), json!(null)] {
+        assert_eq!(said(enabled), "");
+    }
+}
