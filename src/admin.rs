@@ -138,8 +138,9 @@ fn answer(state: Result<(), String>) -> impl IntoResponse {
 
 /// `Accept` decides between the formats.
 fn scrape(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format = Format::accepted(accept);
+    // In several lines it is one list.
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&lines.collect::<Vec<_>>().join(","));
     let named = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
     (named, metrics.encode(format))
 }
@@ -147,6 +148,17 @@ fn scrape(metrics: &Metrics, headers: &HeaderMap) -> impl IntoResponse + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn accept_in_several_lines_is_one_list() {
+        let mut headers = HeaderMap::new();
+        for line in ["text/html", "application/openmetrics-text"] {
+            headers.append(header::ACCEPT, HeaderValue::from_static(line));
+        }
+        let answer = scrape(&Metrics::new(), &headers).into_response();
+        let named = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
+        assert!(named.starts_with("application/openmetrics-text"), "{named}");
+    }
 
     #[test]
     fn the_status_of_a_loopback_port_is_for_this_machine_and_of_any_port_for_no_foreign_page() {

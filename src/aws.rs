@@ -9,7 +9,12 @@ pub mod region;
 #[cfg(feature = "worker")]
 pub use client::*;
 
-/// The chain of causes, each in its own words; the SDK's `Debug` would dump requests and responses.
+use crate::shown::cut;
+
+/// As much of a chain is told: a `credential_process` is quoted with all that it wrote.
+const MAX_CHAIN: usize = 1024;
+
+/// The chain of causes, each in its own words, on one line and cut; the SDK's `Debug` would dump requests and responses.
 pub fn error_chain(failure: &(dyn std::error::Error + 'static)) -> String {
     let mut text = failure.to_string();
     let mut cause = failure.source();
@@ -21,5 +26,5 @@ pub fn error_chain(failure: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text
+    cut(&text.replace(['\r', '\n'], " "), MAX_CHAIN)
 }

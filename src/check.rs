@@ -95,8 +95,10 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
         config.queue.region,
         config.queue.endpoint.as_deref().unwrap_or("AWS' own endpoint")
     );
+    // An emulator's credentials are none of AWS'.
+    let caller = async { if config.queue.at_aws { Some(connection.caller().await) } else { None } };
     let (source, caller, described) =
-        tokio::join!(connection.credentials_source(), connection.caller(), connection.describe());
+        tokio::join!(connection.credentials_source(), caller, connection.describe());
     let source = match source {
         Ok(source) => Finding::ok("credentials", format!("from {source}")),
         Err(why) => Finding::new(Severity::Error, "credentials", why).remedy(

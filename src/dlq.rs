@@ -131,6 +131,7 @@ fn usage() -> Usage {
         settle_timeout: Duration::from_secs(10),
         dead_letter_url: None,
         traced: false,
+        retention: None,
     }
 }
 

@@ -12,6 +12,7 @@
 #[cfg(feature = "worker")]
 pub(crate) use hint::why_without_events;
 
+mod forms;
 mod hint;
 mod webhook_id;
 
@@ -72,6 +73,38 @@ pub enum SignatureError {
         "the signature is of the same payload with its members in the order of their names: send the bytes that were signed"
     )]
     Sorted,
+    /// It is that of the same JSON with characters beyond ASCII escaped otherwise.
+    #[error(
+        "the signature is of the same payload with characters beyond ASCII escaped otherwise, as Python and PHP do (ensure_ascii, JSON_UNESCAPED_UNICODE): send the bytes that were signed"
+    )]
+    Unicode,
+    /// It is that of the same JSON with other spaces and escapes.
+    #[error(
+        "the signature is of the same payload serialised again, with other spaces or escapes: sign the very bytes that are sent"
+    )]
+    Reserialised,
+    /// It is that of the payload with a line break at its end.
+    #[error(
+        "the signature is of the payload with a line break at its end, as echo adds one: sign the payload alone (printf %s)"
+    )]
+    WithLineBreak,
+    /// It is that of the payload without what stands around it.
+    #[error("the signature is of the payload without the white space at its ends, which something added")]
+    Padded,
+    /// It is that of the text within a JSON string.
+    #[error("the signature is of the text inside, which was encoded twice: send the JSON itself")]
+    EncodedTwice,
+    /// It is made with the secret and a line break.
+    #[error(
+        "the signature is made with the secret and a line break at its end, as a file of it has: trim the secret before signing"
+    )]
+    SecretWithLineBreak,
+    /// It is made with the secret in quotes.
+    #[error("the signature is made with quotes around the secret: sign with the secret alone")]
+    SecretQuoted,
+    /// It is made with the secret without the white space at its ends.
+    #[error("the app's secret has white space at its ends, and the signature is made without")]
+    SecretPadded,
 }
 
 /// The envelope's outline. Of a member that comes twice the last counts, as in JavaScript.
@@ -211,7 +244,7 @@ impl Job {
     /// Why the signature, which does not match, does not.
     #[must_use]
     pub fn why_unverified(&self, secret: &SecretString) -> SignatureError {
-        hint::why_unsigned(self, secret)
+        forms::why_unsigned(&self.payload, &self.signature, secret)
     }
 
     /// The signature of the whole payload, of a job that was verified under `secret`.

@@ -4,7 +4,7 @@
 //! - [`Queue::receive`] hands over messages of one group in order, and none of a group of which an
 //!   earlier message is hidden. A call is never cancelled by the worker outside a forced exit.
 //! - [`Queue::delete`] and [`Queue::change_visibility`] take at most ten entries and answer for each
-//!   one, in order. An entry whose receipt has expired is [`BatchEntryResult::Rejected`], never `Ok`.
+//!   one, in order. An entry whose receipt has expired is [`BatchEntryResult::ReceiptExpired`], never `Ok`.
 //! - [`Queue::dead_letter`] returns `Ok` only when the dead-letter queue has confirmed the message.
 //! - Every call ends by itself within a deadline of the implementation's own.
 
@@ -138,11 +138,27 @@ pub enum BatchEntryResult {
     /// SQS did it.
     Ok,
     /// The receipt is no longer valid: the message is someone else's by now, or will be.
-    Rejected,
+    ReceiptExpired,
     /// SQS did not do it, for a reason that is none of the message's: a missing right, an error of its own.
-    Refused(Error),
+    Failed(Error),
     /// The answer says nothing of it.
-    Failed,
+    NotMentioned,
+}
+
+/// What is told of an entry that an answer leaves out.
+const NOT_MENTIONED: &str = "the answer does not mention every entry of the batch: what answers is not SQS, or an emulator that \
+    leaves this call out (see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name the queue's endpoint, update the emulator)";
+
+impl BatchEntryResult {
+    /// Why it was not done, unless its receipt alone was over: that is late, and no fault of the call.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        match self {
+            Self::Ok | Self::ReceiptExpired => None,
+            Self::Failed(error) => Some(error.clone()),
+            Self::NotMentioned => Some(Error::Call(NOT_MENTIONED.to_owned())),
+        }
+    }
 }
 
 /// One message to put on the queue.

@@ -48,6 +48,9 @@ use crate::worker::{Bounds, Host, Parts, Worker, operator_hint};
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
 
+/// The longest that SQS keeps a message, whatever a queue says.
+const MAX_RETENTION: Duration = Duration::from_secs(14 * 86_400);
+
 /// What is said of an app that everyone knows the secret of.
 const WELL_KNOWN: &str =
     "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three";
@@ -112,8 +115,7 @@ pub(super) async fn worker(
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
-    let max_receive_count = description.max_receive_count;
-    let retention = description.number("MessageRetentionPeriod").map(Duration::from_secs);
+    let (max_receive_count, retention) = (description.max_receive_count, description.retention());
     facts.attributes.get_or_init(|| facts::attributes(&description, &config));
     let found = Box::pin(preflight::facts(&connection, description, &config)).await;
     let findings = preflight::judge(&found, &config);
@@ -133,6 +135,7 @@ pub(super) async fn worker(
             .clamp(Duration::from_millis(750), Duration::from_secs(5)),
         dead_letter_url,
         traced: traces.is_on(),
+        retention: Some(retention.unwrap_or(MAX_RETENTION)),
     };
     let rules = Rules {
         visibility,

@@ -226,10 +226,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
-            Ok(Polled::Received { messages, reserved, times, .. }) => {
+            Ok(Polled::Received { messages, reserved, times, hasty, .. }) => {
                 self.health.received();
                 self.shared.metrics.received(messages.len());
-                let absent = pollers.received(messages.len(), reserved.count(), times.received_at);
+                let absent = pollers.received(messages.len(), reserved.count(), hasty, times.received_at);
                 if let Some(since) = times.received_at.checked_sub(absent) {
                     self.shared.was_absent(since, times.received_at);
                 }
@@ -348,7 +348,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         metrics.bytes_in_flight.set(number(self.permits.bytes()));
         metrics.lanes.set(number(lanes));
         metrics.pollers.set(number(polls));
-        metrics.blocked.set(number(metrics.board.blocked_groups()));
         metrics.breakers_open.set(number(self.shared.breaker.down(Instant::now())));
     }
 

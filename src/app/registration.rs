@@ -148,6 +148,19 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
             remarks.unknown("member", name, ["id", "key", "secret", "previous_secret", "webhooks", "policy"]);
         }
     }
+    // soketi and sockudo take no connections of such an app, so that there are no new jobs; those that there are go out.
+    let disabled = record.remove("enabled").and_then(scalar_text).is_some_and(|enabled| {
+        let enabled = enabled.trim();
+        enabled.eq_ignore_ascii_case("false") || enabled == "0"
+    });
+    if disabled {
+        remarks.add(
+            Severity::Warning,
+            &format_args!(
+                "\"enabled\" is false, which has no effect here: its jobs are delivered; take its webhooks out to stop that"
+            ),
+        );
+    }
     if webhooks.is_empty() {
         remarks.add(Severity::Warning, &format_args!("it has no webhooks"));
     }

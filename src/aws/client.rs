@@ -1,5 +1,7 @@
 //! How a service is reached, and credentials that can be sent.
 
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -63,11 +65,42 @@ pub use access::load;
 /// the SDK's signer panics there. A variable that was filled from a file ends with that file's newline.
 pub fn with_clean_credentials(sdk: &SdkConfig) -> SdkConfig {
     let Some(source) = sdk.credentials_provider() else { return sdk.clone() };
-    sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(Clean(source))).build()
+    let clean = Clean { source, first_failure: Mutex::default() };
+    sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(clean)).build()
 }
 
 #[derive(Debug)]
-struct Clean(SharedCredentialsProvider);
+struct Clean {
+    source: SharedCredentialsProvider,
+    /// Why there were none for the first time.
+    first_failure: Mutex<Option<String>>,
+}
+
+/// What the SDK's profiles say once their first error has been told: it names no cause.
+const ALREADY_TOLD: &str = "initialization error already taken";
+
+/// An error that was told before, in its words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Again(String);
+
+impl Clean {
+    /// The same failure, with the cause of the first where it names none of its own.
+    fn told(&self, failure: CredentialsError) -> CredentialsError {
+        let text = error_chain(failure.source().unwrap_or(&failure));
+        let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if !text.contains(ALREADY_TOLD) {
+            first.get_or_insert(text);
+            return failure;
+        }
+        match &*first {
+            Some(first) => CredentialsError::invalid_configuration(Again(format!(
+                "{first} (as at first; it is not looked at again before a restart)"
+            ))),
+            None => failure,
+        }
+    }
+}
 
 impl ProvideCredentials for Clean {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -75,7 +108,7 @@ impl ProvideCredentials for Clean {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            let given = self.0.provide_credentials().await?;
+            let given = self.source.provide_credentials().await.map_err(|failure| self.told(failure))?;
             clean(given).map_err(|part| {
                 CredentialsError::invalid_configuration(format!(
                     "the {part} holds a blank, a control character or one beyond ASCII"
@@ -108,14 +141,20 @@ fn clean(given: Credentials) -> Result<Credentials, &'static str> {
     cleaned.set_session_token(token.map(|token| bare(token).to_owned()));
     cleaned.set_expiry(given.expiry());
     cleaned.set_account_id(given.account_id().cloned());
-    Ok(cleaned.build())
+    let mut cleaned = cleaned.build();
+    // Where they come from.
+    if let Some(features) = given.get_property::<Vec<AwsCredentialFeature>>() {
+        cleaned.set_property(features.clone());
+    }
+    Ok(cleaned)
 }
 
 /// A part of credentials without the blanks around it, and without the quotes that a file given to
-/// `docker run --env-file` keeps: no part holds any of its own.
+/// `docker run --env-file` keeps, single ones too: no part holds any of its own.
 fn bare(text: &str) -> &str {
     let text = text.trim();
-    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map_or(text, str::trim)
+    let within = |quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).map_or(text, str::trim)
 }
 
 /// Whether a part of credentials, trimmed, can stand in a header.
@@ -200,11 +239,48 @@ mod tests {
 
     #[test]
     fn quotes_around_credentials_do_not_count() {
-        let clean = of("\"AKIAX\"", " \"s/+=\"\n", Some("\"token\"")).unwrap();
-        assert_eq!(
-            (clean.access_key_id(), clean.secret_access_key(), clean.session_token()),
-            ("AKIAX", "s/+=", Some("token"))
-        );
+        for quote in ['"', '\''] {
+            let [id, secret, token] = ["AKIAX", "s/+=", "token"].map(|part| format!("{quote}{part}{quote}"));
+            let clean = of(&id, &format!(" {secret}\n"), Some(&token)).unwrap();
+            assert_eq!(
+                (clean.access_key_id(), clean.secret_access_key(), clean.session_token()),
+                ("AKIAX", "s/+=", Some("token"))
+            );
+        }
+    }
+
+    #[test]
+    fn where_trimmed_credentials_come_from_is_still_known() {
+        let mut given = Credentials::new("AKIAX\n", "s", None, None, "test");
+        given.set_property(vec![AwsCredentialFeature::CredentialsEnvVars]);
+        let features = clean(given).unwrap().get_property::<Vec<AwsCredentialFeature>>().cloned();
+        assert_eq!(features.as_deref(), Some(&[AwsCredentialFeature::CredentialsEnvVars][..]));
+    }
+
+    /// Credentials that fail, each time in other words.
+    #[derive(Debug)]
+    struct Failing(Mutex<Vec<&'static str>>);
+
+    impl ProvideCredentials for Failing {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let words = self.0.lock().unwrap().remove(0);
+            future::ProvideCredentials::ready(Err(CredentialsError::provider_error(words)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_its_cause_every_time_and_on_one_line() {
+        let taken = "profile file credentials provider initialization error already taken";
+        let words = vec!["exit 3: line 1\n2026-01-01 ERROR forged \u{1b}[31m", taken, taken, "another"];
+        let source = SharedCredentialsProvider::new(Failing(Mutex::new(words)));
+        let clean = Clean { source, first_failure: Mutex::default() };
+        for cause in ["exit 3: line 1", "exit 3: line 1", "exit 3: line 1", "another"] {
+            let text = error_chain(&clean.provide_credentials().await.unwrap_err());
+            assert!(text.contains(cause) && !text.contains(['\n', '\u{1b}']), "{text:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct QueueConfig {
     pub region: String,
     /// Another endpoint than AWS' own.
     pub endpoint: Option<String>,
+    /// Whether that, or what the SDK finds, is an endpoint of AWS'.
+    pub at_aws: bool,
     /// What of soketi's client options has an equivalent.
     pub client: ClientOptions,
     /// Messages a receive asks for.
@@ -50,17 +52,26 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         queue_url,
     );
     let url = reader.result("QUEUE_SQS_URL", url);
-    let dead_letter_url = queue
-        .dlq_url
-        .as_deref()
-        .and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)).map(String::from));
+    let dead_letter_url =
+        queue.dlq_url.as_deref().and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)));
     let endpoint = queue.endpoint.as_deref().and_then(|endpoint| {
         reader.result("QUEUE_SQS_ENDPOINT", http_url(endpoint)).map(|_| endpoint.to_owned())
     });
     let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
+    if wait.is_zero() {
+        reader.warn(
+            "QUEUE_SQS_WAIT_TIME_SECONDS is 0: no receive waits for a message, so that an idle queue is asked about once a \
+             second and a job waits up to a second for that (leave it out, or set 10: fewer calls and no delay)"
+                .to_owned(),
+        );
+    }
     let mut client = client_options::read(queue.client_options.as_deref(), wait, reader);
     let given = client.endpoint.clone().or(endpoint);
-    let (region, endpoint) = reached_at(raw, url.as_ref(), given, &client, reader);
+    let (region, endpoint, at_aws) = reached_at(raw, url.as_ref(), given, &client, reader);
+    if let (Some(dead), Some(url)) = (&dead_letter_url, &url) {
+        let dialled = endpoint.as_ref().or_else(|| Some(ambient_endpoint(raw)?.1));
+        beside(dead, url, dialled.and_then(|text| Url::parse(text).ok()).as_ref(), reader);
+    }
     if endpoint.is_some() && (client.sdk.dual_stack || client.sdk.fips) {
         reader.warn(
             "QUEUE_SQS_CLIENT_OPTIONS: useDualstackEndpoint and useFipsEndpoint have no effect beside an endpoint"
@@ -77,6 +88,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         url: url.map(String::from).unwrap_or_default(),
         region,
         endpoint,
+        at_aws,
         client,
         batch: reader.number("QUEUE_SQS_BATCH_SIZE", queue.batch_size.as_ref(), 10, 1, 10),
         pause: reader.milliseconds(
@@ -90,7 +102,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         visibility: queue.visibility_timeout.as_ref().map(|_| {
             reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
         }),
-        dead_letter_url,
+        dead_letter_url: dead_letter_url.map(String::from),
         allow_low_receive_count: reader
             .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
             .unwrap_or_default(),
@@ -111,7 +123,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     }
 }
 
-/// The region that requests are signed for, and the endpoint where it is not for the SDK to find.
+/// The region that requests are signed for, the endpoint where it is not for the SDK to find, and whether it is AWS'.
 ///
 /// `given` is the endpoint that is configured, if one is. The region in the name of an endpoint of AWS' is
 /// the only one that works there, whatever the variables say: so it is with soketi's SDK.
@@ -121,14 +133,11 @@ fn reached_at(
     given: Option<String>,
     client: &ClientOptions,
     reader: &mut Reader,
-) -> (String, Option<String>) {
+) -> (String, Option<String>, bool) {
     // As with the JavaScript SDK, `sslEnabled` is for an endpoint that has no scheme.
     let scheme = if client.ssl { "https" } else { "http" };
     let given = given.map(|text| if text.contains("://") { text } else { format!("{scheme}://{text}") });
-    // The SDK's own variables, which it reads by itself.
-    let names =
-        [("AWS_ENDPOINT_URL_SQS", &raw.aws.endpoint_url_sqs), ("AWS_ENDPOINT_URL", &raw.aws.endpoint_url)];
-    let ambient = names.into_iter().find_map(|(name, text)| Some((name, text.as_ref()?)));
+    let ambient = ambient_endpoint(raw);
     if let Some((name, text)) = ambient.filter(|_| given.is_none()) {
         reader.result(name, http_url(text));
     }
@@ -178,7 +187,45 @@ fn reached_at(
         }
     };
     let endpoint = given.or_else(|| url.filter(|_| configured.is_none()).and_then(own_name));
-    (region, endpoint)
+    (region, endpoint, aws)
+}
+
+/// The endpoint in the SDK's own variables, which it reads by itself unless it is told not to.
+fn ambient_endpoint(raw: &Raw) -> Option<(&'static str, &String)> {
+    if raw.endpoints_are_ignored {
+        return None;
+    }
+    let names =
+        [("AWS_ENDPOINT_URL_SQS", &raw.aws.endpoint_url_sqs), ("AWS_ENDPOINT_URL", &raw.aws.endpoint_url)];
+    names.into_iter().find_map(|(name, text)| Some((name, text.as_ref()?)))
+}
+
+/// Whether a dead-letter queue is where the queue is: both are asked for at one endpoint, which is `dialled` where it is
+/// not for the SDK to find. By its URL elsewhere, it would be looked for there, or be another queue of that name.
+fn beside(dead: &Url, url: &Url, dialled: Option<&Url>, reader: &mut Reader) {
+    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let at = dialled.unwrap_or(url);
+    if place(dead) == place(url) || place(dead) == place(at) {
+        return;
+    }
+    let named = |url: &Url| {
+        let origin = url.origin().ascii_serialization();
+        destination(url).region().map_or(origin, str::to_owned)
+    };
+    let (own, other) = (destination(at), destination(dead));
+    match (own.region(), other.region()) {
+        (Some(own), Some(other)) if own == other => {}
+        // An emulator may know its queues by AWS' URLs, and has names of its own in different networks.
+        (None, _) => reader.warn(format!(
+            "QUEUE_SQS_DLQ_URL: it is asked for at the queue's endpoint, {}, and not at {}",
+            named(at),
+            named(dead)
+        )),
+        (Some(own), _) => reader.error(format!(
+            "QUEUE_SQS_DLQ_URL: a dead-letter queue has to be in the queue's region and at its endpoint, {own}; this one is at {}",
+            named(dead)
+        )),
+    }
 }
 
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]

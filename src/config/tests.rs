@@ -511,3 +511,56 @@ fn what_the_environments_app_cannot_use_is_refused_and_what_a_list_cannot_is_lef
     assert!(warnings.contains("did you mean event_types?"), "{warnings}");
     assert!(warnings.contains("did you mean WEBHOOKS_TIMEOUT_MS?"), "{warnings}");
 }
+
+#[test]
+fn a_dead_letter_queue_lies_at_the_queues_endpoint() {
+    let of = |url: &str, dead: &str, more: &[(&str, &str)]| {
+        read(&[&[("QUEUE_SQS_URL", url), ("QUEUE_SQS_DLQ_URL", dead)], more].concat())
+    };
+    let aws = "https://sqs.eu-west-1.amazonaws.com/1/jobs.fifo";
+    for dead in [
+        "https://sqs.us-east-1.amazonaws.com/1/jobs.fifo",
+        "https://queue.amazonaws.com/1/dead.fifo",
+        "http://localhost:4566/1/dead.fifo",
+    ] {
+        let text = of(aws, dead, &[]).unwrap_err().to_string();
+        assert!(text.contains("QUEUE_SQS_DLQ_URL") && text.contains("eu-west-1"), "{text}");
+    }
+    let private = [("QUEUE_SQS_ENDPOINT", "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com")];
+    for (url, dead, more) in [
+        (aws, "https://sqs.eu-west-1.amazonaws.com:443/2/dead.fifo", &[][..]),
+        (aws, "https://eu-west-1.queue.amazonaws.com/1/dead.fifo", &[]),
+        (aws, "https://sqs.eu-west-1.api.aws/1/dead.fifo", &private),
+        ("http://localhost:4566/1/jobs.fifo", "http://localhost:4566/1/dead.fifo", &[]),
+    ] {
+        let warnings = of(url, dead, more).unwrap().warnings.join("\n");
+        assert!(!warnings.contains("QUEUE_SQS_DLQ_URL"), "{dead}: {warnings}");
+    }
+    let elsewhere =
+        of("http://localhost:4566/1/jobs.fifo", "http://localhost:9324/1/jobs.fifo", &[]).unwrap();
+    let told = elsewhere.warnings.join("\n");
+    assert!(told.contains("http://localhost:4566, and not at http://localhost:9324"), "{told}");
+}
+
+#[test]
+fn an_endpoint_is_aws_by_its_name_and_by_no_variable_that_the_sdk_passes_over() {
+    let at_aws = |url: &str, more: &[(&str, &str)]| {
+        let queue = read(&[&[("QUEUE_SQS_URL", url)], more].concat()).unwrap().queue;
+        (queue.at_aws, queue.endpoint)
+    };
+    for host in [
+        "sqs.eu-west-1.amazonaws.com",
+        "sqs.eu-west-1.api.aws",
+        "sqs-fips.us-east-1.api.aws",
+        "vpce-1.sqs.eu-west-1.vpce.api.aws",
+        "sqs.eusc-de-east-1.api.amazonwebservices.eu",
+    ] {
+        assert!(at_aws(&format!("https://{host}/1/jobs.fifo"), &[]).0, "{host}");
+    }
+    let local = "http://localhost:4566/1/jobs.fifo";
+    assert_eq!(at_aws(local, &[]), (false, Some("http://localhost:4566".to_owned())));
+    let ambient = ("AWS_ENDPOINT_URL_SQS", "https://sqs.eu-west-1.amazonaws.com");
+    let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    assert_eq!(at_aws(local, &[ambient]), (true, None));
+    assert_eq!(at_aws(local, &[ambient, ignored]), (false, Some("http://localhost:4566".to_owned())));
+}

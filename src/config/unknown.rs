@@ -112,9 +112,8 @@ pub(super) fn warnings<'a>(environment: impl IntoIterator<Item = (&'a str, &'a s
         .into_iter()
         .take(MAX_TOLD)
         .map(|name| {
-            let plain = name.strip_prefix("SOKETI_").unwrap_or(name);
-            let plain = plain.strip_prefix("HOOKFERRY_").unwrap_or(plain);
-            let meant = meant(plain).map(|known| format!("; did you mean {known}?"));
+            let meant = meant(bare(bare(name, "SOKETI_"), "HOOKFERRY_"))
+                .map(|known| format!("; did you mean {known}?"));
             // As it stands, without the quotes that a name of letters does not need.
             let name = shown(name).to_string();
             format!(
@@ -130,12 +129,21 @@ pub(super) fn warnings<'a>(environment: impl IntoIterator<Item = (&'a str, &'a s
     told
 }
 
+/// A name without a prefix, in whichever case that is.
+fn bare<'a>(name: &'a str, prefix: &str) -> &'a str {
+    let has = name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    name.get(prefix.len()..).filter(|_| has).unwrap_or(name)
+}
+
 fn is_unknown(name: &str) -> bool {
-    let plain = name.strip_prefix("SOKETI_").unwrap_or(name);
+    let plain = bare(name, "SOKETI_");
+    let upper = plain.to_ascii_uppercase();
+    // As the variables are read: a prefix in another case is none.
+    let read = name.strip_prefix("SOKETI_").unwrap_or(name);
     name != ENV_FILE
-        && (PREFIXES.iter().any(|prefix| plain.starts_with(prefix)) || is_one_slip_off(plain))
-        && !VARIABLES.iter().any(|(known, _)| *known == plain)
-        && !SERVERS.contains(&plain)
+        && (PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || is_one_slip_off(plain))
+        && !VARIABLES.iter().any(|(known, _)| *known == read)
+        && !SERVERS.contains(&upper.as_str())
 }
 
 /// Whether a name is one of hookferry's but for case, or for one slip in a name that is long enough for none to
@@ -155,11 +163,14 @@ fn meant(plain: &str) -> Option<&'static str> {
     let known = || VARIABLES.iter().map(|(known, _)| *known);
     let upper = plain.to_ascii_uppercase();
     let exact = known().find(|known| *known == upper);
-    let words: Vec<&str> = upper.split('_').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        upper.split('_').filter(|word| !word.is_empty()).enumerate().map(synonym).collect();
     let is_dead_letters = words.contains(&"DLQ") || words.windows(2).any(|pair| pair == ["DEAD", "LETTER"]);
     if exact.is_none() && is_dead_letters {
         return Some("QUEUE_SQS_DLQ_URL");
     }
+    // A queue that was meant for jobs would get the letters.
+    let known = || known().filter(|known| !known.contains("DLQ"));
     let of_these_words = || {
         let mut own = words.clone();
         own.sort_unstable();
@@ -169,7 +180,35 @@ fn meant(plain: &str) -> Option<&'static str> {
             theirs == own
         })
     };
-    exact.or_else(of_these_words).or_else(|| nearest(plain, known()))
+    // One word may stand in the names of many.
+    let with_these_words = || {
+        let holds = |known: &&str| words.iter().all(|word| known.split('_').any(|other| other == *word));
+        known().filter(|known| words.len() > 1 && holds(known)).min_by_key(|known| known.len())
+    };
+    let that_it_begins_with = || {
+        let begins = |known: &&str| {
+            let theirs: Vec<&str> = known.split('_').collect();
+            theirs.len() > 1 && words.starts_with(&theirs)
+        };
+        known().filter(begins).max_by_key(|known| known.len())
+    };
+    exact
+        .or_else(of_these_words)
+        .or_else(with_these_words)
+        .or_else(that_it_begins_with)
+        .or_else(|| nearest(plain, known()))
+}
+
+/// A word as hookferry's variables have it. The first says what the variable is of.
+fn synonym((place, word): (usize, &str)) -> &str {
+    match word {
+        _ if place == 0 => word,
+        "USER" => "USERNAME",
+        "PASS" | "PWD" => "PASSWORD",
+        "DB" | "DBNAME" => "DATABASE",
+        "SSL" | "SSLMODE" => "TLS",
+        _ => word,
+    }
 }
 
 /// What Kubernetes tells every container about a service called `queue`, `metrics` or the like.
@@ -209,6 +248,18 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPONT", "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?"),
             ("METRIC_PORT", "did you mean METRICS_PORT?"),
             ("APP_FILE", "did you mean APPS_FILE?"),
+            ("QUEUE_SQS_QUEUE_URL", "did you mean QUEUE_SQS_URL?"),
+            ("QUEUE_URL", "did you mean QUEUE_SQS_URL?"),
+            ("WEBHOOKS_RETRY_WINDOW", "did you mean WEBHOOKS_RETRY_WINDOW_SECONDS?"),
+            ("QUEUE_SQS_WAIT_TIME", "did you mean QUEUE_SQS_WAIT_TIME_SECONDS?"),
+            ("DB_POSTGRES_USER", "did you mean DB_POSTGRES_USERNAME?"),
+            ("DB_MYSQL_USER", "did you mean DB_MYSQL_USERNAME?"),
+            ("DB_POSTGRES_SSLMODE", "did you mean DB_POSTGRES_TLS?"),
+            ("DB_POSTGRES_DB", "did you mean DB_POSTGRES_DATABASE?"),
+            ("APPS_FILE_PATH", "did you mean APPS_FILE?"),
+            ("hookferry_log_level", "did you mean LOG_LEVEL?"),
+            ("soketi_queue_sqs_url", "did you mean QUEUE_SQS_URL?"),
+            ("Soketi_Log_Level", "did you mean LOG_LEVEL?"),
         ] {
             let told = warnings([(name, "hush")]);
             assert_eq!(told.len(), 1, "{name}");

@@ -227,6 +227,8 @@ pub(super) struct Raw {
     pub unsendable: Vec<&'static str>,
     /// Whether an endpoint of the SDK's has quotes or blanks around it, with which the SDK would take it.
     pub endpoint_is_wrapped: bool,
+    /// Whether the SDK is told to pass over its endpoints in the environment.
+    pub endpoints_are_ignored: bool,
 }
 
 /// The SDK's credentials in the environment, which it reads by itself.
@@ -235,18 +237,22 @@ const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 /// Its endpoints, which it reads by itself too.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"];
 
+/// With which it does not.
+const IGNORE_ENDPOINTS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
+
 impl Raw {
     pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
         let mut unsendable = Vec::new();
-        let mut endpoint_is_wrapped = false;
+        let (mut endpoint_is_wrapped, mut endpoints_are_ignored) = (false, false);
         for (name, value) in environment {
             let credential = CREDENTIALS.into_iter().find(|known| *known == name);
             let wrapped = value.len();
             let value = unquoted(value);
             unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
             endpoint_is_wrapped |= ENDPOINTS.contains(&name.as_str()) && value.trim().len() != wrapped;
+            endpoints_are_ignored |= name == IGNORE_ENDPOINTS && value.trim().eq_ignore_ascii_case("true");
             if value.trim().is_empty() {
                 continue;
             }
@@ -276,6 +282,7 @@ impl Raw {
             plain: section("", &variables),
             unsendable,
             endpoint_is_wrapped,
+            endpoints_are_ignored,
         }
     }
 }

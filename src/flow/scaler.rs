@@ -19,11 +19,17 @@ pub const DENIED_WAIT: Duration = Duration::from_secs(10);
 /// delete to follow it, and calls are what AWS bills and most of a delivery's CPU goes into.
 const GATHER: Duration = Duration::from_millis(6);
 
+/// The first and the longest pause after a receive that came back empty at once, although the queue had leave to wait:
+/// an idle queue would be asked hundreds of times a second.
+const IDLE_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
 /// How many polls there should be: one when idle, more while they come back full.
 #[derive(Debug)]
 pub(crate) struct PollScaler {
     target: usize,
     errors: u32,
+    /// Receives in a row that came back empty at once.
+    hasty: u32,
     /// Since when no receive has been answered with messages, or with none.
     failing_since: Option<Instant>,
     batch: usize,
@@ -33,7 +39,7 @@ pub(crate) struct PollScaler {
 
 impl PollScaler {
     pub(crate) fn new(batch: usize) -> Self {
-        Self { target: 1, errors: 0, failing_since: None, batch, pause: Duration::ZERO }
+        Self { target: 1, errors: 0, hasty: 0, failing_since: None, batch, pause: Duration::ZERO }
     }
 
     pub(crate) fn target(&self) -> usize {
@@ -45,10 +51,18 @@ impl PollScaler {
         self.pause
     }
 
-    /// A receive was answered with `count` messages, of `asked`: for how long none had been before.
-    pub(crate) fn received(&mut self, count: usize, asked: usize, now: Instant) -> Duration {
+    /// A receive was answered with `count` messages, of `asked`: for how long none had been before. It was `hasty` if
+    /// it did not wait for the first as long as it might.
+    pub(crate) fn received(&mut self, count: usize, asked: usize, hasty: bool, now: Instant) -> Duration {
         self.errors = 0;
         self.pause = if (1..asked).contains(&count) { GATHER } else { Duration::ZERO };
+        if count == 0 && hasty {
+            let (first, longest) = IDLE_PAUSE;
+            self.pause = first.saturating_mul(2_u32.saturating_pow(self.hasty)).min(longest);
+            self.hasty = self.hasty.saturating_add(1);
+        } else {
+            self.hasty = 0;
+        }
         if count == 0 {
             self.target = self.target.saturating_sub(1).max(1);
         } else if count >= asked && asked >= self.batch.min(2) {
@@ -83,15 +97,15 @@ mod tests {
     async fn full_receives_add_pollers_empty_ones_remove_them_and_throttling_halves_them() {
         let (mut pollers, now) = (PollScaler::new(10), Instant::now());
         for _ in 0..40 {
-            pollers.received(10, 10, now);
+            pollers.received(10, 10, false, now);
         }
         assert_eq!(pollers.target(), MAX_POLLERS);
-        pollers.received(4, 10, now);
+        pollers.received(4, 10, false, now);
         assert_eq!(pollers.target(), MAX_POLLERS);
         pollers.failed(&ReceiveError::Throttled(String::new()), 0.5, now);
         assert_eq!(pollers.target(), MAX_POLLERS / 2);
         for _ in 0..40 {
-            pollers.received(0, 10, now);
+            pollers.received(0, 10, false, now);
         }
         assert_eq!(pollers.target(), 1);
     }
@@ -111,11 +125,28 @@ mod tests {
     async fn it_says_for_how_long_no_receive_was_answered() {
         let (mut pollers, start) = (PollScaler::new(10), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(pollers.received(0, 10, after(5)), Duration::ZERO);
+        assert_eq!(pollers.received(0, 10, false, after(5)), Duration::ZERO);
         for seconds in [7, 30] {
             pollers.failed(&ReceiveError::NoResponse(String::new()), 0.0, after(seconds));
         }
-        assert_eq!(pollers.received(3, 10, after(47)), Duration::from_secs(40));
-        assert_eq!(pollers.received(3, 10, after(48)), Duration::ZERO);
+        assert_eq!(pollers.received(3, 10, false, after(47)), Duration::from_secs(40));
+        assert_eq!(pollers.received(3, 10, false, after(48)), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn receives_that_come_back_empty_at_once_are_followed_by_longer_and_longer_pauses() {
+        let (mut pollers, now) = (PollScaler::new(10), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            pollers.received(0, 10, true, now);
+            pauses.push(pollers.pause());
+        }
+        assert_eq!((pauses[0], pauses[1], pauses[9]), (IDLE_PAUSE.0, IDLE_PAUSE.0 * 2, IDLE_PAUSE.1));
+        pollers.received(10, 10, true, now);
+        assert_eq!(pollers.pause(), Duration::ZERO, "there is more");
+        pollers.received(0, 10, false, now);
+        assert_eq!(pollers.pause(), Duration::ZERO, "it waited");
+        pollers.received(0, 10, true, now);
+        assert_eq!(pollers.pause(), IDLE_PAUSE.0);
     }
 }

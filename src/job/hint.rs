@@ -6,18 +6,26 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
-use secrecy::SecretString;
 use serde_json::value::RawValue;
 
-use super::{Job, SignatureError};
 use crate::json::describe_json_error;
 
 /// What a job has to have, in soketi's spelling and in sockudo's.
 const NEEDED: [[&str; 2]; 3] =
     [["appKey", "app_key"], ["payload", "payload"], ["originalPusherSignature", "original_signature"]];
 
+/// Members in which others put what they send.
+const INNER: [&str; 14] = [
+    "data", "message", "Message", "body", "Body", "job", "Job", "payload", "content", "value", "event",
+    "msg", "detail", "default",
+];
+
+/// Of SQS' extended client, and of libraries like it.
+const IN_S3: &str = "the job is in S3, where SQS' extended client puts large messages, and here is a pointer to it: send the job itself (a \
+    message takes 1 MiB)";
+
 /// Services that wrap what they pass on, by members of theirs that no job has, and how to do without.
-const WRAPPERS: [(&[&str], &str); 12] = [
+const WRAPPERS: [(&[&str], &str); 15] = [
     (
         &["TopicArn", "Message"],
         "it is an SNS notification: turn on raw message delivery for the subscription (RawMessageDelivery=true)",
@@ -38,6 +46,9 @@ const WRAPPERS: [(&[&str], &str); 12] = [
     (&["body", "headers", "properties"], "it is a Celery task: it needs a queue of its own"),
     (&["requestContext", "body"], "it is a request of API Gateway or a function's URL: send its body alone"),
     (&["httpMethod", "body"], "it is a request of API Gateway or a function's URL: send its body alone"),
+    (&["s3BucketName", "s3Key"], IN_S3),
+    (&["ReceiptHandle", "Body"], "it is a received message: send its Body alone"),
+    (&["receiptHandle", "body"], "it is a received message: send its body alone"),
     (&["statusCode", "body"], "it is a Lambda function's answer: send its body alone"),
 ];
 
@@ -46,6 +57,10 @@ pub(super) fn why(body: &[u8], error: &serde_json::Error) -> String {
     let Ok(text) = std::str::from_utf8(body) else { return "it is no UTF-8".to_owned() };
     if text.starts_with('\u{feff}') {
         return "it begins with a byte order mark: send it without".to_owned();
+    }
+    if text.starts_with(['\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{a0}']) {
+        return "it begins with a character that is not seen, such as a zero-width space: send it without"
+            .to_owned();
     }
     let text = text.trim();
     if let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(text) {
@@ -61,10 +76,80 @@ pub(super) fn why(body: &[u8], error: &serde_json::Error) -> String {
         return "it is gzip in base64: send the JSON itself".to_owned();
     }
     match kind_of(text) {
+        Some("a list") if is_pointer(text) => IN_S3.to_owned(),
         Some("a list") => "it is a list: send each job as a message of its own".to_owned(),
+        Some("a string")
+            if serde_json::from_str::<String>(text).is_ok_and(|inner| is_base64_of_json(&inner)) =>
+        {
+            "it is a string of base64: send the JSON itself".to_owned()
+        }
         Some(kind) => format!("it is {kind}, and no object"),
-        None => describe_json_error(error),
+        None => match serde_json::from_slice::<&RawValue>(body) {
+            Err(no_json) => of_no_json(text).map_or_else(|| describe_json_error(&no_json), str::to_owned),
+            Ok(_) => describe_json_error(error),
+        },
     }
+}
+
+/// What a text is that is no JSON.
+fn of_no_json(text: &str) -> Option<&'static str> {
+    let begins = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    let is_hex = || text.len().is_multiple_of(2) && hex::decode(text).is_ok_and(|plain| is_object(&plain));
+    let hint = if text.contains("[object Object]") {
+        "it is no JSON but JavaScript's word for an object: send what JSON.stringify makes of it"
+    } else if begins("<") {
+        "it is XML or HTML, and no JSON"
+    } else if text.contains("&quot;") || text.contains("&#34;") {
+        "it is no JSON: its quotation marks are HTML's entities; send it unescaped"
+    } else if begins("%7b") || text.split_once('=').is_some_and(|(_, value)| value.starts_with('%')) {
+        "it is percent-encoded, as a form's field is: send the JSON itself"
+    } else if begins("{'") || begins("['") || begins("[{'") {
+        "it is no JSON: its quotation marks are single ones, as Python prints them; send what json.dumps makes of it"
+    } else if is_several(text) {
+        "it is several JSON objects: send each job as a message of its own"
+    } else if is_hex() {
+        "it is JSON in hex: send the JSON itself"
+    } else {
+        return None;
+    };
+    Some(hint)
+}
+
+/// Whether one object follows another.
+fn is_several(text: &str) -> bool {
+    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let first = objects.next();
+    let rest = text.get(objects.byte_offset()..).unwrap_or_default();
+    first.is_some_and(|first| first.is_ok_and(|first| is_object(first.get().as_bytes())))
+        && is_object(rest.as_bytes())
+}
+
+/// Whether a list is a pointer of SQS' extended client: the name of its class, and where the message is.
+fn is_pointer(list: &str) -> bool {
+    let values: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+    matches!(values.as_slice(), [class, _] if class.get().ends_with("S3Pointer\""))
+}
+
+/// The member in which a whole job is, as an object or as text.
+fn inner_job(members: &HashMap<String, &RawValue>) -> Option<&'static str> {
+    let is_job = |text: &str| {
+        serde_json::from_str::<HashMap<String, &RawValue>>(text)
+            .is_ok_and(|members| missing(&members).is_empty())
+    };
+    INNER.into_iter().find(|name| {
+        members.get(*name).is_some_and(|value| {
+            is_job(value.get()) || serde_json::from_str::<String>(value.get()).is_ok_and(|text| is_job(&text))
+        })
+    })
+}
+
+/// What members lack of a job, in soketi's spelling, with what is there in another.
+fn missing(members: &HashMap<String, &RawValue>) -> Vec<(&'static str, &'static str)> {
+    NEEDED
+        .iter()
+        .filter(|spellings| !spellings.iter().any(|name| members.contains_key(*name)))
+        .map(|spellings| (spellings[0], spelled_otherwise(members, spellings)))
+        .collect()
 }
 
 /// What a JSON text is that is no object; `None` for an object, and for what is no JSON.
@@ -144,76 +229,18 @@ pub(super) fn why_text(payload: &RawValue) -> &'static str {
     }
 }
 
-/// Why a signature does not match.
-pub(super) fn why_unsigned(job: &Job, secret: &SecretString) -> SignatureError {
-    if let Some(hex) = job.signature.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"))
-        && (Job { signature: hex.1.to_owned(), ..job.clone() }).verify(secret).is_ok()
-    {
-        return SignatureError::Prefixed;
-    }
-    let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
-    let in_hex = engines.iter().find_map(|engine| engine.decode(&job.signature).ok()).map(hex::encode);
-    if in_hex.is_some_and(|signature| (Job { signature, ..job.clone() }).verify(secret).is_ok()) {
-        return SignatureError::Base64;
-    }
-    let signs = |other: Vec<u8>| {
-        other != job.payload && (Job { payload: other.into(), ..job.clone() }).verify(secret).is_ok()
-    };
-    let plain = with_slashes(&job.payload, false);
-    if ["", " "].iter().any(|space| signs(respaced(&job.payload, space))) {
-        SignatureError::Respaced
-    } else if [
-        with_slashes(&plain, true),
-        respaced(&with_slashes(&plain, true), ""),
-        respaced(&plain, ""),
-        plain,
-    ]
-    .into_iter()
-    .any(signs)
-    {
-        SignatureError::Escaped
-    } else if sorted(&job.payload).is_some_and(signs) {
-        SignatureError::Sorted
-    } else {
-        SignatureError::Mismatch
-    }
-}
-
-/// JSON text with its slashes escaped, as PHP writes them, or none of them.
-fn with_slashes(json: &[u8], escaped: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json.len());
-    let mut bytes = json.iter().peekable();
-    while let Some(byte) = bytes.next() {
-        match (byte, bytes.peek()) {
-            (b'\\', Some(b'/')) => {}
-            (b'\\', Some(_)) => {
-                out.push(*byte);
-                out.extend(bytes.next());
-            }
-            (b'/', _) if escaped => out.extend(b"\\/"),
-            _ => out.push(*byte),
-        }
-    }
-    out
-}
-
-/// The same JSON with every object's members in the order of their names.
-fn sorted(json: &[u8]) -> Option<Vec<u8>> {
-    let value: serde_json::Value = serde_json::from_slice(json).ok()?;
-    serde_json::to_vec(&value).ok()
-}
-
 fn of_members(members: &HashMap<String, &RawValue>, error: &serde_json::Error) -> String {
     for (wrapper, hint) in WRAPPERS {
         if wrapper.iter().all(|name| members.contains_key(*name)) {
             return hint.to_owned();
         }
     }
-    let missing: Vec<(&str, &str)> = NEEDED
-        .iter()
-        .filter(|spellings| !spellings.iter().any(|name| members.contains_key(*name)))
-        .map(|spellings| (spellings[0], spelled_otherwise(members, spellings)))
-        .collect();
+    let missing = missing(members);
+    if !missing.is_empty()
+        && let Some(name) = inner_job(members)
+    {
+        return format!("the job is in its member {name}: send that alone");
+    }
     if missing.is_empty() {
         // All of it is there, so one is of the wrong type: the error names it.
         let text = |[first, second]: &[&str; 2]| {
@@ -252,36 +279,21 @@ fn is_base64_of(text: &str, what: fn(&[u8]) -> bool) -> bool {
     !text.is_empty() && engines.iter().any(|engine| engine.decode(&text).is_ok_and(|plain| what(&plain)))
 }
 
-/// JSON text with so much space behind each comma and colon and none elsewhere, its strings untouched: as
-/// JavaScript writes it (none), and as Python does (one).
-fn respaced(json: &[u8], space: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            out.push(*byte);
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-        } else if !matches!(*byte, b' ' | b'\t' | b'\n' | b'\r') {
-            out.push(*byte);
-            in_string = *byte == b'"';
-            if matches!(*byte, b',' | b':') {
-                out.extend_from_slice(space.as_bytes());
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::job::sign;
+    use crate::job::Job;
 
     fn refused(body: &str) -> String {
         Job::decode(&Bytes::copy_from_slice(body.as_bytes())).unwrap_err().to_string()
+    }
+
+    fn assert_says(body: &str, says: &str) {
+        let error = refused(body);
+        assert!(error.contains(says), "{body}: {error}");
+        assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
     }
 
     #[test]
@@ -352,38 +364,49 @@ mod tests {
             ("{\"appKey\":", "it ends too early"),
             ("hush", "it is no JSON"),
         ] {
-            let error = refused(body);
-            assert!(error.contains(says), "{body}: {error}");
-            assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
+            assert_says(body, says);
         }
     }
 
-    fn unsigned(payload: &str, signature: String) -> SignatureError {
-        let job = Job {
-            app_key: "k".into(),
-            app_id: "i".into(),
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
-            signature,
-            sender_secret: None,
-        };
-        why_unsigned(&job, &SecretString::from("s"))
-    }
-
     #[test]
-    fn a_right_signature_in_a_wrong_form_is_recognised() {
-        let payload = r#"{"time_ms":1,"events":[{"name":"a/b \\/","channel":"é"}]}"#;
-        let of = |text: &str| sign(&SecretString::from("s"), [text.as_bytes()]);
-        assert_eq!(unsigned(payload, format!("sha256={}", of(payload))), SignatureError::Prefixed);
-        let bytes = hex::decode(of(payload)).unwrap();
-        assert_eq!(unsigned(payload, BASE64_STANDARD.encode(&bytes)), SignatureError::Base64);
-        assert_eq!(unsigned(payload, BASE64_URL_SAFE_NO_PAD.encode(&bytes)), SignatureError::Base64);
-        let php = payload.replace("a/b", r"a\/b").replace(r"\\/", r"\\\/");
-        assert_eq!(unsigned(payload, of(&php)), SignatureError::Escaped);
-        assert_eq!(unsigned(&php, of(payload)), SignatureError::Escaped);
-        let by_name = r#"{"events":[{"channel":"é","name":"a/b \\/"}],"time_ms":1}"#;
-        assert_eq!(unsigned(payload, of(by_name)), SignatureError::Sorted);
-        assert_eq!(unsigned(payload, "sha256=00".to_owned()), SignatureError::Mismatch);
-        assert_eq!(unsigned(payload, String::new()), SignatureError::Mismatch);
+    fn other_encodings_and_jobs_inside_of_something_else_are_recognised() {
+        let job = r#"{"appKey":"k","appId":"i","payload":{"time_ms":1,"events":[]},"originalPusherSignature":"00"}"#;
+        let twice = serde_json::to_string(job).unwrap();
+        for (body, says) in [
+            ("2026-01-01T00:00:00Z", "it is no JSON"),
+            ("-", "it is no JSON"),
+            ("[object Object]", "JSON.stringify"),
+            ("['hush']", "single ones"),
+            ("{'appKey': 'hush'}", "single ones"),
+            ("<hush/>", "XML"),
+            (&job.replace('"', "&quot;"), "HTML's entities"),
+            (&format!("payload={}", job.replace('{', "%7B").replace('"', "%22")), "percent-encoded"),
+            (&job.replace('{', "%7b").replace('"', "%22"), "percent-encoded"),
+            (&hex::encode(job), "in hex"),
+            (&format!("{job}\n{job}"), "several JSON objects"),
+            (&format!("\u{200b}{job}"), "zero-width space"),
+            (&format!("\"{}\"", BASE64_STANDARD.encode(job)), "a string of base64"),
+            (
+                r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"hush","s3Key":"hush"}]"#,
+                "in S3",
+            ),
+            (
+                r#"["com.amazon.sqs.javamessaging.MessageS3Pointer",{"s3BucketName":"hush","s3Key":"k"}]"#,
+                "in S3",
+            ),
+            (r#"{"s3BucketName":"hush","s3Key":"hush"}"#, "in S3"),
+            (&format!(r#"{{"data":{job}}}"#), "in its member data: send that alone"),
+            (&format!(r#"{{"name":"hush","data":{job},"opts":{{}}}}"#), "in its member data"),
+            (&format!(r#"{{"message":{twice}}}"#), "in its member message"),
+            (&format!(r#"{{"Message":{twice},"Subject":"hush"}}"#), "in its member Message"),
+            (&format!(r#"{{"payload":{job}}}"#), "in its member payload"),
+            (
+                &format!(r#"{{"MessageId":"m","ReceiptHandle":"hush","Body":{twice}}}"#),
+                "a received message: send its Body",
+            ),
+        ] {
+            assert_says(body, says);
+        }
     }
 
     #[cfg(feature = "worker")]
@@ -402,25 +425,6 @@ mod tests {
         ] {
             let why = why_without_events(payload.as_bytes(), &error);
             assert!(why.contains(says) && !why.contains("hush"), "{payload}: {why}");
-        }
-    }
-
-    #[test]
-    fn spaces_added_or_removed_after_signing_are_recognised() {
-        let secret = SecretString::from("s");
-        let compact = r#"{"time_ms":1,"events":[{"name":"a, b: \"c ","channel":"x"}]}"#;
-        let python = r#"{"time_ms": 1, "events": [{"name": "a, b: \"c ", "channel": "x"}]}"#;
-        let pretty = compact.replace("[{", "[\n  {");
-        for (signed, sent) in [(compact, python), (python, compact), (compact, &pretty), (python, &pretty)] {
-            let job = Job {
-                app_key: "k".into(),
-                app_id: "i".into(),
-                payload: Bytes::copy_from_slice(sent.as_bytes()),
-                signature: sign(&secret, [signed.as_bytes()]),
-                sender_secret: None,
-            };
-            assert_eq!(why_unsigned(&job, &secret), SignatureError::Respaced, "{sent}");
-            assert_eq!(why_unsigned(&job, &SecretString::from("x")), SignatureError::Mismatch);
         }
     }
 }

@@ -168,7 +168,7 @@ impl<'a, L: Letters> Walk<'a, L> {
         while letters.peek().is_some() && done.error.is_none() {
             let batch: Vec<Letter> = letters.by_ref().take(MAX_BATCH).collect();
             self.settled.extend(batch.iter().map(|letter| letter.message.id.clone()));
-            let (first, _) = self.try_delete(&batch).await;
+            let first = self.try_delete(&batch).await;
             let (gone, again): (Vec<_>, Vec<_>) =
                 batch.into_iter().zip(first).partition(|(_, entry)| *entry == BatchEntryResult::Ok);
             done.deleted += gone.len();
@@ -176,24 +176,19 @@ impl<'a, L: Letters> Walk<'a, L> {
                 continue;
             }
             let again: Vec<Letter> = again.into_iter().map(|(letter, _)| letter).collect();
-            let (second, mut error) = self.try_delete(&again).await;
+            let second = self.try_delete(&again).await;
             for (letter, entry) in again.into_iter().zip(second) {
                 match entry {
                     BatchEntryResult::Ok => done.deleted += 1,
                     // Its receipt holds no longer: there is nothing to give back.
-                    BatchEntryResult::Rejected => done.left += 1,
-                    BatchEntryResult::Failed => {
+                    BatchEntryResult::ReceiptExpired => done.left += 1,
+                    BatchEntryResult::Failed(_) | BatchEntryResult::NotMentioned => {
                         done.left += 1;
                         self.hold(letter);
-                    }
-                    BatchEntryResult::Refused(why) => {
-                        done.left += 1;
-                        self.hold(letter);
-                        error = error.or(Some(why));
+                        done.error = done.error.or_else(|| entry.failure());
                     }
                 }
             }
-            done.error = error;
         }
         for letter in letters {
             done.left += 1;
@@ -202,12 +197,10 @@ impl<'a, L: Letters> Walk<'a, L> {
         done
     }
 
-    async fn try_delete(&self, letters: &[Letter]) -> (Vec<BatchEntryResult>, Option<Error>) {
+    async fn try_delete(&self, letters: &[Letter]) -> Vec<BatchEntryResult> {
         let receipts: Vec<&Receipt> = letters.iter().map(|letter| &letter.message.receipt).collect();
-        match self.letters.delete_letters(&receipts).await {
-            Ok(entries) => (entries, None),
-            Err(error) => (vec![BatchEntryResult::Failed; receipts.len()], Some(error)),
-        }
+        let answer = self.letters.delete_letters(&receipts).await;
+        answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); receipts.len()])
     }
 
     /// Letters that were sent while it ran.
@@ -224,7 +217,10 @@ impl<'a, L: Letters> Walk<'a, L> {
             match self.letters.give_back(&receipts).await {
                 // One whose receipt holds no longer is not hidden by this walk.
                 Ok(entries) => {
-                    back.late += entries.iter().filter(|entry| **entry == BatchEntryResult::Failed).count();
+                    for error in entries.iter().filter_map(BatchEntryResult::failure) {
+                        back.late += 1;
+                        back.error.get_or_insert(error);
+                    }
                 }
                 Err(error) => {
                     back.late += receipts.len();

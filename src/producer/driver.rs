@@ -20,6 +20,8 @@ use crate::random::Random;
 /// The most calls under way at once: enough to keep a partition of SQS busy, few enough that one client's
 /// connections serve them.
 const MAX_CALLS: usize = 32;
+/// How often it is told that jobs are sent in vain.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Commands taken over before the outbox is looked at.
 const COMMANDS: usize = 256;
 
@@ -148,6 +150,8 @@ struct Driver<Q> {
     failed: u64,
     first_failure: Option<Error>,
     overtaken: u64,
+    /// When it was last told that jobs are sent in vain.
+    told: Option<Instant>,
 }
 
 /// Starts a producer's task. It ends when every handle is gone and nothing is left to send.
@@ -170,6 +174,7 @@ pub(super) fn start<Q: SendBatch>(
         failed: 0,
         first_failure: None,
         overtaken: 0,
+        told: None,
     };
     drop(tokio::spawn(driver.run()));
     (commands, Places::new(buffer))
@@ -244,6 +249,16 @@ impl<Q: SendBatch> Driver<Q> {
             warn!(
                 jobs = self.overtaken,
                 "the queue took jobs of a batch behind one that it did not take: so many are ahead of their place"
+            );
+        }
+        if let Some(trouble) = self.outbox.trouble.take()
+            && self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY)
+        {
+            self.told = Some(Instant::now());
+            warn!(
+                detail = trouble,
+                jobs = self.open,
+                "the queue does not take what it is sent; it is sent again"
             );
         }
         self.end_flushes();

@@ -48,6 +48,21 @@ pub enum Error {
     Dropped,
 }
 
+impl Error {
+    /// What the queue said at the last attempt, where another may be made.
+    pub(super) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Throttled(why) | Self::Unavailable(why) | Self::NoResponse(why) => Some(why),
+            Self::TooLarge { .. }
+            | Self::Refused(_)
+            | Self::Denied(_)
+            | Self::Missing(_)
+            | Self::Full
+            | Self::Dropped => None,
+        }
+    }
+}
+
 /// A job that was not taken over, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]

@@ -78,6 +78,8 @@ pub(super) struct Outbox<T> {
     /// Jobs that overtook an earlier one of their group, because SQS took them and not the earlier one of
     /// the same batch.
     pub(super) overtaken: u64,
+    /// Why a job was sent in vain that had been before.
+    pub(super) trouble: Option<String>,
 }
 
 impl<T> Outbox<T> {
@@ -88,6 +90,7 @@ impl<T> Outbox<T> {
             ready: VecDeque::new(),
             paused: BinaryHeap::new(),
             overtaken: 0,
+            trouble: None,
         }
     }
 
@@ -194,6 +197,9 @@ impl<T> Outbox<T> {
                 }
                 Verdict::Again(error) => {
                     entry.failures += 1;
+                    if entry.failures > 1 {
+                        self.trouble = error.cause().map(str::to_owned);
+                    }
                     if expired(&entry, now, self.retry_for) {
                         settled.push(Settled { entry, result: Err(error) });
                     } else {

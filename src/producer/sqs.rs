@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use super::error::CallError;
 use super::outbox::CALL_DEADLINE;
 use super::port::{EntryResult, SendBatch};
-use crate::queue::failure::{Asked, classify, is_refusal, is_throttling};
+use crate::queue::failure::{Asked, classify, formless, is_refusal, is_throttling, sending_entry};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
 
 /// How long a connect may take.
@@ -54,15 +54,12 @@ impl SendBatch for Sqs {
         let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
         let answer = Box::pin(call).await.map_err(|error| call_error(&error, &self.region))?;
         let mut results: HashMap<String, EntryResult> = HashMap::with_capacity(batch.len());
-        for sent in answer.successful {
+        for sent in answer.successful.into_iter().filter(|sent| !sent.message_id.is_empty()) {
             let id: MessageId = sent.message_id.into();
             results.insert(sent.id, EntryResult::Sent(id));
         }
         for failed in answer.failed {
-            let why = match &failed.message {
-                Some(message) => format!("{}: {message}", failed.code),
-                None => failed.code.clone(),
-            };
+            let why = sending_entry(&failed.code, failed.message.as_deref());
             let result = if is_throttling(&failed.code) {
                 EntryResult::Throttled(why)
             } else if failed.sender_fault {
@@ -72,7 +69,7 @@ impl SendBatch for Sqs {
             };
             results.insert(failed.id, result);
         }
-        let silent = || EntryResult::Failed("the queue did not answer for it".to_owned());
+        let silent = || EntryResult::Failed(formless("MessageId of this message"));
         Ok((0..batch.len()).map(|n| results.remove(&n.to_string()).unwrap_or_else(silent)).collect())
     }
 }

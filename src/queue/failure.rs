@@ -21,10 +21,19 @@ use crate::shown::cut;
 const MAX_CODE: usize = 64;
 /// As much of an answer's message is shown.
 const MAX_MESSAGE: usize = 512;
+/// As much of a policy's name is shown.
+const MAX_POLICY: usize = 120;
 /// As much is shown of a body that is not of SQS' form.
 const MAX_BEGINNING: usize = 120;
 /// An error in XML is looked for in no longer an answer.
 const MAX_XML_BYTES: usize = 64 * 1024;
+
+/// What an operator can do where something else than SQS answers.
+const NOT_SQS: &str = "a proxy, a firewall or a wrong endpoint answers, not SQS: let the worker out to the queue's endpoint, \
+    see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy";
+
+/// What an operator can do about an endpoint of the query protocol.
+const QUERY_PROTOCOL: &str = "this endpoint speaks SQS' older query protocol only: use a version of the emulator with the JSON protocol";
 
 /// What was asked for, so that an error can say what was missing.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +185,12 @@ pub(crate) fn settling_entry(
     }
 }
 
+/// One entry of a batch that was not sent, in words.
+pub(crate) fn sending_entry(code: &str, message: Option<&str>) -> String {
+    let code = if code.is_empty() { "an error without a code" } else { code };
+    format!("{}: {}", cut(code, MAX_CODE), cut(message.unwrap_or("no message"), MAX_MESSAGE))
+}
+
 /// Whether a code says that a receipt is over. Of one that has expired, SQS says no more than that a
 /// parameter's value is invalid.
 #[cfg(feature = "worker")]
@@ -252,7 +267,7 @@ impl Answer<'_> {
     /// What it says, and what an operator can do.
     fn text(&self, asked: &Asked<'_>, now: SystemTime) -> String {
         let Some(code) = self.code.as_deref() else { return self.without_form() };
-        let code = cut(code, MAX_CODE);
+        let code = if code.is_empty() { "an error without a code".into() } else { cut(code, MAX_CODE) };
         let message = cut(self.message.as_deref().unwrap_or("no message"), MAX_MESSAGE);
         let text = match self.kind() {
             Kind::Service => format!("{code}: {message} (status {})", self.status),
@@ -301,21 +316,38 @@ impl Answer<'_> {
                 asked.region
             ));
         }
+        if self.is_of_the_query_protocol() {
+            return Some(QUERY_PROTOCOL.to_owned());
+        }
         if NO_RIGHT.contains(&self.code()) {
-            return Some(format!("the role needs {} on the queue", asked.permission));
+            return Some(match other_policy(message) {
+                Some(policy) => format!(
+                    "{policy}; no right of the role's helps: {} has to be let through there",
+                    asked.permission
+                ),
+                None => format!("the role needs {} on the queue", asked.permission),
+            });
         }
         (self.kind() == Kind::Denied)
             .then(|| "see whose credentials these are, and whether they hold: hookferry check".to_owned())
     }
 
+    /// Whether the endpoint takes the call for one of SQS' older protocol, or answers in its form what is no error.
+    fn is_of_the_query_protocol(&self) -> bool {
+        let beginning = self.body.get(..self.body.len().min(1024)).unwrap_or_default();
+        matches!(self.code(), "MissingAction" | "InvalidAction")
+            || (self.code.is_none()
+                && String::from_utf8_lossy(beginning).contains("queue.amazonaws.com/doc/"))
+    }
+
     /// Neither protocol of SQS' answers so: something else did, whatever its status.
     fn without_form(&self) -> String {
         let remedy = match self.status {
-            407 => "the proxy on the way wants to know who asks: name it with user and password",
-            _ => {
-                "a proxy, a firewall or a wrong endpoint answers, not SQS: let the worker out to the queue's endpoint, \
-                 see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy"
+            _ if self.is_of_the_query_protocol() => {
+                return format!("status {} and an answer in XML ({QUERY_PROTOCOL})", self.status);
             }
+            407 => "the proxy on the way wants to know who asks: name it with user and password",
+            _ => NOT_SQS,
         };
         let body = String::from_utf8_lossy(self.body.get(..self.body.len().min(1024)).unwrap_or_default());
         let words = body.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
@@ -329,6 +361,14 @@ impl Answer<'_> {
             self.status
         )
     }
+}
+
+/// A success that lacks what every answer of SQS to its call names: the SDK reads any JSON object and an empty
+/// body as one.
+pub(crate) fn formless(lacks: &str) -> String {
+    format!(
+        "a success and no answer of SQS' form, it names no {lacks} ({NOT_SQS} in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)"
+    )
 }
 
 /// Code and message of an error in the query protocol's XML, which older endpoints and some gateways speak:
@@ -349,6 +389,20 @@ fn query_error(body: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
     let plain = entities.iter().fold(message.to_owned(), |text, (entity, plain)| text.replace(entity, plain));
     Some((Cow::Borrowed(code), Cow::Owned(plain)))
+}
+
+/// The policy that a denial names, where it is none of the role's or the queue's that lacks a right.
+fn other_policy(message: &str) -> Option<String> {
+    if let Some((_, rest)) = message.split_once("with an explicit deny") {
+        let place = rest.trim().trim_end_matches('.');
+        let place = if place.is_empty() { String::new() } else { format!(" {}", cut(place, MAX_POLICY)) };
+        return Some(format!("an explicit deny{place} forbids it"));
+    }
+    // "because no VPC endpoint policy allows the sqs:receivemessage action"
+    let (_, rest) = message.split_once("because no ")?;
+    let (policy, _) = rest.split_once(" allows ")?;
+    let own = ["identity-based policy", "resource-based policy"].contains(&policy);
+    (!own).then(|| format!("no {} allows it", cut(policy, MAX_POLICY)))
 }
 
 fn speaks_of_time(code: &str, message: &str) -> bool {
@@ -401,251 +455,4 @@ fn time_of(time: &DateTime) -> Option<SystemTime> {
 
 #[cfg(feature = "worker")]
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::queue::sqs::{AccessKey, Address, Connection, Options, Usage};
-    use crate::queue::{AttemptId, Queue};
-
-    /// What a receive comes to whose request is read and whose answer is this, and no more.
-    async fn received(answer: &'static [u8]) -> Result<usize, ReceiveError> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            // The request's body is small: it comes with the head or right behind it.
-            let mut request = Vec::new();
-            while !request.ends_with(b"}") {
-                stream.read_buf(&mut request).await.unwrap();
-            }
-            stream.write_all(answer).await.unwrap();
-        });
-        let connection = Connection::load(Address {
-            url: format!("{endpoint}/1/q.fifo"),
-            region: "us-east-1".into(),
-            endpoint: Some(endpoint),
-            options: Options {
-                credentials: Some(AccessKey {
-                    id: "local".to_owned(),
-                    secret: "local".into(),
-                    session_token: None,
-                }),
-                ..Options::default()
-            },
-        });
-        let usage = Usage {
-            wait: Duration::ZERO,
-            visibility: None,
-            settle_timeout: Duration::from_secs(1),
-            dead_letter_url: None,
-            traced: false,
-        };
-        let received = connection.await.queue(usage).receive(1, Duration::ZERO, &AttemptId("a".into())).await;
-        serving.await.unwrap();
-        received.map(|messages| messages.len())
-    }
-
-    const ASKED: Asked<'static> = Asked { permission: "sqs:ReceiveMessage", region: "eu-west-1" };
-
-    fn answer<'a>(status: u16, code: &'a str, message: &'a str) -> Answer<'a> {
-        Answer { code: Some(code.into()), message: Some(message.into()), status, body: b"", date: None }
-    }
-
-    fn told(answer: &Answer<'_>) -> (Kind, String) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_773_600);
-        (answer.kind(), answer.text(&ASKED, now))
-    }
-
-    #[test]
-    fn the_code_decides_before_the_status() {
-        for (status, code, kind) in [
-            (403, "OverLimit", Kind::Throttled),
-            (403, "RequestThrottled", Kind::Throttled),
-            (403, "AWS.SimpleQueueService.NonExistentQueue", Kind::Missing),
-            (400, "QueueDoesNotExist", Kind::Missing),
-            (400, "AWS.SimpleQueueService.QueueDeletedRecently", Kind::Missing),
-            (400, "InvalidAddress", Kind::Missing),
-            (400, "InvalidSecurity", Kind::Denied),
-            (400, "AccessDeniedException", Kind::Denied),
-            (400, "KMS.AccessDeniedException", Kind::Denied),
-            (400, "KmsAccessDenied", Kind::Denied),
-            (400, "KMS.DisabledException", Kind::Denied),
-            (400, "KmsInvalidState", Kind::Denied),
-            (400, "KMS.NotFoundException", Kind::Denied),
-            (400, "KMS.OptInRequired", Kind::Denied),
-            (400, "KmsInvalidKeyUsage", Kind::Denied),
-            (400, "KMS.ThrottlingException", Kind::Throttled),
-            (403, "KmsThrottled", Kind::Throttled),
-            (403, "SomethingNew", Kind::Denied),
-            (429, "SomethingNew", Kind::Throttled),
-            (500, "InternalFailure", Kind::Service),
-            (400, "InvalidParameterValue", Kind::Service),
-        ] {
-            assert_eq!(answer(status, code, "m").kind(), kind, "{status} {code}");
-        }
-    }
-
-    #[test]
-    fn every_throttling_code_of_the_sdks_runtime_is_one_here() {
-        for code in aws_runtime::retries::classifiers::THROTTLING_ERRORS {
-            assert_eq!(answer(400, code, "m").kind(), Kind::Throttled, "{code}");
-        }
-    }
-
-    #[test]
-    fn errors_of_the_key_service_name_its_permissions() {
-        for code in ["KMS.AccessDeniedException", "KmsAccessDenied"] {
-            let (_, text) = told(&answer(400, code, "m"));
-            assert!(text.contains("kms:Decrypt") && text.contains("kms:GenerateDataKey"), "{text}");
-        }
-        assert!(told(&answer(400, "KMS.ThrottlingException", "m")).1.contains("KMS throttles"));
-        assert!(!told(&answer(403, "OverLimit", "m")).1.contains("sqs:"));
-    }
-
-    #[test]
-    fn an_expired_signature_names_the_clock_and_how_far_it_is_off() {
-        let expired = "Signature expired: 20261127T100000Z is now earlier than 20261127T101000Z (20261127T101500Z - 5 min.)";
-        let early = "Signature not yet current: 20261127T103000Z is still later than 20261127T102000Z (20261127T101500Z + 5 min.)";
-        for (code, message, off) in [
-            ("SignatureDoesNotMatch", expired, "900 s behind"),
-            ("InvalidSignatureException", early, "900 s ahead"),
-            (
-                "SignatureDoesNotMatch",
-                "Signature expired: 20261127T100000Z is now earlier than 20261127T101000Z",
-                "600 s behind",
-            ),
-        ] {
-            let (kind, text) = told(&answer(403, code, message));
-            assert!(kind == Kind::Denied && text.contains("clock") && text.contains(off), "{text}");
-        }
-        // 10:00:00 here, by `now`; the answer's own Date has the last word.
-        let date = http_date("Fri, 27 Nov 2026 10:12:00 GMT");
-        let (_, text) = told(&Answer { date, ..answer(403, "SignatureDoesNotMatch", expired) });
-        assert!(text.contains("720 s behind"), "{text}");
-        assert!(
-            !told(&answer(
-                403,
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match"
-            ))
-            .1
-            .contains("clock")
-        );
-    }
-
-    #[test]
-    fn a_wrong_regions_signature_names_the_region_and_a_refusal_the_permission() {
-        let (_, text) = told(&answer(
-            403,
-            "SignatureDoesNotMatch",
-            "Credential should be scoped to a valid region, not 'eu-west-1'. ",
-        ));
-        assert!(text.contains("signed for eu-west-1") && text.contains("QUEUE_SQS_REGION"), "{text}");
-        let (_, text) = told(&answer(403, "AccessDenied", "Access to the resource is denied."));
-        assert!(text.contains("sqs:ReceiveMessage"), "{text}");
-    }
-
-    #[test]
-    fn an_answer_without_sqs_form_names_what_may_have_answered_whatever_its_status() {
-        for (status, body) in [
-            (200, &b"<html><title>Sign in to the airport's network"[..]),
-            (302, b""),
-            (400, b"<html>bad request</html>"),
-            (403, b""),
-            (403, b"blocked\x1b[31m by\negress policy"),
-            (403, b"{\"error\":\"blocked by egress policy\"}"),
-            (403, b"<!DOCTYPE html>\n<HTML><body>Access denied"),
-            (404, b"<html>"),
-            (407, b"who are you"),
-            (451, b"<html>"),
-            (500, b"<html>"),
-        ] {
-            let page = Answer { code: None, message: None, status, body, date: None };
-            let (kind, text) = told(&page);
-            assert_eq!(kind == Kind::Denied, matches!(status, 403 | 407), "{text}");
-            assert!(text.contains("proxy") && text.contains(&status.to_string()), "{text}");
-            assert!(!text.contains(['\n', '\u{1b}']), "{text}");
-            if let Some(word) = std::str::from_utf8(body).unwrap().split_whitespace().next() {
-                assert!(
-                    text.contains(word.trim_start_matches(['{', '"']).get(..3).unwrap_or_default()),
-                    "{text}"
-                );
-            }
-        }
-        let long = vec![b'x'; 100_000];
-        let page = Answer { code: None, message: None, status: 403, body: &long, date: None };
-        assert!(told(&page).1.len() < 600);
-        assert!(!told(&answer(403, "AccessDenied", "m")).1.contains("proxy"));
-    }
-
-    #[tokio::test]
-    async fn an_error_in_the_query_protocols_xml_is_read() {
-        let denied = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/xml\r\ncontent-length: 148\r\n\r\n\
-            <ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Access to &quot;q&quot; is denied.</Message></Error><RequestId/></ErrorResponse>   ";
-        let error = received(denied).await.unwrap_err();
-        assert!(
-            matches!(&error, ReceiveError::Denied(text)
-                if text.contains("AccessDenied: Access to \"q\"") && text.contains("sqs:ReceiveMessage")),
-            "{error}"
-        );
-        let kms = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 111\r\n\r\n\
-            <?xml version=\"1.0\"?><ErrorResponse><Error><Code>KMS.AccessDeniedException</Code></Error></ErrorResponse>      ";
-        let error = received(kms).await.unwrap_err();
-        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("kms:Decrypt")), "{error}");
-        assert_eq!(query_error(b"<html><Code>let x = 1;</Code>"), None);
-    }
-
-    #[tokio::test]
-    async fn messages_that_all_come_without_a_group_are_an_error_of_the_endpoint() {
-        let bare = b"HTTP/1.1 200 OK\r\ncontent-length: 66\r\n\r\n\
-            {\"Messages\":[{\"MessageId\":\"m\",\"ReceiptHandle\":\"r\",\"Body\":\"b\"}]}   ";
-        let error = received(bare).await.unwrap_err();
-        assert!(
-            matches!(&error, ReceiveError::Service(text) if text.contains("MessageGroupId") && text.contains("QUEUE_SQS_ENDPOINT")),
-            "{error}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_portals_page_is_told_as_one_though_it_is_a_success() {
-        for page in [
-            &b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"[..],
-            b"HTTP/1.1 302 Found\r\nlocation: http://login/\r\ncontent-length: 0\r\n\r\n",
-        ] {
-            let error = received(page).await.unwrap_err();
-            assert!(matches!(&error, ReceiveError::Service(text) if text.contains("proxy")), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_page_instead_of_an_answer_is_told_as_one() {
-        let page =
-            b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
-        let error = received(page).await.unwrap_err();
-        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("proxy")), "{error}");
-        let kms = b"HTTP/1.1 400 Bad Request\r\nx-amzn-query-error: KMS.ThrottlingException;Sender\r\ncontent-length: 0\r\n\r\n";
-        let error = received(kms).await.unwrap_err();
-        assert!(matches!(&error, ReceiveError::Throttled(_)), "{error}");
-        let typed = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 43\r\n\r\n{\"__type\":\"com.amazonaws.sqs#KmsDisabled\"}  ";
-        let error = received(typed).await.unwrap_err();
-        assert!(matches!(&error, ReceiveError::Denied(text) if text.contains("KMS")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_never_comes_or_breaks_off_is_no_response() {
-        for answer in [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"Mes"] {
-            let error = received(answer).await.unwrap_err();
-            assert!(matches!(error, ReceiveError::NoResponse(_)), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_whole_answer_is_one_whatever_it_says() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let error = received(answer).await.unwrap_err();
-        assert!(matches!(error, ReceiveError::Service(_)), "{error}");
-        assert_eq!(received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await, Ok(0));
-    }
-}
+mod tests;

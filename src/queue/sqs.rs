@@ -19,7 +19,7 @@ mod send;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -115,6 +115,12 @@ impl Description {
         self.attribute(name)?.trim().parse().ok()
     }
 
+    /// How long it keeps a message, if it says so.
+    #[must_use]
+    pub fn retention(&self) -> Option<Duration> {
+        self.number("MessageRetentionPeriod").map(Duration::from_secs)
+    }
+
     /// How many messages there are of a kind, as far as SQS says: `""` for those that can be received, `NotVisible`
     /// or `Delayed`.
     #[must_use]
@@ -143,6 +149,8 @@ pub struct Usage {
     pub dead_letter_url: Option<String>,
     /// Whether messages are asked for the span that sent them.
     pub traced: bool,
+    /// How long the queue keeps a message: none is older. Without it any age is believed.
+    pub retention: Option<Duration>,
 }
 
 /// An SQS queue.
@@ -156,6 +164,8 @@ pub struct Sqs {
     clock: Clock,
     /// Whether it has been said what the endpoint leaves out of a message.
     told_missing: AtomicBool,
+    /// Whether it has been said that a message's age cannot be right.
+    told_impossible: AtomicBool,
 }
 
 impl Connection {
@@ -203,6 +213,11 @@ impl Connection {
             .await
             .map_err(|failure| error::classify(&failure, &self.asked("sqs:GetQueueAttributes")))?;
         let attributes = answer.attributes.unwrap_or_default();
+        // Every queue has both, whatever an emulator leaves out.
+        let known = [QueueAttributeName::QueueArn, QueueAttributeName::VisibilityTimeout];
+        if !known.iter().any(|name| attributes.contains_key(name)) {
+            return Err(ReceiveError::Service(error::formless("QueueArn and no VisibilityTimeout")));
+        }
         let visibility = attributes
             .get(&QueueAttributeName::VisibilityTimeout)
             .and_then(|seconds| seconds.parse().ok())
@@ -233,12 +248,12 @@ impl Connection {
         self.clock.ahead()
     }
 
-    /// Who AWS says that this is; `None` where the endpoint is not AWS'.
-    pub async fn caller(&self) -> Option<Result<String, String>> {
-        if self.pinned && !self.sdk.endpoint_url().is_some_and(|endpoint| endpoint.contains(".amazonaws.")) {
-            return None;
-        }
-        Some(caller(&self.sdk, DESCRIBE_TIMEOUT).await)
+    /// Who AWS says that this is.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn caller(&self) -> Result<String, String> {
+        caller(&self.sdk, DESCRIBE_TIMEOUT).await
     }
 
     /// Where the credentials come from, and for how long they hold.
@@ -284,6 +299,7 @@ impl Connection {
             usage,
             clock: self.clock.clone(),
             told_missing: AtomicBool::new(false),
+            told_impossible: AtomicBool::new(false),
         }
     }
 
@@ -328,6 +344,38 @@ impl Sqs {
                  without SentTimestamp and ApproximateFirstReceiveTimestamp ages are unknown, without ApproximateReceiveCount receives are"
             );
         }
+    }
+}
+
+/// SQS deletes what is over its retention within about that long.
+const RETENTION_SLACK: Duration = Duration::from_secs(60);
+
+impl Sqs {
+    /// Takes an age beyond the queue's retention for unknown, and says so once: a job that seems to be about to
+    /// be deleted for its age would be given up at its first failure.
+    fn disbelieve(&self, message: &mut Message) {
+        let Some(retention) = self.usage.retention else { return };
+        let most = retention.saturating_add(RETENTION_SLACK);
+        if message.since_first_receive > most {
+            message.since_first_receive = Duration::ZERO;
+        }
+        if message.age <= most {
+            return;
+        }
+        if !self.told_impossible.swap(true, Ordering::Relaxed) {
+            let sent = message.sent.and_then(|sent| sent.duration_since(SystemTime::UNIX_EPOCH).ok());
+            warn!(
+                message_id = %message.id,
+                age_s = message.age.as_secs(),
+                retention_s = retention.as_secs(),
+                sent_ms = sent.map_or(0, |sent| u64::try_from(sent.as_millis()).unwrap_or(u64::MAX)),
+                clock_ahead_ms = self.clock.ahead(),
+                "a message is older than the queue keeps any: its SentTimestamp is wrong (it has to be in milliseconds), or the Date \
+                 of the endpoint's answers is, or MessageRetentionPeriod was raised since this started; ages beyond it count as \
+                 unknown (mend the endpoint or its clock, or restart)"
+            );
+        }
+        (message.age, message.sent) = (Duration::ZERO, None);
     }
 }
 
@@ -381,7 +429,10 @@ impl Queue for Sqs {
         if count > 0 && all.iter().all(|message| missing(message).contains(&"MessageGroupId")) {
             return Err(ReceiveError::Service(NO_GROUPS.to_owned()));
         }
-        let messages = messages(all, now);
+        let mut messages = messages(all, now);
+        for message in &mut messages {
+            self.disbelieve(message);
+        }
         if messages.len() < count {
             warn!(
                 left = count - messages.len(),
@@ -446,3 +497,6 @@ impl Queue for Sqs {
         Box::pin(dead_letter::send(&self.settle, url, source.as_deref(), letter, asked)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

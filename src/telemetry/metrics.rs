@@ -109,8 +109,6 @@ pub struct Metrics {
     pub delete_calls: Counter,
     /// Places taken of `QUEUE_SQS_MAX_IN_FLIGHT`, those of polls under way included.
     pub in_flight: Gauge,
-    /// Groups whose head waits for a retry, as far as this worker knows.
-    pub blocked: Gauge,
     /// `QUEUE_SQS_MAX_IN_FLIGHT`, or what descriptors leave of it.
     pub max_in_flight: Gauge,
     /// Bytes of message bodies in memory.
@@ -251,7 +249,6 @@ impl Metrics {
             ("lanes", "Groups of which jobs are held", &self.lanes),
             ("pollers", "Receives under way", &self.pollers),
             ("breakers_open", "Destinations that are down", &self.breakers_open),
-            ("blocked_groups", "Groups whose head waits for a retry", &self.blocked),
             (
                 "last_receive_timestamp_seconds",
                 "Unix time of the last receive that was answered",

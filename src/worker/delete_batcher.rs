@@ -139,7 +139,7 @@ async fn delete<Q: Queue, S: AsRef<Q>>(
     metrics.delete_calls.inc();
     let answer = (*queue).as_ref().delete(&receipts).await;
     settle_batch(&metrics, &health, SettleCall::Delete, &answer);
-    let entries = answer.unwrap_or_else(|_| vec![BatchEntryResult::Failed; batch.len()]);
+    let entries = answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); batch.len()]);
     for (held, entry) in batch.into_iter().zip(entries) {
         match entry {
             BatchEntryResult::Ok => {
@@ -147,10 +147,12 @@ async fn delete<Q: Queue, S: AsRef<Q>>(
                 held.claim.forget();
             }
             // Dropping the claim leaves it on the ledger as done: it is only deleted again.
-            BatchEntryResult::Rejected | BatchEntryResult::Refused(_) | BatchEntryResult::Failed => {
+            BatchEntryResult::ReceiptExpired
+            | BatchEntryResult::Failed(_)
+            | BatchEntryResult::NotMentioned => {
                 metrics.late_settlements.inc();
                 let (id, group) = (&held.message.id, Text::new(&held.message.group));
-                if entry == BatchEntryResult::Rejected {
+                if entry == BatchEntryResult::ReceiptExpired {
                     warn!(message_id = %id, %group,
                         "late acknowledgement: the job was delivered, its receipt was over before its delete");
                 } else {

@@ -31,7 +31,14 @@ pub(super) struct Poll {
 #[derive(Debug)]
 pub(super) enum Polled {
     /// Messages, or none.
-    Received { messages: Vec<Message>, reserved: Reserved, times: Times, long: bool },
+    Received {
+        messages: Vec<Message>,
+        reserved: Reserved,
+        times: Times,
+        long: bool,
+        /// It did not wait for the first message as long as the queue had leave to.
+        hasty: bool,
+    },
     /// An error.
     Failed { error: ReceiveError, reserved: Reserved, attempt: AttemptId, wait: Duration },
     /// The worker ends before the receive began.
@@ -110,12 +117,16 @@ impl Poll {
         let attempt = self.attempt.unwrap_or_else(|| AttemptId(shared.random.uuid().to_string()));
         // The queue hands over no later than its wait after the request: a response that arrives
         // beyond that was under way for long, and its messages' visibility has been running.
-        let latest = Instant::now() + wait + SAFETY_MARGIN;
+        let asked_at = Instant::now();
+        let latest = asked_at + wait + SAFETY_MARGIN;
         let receive = shared.queue.receive(reserved.count(), wait, &attempt);
         match receive_detecting_stalls(receive, |began, ended| shared.was_absent(began, ended)).await {
             (Ok(messages), there) => {
                 let times = Times { received_at: Instant::now(), lease_start: there.min(latest) };
-                Polled::Received { messages, reserved, times, long: !wait.is_zero() }
+                // A short poll beside a long one is meant to be quick; where no poll may wait, all are.
+                let quick = bounds.wait.is_zero() || asked_at.elapsed() * 2 < wait;
+                let hasty = wait == bounds.wait && quick;
+                Polled::Received { messages, reserved, times, long: !wait.is_zero(), hasty }
             }
             (Err(error), _) => Polled::Failed { error, reserved, attempt, wait },
         }

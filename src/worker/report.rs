@@ -15,8 +15,8 @@ use crate::telemetry::metrics::{Metrics, SettleCall};
 /// The longest that a receive of another replica waits: SQS' own bound on a long poll.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
-/// A batch's call was answered, or failed. What is refused of it counts as a call that failed; an entry whose
-/// receipt is over does not, it is only late.
+/// A batch's call was answered, or failed. What is refused of it, or left out of the answer, counts as a
+/// call that failed; an entry whose receipt is over does not, it is only late.
 pub(super) fn settle_batch(
     metrics: &Metrics,
     health: &Health,
@@ -24,16 +24,11 @@ pub(super) fn settle_batch(
     answer: &Result<Vec<BatchEntryResult>, Error>,
 ) {
     let entries = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
-    let refusals = || {
-        entries.iter().filter_map(|entry| match entry {
-            BatchEntryResult::Refused(error) => Some(error),
-            BatchEntryResult::Ok | BatchEntryResult::Rejected | BatchEntryResult::Failed => None,
-        })
-    };
+    let failures = || entries.iter().filter_map(BatchEntryResult::failure);
     // A missing right lasts: it is what is told.
-    let denied = refusals().find(|error| matches!(error, Error::Denied(_)));
-    match denied.or_else(|| refusals().next()) {
-        Some(error) => settle_call::<()>(metrics, health, call, &Err(error.clone())),
+    let denied = failures().find(|error| matches!(error, Error::Denied(_)));
+    match denied.or_else(|| failures().next()) {
+        Some(error) => settle_call::<()>(metrics, health, call, &Err(error)),
         None => settle_call(metrics, health, call, answer),
     };
 }

@@ -67,6 +67,7 @@ struct World {
     max_receive_count: Option<u32>,
     retention: Option<Duration>,
     window: Duration,
+    wait: Duration,
     shutdown: CancellationToken,
 }
 
@@ -80,6 +81,7 @@ impl World {
             max_receive_count: None,
             retention: None,
             window: Duration::from_secs(300),
+            wait: Duration::from_secs(10),
             shutdown: CancellationToken::new(),
         }
     }
@@ -129,7 +131,7 @@ impl World {
             max_bytes: 1 << 26,
             batch: 10,
             pause: Duration::ZERO,
-            wait: Duration::from_secs(10),
+            wait: self.wait,
             grace: Duration::from_secs(25),
         };
         tokio::spawn(Worker::new(parts, rules, bounds, self.shutdown.clone()).run())
@@ -403,4 +405,20 @@ async fn a_shutdown_finishes_what_is_attempted_releases_the_rest_and_loses_nothi
     assert_eq!(world.delivered(), [0, 1, 2]);
     assert!(world.attempts().iter().all(|a| a.outcome.is_some()));
     assert_eq!(world.queue.take(None).len(), 7, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_queue_is_asked_about_once_a_second_where_no_receive_waits() {
+    let mut world = World::new();
+    world.wait = Duration::ZERO;
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    sleep(Duration::from_secs(60)).await;
+    let calls = world.queue.attempt_ids().len();
+    assert!((50..80).contains(&calls), "{calls} calls in a minute");
+    for n in 0..2000 {
+        world.send(&format!("g{n}"), n);
+    }
+    let before = world.queue.now();
+    world.drain().await;
+    assert!(world.queue.now().saturating_sub(before) < Duration::from_secs(5), "what there is comes at once");
 }

@@ -65,6 +65,7 @@ impl LocalQueue {
             settle_timeout: Duration::from_secs(10),
             dead_letter_url: None,
             traced: false,
+            retention: None,
         };
         Connection::load(address).await.queue(usage)
     }

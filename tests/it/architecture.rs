@@ -67,7 +67,7 @@ const ROOMS: &[Room] = &[
     ("descriptors", &[], &["rustix"]),
     (
         "aws",
-        &[],
+        &["shown"],
         &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
     ),
     // What is known of messages that may come back.

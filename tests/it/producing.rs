@@ -12,8 +12,9 @@ use hookferry::job::Job;
 use hookferry::producer::{Event, Signer};
 use hookferry::queue::NewMessage;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
+use crate::peer::{PATIENCE, Peer};
 use crate::world::{World, hookferry};
 
 const VECTORS: [&str; 4] = [
@@ -193,4 +194,26 @@ async fn lines_wait_for_a_queue_in_trouble_and_none_of_a_group_goes_before_anoth
     assert_eq!(*taken.lock().unwrap(), expected, "in order, each once");
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "the queue's ids, in the input's order");
+}
+
+#[tokio::test]
+async fn enqueue_says_why_it_waits_for_a_queue_whose_answers_name_no_message() {
+    let sqs = Peer::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    let mut command = hookferry("enqueue");
+    command.env("QUEUE_SQS_URL", format!("{}000000000000/jobs.fifo", sqs.url()));
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"{\"event\":{\"name\":\"order.paid\"},\"group\":\"g\"}\n").await.unwrap();
+    drop(stdin);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if line.contains("no answer of SQS' form") {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert!(line.contains("sent again") && line.contains("QUEUE_SQS_ENDPOINT"), "{line}");
 }

@@ -283,7 +283,8 @@ async fn a_message_is_asked_for_its_span_only_where_spans_are_made() {
             options: Options { credentials: Some(key), ..Options::default() },
         };
         let (wait, settle_timeout) = (Duration::ZERO, Duration::from_secs(1));
-        let usage = Usage { wait, visibility: None, settle_timeout, dead_letter_url: None, traced };
+        let usage =
+            Usage { wait, visibility: None, settle_timeout, dead_letter_url: None, traced, retention: None };
         let queue = Connection::load(address).await.queue(usage);
         // Whatever comes of it.
         queue.receive(1, wait, &AttemptId("a".to_owned())).await.ok();

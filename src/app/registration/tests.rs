@@ -137,6 +137,9 @@ fn nothing_of_a_registration_is_ignored_in_silence() {
         (json!({"url": "https://h/", "event_types": []}), "it gets no event"),
         (json!({"url": "https://h/", "filter": {"channel_namespaces": []}}), "it gets no event"),
         (json!({"url": "https://h/", "event_types": ["order.paid"]}), "\"order.paid\" is sent by neither"),
+        (json!({"url": "https://h/", "event_types": ["*"]}), "leave event_types out for every event"),
+        (json!({"url": "https://h/", "event_types": ["client_*"]}), "leave event_types out for every event"),
+        (json!({"url": "https://h/", "event_types": ["All"]}), "leave event_types out for every event"),
     ] {
         let app = with(&webhook).unwrap();
         assert_eq!(app.remarks.len(), 1, "{webhook}: {:?}", app.remarks);
@@ -379,4 +382,20 @@ fn sockudos_own_members_are_read() {
     assert_eq!(webhook.standard_headers, Some(true));
     let (never, _) = one(r#"{"url":"https://h/","retry":{"enabled":false,"max_attempts":9}}"#);
     assert_eq!(never.retry.max_attempts, Some(1));
+}
+
+#[test]
+fn a_disabled_app_is_told_to_be_delivered_for() {
+    let said = |enabled: serde_json::Value| {
+        let hooks = json!([{"url": "https://h/"}]);
+        let app = file(json!({"id": "a", "key": "k", "secret": "s", "webhooks": hooks, "enabled": enabled}))
+            .unwrap();
+        app.remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join("\n")
+    };
+    for disabled in [json!(false), json!("false"), json!(0)] {
+        assert!(said(disabled).contains("\"enabled\" is false"));
+    }
+    for enabled in [json!(true), json!(1), json!(null)] {
+        assert_eq!(said(enabled), "");
+    }
 }

@@ -352,7 +352,15 @@ fn event_types(
         if EVENT_TYPES.contains(&name.as_str()) {
             continue;
         }
-        if nearest(name, EVENT_TYPES).is_some() {
+        if name.contains('*') || ["all", "any"].iter().any(|every| name.trim().eq_ignore_ascii_case(every)) {
+            remarks.add(
+                Severity::Warning,
+                &format_args!(
+                    "{place}.event_types: {} is no event type, and patterns are not known here: no event is it; leave event_types out for every event",
+                    shown(name)
+                ),
+            );
+        } else if nearest(name, EVENT_TYPES).is_some() {
             let meant = meant(name, EVENT_TYPES);
             remarks.add(
                 Severity::Warning,

@@ -109,7 +109,7 @@ impl Letters for World {
         let delete =
             |receipt: &&Receipt| match self.with(|broker, now| broker.delete(now, DEAD, receipt.handle())) {
                 Ok(()) => BatchEntryResult::Ok,
-                Err(_) => BatchEntryResult::Rejected,
+                Err(_) => BatchEntryResult::ReceiptExpired,
             };
         Ok(receipts.iter().map(delete).collect())
     }

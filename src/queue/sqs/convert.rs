@@ -46,14 +46,14 @@ pub(super) fn messages(all: Vec<aws_sdk_sqs::types::Message>, now: SystemTime) -
     all.into_iter().map_while(|raw| message(raw, now)).collect()
 }
 
-/// Every entry of an answer by its index; what the answer does not mention has failed.
+/// Every entry of an answer by its index; whatever the answer does not mention is told as such.
 pub(super) fn answers(
     count: usize,
     done: impl Iterator<Item = String>,
     failed: &[BatchResultErrorEntry],
     asked: &Asked<'_>,
 ) -> Vec<BatchEntryResult> {
-    let mut entries = vec![BatchEntryResult::Failed; count];
+    let mut entries = vec![BatchEntryResult::NotMentioned; count];
     let mut set = |id: &str, entry| {
         if let Some(place) = id.parse::<usize>().ok().and_then(|n| entries.get_mut(n)) {
             *place = entry;
@@ -62,10 +62,10 @@ pub(super) fn answers(
     done.for_each(|id| set(&id, BatchEntryResult::Ok));
     for failure in failed {
         let entry = if is_of_receipt(&failure.code) {
-            BatchEntryResult::Rejected
+            BatchEntryResult::ReceiptExpired
         } else {
             let (message, senders) = (failure.message.as_deref(), failure.sender_fault);
-            BatchEntryResult::Refused(settling_entry(&failure.code, message, senders, asked))
+            BatchEntryResult::Failed(settling_entry(&failure.code, message, senders, asked))
         };
         set(&failure.id, entry);
     }
@@ -216,16 +216,16 @@ mod tests {
         let entries = answers(7, ["0".to_owned()].into_iter(), &failed, &asked);
         assert_eq!(
             entries[..3],
-            [BatchEntryResult::Ok, BatchEntryResult::Rejected, BatchEntryResult::Rejected]
+            [BatchEntryResult::Ok, BatchEntryResult::ReceiptExpired, BatchEntryResult::ReceiptExpired]
         );
         let told = |place: usize, part: &str| match &entries[place] {
-            BatchEntryResult::Refused(Error::Denied(why)) => ("denied", why.contains(part)),
-            BatchEntryResult::Refused(Error::Call(why)) => ("failed", why.contains(part)),
+            BatchEntryResult::Failed(Error::Denied(why)) => ("denied", why.contains(part)),
+            BatchEntryResult::Failed(Error::Call(why)) => ("failed", why.contains(part)),
             _ => ("", false),
         };
         assert_eq!(told(3, "sqs:DeleteMessage"), ("denied", true));
         assert_eq!(told(4, "InternalError"), ("failed", true));
         assert_eq!(told(5, "kms:Decrypt"), ("denied", true));
-        assert_eq!(entries[6], BatchEntryResult::Failed, "the answer says nothing of it");
+        assert_eq!(entries[6], BatchEntryResult::NotMentioned, "the answer says nothing of it");
     }
 }

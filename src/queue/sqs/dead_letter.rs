@@ -4,7 +4,7 @@ use aws_sdk_sqs::Client;
 use tracing::warn;
 
 use super::convert::{marked, text, timestamp};
-use crate::queue::failure::{Asked, is_refusal, settling};
+use crate::queue::failure::{Asked, formless, is_refusal, settling};
 use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, attributes_size, identities};
 
 /// What a redrive cannot do without: the first id of the job, and who has it.
@@ -50,7 +50,11 @@ pub(super) async fn send(
             let own = if *name == "source_message_id" { marked(value, source) } else { text(value) };
             send.message_attributes(*name, own)
         });
-        let Err(failure) = send.send().await else { return Ok(()) };
+        let failure = match send.send().await {
+            Ok(answer) if answer.message_id().is_some_and(|id| !id.is_empty()) => return Ok(()),
+            Ok(_) => return Err(Error::Call(formless("MessageId"))),
+            Err(failure) => failure,
+        };
         let error = settling(&failure, &asked);
         if !is_refusal(&failure, &asked) || kept.is_empty() {
             return Err(error);

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
 use super::convert::text;
 use super::{Error, Sqs};
-use crate::queue::failure::settling;
+use crate::queue::failure::{formless, sending_entry, settling};
 use crate::queue::{NewMessage, batches};
 
 /// A message's id, or why SQS refused it.
@@ -71,15 +71,15 @@ impl Sqs {
                 Failed::Other(error)
             }
         })?;
-        let mut sent: HashMap<String, Sent> =
-            answer.successful.into_iter().map(|sent| (sent.id, Ok(sent.message_id))).collect();
+        // What is not said to be there must not be deleted where it came from.
+        let named = answer.successful.into_iter().filter(|sent| !sent.message_id.is_empty());
+        let mut sent: HashMap<String, Sent> = named.map(|sent| (sent.id, Ok(sent.message_id))).collect();
         let refused = answer.failed.into_iter();
         sent.extend(refused.map(|failed| {
-            let why = failed.message.unwrap_or_default();
-            (failed.id, Err(format!("{}: {why}", failed.code)))
+            let why = sending_entry(&failed.code, failed.message.as_deref());
+            (failed.id, Err(why))
         }));
-        // What is not said to be there must not be deleted where it came from.
-        let missing = || Err("the queue did not answer for it".to_owned());
+        let missing = || Err(formless("MessageId of this message"));
         Ok((0..batch.len()).map(|n| sent.remove(&n.to_string()).unwrap_or_else(missing)).collect())
     }
 }

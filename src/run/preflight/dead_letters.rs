@@ -83,7 +83,7 @@ fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {
         ReceiveError::Missing(_) => (
             Severity::Error,
             format!(
-                "{} does not exist: jobs that are given up will stay on the queue and block their groups",
+                "{} does not exist, as the queue's endpoint says: jobs that are given up will stay on the queue and block their groups",
                 dead.url
             ),
             "create it (FIFO), or set QUEUE_SQS_DLQ_URL to one that exists",

@@ -81,3 +81,26 @@ async fn the_formats_differ_as_their_specifications_do() {
     assert!(!prometheus.contains("# EOF") && !prometheus.contains("# UNIT"));
     assert!(prometheus.contains("# TYPE hookferry_deliveries_total counter\n"), "{prometheus}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_family_is_described_twice_and_no_series_comes_twice() {
+    let metrics = Metrics::new();
+    metrics.board.known([("shop", "0123456789ab", "hooks.shop.example".to_owned())]);
+    for app_id in ["shop", "chat"] {
+        metrics.deferred(app_id, 1);
+        metrics.board.unmatched(app_id);
+    }
+    metrics.attempted(&Outcome::Delivered, Duration::from_millis(3));
+    for format in [Format::Prometheus, Format::OpenMetrics] {
+        let text = metrics.encode(format);
+        let mut seen = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            // `# TYPE name` or `# HELP name`; of a sample, all but its value.
+            let what = match line.strip_prefix("# ") {
+                Some(described) => described.split(' ').take(2).collect::<Vec<_>>().join(" "),
+                None => line.rsplit_once(' ').unwrap().0.to_owned(),
+            };
+            assert!(seen.insert(what), "{line} comes twice in\n{text}");
+        }
+    }
+}

@@ -206,7 +206,7 @@ async fn a_clock_that_jumps_past_the_lease_in_an_attempt_ends_the_lane_after_tha
     let world = World::new(5, 4, 3);
     world.work(Duration::ZERO, |_| (Takes::Standstill(60 * SECOND), Outcome::Delivered)).await;
     assert_eq!(world.attempted(), [0], "delivered, too late to be deleted");
-    assert_eq!(world.queue.deletes(), [BatchEntryResult::Rejected]);
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::ReceiptExpired]);
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0, 1, 2], "the first was only deleted again");
     assert_eq!(world.queue.deletes()[1..], [const { BatchEntryResult::Ok }; 3]);

@@ -148,7 +148,7 @@ impl FakeQueue {
 }
 
 fn entry(result: &Result<(), fifo::Error>) -> BatchEntryResult {
-    if result.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+    if result.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::ReceiptExpired }
 }
 
 impl Queue for FakeQueue {

@@ -97,10 +97,10 @@ impl SimulatedQueue {
     fn entry(&self, act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>) -> BatchEntryResult {
         let outside = &self.0.outside;
         if outside.strikes(outside.plan.rates.partial, "settle: an entry failed") {
-            return BatchEntryResult::Failed;
+            return BatchEntryResult::NotMentioned;
         }
         let done = act(&mut outside.broker.lock().unwrap(), outside.now());
-        if done.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+        if done.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::ReceiptExpired }
     }
 }
 

@@ -109,7 +109,7 @@ impl Letters for Operator {
                 let message = self.outside.letter(&id.into()).message;
                 self.outside.write(Event::LetterDeleted { message });
             }
-            if deleted { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+            if deleted { BatchEntryResult::Ok } else { BatchEntryResult::ReceiptExpired }
         };
         let entries = receipts.iter().map(delete).collect();
         self.travel().await;
@@ -122,7 +122,7 @@ impl Letters for Operator {
             let (_, handle) = receipt.handle().split_once(' ').unwrap();
             let (mut broker, now) = (self.outside.broker.lock().unwrap(), self.outside.now());
             let given = broker.change_visibility(now, GIVEN_UP, handle, Duration::ZERO);
-            if given.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::Rejected }
+            if given.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::ReceiptExpired }
         };
         Ok(receipts.iter().map(give_back).collect())
     }

@@ -1,0 +1,142 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::queue::NewMessage;
+
+/// A queue whose endpoint answers every request with this success.
+async fn answering(body: &str) -> Connection {
+    answering_with("", body).await
+}
+
+/// The same with these header lines.
+async fn answering_with(lines: &str, body: &str) -> Connection {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\n{lines}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // One request a connection; its body is small, and comes with the head or right behind it.
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }));
+    let key = AccessKey { id: "local".to_owned(), secret: "local".into(), session_token: None };
+    let options = Options { credentials: Some(key), ..Options::default() };
+    let url = format!("{endpoint}/1/q.fifo");
+    let address = Address { url, region: "us-east-1".into(), endpoint: Some(endpoint), options };
+    Connection::load(address).await
+}
+
+async fn queue_answering(body: &str) -> Sqs {
+    for_use(&answering(body).await)
+}
+
+fn for_use(connection: &Connection) -> Sqs {
+    let usage = Usage {
+        wait: Duration::ZERO,
+        visibility: None,
+        settle_timeout: Duration::from_secs(10),
+        dead_letter_url: Some(connection.url().replace("q.fifo", "dead.fifo")),
+        traced: false,
+        retention: Some(Duration::from_secs(86_400)),
+    };
+    connection.queue(usage)
+}
+
+/// Successes of an endpoint that is not SQS, or not the whole of it.
+const NO_ANSWERS: [&str; 4] = ["", "{}", "{\"status\":\"ok\"}", "{\"MessageId\":\"\"}"];
+
+#[tokio::test]
+async fn a_dead_letter_is_confirmed_by_its_message_id_alone() {
+    let letter = DeadLetter {
+        id: "m".into(),
+        source: "m".into(),
+        group: "g".into(),
+        body: "b".into(),
+        reason: "gone",
+        detail: String::new(),
+        attempts: 1,
+        delivered: Vec::new(),
+        app_id: String::new(),
+        webhook: None,
+        destination: String::new(),
+        first_sent: None,
+        given_up: None,
+    };
+    for body in NO_ANSWERS {
+        let Err(Error::Call(why)) = queue_answering(body).await.dead_letter(&letter).await else {
+            panic!("{body:?} confirms nothing");
+        };
+        assert!(why.contains("no answer of SQS' form") && why.contains("MessageId"), "{why}");
+    }
+    assert_eq!(queue_answering("{\"MessageId\":\"m\"}").await.dead_letter(&letter).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_answer_without_attributes_describes_no_queue() {
+    for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Attributes\":{}}"] {
+        let Err(ReceiveError::Service(why)) = answering(body).await.describe().await else {
+            panic!("{body:?} describes nothing");
+        };
+        assert!(why.contains("no answer of SQS' form") && why.contains("QUEUE_SQS_ENDPOINT"), "{why}");
+    }
+    for attribute in ["\"QueueArn\":\"arn:aws:sqs:us-east-1:1:q.fifo\"", "\"VisibilityTimeout\":\"30\""] {
+        let body = format!("{{\"Attributes\":{{{attribute}}}}}");
+        assert_eq!(answering(&body).await.describe().await.unwrap().visibility, Duration::from_secs(30));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_an_answer_names_no_id_of_is_not_sent() {
+    let job = [NewMessage::new("g".to_owned(), "b".to_owned())];
+    for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Successful\":[{\"Id\":\"0\"}]}"] {
+        let sent = queue_answering(body).await.send_each(&job).await.unwrap();
+        assert!(
+            sent[0].as_ref().is_err_and(|why| why.contains("no answer of SQS' form")),
+            "{body:?}: {sent:?}"
+        );
+    }
+    let sent =
+        queue_answering("{\"Successful\":[{\"Id\":\"0\",\"MessageId\":\"m\"}]}").await.send_each(&job).await;
+    assert_eq!(sent, Ok(vec![Ok("m".to_owned())]));
+}
+
+#[tokio::test]
+async fn an_age_beyond_the_queues_retention_is_unknown() {
+    let sent_ago = |seconds: u64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        now.saturating_sub(Duration::from_secs(seconds)).as_millis().to_string()
+    };
+    for (lines, sent, age) in [
+        ("", sent_ago(86_400 - 10), Some(86_390)),
+        ("", sent_ago(86_400 + 120), None),
+        // In seconds.
+        ("", sent_ago(10)[..10].to_owned(), None),
+        ("", "0".to_owned(), None),
+        ("date: Fri, 01 Jan 2100 00:00:00 GMT\r\n", sent_ago(10), None),
+    ] {
+        let attributes = serde_json::json!({"MessageGroupId": "g", "SentTimestamp": sent, "ApproximateFirstReceiveTimestamp": sent});
+        let message = serde_json::json!({"MessageId": "m", "ReceiptHandle": "r", "Body": "b", "Attributes": attributes});
+        let body = serde_json::json!({ "Messages": [message] }).to_string();
+        let queue = for_use(&answering_with(lines, &body).await);
+        let attempt = AttemptId("a".into());
+        // `Date` is read off an answer before its messages.
+        let message = queue.receive(1, Duration::ZERO, &attempt).await.unwrap().remove(0);
+        let of_age = message.sent.map(|_| message.age.as_secs());
+        assert!(of_age == age || of_age == age.map(|age| age + 1), "{sent}: {message:?}");
+        if age.is_none() {
+            assert_eq!(
+                (message.age, message.since_first_receive),
+                (Duration::ZERO, Duration::ZERO),
+                "{sent}"
+            );
+        }
+    }
+}
