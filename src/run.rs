@@ -142,7 +142,7 @@ pub(super) async fn worker(
         retention,
         coalesce: config.coalesce,
     };
-    metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
+    metrics.board.set_limits(limits(&config, visibility));
     metrics.max_in_flight.set(i64::try_from(max_in_flight).unwrap_or(i64::MAX));
     metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
     let bounds = Bounds {
@@ -163,7 +163,7 @@ pub(super) async fn worker(
     let counted = Arc::clone(&metrics);
     let observer = Observer::new(move |look_up| counted.looked_up(look_up));
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
-    app_tasks.spawn(facts::keep_warnings(facts, warnings, apps.clone()));
+    app_tasks.spawn(facts::keep(facts, warnings, Arc::clone(&metrics), apps.clone()));
     if let Some(reload) = reload {
         app_tasks.spawn(reload.run(apps.clone()));
     }
@@ -190,6 +190,16 @@ pub(super) async fn worker(
     worked.context("the worker failed")?;
     serving.abort();
     Ok(())
+}
+
+/// What the states of destinations are told by.
+fn limits(config: &Config, visibility: Duration) -> Limits {
+    Limits {
+        retry_window: config.retry.window,
+        attempt_timeout: config.timeout,
+        // The next retry is made by then, here or by another replica.
+        forgotten_after: config.retry.cap + visibility + config.queue.wait + config.timeout,
+    }
 }
 
 /// Starts to export spans. What keeps them from being exported keeps no job from being delivered.

@@ -79,8 +79,13 @@ impl Collector for Board {
 
 impl Condition {
     /// All of them, with their names.
-    pub const NAMES: [(Self, &'static str); 4] =
-        [(Self::Down, "down"), (Self::Failing, "failing"), (Self::Slow, "slow"), (Self::Ok, "ok")];
+    pub const NAMES: [(Self, &'static str); 5] = [
+        (Self::Down, "down"),
+        (Self::Failing, "failing"),
+        (Self::Slow, "slow"),
+        (Self::Unknown, "unknown"),
+        (Self::Ok, "ok"),
+    ];
 }
 
 impl State {

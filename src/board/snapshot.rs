@@ -115,6 +115,8 @@ pub struct DestinationRow {
     pub state: Condition,
     /// For how long it has been failing.
     pub since_s: Option<u64>,
+    /// How long ago its last attempt failed, if that is so long that how it is doing now is not known.
+    pub last_failed_s: Option<u64>,
     /// The share of the last five minutes' attempts that it took, 0 to 1.
     pub success: Option<f32>,
     /// Attempts of the last five minutes.
@@ -273,12 +275,17 @@ fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow
     let row = |(condition, one): &(Condition, &Destination)| {
         let recent = one.recent.counts(now);
         let attempts = recent.delivered.saturating_add(recent.failed);
+        let failing = one.failing(&state.limits, now);
         DestinationRow {
             app: one.app_id.to_string(),
             webhook: one.webhook.to_string(),
             destination: one.destination.to_string(),
             state: *condition,
-            since_s: one.failing.as_ref().map(|failing| (now - failing.since).as_secs()),
+            since_s: failing.map(|failing| (now - failing.since).as_secs()),
+            last_failed_s: one
+                .last
+                .filter(|_| *condition == Condition::Unknown)
+                .map(|last| (now - last).as_secs()),
             success: (attempts > 0).then(|| share(recent.delivered, attempts)),
             attempts,
             p50_ms: recent.took.quantile(0.5).map(rounded),

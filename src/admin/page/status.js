@@ -88,7 +88,7 @@
   };
   const sub = (text, whole) => text ? make("span", text, whole ? "sub whole" : "sub") : null;
   const count = (id, rows) => show(at(id), !rows.count ? "" : rows.count > rows.rows.length ? `${whole(rows.count)}, the first ${rows.rows.length} shown` : whole(rows.count));
-  const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
+  const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", unknown: "?", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
   const badge = (state) => make("span", `${MARKS[state]} ${state}`, `badge ${state}`);
   const copyable = (text) => {
     const button = make("button", "Copy");
@@ -136,7 +136,7 @@
     count("n-destinations", s.destinations);
     table("destinations", "Nothing was attempted yet.", [
       ["Destination", (r) => [r.destination || "none", sub(`${r.app} · webhook ${r.webhook}`)]],
-      ["State", (r) => [badge(r.state), sub(r.since_s === null ? "" : `for ${span(r.since_s)}`)]],
+      ["State", (r) => [badge(r.state), sub(r.last_failed_s !== null ? `last failed ${span(r.last_failed_s)} ago` : r.since_s === null ? "" : `for ${span(r.since_s)}`)]],
       ["Taken, 5 min", (r) => [percent(r.success), sub(r.attempts ? `of ${whole(r.attempts)}` : "")], "number"],
       ["Median / p99", (r) => `${ms(r.p50_ms)} / ${ms(r.p99_ms)}`, "number"],
       ["Last error", (r) => r.error || ""],
