@@ -224,6 +224,18 @@ impl Text {
         Self(clean.into())
     }
 
+    /// A name: where something of it is not shown, a part of its hash tells it from others that look the same.
+    #[must_use]
+    pub fn name(name: &str) -> Self {
+        if shown::cut(name, Self::MOST) == name { Self(name.into()) } else { Self::hashed(name) }
+    }
+
+    /// The name with a part of its hash in any case.
+    pub(crate) fn hashed(name: &str) -> Self {
+        const HASHED: usize = "…00000000".len();
+        Self(format!("{}…{:08x}", shown::cut(name, Self::MOST - HASHED), key(&[name]) >> 32).into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -256,7 +268,7 @@ impl Board {
         let State { destinations, apps, .. } = &mut *state;
         for (app_id, webhook, destination) in webhooks.into_iter().take(DESTINATIONS.min(APPS) / 2) {
             destinations.touch(key(&[app_id, webhook]), false, now, || Destination {
-                app_id: Text::new(app_id),
+                app_id: Text::name(app_id),
                 webhook: Text::new(webhook),
                 destination: Text::new(&destination),
                 ..Destination::default()
@@ -289,7 +301,7 @@ impl Board {
         let destination =
             destinations.touch(key(&[attempt.app_id, attempt.webhook]), failed.is_some(), now, || {
                 Destination {
-                    app_id: Text::new(attempt.app_id),
+                    app_id: Text::name(attempt.app_id),
                     webhook: Text::new(attempt.webhook),
                     destination: Text::new(&attempt.destination.to_string()),
                     ..Destination::default()
@@ -375,7 +387,7 @@ impl Board {
             if !given_up.webhook.is_empty() {
                 let key = key(&[given_up.app_id, given_up.webhook]);
                 let new = || Destination {
-                    app_id: Text::new(given_up.app_id),
+                    app_id: Text::name(given_up.app_id),
                     webhook: Text::new(given_up.webhook),
                     destination: Text::new(given_up.destination),
                     ..Destination::default()
@@ -459,7 +471,7 @@ impl Destination {
 
 impl App {
     fn new(app_id: &str) -> Self {
-        Self { app_id: Text::new(app_id), ..Self::default() }
+        Self { app_id: Text::name(app_id), ..Self::default() }
     }
 }
 
@@ -486,7 +498,7 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
     Letter {
         id: Text::new(given_up.id),
         group: Text::new(given_up.group),
-        app_id: Text::new(given_up.app_id),
+        app_id: Text::name(given_up.app_id),
         webhook: Text::new(given_up.webhook),
         destination: Text::new(given_up.destination),
         reason: given_up.reason,

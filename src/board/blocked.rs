@@ -180,7 +180,7 @@ impl Groups {
 fn waiting(blocked: &Blocked<'_>, now: Instant) -> Waiting {
     Waiting {
         group: Text::new(blocked.group),
-        app_id: Text::new(blocked.app_id),
+        app_id: Text::name(blocked.app_id),
         destination: Text::new(blocked.destination),
         attempts: blocked.attempts,
         reason: blocked.reason,

@@ -127,6 +127,28 @@ async fn one_webhook_of_two_apps_is_counted_for_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn apps_whose_ids_look_the_same_or_like_the_sum_of_others_have_series_of_their_own() {
+    let metrics = crate::telemetry::metrics::Metrics::new();
+    let long = "x".repeat(200);
+    for app_id in [&*format!("{long}1"), &*format!("{long}2"), "a\u{202e}", "a\u{fffd}", "other"] {
+        metrics.board.attempted(&attempt(app_id, "a", &Outcome::Delivered));
+    }
+    let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+    let names: Vec<_> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("hookferry_app_deliveries_total") || line.starts_with("hookferry_dest")
+        })
+        .map(|line| line.rsplit_once(' ').unwrap().0)
+        .collect();
+    let different: std::collections::HashSet<_> = names.iter().collect();
+    assert_eq!((names.len(), different.len()), (4 * 6 + 6 + 5, 4 * 6 + 6 + 5), "{names:#?}");
+    let rows = metrics.board.snapshot(0, 9).apps.rows;
+    assert!(rows.iter().any(|row| row.app == "other"));
+    assert!(rows.iter().all(|row| row.app.chars().count() <= Text::MOST));
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_tenants_cost_a_bounded_number_of_series() {
     let metrics = crate::telemetry::metrics::Metrics::new();
     let long = "x".repeat(30_000);
