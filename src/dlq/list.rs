@@ -250,12 +250,17 @@ pub(super) async fn export(dlq: &Dlq, filters: &Filters) -> Result<ExitCode, Fai
     eprintln!("{written} letters exported");
     eprint!("{}", tell_left(&left));
     let unseen = depth.saturating_sub(seen);
+    let ended = looked.end(seen, depth);
     if unseen > 0 && !looked.stopped {
+        // SQS hands over nothing of a group of which a message is held, and only a deletion ends that.
         eprintln!(
-            "{unseen} more could not be seen: a group shows ten letters at a time (purge writes all that it takes)"
+            "about {unseen} more could not be seen and are not exported: a group shows its first ten letters, and those behind them only \
+             when these are gone; what another command or a worker holds is hidden too. hookferry dlq purge writes all letters to a file \
+             while it deletes them"
         );
+        return Ok(ExitCode::FAILURE);
     }
-    Ok(looked.end(seen, depth))
+    Ok(ended)
 }
 
 /// A line that `enqueue` takes, with everything that the letter says beside. `ours` is the account and name of the
