@@ -89,6 +89,8 @@ pub struct GivenUp<'a> {
     pub detail: &'a str,
     /// How often it was attempted.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it; else it is deleted.
+    pub kept: bool,
 }
 
 /// See the module.
@@ -177,7 +179,7 @@ pub enum Condition {
     Ok,
 }
 
-/// A dead letter that was sent, or was to be.
+/// A job that was given up: a dead letter, or where there is no queue for those, nothing any more.
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// What `dlq show` takes.
@@ -196,6 +198,8 @@ pub struct Letter {
     pub detail: Text,
     /// Attempts made.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it.
+    pub kept: bool,
     /// When.
     pub at: Instant,
 }
@@ -504,6 +508,7 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
         reason: given_up.reason,
         detail: Text::new(given_up.detail),
         attempts: given_up.attempts,
+        kept: given_up.kept,
         at,
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::blocked::Waiting;
+use super::blocked::{MAX_GROUPS, Waiting};
 use super::history::{Gauges, Sample};
-use super::{App, Board, Condition, Destination, Letter, State};
+use super::{App, Board, Condition, Destination, LETTERS, Letter, State};
 
 /// See the module. Durations are whole seconds unless their name says otherwise.
 #[derive(Clone, Debug, Serialize)]
@@ -26,12 +26,11 @@ pub struct Snapshot {
     /// The apps.
     pub apps: Rows<AppRow>,
     /// How many destinations do not take what they are sent.
-    #[serde(skip)]
     pub failing: Failing,
 }
 
 /// Destinations that do not take what they are sent, of those that have counts of their own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Failing {
     /// Those that are down.
     pub down: usize,
@@ -46,6 +45,8 @@ pub struct Failing {
 pub struct Rows<T> {
     /// How many there are that this process knows of.
     pub count: usize,
+    /// Whether there may be more: some have lost their places to others, or are no longer remembered.
+    pub at_least: bool,
     /// The first of them.
     pub rows: Vec<T>,
 }
@@ -156,6 +157,8 @@ pub struct LetterRow {
     pub detail: String,
     /// Attempts made.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it; else it was deleted.
+    pub kept: bool,
     /// How long ago.
     pub ago_s: u64,
 }
@@ -192,10 +195,11 @@ impl Board {
         Snapshot {
             now: state.history.now(gauges, now),
             history: history(&state),
-            blocked: Rows { count: blocked, rows: groups },
+            blocked: Rows { count: blocked, at_least: blocked >= MAX_GROUPS, rows: groups },
             destinations: destinations(&state, rows, now),
             dead_letters: Rows {
                 count: state.letters.len(),
+                at_least: state.letters.len() >= LETTERS,
                 rows: state.letters.iter().take(rows).map(|letter| letter_row(letter, now)).collect(),
             },
             apps: apps(&state, rows, now),
@@ -297,7 +301,8 @@ fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow
             dead_lettered: one.dead_lettered,
         }
     };
-    Rows { count: all.len(), rows: all.iter().take(rows).map(row).collect() }
+    let at_least = state.destinations.evicted() > 0;
+    Rows { count: all.len(), at_least, rows: all.iter().take(rows).map(row).collect() }
 }
 
 fn letter_row(letter: &Letter, now: Instant) -> LetterRow {
@@ -310,6 +315,7 @@ fn letter_row(letter: &Letter, now: Instant) -> LetterRow {
         reason: letter.reason,
         detail: letter.detail.to_string(),
         attempts: letter.attempts,
+        kept: letter.kept,
         ago_s: (now - letter.at).as_secs(),
     }
 }
@@ -334,7 +340,8 @@ fn apps(state: &State, rows: usize, now: Instant) -> Rows<AppRow> {
         dead_lettered: app.dead_lettered,
         unmatched: app.unmatched,
     };
-    Rows { count: all.len(), rows: all.iter().take(rows).map(row).collect() }
+    let at_least = state.apps.evicted() > 0;
+    Rows { count: all.len(), at_least, rows: all.iter().take(rows).map(row).collect() }
 }
 
 fn ceiled(duration: Duration) -> u64 {

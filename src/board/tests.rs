@@ -186,6 +186,7 @@ async fn the_last_dead_letters_are_kept() {
             reason: "gone",
             detail: "status 410",
             attempts: 1,
+            kept: true,
         });
     }
     let state = board.state();

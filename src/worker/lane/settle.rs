@@ -203,7 +203,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let answer = shared.queue.dead_letter(&letter).await;
     let said = settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
-    match answer {
+    match &answer {
         Ok(()) => {
             warn!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
                 attempts = letter.attempts, reason = letter.reason, detail = letter.detail, age_s, window_s,
@@ -234,7 +234,9 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
             return Err((backoff, reason));
         }
     }
+    let kept = answer.is_ok();
     shared.metrics.dead_lettered(reason);
+    shared.metrics.lost.inc_by(u64::from(!kept));
     shared.metrics.board.dead_lettered(&GivenUp {
         id: &letter.source,
         group: &letter.group,
@@ -244,6 +246,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
         reason: letter.reason,
         detail: &letter.detail,
         attempts: letter.attempts,
+        kept,
     });
     Ok(())
 }
