@@ -511,3 +511,11 @@ fn what_the_environments_app_cannot_use_is_refused_and_what_a_list_cannot_is_lef
     assert!(warnings.contains("did you mean event_types?"), "{warnings}");
     assert!(warnings.contains("did you mean WEBHOOKS_TIMEOUT_MS?"), "{warnings}");
 }
+
+#[test]
+fn the_default_apps_secret_is_read_alone_as_the_worker_reads_it() {
+    let secret = |name: &str, value: &str| default_secret([(name.to_owned(), value.to_owned())]);
+    assert_eq!(secret("DEFAULT_APP_SECRET", "a"), "a");
+    assert_eq!(secret("SOKETI_DEFAULT_APP_SECRET", r#" "a b" "#), "a b");
+    assert_eq!(secret("DEFAULT_APP_SECRET", ""), "app-secret");
+}
