@@ -31,7 +31,7 @@ struct Heap {
 }
 
 /// How a look ended.
-struct Looked {
+pub(super) struct Looked {
     /// Whether it was told to stop before the end.
     stopped: bool,
     /// Whether letters stay hidden that were to be given back.
@@ -49,7 +49,10 @@ impl Looked {
 }
 
 /// Walks over all letters that can be seen, until it is told that this is enough, and gives them back.
-async fn look(dlq: &Dlq, mut each: impl FnMut(&Letter) -> anyhow::Result<bool>) -> anyhow::Result<Looked> {
+pub(super) async fn look(
+    dlq: &Dlq,
+    mut each: impl FnMut(&Letter) -> anyhow::Result<bool>,
+) -> anyhow::Result<Looked> {
     let mut walk = Walk::new(&dlq.letters, &dlq.random, dlq.stop.clone());
     let ended = 'walk: loop {
         let letters = match walk.next(MAX_BATCH).await {
