@@ -113,8 +113,14 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
             worker.metrics.sample();
         }
     }
-    worker.facts.settings =
-        vec![Setting { name: "NAME".repeat(8), value: "v".repeat(128), source: "environment".into() }; 80];
+    worker.facts.settings = vec![
+        Setting {
+            name: "NAME".repeat(8),
+            value: "v\u{1f980}".repeat(30_000),
+            source: "environment".into()
+        };
+        80
+    ];
     *worker.facts.warnings.write().unwrap() = vec!["\u{1f980}\u{1}\"".repeat(30_000); 1000];
     let text = json(&worker.facts, &worker.health, &worker.metrics);
     assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
