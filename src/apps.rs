@@ -98,6 +98,16 @@ impl Sources {
         }
     }
 
+    /// All apps that can be used, as they are now, where that is known: those of the environment and of a file.
+    #[must_use]
+    pub fn all(&self) -> Option<Vec<Arc<App>>> {
+        match self {
+            Self::Array(array) => Some(array.all()),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            _ => None,
+        }
+    }
+
     /// The keys of some apps of a database, for people to see.
     ///
     /// # Errors

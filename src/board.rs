@@ -16,7 +16,7 @@ mod shared_groups;
 pub mod snapshot;
 pub mod window;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +50,9 @@ pub struct Limits {
     pub retry_window: Duration,
     /// One that takes half of it is slow.
     pub attempt_timeout: Duration,
+    /// So long after the last that was heard of a failing one no retry of it is due here: another replica has made
+    /// it, or nothing waits for it any more. How it is doing is not known then.
+    pub forgotten_after: Duration,
 }
 
 /// One attempt at a webhook.
@@ -86,6 +89,8 @@ pub struct GivenUp<'a> {
     pub detail: &'a str,
     /// How often it was attempted.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it; else it is deleted.
+    pub kept: bool,
 }
 
 /// See the module.
@@ -133,6 +138,8 @@ pub struct Destination {
 #[derive(Clone, Debug)]
 struct Failing {
     since: Instant,
+    /// The last attempt, or the last time that a job was not sent because the destination is down.
+    heard: Instant,
     detail: Text,
     /// It answers, if only that it is busy: that is not down.
     alive: bool,
@@ -166,11 +173,13 @@ pub enum Condition {
     Failing,
     /// It takes what it is sent, in more than half of an attempt's time.
     Slow,
+    /// Its last attempt failed so long ago that no retry of it is due here.
+    Unknown,
     /// It takes what it is sent.
     Ok,
 }
 
-/// A dead letter that was sent, or was to be.
+/// A job that was given up: a dead letter, or where there is no queue for those, nothing any more.
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// What `dlq show` takes.
@@ -189,6 +198,8 @@ pub struct Letter {
     pub detail: Text,
     /// Attempts made.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it.
+    pub kept: bool,
     /// When.
     pub at: Instant,
 }
@@ -215,6 +226,18 @@ impl Text {
             clean.push('…');
         }
         Self(clean.into())
+    }
+
+    /// A name: where something of it is not shown, a part of its hash tells it from others that look the same.
+    #[must_use]
+    pub fn name(name: &str) -> Self {
+        if shown::cut(name, Self::MOST) == name { Self(name.into()) } else { Self::hashed(name) }
+    }
+
+    /// The name with a part of its hash in any case.
+    pub(crate) fn hashed(name: &str) -> Self {
+        const HASHED: usize = "…00000000".len();
+        Self(format!("{}…{:08x}", shown::cut(name, Self::MOST - HASHED), key(&[name]) >> 32).into())
     }
 
     /// The text.
@@ -249,7 +272,7 @@ impl Board {
         let State { destinations, apps, .. } = &mut *state;
         for (app_id, webhook, destination) in webhooks.into_iter().take(DESTINATIONS.min(APPS) / 2) {
             destinations.touch(key(&[app_id, webhook]), false, now, || Destination {
-                app_id: Text::new(app_id),
+                app_id: Text::name(app_id),
                 webhook: Text::new(webhook),
                 destination: Text::new(&destination),
                 ..Destination::default()
@@ -258,11 +281,18 @@ impl Board {
         }
     }
 
+    /// All webhooks that there are now: the rows of others go, and their counts move to `other`.
+    pub fn only<'a>(&self, webhooks: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let keys: HashSet<u64> =
+            webhooks.into_iter().map(|(app_id, webhook)| key(&[app_id, webhook])).collect();
+        self.state().destinations.retain(|key| keys.contains(&key));
+    }
+
     /// An attempt ended. One that was deferred counts as deferred, not as tried.
     pub fn attempted(&self, attempt: &Attempt<'_>) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { destinations, apps, history, .. } = &mut *state;
+        let State { destinations, apps, history, limits, .. } = &mut *state;
         let (failed, deferred) = match attempt.outcome {
             Outcome::Delivered => (None, false),
             Outcome::Deferred(_) => (None, true),
@@ -275,7 +305,7 @@ impl Board {
         let destination =
             destinations.touch(key(&[attempt.app_id, attempt.webhook]), failed.is_some(), now, || {
                 Destination {
-                    app_id: Text::new(attempt.app_id),
+                    app_id: Text::name(attempt.app_id),
                     webhook: Text::new(attempt.webhook),
                     destination: Text::new(&attempt.destination.to_string()),
                     ..Destination::default()
@@ -284,9 +314,10 @@ impl Board {
         let app = apps.touch(key(&[attempt.app_id]), failed.is_some(), now, || App::new(attempt.app_id));
         if deferred {
             destination.deferred += 1;
+            destination.deferred_for(attempt.outcome, now);
             return;
         }
-        destination.attempted(failed, attempt.took, now);
+        destination.attempted(failed, attempt.took, limits, now);
         app.recent.observe(failed.is_none(), attempt.took, now);
         let count = if failed.is_none() { &mut app.delivered } else { &mut app.failed };
         *count += 1;
@@ -360,7 +391,7 @@ impl Board {
             if !given_up.webhook.is_empty() {
                 let key = key(&[given_up.app_id, given_up.webhook]);
                 let new = || Destination {
-                    app_id: Text::new(given_up.app_id),
+                    app_id: Text::name(given_up.app_id),
                     webhook: Text::new(given_up.webhook),
                     destination: Text::new(given_up.destination),
                     ..Destination::default()
@@ -387,6 +418,7 @@ impl Default for State {
             limits: Limits {
                 retry_window: Duration::from_secs(300),
                 attempt_timeout: Duration::from_secs(4),
+                forgotten_after: Duration::from_secs(120),
             },
             destinations: Heaviest::new(DESTINATIONS),
             apps: Heaviest::new(APPS),
@@ -398,7 +430,7 @@ impl Default for State {
 }
 
 impl Destination {
-    fn attempted(&mut self, failed: Option<(&Reason, bool)>, took: Duration, now: Instant) {
+    fn attempted(&mut self, failed: Option<(&Reason, bool)>, took: Duration, limits: &Limits, now: Instant) {
         self.last = Some(now);
         self.recent.observe(failed.is_none(), took, now);
         let Some((reason, alive)) = failed else {
@@ -407,15 +439,31 @@ impl Destination {
             return;
         };
         self.failed += 1;
-        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
+        let since = self.failing(limits, now).map_or(now, |failing| failing.since);
         let detail = Text::new(&reason.to_string());
-        self.failing = Some(Failing { since, detail, alive });
+        self.failing = Some(Failing { since, heard: now, detail, alive });
+    }
+
+    /// A job that is not sent because the destination is down waits for it.
+    fn deferred_for(&mut self, outcome: &Outcome, now: Instant) {
+        if let (Outcome::Deferred(Reason::DestinationDown(_)), Some(failing)) = (outcome, &mut self.failing) {
+            failing.heard = now;
+        }
+    }
+
+    /// What it fails with, if it was heard of lately.
+    fn failing(&self, limits: &Limits, now: Instant) -> Option<&Failing> {
+        self.failing.as_ref().filter(|failing| now - failing.heard <= limits.forgotten_after)
     }
 
     fn condition(&self, limits: &Limits, now: Instant) -> Condition {
-        match &self.failing {
-            Some(failing) if !failing.alive && now - failing.since > limits.retry_window => Condition::Down,
+        match self.failing(limits, now) {
+            // Up to when it was last heard of: what failed once, long ago, is not known to fail all the time.
+            Some(failing) if !failing.alive && failing.heard - failing.since > limits.retry_window => {
+                Condition::Down
+            }
             Some(_) => Condition::Failing,
+            None if self.failing.is_some() => Condition::Unknown,
             None => {
                 let slow = limits.attempt_timeout.as_secs_f64() * 1000.0 / 2.0;
                 let took = self.recent.counts(now).took.quantile(0.99);
@@ -427,7 +475,7 @@ impl Destination {
 
 impl App {
     fn new(app_id: &str) -> Self {
-        Self { app_id: Text::new(app_id), ..Self::default() }
+        Self { app_id: Text::name(app_id), ..Self::default() }
     }
 }
 
@@ -454,12 +502,13 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
     Letter {
         id: Text::new(given_up.id),
         group: Text::new(given_up.group),
-        app_id: Text::new(given_up.app_id),
+        app_id: Text::name(given_up.app_id),
         webhook: Text::new(given_up.webhook),
         destination: Text::new(given_up.destination),
         reason: given_up.reason,
         detail: Text::new(given_up.detail),
         attempts: given_up.attempts,
+        kept: given_up.kept,
         at,
     }
 }

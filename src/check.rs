@@ -18,10 +18,10 @@ use crate::apps::{Apps, LookUpError, Observer, Sources};
 use crate::config::{Config, Errors, Source, environment};
 use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
+use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
 use crate::run::{address, sources};
-use crate::worker::operator_hint;
 use report::{Report, Section};
 
 /// A clock that is off by more than this is worth a word, and by more than the next is refused by AWS.
@@ -125,7 +125,7 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
         Ok(description) => description,
         Err(error) => {
             let text = format!("{place}: {error}");
-            let finding = Finding::new(Severity::Error, "queue", text).remedy(operator_hint(&error));
+            let finding = Finding::new(Severity::Error, "queue", text).remedy(queue_remedy(&error));
             report.add(Section::Queue, [finding]);
             return;
         }
@@ -136,6 +136,20 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
     report.add(Section::Queue, preflight::judge(&facts, config));
     report.add(Section::Queue, sockudo::judge(&environment(), config, &facts.queue));
     report.add(Section::Permissions, permissions(connection, &facts, config.queue.endpoint.is_none()).await);
+}
+
+/// What is to be done about a queue that does not answer; a worker goes on trying, a check does not.
+fn queue_remedy(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::NoResponse(_) => "see QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network",
+        ReceiveError::Throttled(_) => "run this again: SQS throttles the account's calls",
+        ReceiveError::Denied(_) => {
+            "set AWS credentials or a task role, and allow it sqs:GetQueueAttributes, sqs:ReceiveMessage, sqs:DeleteMessage and \
+             sqs:ChangeMessageVisibility on the queue"
+        }
+        ReceiveError::Missing(_) => "see QUEUE_SQS_URL and QUEUE_SQS_REGION",
+        ReceiveError::Service(_) => "run this again, and see the state of SQS in that region",
+    }
 }
 
 fn clock(ahead: i64) -> Finding {

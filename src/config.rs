@@ -168,6 +168,13 @@ impl LogConfig {
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         read_log(&Raw::read(environment), &mut Reader::default())
     }
+
+    /// Reads them, and takes nothing for what is wrong.
+    pub fn checked(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Errors> {
+        let mut reader = Reader::default();
+        let log = read_log(&Raw::read(environment), &mut reader);
+        if reader.errors.is_empty() { Ok(log) } else { Err(Errors(reader.errors)) }
+    }
 }
 
 /// Where a worker with this environment serves health and metrics; read as the worker itself reads it.
@@ -177,6 +184,12 @@ pub fn metrics_address(
     let mut reader = Reader::default();
     let address = read_metrics(&Raw::read(environment), &mut reader);
     if reader.errors.is_empty() { Ok(address) } else { Err(Errors(reader.errors)) }
+}
+
+/// The default app's secret; read as the worker itself reads it.
+#[must_use]
+pub fn default_secret(environment: impl IntoIterator<Item = (String, String)>) -> String {
+    Raw::read(environment).default_app.secret.unwrap_or_else(|| "app-secret".to_owned())
 }
 
 fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {

@@ -29,7 +29,7 @@ use crate::fifo::{AttributeValue, Outgoing, Receive};
 use crate::job::QueueType;
 use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
-use crate::process::output::print;
+use crate::process::output::{is_read, print};
 use crate::process::{Failure, log, signals};
 use crate::producer::Signer;
 use crate::producer::now_ms;
@@ -301,8 +301,12 @@ async fn watch(shown: &Shown<'_>, jobs: Option<u64>, shutdown: &CancellationToke
         }
         if told.elapsed() > Duration::from_secs(2) {
             told = Instant::now();
-            // Whoever watches may have enough of it: the run goes on.
-            print(&format!("{}\n", books.summary(shown.metrics))).ok();
+            // Whoever watches may have enough of it, as `| head` does: a run of so many jobs goes on to its end, and
+            // one that has none is over.
+            let is_read = is_read(&format!("{}\n", books.summary(shown.metrics)));
+            if jobs.is_none() && !matches!(is_read, Ok(true)) {
+                return false;
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::process::{Failure, configuration, env, log, signals};
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Address, Connection, Description, Usage};
 use crate::random::Random;
-use crate::telemetry::embedded::{Lines, write_lines};
+use crate::telemetry::embedded::{Lines, Writing};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
@@ -145,7 +145,7 @@ pub(super) async fn worker(
         retention,
         coalesce: config.coalesce,
     };
-    metrics.board.set_limits(Limits { retry_window: config.retry.window, attempt_timeout: config.timeout });
+    metrics.board.set_limits(limits(&config, visibility));
     metrics.max_in_flight.set(i64::try_from(max_in_flight).unwrap_or(i64::MAX));
     metrics.max_bytes_in_flight.set(i64::try_from(config.queue.max_bytes).unwrap_or(i64::MAX));
     let bounds = Bounds {
@@ -156,17 +156,11 @@ pub(super) async fn worker(
         pause: config.queue.pause,
         grace: config.grace,
     };
-    if matches!(config.apps.source, Source::Array) {
-        let apps = config.apps.known().apps;
-        let webhooks = apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, webhook)));
-        metrics.board.known(webhooks.map(|(app, webhook)| {
-            (app.id.as_str(), webhook.id.as_str(), Host(Some(&webhook.target)).to_string())
-        }));
-    }
+    make_known(&config, &metrics);
     let counted = Arc::clone(&metrics);
     let observer = Observer::new(move |look_up| counted.looked_up(look_up));
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
-    app_tasks.spawn(facts::keep_warnings(facts, warnings, apps.clone()));
+    app_tasks.spawn(facts::keep(facts, warnings, Arc::clone(&metrics), apps.clone()));
     if let Some(reload) = reload {
         app_tasks.spawn(reload.run(apps.clone()));
     }
@@ -181,18 +175,40 @@ pub(super) async fn worker(
         health,
         traces: traces.clone(),
     };
-    let _metric_lines = config.embedded_metrics.then(|| {
-        let lines = Lines::new(&config.queue.url);
-        AbortOnDropHandle::new(tokio::spawn(write_lines(lines, Arc::clone(&parts.metrics), shutdown.clone())))
-    });
+    let metrics = Arc::clone(&parts.metrics);
+    let lines = config.embedded_metrics.then(|| Writing::begin(Lines::new(&config.queue.url), metrics));
     info!(visibility_s = visibility.as_secs(), timeout_ms = whole_milliseconds(config.timeout), "delivering");
     // On one of the runtime's own threads: the one that runs `main` would have to be woken for every lane.
     let working = tokio::spawn(Worker::new(parts, rules, bounds, shutdown).run());
     let worked = AbortOnDropHandle::new(working).await;
+    if let Some(lines) = lines {
+        lines.end().await;
+    }
     traces.flush().await;
     worked.context("the worker failed")?;
     serving.abort();
     Ok(())
+}
+
+/// What the states of destinations are told by.
+fn limits(config: &Config, visibility: Duration) -> Limits {
+    Limits {
+        retry_window: config.retry.window,
+        attempt_timeout: config.timeout,
+        // The next retry is made by then, here or by another replica.
+        forgotten_after: config.retry.cap + visibility + config.queue.wait + config.timeout,
+    }
+}
+
+/// Puts the webhooks that are known before a job comes on the board.
+fn make_known(config: &Config, metrics: &Metrics) {
+    if matches!(config.apps.source, Source::Array) {
+        let apps = config.apps.known().apps;
+        let webhooks = apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (app, webhook)));
+        metrics.board.known(webhooks.map(|(app, webhook)| {
+            (app.id.as_str(), webhook.id.as_str(), Host(Some(&webhook.target)).to_string())
+        }));
+    }
 }
 
 /// Starts to export spans. What keeps them from being exported keeps no job from being delivered.

@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::apps::Apps;
-use crate::board::Text;
 use crate::delivery::Transport;
 use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
@@ -40,7 +39,7 @@ use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::in_flight::{InFlight, Times};
+use crate::worker::in_flight::{InFlight, Times, bounded};
 use crate::worker::lane::{Lane, Shared};
 pub(crate) use crate::worker::report::Host;
 use crate::worker::rules::Rules;
@@ -297,7 +296,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let Some((first, ..)) = group.first() else { return };
         let claimed = claimed_app_id(&first.body);
         // A group that names no app says which jobs share a place, and no more.
-        let app_id = Text::new(claimed.as_deref().or_else(|| app_named_by(&first.group)).unwrap_or_default());
+        let named = claimed.as_deref().or_else(|| app_named_by(&first.group)).unwrap_or_default();
+        let app_id: Arc<str> = bounded(named).into();
         let app = claimed.unwrap_or_else(|| app_of_group(&first.group).to_owned());
         let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
         let deferrable = group.iter().all(|(message, ..)| self.shared.rules.may_be_deferred(message));
@@ -314,7 +314,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         };
         let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
             let share = (n < count).then(|| self.places.take(&app, message.body.len()));
-            let (app_id, span) = (app_id.clone(), JobSpan::default());
+            let (app_id, span) = (Arc::clone(&app_id), JobSpan::default());
             InFlight { message, claim, app_id, _permit: permit, share, span }
         };
         let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();

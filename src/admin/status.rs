@@ -23,6 +23,12 @@ const ROWS: usize = 40;
 /// The most of all warnings together, as JSON.
 const WARNINGS_BYTES: usize = 8 * 1024;
 
+/// The most of all settings together, as JSON.
+const SETTINGS_BYTES: usize = 16 * 1024;
+
+/// Characters kept of each one's value and source: as many as leave room for the rest. Variables are few.
+const SETTING_MOST: [usize; 4] = [512, 128, 64, 16];
+
 /// Characters kept of one: a queue's finding with its remedy.
 const WARNING_MOST: usize = 600;
 
@@ -84,7 +90,7 @@ struct Status<'a> {
     #[serde(flatten)]
     board: Snapshot,
     attributes: &'a [Attribute],
-    settings: &'a [Setting],
+    settings: Vec<Setting>,
     warnings: Vec<String>,
 }
 
@@ -111,6 +117,7 @@ struct Totals {
     acknowledged: u64,
     retries: u64,
     dead_letters: u64,
+    lost: u64,
     deferred: u64,
     unmatched: u64,
     late_settlements: u64,
@@ -172,6 +179,7 @@ fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize)
             acknowledged: metrics.acknowledged.get(),
             retries: metrics.retries(),
             dead_letters: metrics.given_up(),
+            lost: metrics.lost.get(),
             deferred: metrics.deferred.get(),
             unmatched: metrics.unmatched.get(),
             late_settlements: metrics.late_settlements.get(),
@@ -182,9 +190,27 @@ fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize)
         },
         board,
         attributes: facts.attributes.get().map_or(&[], Vec::as_slice),
-        settings: &facts.settings,
+        settings: shown(&facts.settings),
         warnings: bounded(&facts.warnings.read().unwrap_or_else(PoisonError::into_inner)),
     }
+}
+
+/// All settings, with as much of each value as leaves room for the rest whatever they hold.
+fn shown(settings: &[Setting]) -> Vec<Setting> {
+    let cut = |most: usize| {
+        let cut = |text: &str| Text::cut(text, most).to_string();
+        let setting = |setting: &Setting| Setting {
+            name: setting.name.clone(),
+            value: cut(&setting.value),
+            source: cut(&setting.source),
+        };
+        settings.iter().map(setting).collect::<Vec<_>>()
+    };
+    let fits = |all: &Vec<Setting>| serde_json::to_string(all).is_ok_and(|text| text.len() <= SETTINGS_BYTES);
+    let [most, .., least] = SETTING_MOST;
+    // Nearly always the first.
+    let all = cut(most);
+    if fits(&all) { all } else { SETTING_MOST.into_iter().map(cut).find(fits).unwrap_or_else(|| cut(least)) }
 }
 
 /// As many of the warnings, and as much of each, as leave room for the rest whatever they hold.

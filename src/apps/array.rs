@@ -131,6 +131,12 @@ impl Array {
         (said.first.clone(), said.warnings)
     }
 
+    /// All that can be used, as they are now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<App>> {
+        self.apps.load().by_key.values().filter_map(|app| app.as_ref().ok()).map(Arc::clone).collect()
+    }
+
     /// Reads the file again, changed or not.
     pub async fn reload(&self) {
         if let Some(file) = &self.file {

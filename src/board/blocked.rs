@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Text, key};
 
 /// Groups counted: 100,000 entries of 72 bytes are 10 MB at worst.
-const MAX_GROUPS: usize = 100_000;
+pub(super) const MAX_GROUPS: usize = 100_000;
 
 /// Groups with words: half a kilobyte each.
 const MAX_DETAILS: usize = 500;
@@ -180,7 +180,7 @@ impl Groups {
 fn waiting(blocked: &Blocked<'_>, now: Instant) -> Waiting {
     Waiting {
         group: Text::new(blocked.group),
-        app_id: Text::new(blocked.app_id),
+        app_id: Text::name(blocked.app_id),
         destination: Text::new(blocked.destination),
         attempts: blocked.attempts,
         reason: blocked.reason,

@@ -77,6 +77,18 @@ impl<V: Fold> Heaviest<V> {
         &mut place.value
     }
 
+    /// Those whose keys are not to be kept lose their places to nobody; their values are among the others'.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        let Self { entries, other, .. } = self;
+        entries.retain(|key, place| {
+            let is_kept = keep(*key);
+            if !is_kept {
+                other.fold(&place.value);
+            }
+            is_kept
+        });
+    }
+
     /// All entries that have a place, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &V> {
         self.entries.values().map(|place| &place.value)

@@ -1,5 +1,7 @@
 //! The board's counts as series: one for each app and webhook that has a place, and `other`.
 
+use std::borrow::Cow;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -7,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
 
-use super::{App, Board, Condition, Destination, State};
+use super::{App, Board, Condition, Destination, State, Text};
 
 const OTHER: &str = "other";
 
@@ -36,8 +38,9 @@ impl Collector for Board {
         for (name, help, count) in DESTINATION_COUNTS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for one in state.destinations.iter() {
+                let app = label(&one.app_id);
                 let labels = [
-                    ("app", one.app_id.as_str()),
+                    ("app", &*app),
                     ("webhook", one.webhook.as_str()),
                     ("destination", one.destination.as_str()),
                 ];
@@ -49,7 +52,8 @@ impl Collector for Board {
         for (name, help, count) in APP_COUNTS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for one in state.apps.iter() {
-                let labels = [("app", one.app_id.as_str())];
+                let app = label(&one.app_id);
+                let labels = [("app", &*app)];
                 ConstCounter::new(count(one)).encode(family.encode_family(&labels)?)?;
             }
             let labels = [("app", OTHER)];
@@ -79,8 +83,13 @@ impl Collector for Board {
 
 impl Condition {
     /// All of them, with their names.
-    pub const NAMES: [(Self, &'static str); 4] =
-        [(Self::Down, "down"), (Self::Failing, "failing"), (Self::Slow, "slow"), (Self::Ok, "ok")];
+    pub const NAMES: [(Self, &'static str); 5] = [
+        (Self::Down, "down"),
+        (Self::Failing, "failing"),
+        (Self::Slow, "slow"),
+        (Self::Unknown, "unknown"),
+        (Self::Ok, "ok"),
+    ];
 }
 
 impl State {
@@ -99,6 +108,14 @@ impl State {
     pub(super) fn oldest(&mut self, now: Instant) -> std::time::Duration {
         let waiting = self.groups.longest(now);
         waiting.iter().map(|(_, waiting)| waiting.age + (now - waiting.noted)).max().unwrap_or_default()
+    }
+}
+
+/// An app's id as a label; one that is the word for all others is told from them.
+fn label(app_id: &Text) -> Cow<'_, str> {
+    match app_id.as_str() {
+        OTHER => Cow::Owned(Text::hashed(OTHER).to_string()),
+        label => Cow::Borrowed(label),
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::blocked::Waiting;
+use super::blocked::{MAX_GROUPS, Waiting};
 use super::history::{Gauges, Sample};
-use super::{App, Board, Condition, Destination, Letter, State};
+use super::{App, Board, Condition, Destination, LETTERS, Letter, State};
 
 /// See the module. Durations are whole seconds unless their name says otherwise.
 #[derive(Clone, Debug, Serialize)]
@@ -26,12 +26,11 @@ pub struct Snapshot {
     /// The apps.
     pub apps: Rows<AppRow>,
     /// How many destinations do not take what they are sent.
-    #[serde(skip)]
     pub failing: Failing,
 }
 
 /// Destinations that do not take what they are sent, of those that have counts of their own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Failing {
     /// Those that are down.
     pub down: usize,
@@ -46,6 +45,8 @@ pub struct Failing {
 pub struct Rows<T> {
     /// How many there are that this process knows of.
     pub count: usize,
+    /// Whether there may be more: some have lost their places to others, or are no longer remembered.
+    pub at_least: bool,
     /// The first of them.
     pub rows: Vec<T>,
 }
@@ -115,6 +116,8 @@ pub struct DestinationRow {
     pub state: Condition,
     /// For how long it has been failing.
     pub since_s: Option<u64>,
+    /// How long ago its last attempt failed, if that is so long that how it is doing now is not known.
+    pub last_failed_s: Option<u64>,
     /// The share of the last five minutes' attempts that it took, 0 to 1.
     pub success: Option<f32>,
     /// Attempts of the last five minutes.
@@ -154,6 +157,8 @@ pub struct LetterRow {
     pub detail: String,
     /// Attempts made.
     pub attempts: u32,
+    /// Whether a dead-letter queue has it; else it was deleted.
+    pub kept: bool,
     /// How long ago.
     pub ago_s: u64,
 }
@@ -190,10 +195,11 @@ impl Board {
         Snapshot {
             now: state.history.now(gauges, now),
             history: history(&state),
-            blocked: Rows { count: blocked, rows: groups },
+            blocked: Rows { count: blocked, at_least: blocked >= MAX_GROUPS, rows: groups },
             destinations: destinations(&state, rows, now),
             dead_letters: Rows {
                 count: state.letters.len(),
+                at_least: state.letters.len() >= LETTERS,
                 rows: state.letters.iter().take(rows).map(|letter| letter_row(letter, now)).collect(),
             },
             apps: apps(&state, rows, now),
@@ -273,12 +279,17 @@ fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow
     let row = |(condition, one): &(Condition, &Destination)| {
         let recent = one.recent.counts(now);
         let attempts = recent.delivered.saturating_add(recent.failed);
+        let failing = one.failing(&state.limits, now);
         DestinationRow {
             app: one.app_id.to_string(),
             webhook: one.webhook.to_string(),
             destination: one.destination.to_string(),
             state: *condition,
-            since_s: one.failing.as_ref().map(|failing| (now - failing.since).as_secs()),
+            since_s: failing.map(|failing| (now - failing.since).as_secs()),
+            last_failed_s: one
+                .last
+                .filter(|_| *condition == Condition::Unknown)
+                .map(|last| (now - last).as_secs()),
             success: (attempts > 0).then(|| share(recent.delivered, attempts)),
             attempts,
             p50_ms: recent.took.quantile(0.5).map(rounded),
@@ -290,7 +301,8 @@ fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow
             dead_lettered: one.dead_lettered,
         }
     };
-    Rows { count: all.len(), rows: all.iter().take(rows).map(row).collect() }
+    let at_least = state.destinations.evicted() > 0;
+    Rows { count: all.len(), at_least, rows: all.iter().take(rows).map(row).collect() }
 }
 
 fn letter_row(letter: &Letter, now: Instant) -> LetterRow {
@@ -303,6 +315,7 @@ fn letter_row(letter: &Letter, now: Instant) -> LetterRow {
         reason: letter.reason,
         detail: letter.detail.to_string(),
         attempts: letter.attempts,
+        kept: letter.kept,
         ago_s: (now - letter.at).as_secs(),
     }
 }
@@ -327,7 +340,8 @@ fn apps(state: &State, rows: usize, now: Instant) -> Rows<AppRow> {
         dead_lettered: app.dead_lettered,
         unmatched: app.unmatched,
     };
-    Rows { count: all.len(), rows: all.iter().take(rows).map(row).collect() }
+    let at_least = state.apps.evicted() > 0;
+    Rows { count: all.len(), at_least, rows: all.iter().take(rows).map(row).collect() }
 }
 
 fn ceiled(duration: Duration) -> u64 {

@@ -18,8 +18,7 @@ async fn a_destination_is_failing_then_down_and_ok_again_with_its_first_success(
     assert_eq!(condition(&board, "a"), Condition::Ok);
     board.attempted(&attempt("shop", "a", &failure));
     assert_eq!(condition(&board, "a"), Condition::Failing);
-    tokio::time::advance(Duration::from_secs(301)).await;
-    board.attempted(&attempt("shop", "a", &failure));
+    fail_for(&board, &failure, Duration::from_secs(301)).await;
     assert_eq!(condition(&board, "a"), Condition::Down);
     board.attempted(&attempt("shop", "a", &Outcome::Delivered));
     assert_eq!(condition(&board, "a"), Condition::Ok);
@@ -30,9 +29,70 @@ async fn one_that_says_it_is_busy_is_never_down() {
     let board = Board::default();
     let busy = Outcome::Transient { reason: Reason::Status(503), retry_after: Some(Duration::from_secs(9)) };
     for outcome in [busy, Outcome::transient(Reason::Status(429))] {
-        board.attempted(&attempt("shop", "a", &outcome));
-        tokio::time::advance(Duration::from_secs(3000)).await;
+        fail_for(&board, &outcome, Duration::from_secs(3000)).await;
         assert_eq!(condition(&board, "a"), Condition::Failing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_retry_another_replica_made_does_not_count_as_failing_for_ever() {
+    let board = Board::default();
+    let failure = Outcome::transient(Reason::Status(503));
+    fail_for(&board, &failure, Duration::from_secs(400)).await;
+    let failing = |board: &Board| {
+        let snapshot = board.snapshot(0, 9);
+        (snapshot.failing.down + snapshot.failing.failing, snapshot.destinations.rows[0].since_s)
+    };
+    assert_eq!((condition(&board, "a"), failing(&board)), (Condition::Down, (1, Some(400))));
+    tokio::time::advance(Duration::from_secs(121)).await;
+    assert_eq!((condition(&board, "a"), failing(&board)), (Condition::Unknown, (0, None)));
+    assert_eq!(board.snapshot(0, 9).destinations.rows[0].last_failed_s, Some(121));
+    board.attempted(&attempt("shop", "a", &failure));
+    assert_eq!((condition(&board, "a"), failing(&board)), (Condition::Failing, (1, Some(0))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_failed_once_is_not_down() {
+    let board = Board::default();
+    let limits = Limits { retry_window: Duration::from_secs(20), ..board.state().limits };
+    board.set_limits(limits);
+    board.attempted(&attempt("shop", "a", &Outcome::Permanent(Reason::Gone)));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(condition(&board, "a"), Condition::Failing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_for_which_jobs_wait_untried_stays_down() {
+    let board = Board::default();
+    fail_for(&board, &Outcome::transient(Reason::Status(500)), Duration::from_secs(400)).await;
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let down = Outcome::Deferred(Reason::DestinationDown("status 500".into()));
+        board.attempted(&attempt("shop", "a", &down));
+        assert_eq!(condition(&board, "a"), Condition::Down);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rows_of_webhooks_that_are_gone_go_and_their_counts_stay_in_the_sums() {
+    let board = Board::default();
+    for webhook in ["a", "b"] {
+        board.attempted(&attempt("shop", webhook, &Outcome::transient(Reason::Status(500))));
+    }
+    board.only([("shop", "b"), ("chat", "a")]);
+    let snapshot = board.snapshot(0, 9);
+    let rows: Vec<_> = snapshot.destinations.rows.iter().map(|row| row.webhook.as_str()).collect();
+    assert_eq!((rows, snapshot.failing.failing, snapshot.failing.at_least), (vec!["b"], 1, false));
+    assert_eq!(board.state().destinations.other().failed, 1);
+}
+
+/// As retries do, at least once a minute.
+async fn fail_for(board: &Board, failure: &Outcome, time: Duration) {
+    let end = Instant::now() + time;
+    board.attempted(&attempt("shop", "a", failure));
+    while Instant::now() < end {
+        tokio::time::advance(Duration::from_secs(60).min(end - Instant::now())).await;
+        board.attempted(&attempt("shop", "a", failure));
     }
 }
 
@@ -64,6 +124,28 @@ async fn one_webhook_of_two_apps_is_counted_for_each() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_whose_ids_look_the_same_or_like_the_sum_of_others_have_series_of_their_own() {
+    let metrics = crate::telemetry::metrics::Metrics::new();
+    let long = "x".repeat(200);
+    for app_id in [&*format!("{long}1"), &*format!("{long}2"), "a\u{202e}", "a\u{fffd}", "other"] {
+        metrics.board.attempted(&attempt(app_id, "a", &Outcome::Delivered));
+    }
+    let text = metrics.encode(crate::telemetry::metrics::Format::Prometheus);
+    let names: Vec<_> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("hookferry_app_deliveries_total") || line.starts_with("hookferry_dest")
+        })
+        .map(|line| line.rsplit_once(' ').unwrap().0)
+        .collect();
+    let different: std::collections::HashSet<_> = names.iter().collect();
+    assert_eq!((names.len(), different.len()), (4 * 6 + 6 + 5, 4 * 6 + 6 + 5), "{names:#?}");
+    let rows = metrics.board.snapshot(0, 9).apps.rows;
+    assert!(rows.iter().any(|row| row.app == "other"));
+    assert!(rows.iter().all(|row| row.app.chars().count() <= Text::MOST));
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +186,7 @@ async fn the_last_dead_letters_are_kept() {
             reason: "gone",
             detail: "status 410",
             attempts: 1,
+            kept: true,
         });
     }
     let state = board.state();

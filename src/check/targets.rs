@@ -10,6 +10,8 @@ use super::handshake::handshake;
 use crate::app::{App, Target};
 use crate::config::Config;
 use crate::egress::resolver::{Resolve, SystemResolver};
+#[cfg(feature = "lambda")]
+use crate::outcome::Reason;
 use crate::run::preflight::{Finding, Severity};
 
 /// Receivers tried at once.
@@ -138,9 +140,11 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
 
     let about = "function";
     let apps = config.apps.known().apps;
-    let functions: Vec<_> = targets(&apps)
-        .filter_map(|(app, target)| match target {
-            Target::Lambda(webhook) => Some((app, webhook)),
+    let functions: Vec<_> = apps
+        .iter()
+        .flat_map(|app| app.webhooks.iter().map(move |webhook| (app, webhook)))
+        .filter_map(|(app, webhook)| match &webhook.target {
+            Target::Lambda(lambda) => Some((app, &webhook.id, lambda)),
             Target::Http(_) | Target::Missing | Target::Unusable { .. } => None,
         })
         .collect();
@@ -161,17 +165,44 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
         config.timeout,
     )
     .await;
-    let mut findings = Vec::new();
+    let lambda = &lambda;
     let rest = functions.len().saturating_sub(TRIED);
-    for (app, webhook) in functions.into_iter().take(TRIED) {
-        findings.push(match lambda.dry_run(webhook).await {
-            Ok(reference) => Finding::ok(about, format!("{} may be invoked (DryRun)", reference.escape_debug())),
-            Err(why) => Finding::new(Severity::Error, about, format!("of app {}: {why}", app.id.escape_debug()))
-                .remedy("allow lambda:InvokeFunction on it to the worker's role, and name it in WEBHOOKS_ALLOWED_FUNCTIONS"),
-        });
-    }
+    let tried = stream::iter(functions.into_iter().take(TRIED)).map(|(app, id, webhook)| async move {
+        let name =
+            format!("{} of webhook {id} of app {}", cut(&webhook.function, MAX_PLACE), cut(&app.id, MAX_ID));
+        match lambda.dry_run(webhook).await {
+            Ok(_) => Finding::ok(about, format!("{name} may be invoked (DryRun)")),
+            Err(why) => {
+                Finding::new(Severity::Error, about, format!("{name}: {why}")).remedy(function_remedy(&why))
+            }
+        }
+    });
+    let mut findings: Vec<_> = tried.buffered(AT_ONCE).collect().await;
     findings.extend(not_tried(about, rest));
     findings
+}
+
+/// What is to be done about a function that cannot be invoked.
+#[cfg(feature = "lambda")]
+fn function_remedy(why: &Reason) -> &'static str {
+    match why {
+        Reason::FunctionDenied(_) => {
+            "allow lambda:InvokeFunction on it to the credentials that sign for it, which have to be there: the task's role, or \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        Reason::FunctionRefused(_) => "name it in WEBHOOKS_ALLOWED_FUNCTIONS",
+        Reason::FunctionMissing(_) => "create it, or correct the webhook's lambda_function and lambda.region",
+        Reason::FunctionThrottled(_) => "raise its concurrency, or the account's",
+        Reason::FunctionKey(_) => "grant the function's role kms:Decrypt on its key",
+        Reason::Refused(_) => "see WEBHOOKS_ALLOWED_NETWORKS, and the webhook's lambda.endpoint",
+        Reason::Timeout(_) | Reason::Resolve | Reason::Connect(_) | Reason::Tls(_) | Reason::Broken(_) => {
+            "see the webhook's lambda.region, LAMBDA_ENDPOINT, and the way to it: a NAT gateway, or a VPC endpoint for Lambda"
+        }
+        Reason::FunctionName(_) | Reason::FunctionOptions(_) | Reason::WebhookUnusable(_) => {
+            "correct the webhook's lambda_function and lambda"
+        }
+        _ => "see the worker's credentials and the state of Lambda in that region",
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +226,30 @@ mod tests {
         assert!(lines[1].ends_with("https://********@hooks.example.com:8443/a/b?********"), "{lines:?}");
         assert!(lines[2].ends_with("function deliver"), "{lines:?}");
         assert!(!lines.join("").contains("hush"));
+    }
+
+    #[cfg(feature = "lambda")]
+    #[tokio::test]
+    async fn a_function_that_cannot_be_asked_is_named_with_its_webhook_and_each_failure_has_its_remedy() {
+        let list = r#"[{"id":"shop","key":"k","secret":"s","webhooks":[{"lambda_function":"deliver"}]}]"#;
+        let environment = [
+            ("QUEUE_SQS_URL", "http://127.0.0.1:1/000000000000/webhooks.fifo"),
+            ("QUEUE_SQS_ENDPOINT", "http://127.0.0.1:1"),
+            ("LAMBDA_ENDPOINT", "http://127.0.0.1:1"),
+            ("WEBHOOKS_ALLOWED_FUNCTIONS", "*"),
+            ("APPS", list),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::from_env(environment).unwrap();
+        let [finding] = &functions(&config).await[..] else { panic!("one function") };
+        let line = finding.line();
+        let known = config.apps.known();
+        let id = &known.apps.iter().find(|app| app.id == "shop").unwrap().webhooks[0].id;
+        assert!(line.contains(&format!("deliver of webhook {id} of app shop")), "{line}");
+        for lost in [Reason::Timeout(config.timeout), Reason::Resolve] {
+            assert!(function_remedy(&lost).contains("LAMBDA_ENDPOINT"));
+        }
+        assert!(function_remedy(&Reason::FunctionDenied(String::new())).contains("lambda:InvokeFunction"));
     }
 
     #[test]

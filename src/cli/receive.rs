@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::board::Text;
+use crate::config::{default_secret, environment};
 use crate::local::receiver::{Arrival, Receiver, serve};
 use crate::process::{Failure, log, signals};
 use crate::random::Random;
@@ -30,9 +31,10 @@ pub(super) struct Options {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:3001")]
     listen: SocketAddr,
-    /// The app's secret, under which webhooks have to be signed; others are answered 401.
-    #[arg(long, default_value = "app-secret", env = "DEFAULT_APP_SECRET", hide_env_values = true)]
-    secret: String,
+    /// The app's secret, under which webhooks have to be signed; others are answered 401. Default: DEFAULT_APP_SECRET,
+    /// or app-secret.
+    #[arg(long)]
+    secret: Option<String>,
     /// The status to answer with.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
@@ -64,7 +66,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     eprintln!("receiving at http://{}/", listener.local_addr().context("the address is unknown")?);
     let (arrivals, mut arrived) = mpsc::channel(BACKLOG);
     let random = Random::from_system();
-    let secret = SecretString::from(options.secret.as_str());
+    let own = options.secret.clone().filter(|secret| !secret.is_empty());
+    let secret = SecretString::from(own.unwrap_or_else(|| default_secret(environment())));
     let human = std::io::stdout().is_terminal();
     let answer = answers(&options, random, human);
     let receiver = Receiver { secret, answer: Arc::new(answer), arrivals };

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::Cli;
@@ -22,23 +22,49 @@ pub(super) fn completions(options: &Options) -> Result<ExitCode, Failure> {
     print(&script)
 }
 
+/// What the exit codes of all commands mean.
+const EXIT_STATUS: &str = r#".SH "EXIT STATUS"
+.TP
+0
+It did what was asked for.
+.TP
+1
+It did not, or not all of it; what is missing is said on standard error.
+.TP
+2
+The arguments cannot be read.
+.TP
+70
+The worker's poll loop stood still for a minute: its jobs come back when their visibility timeout ends.
+.TP
+78
+The configuration cannot be used, or would break a promise.
+"#;
+
 /// One page, all commands in it.
 pub(super) fn man() -> Result<ExitCode, Failure> {
     let mut page = Vec::new();
     let mut command = Cli::command();
     command.build();
-    let written = clap_mangen::Man::new(command.clone()).render(&mut page).and_then(|()| {
-        let mut each = command.get_subcommands().filter(|command| command.get_name() != "help");
-        each.try_for_each(|command| {
-            let man =
-                clap_mangen::Man::new(command.clone().bin_name(format!("hookferry {}", command.get_name())));
-            writeln!(page, ".SH \"HOOKFERRY {}\"", command.get_name().to_uppercase())?;
-            man.render_description_section(&mut page)?;
-            man.render_options_section(&mut page)
-        })
-    });
+    let written = clap_mangen::Man::new(command.clone())
+        .render(&mut page)
+        .and_then(|()| each(&mut page, "hookferry", &command))
+        .and_then(|()| page.write_all(EXIT_STATUS.as_bytes()));
     written.context("the manual")?;
     print(&page)
+}
+
+/// A section for each command below one, and for those below that.
+fn each(page: &mut Vec<u8>, above: &str, command: &Command) -> std::io::Result<()> {
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("{above} {}", command.get_name());
+        let man = clap_mangen::Man::new(command.clone().bin_name(name.clone()));
+        writeln!(page, ".SH \"{}\"", name.to_uppercase())?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        each(page, &name, command)?;
+    }
+    Ok(())
 }
 
 fn print(text: &[u8]) -> Result<ExitCode, Failure> {

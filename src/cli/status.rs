@@ -34,9 +34,10 @@ struct Status {
     limits: Limits,
     totals: Totals,
     now: Now,
-    blocked: Rows<Group>,
-    destinations: Rows<Endpoint>,
-    dead_letters: Rows<Letter>,
+    failing: Troubled,
+    blocked: Listed<Group>,
+    destinations: Listed<Endpoint>,
+    dead_letters: Listed<Letter>,
     warnings: Vec<String>,
 }
 
@@ -48,6 +49,15 @@ struct Limits {
 #[derive(Deserialize)]
 struct Totals {
     dead_letters: u64,
+    lost: u64,
+}
+
+/// Destinations that do not take what they are sent.
+#[derive(Deserialize)]
+struct Troubled {
+    down: usize,
+    failing: usize,
+    at_least: bool,
 }
 
 #[derive(Deserialize)]
@@ -60,8 +70,9 @@ struct Now {
 }
 
 #[derive(Deserialize)]
-struct Rows<T> {
+struct Listed<T> {
     count: usize,
+    at_least: bool,
     rows: Vec<T>,
 }
 
@@ -96,6 +107,7 @@ struct Letter {
     webhook: String,
     destination: String,
     detail: String,
+    kept: bool,
     ago_s: u64,
 }
 
@@ -141,14 +153,19 @@ fn summary(status: &Status) -> String {
     let now = &status.now;
     let lag = |ms: Option<f32>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
     line(format!(
-        "{:.1} deliveries/s, lag {} (median) and {} (p99), {} in flight of {}, oldest waiting {}, {} dead letters",
+        "{:.1} deliveries/s, lag {} (median) and {} (p99), {} in flight of {}, oldest waiting {}, {} dead letters{}",
         now.deliveries,
         lag(now.lag_p50),
         lag(now.lag_p99),
         now.in_flight,
         status.limits.max_in_flight,
         span(now.oldest),
-        status.totals.dead_letters
+        status.totals.dead_letters,
+        if status.totals.lost > 0 {
+            format!(", {} of them deleted: no dead-letter queue", status.totals.lost)
+        } else {
+            String::new()
+        }
     ));
     let ill = |row: &&Endpoint| row.state == "failing" || row.state == "down";
     let failing: Vec<&Endpoint> = status.destinations.rows.iter().filter(ill).collect();
@@ -162,7 +179,8 @@ fn summary(status: &Status) -> String {
             row.destination, row.webhook, row.app, row.state
         )
     });
-    section(&mut line, "Failing destinations", failing.len(), rows);
+    let count = (status.failing.down + status.failing.failing, status.failing.at_least);
+    section(&mut line, "Failing destinations", count, rows);
     let rows = status.blocked.rows.iter().map(|row| {
         let (at, next) = (endpoint(&row.destination), span(row.next_retry_s));
         format!(
@@ -175,21 +193,25 @@ fn summary(status: &Status) -> String {
             row.detail
         )
     });
-    section(&mut line, "Blocked groups", status.blocked.count, rows);
+    section(&mut line, "Blocked groups", (status.blocked.count, status.blocked.at_least), rows);
     let rows = status.dead_letters.rows.iter().map(|row| {
         let webhook =
             if row.webhook.is_empty() { String::new() } else { format!(", webhook {}", row.webhook) };
+        let place = if row.kept {
+            format!("hookferry dlq show {}", row.id)
+        } else {
+            format!("deleted: no dead-letter queue ({})", row.id)
+        };
         format!(
-            "{} ago, app {}{}{webhook}: {}   hookferry dlq show {}",
+            "{} ago, app {}{}{webhook}: {}   {place}",
             span(row.ago_s),
             row.app,
             endpoint(&row.destination),
             row.detail,
-            row.id
         )
     });
-    section(&mut line, "Last dead letters", status.dead_letters.count, rows);
-    section(&mut line, "Warnings", status.warnings.len(), status.warnings.iter().cloned());
+    section(&mut line, "Last dead letters", (status.dead_letters.count, false), rows);
+    section(&mut line, "Warnings", (status.warnings.len(), false), status.warnings.iter().cloned());
     text
 }
 
@@ -197,14 +219,19 @@ fn endpoint(destination: &str) -> String {
     if destination.is_empty() { String::new() } else { format!(" at {destination}") }
 }
 
-/// A heading, and the first of `count` rows; nothing if there is none.
-fn section(line: &mut impl FnMut(String), heading: &str, count: usize, rows: impl Iterator<Item = String>) {
+/// A heading, and the first of `count` rows, or of at least so many; nothing if there is none.
+fn section(
+    line: &mut impl FnMut(String),
+    heading: &str,
+    (count, at_least): (usize, bool),
+    rows: impl Iterator<Item = String>,
+) {
     let rows: Vec<String> = rows.take(ROWS).collect();
     if rows.is_empty() && count == 0 {
         return;
     }
     line(String::new());
-    line(format!("{heading} ({count})"));
+    line(format!("{heading} ({}{count})", if at_least { "at least " } else { "" }));
     let more = count.saturating_sub(rows.len());
     for row in rows {
         line(format!("  {row}"));

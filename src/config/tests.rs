@@ -564,3 +564,11 @@ fn an_endpoint_is_aws_by_its_name_and_by_no_variable_that_the_sdk_passes_over() 
     assert_eq!(at_aws(local, &[ambient]), (true, None));
     assert_eq!(at_aws(local, &[ambient, ignored]), (false, Some("http://localhost:4566".to_owned())));
 }
+
+#[test]
+fn the_default_apps_secret_is_read_alone_as_the_worker_reads_it() {
+    let secret = |name: &str, value: &str| default_secret([(name.to_owned(), value.to_owned())]);
+    assert_eq!(secret("DEFAULT_APP_SECRET", "a"), "a");
+    assert_eq!(secret("SOKETI_DEFAULT_APP_SECRET", r#" "a b" "#), "a b");
+    assert_eq!(secret("DEFAULT_APP_SECRET", ""), "app-secret");
+}

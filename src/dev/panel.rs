@@ -26,6 +26,12 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Blocked groups asked for: more than `dev` has.
 const GROUPS: usize = 40;
 
+/// Lines of the parts above and below the table; the log's are those that it has at least.
+const HEAD: u16 = 2;
+const BAR: u16 = 1;
+const LOG: u16 = 3;
+const KEYS: u16 = 1;
+
 /// Whether standard output is a terminal that wants it.
 pub(super) fn fits() -> bool {
     let environment = config::environment();
@@ -122,28 +128,33 @@ fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, jobs: Option<u64>) {
     let books = shown.books.lock().unwrap_or_else(PoisonError::into_inner);
     let blocked = shown.metrics.board.snapshot(0, GROUPS).blocked.rows;
     let mut groups: Vec<(&str, usize)> = books.groups().collect();
-    groups.sort_unstable();
-    let rows = u16::try_from(groups.len()).unwrap_or(u16::MAX);
+    // What waits for a retry is what one looks for, then what is under way.
+    groups.sort_unstable_by_key(|(group, waiting)| {
+        (!blocked.iter().any(|other| other.group == *group), *waiting == 0, *group)
+    });
+    let (groups, more) = fitting(groups, frame.area().height);
+    let rows = u16::try_from(groups.len() + usize::from(more > 0)).unwrap_or(u16::MAX);
     let [head, table, bar, log, keys] = Layout::vertical([
-        Constraint::Length(2),
+        Constraint::Length(HEAD),
         Constraint::Length(rows.max(1).saturating_add(1)),
-        Constraint::Length(1),
-        Constraint::Min(3),
-        Constraint::Length(1),
+        Constraint::Length(BAR),
+        Constraint::Min(LOG),
+        Constraint::Length(KEYS),
     ])
     .areas(frame.area());
 
     let (sent, delivered, dead) = books.totals();
     let worker = if *shown.controls.worker.borrow() { "worker up" } else { "WORKER KILLED" };
     let totals = format!(
-        "{worker} · {:.1} jobs/s · sent {sent}  delivered {delivered}  retried {}  dead {dead}  blocked {}",
+        "{worker} · blocked {} · {:.1} jobs/s · sent {sent}  delivered {delivered}  retried {}  dead {dead}",
+        blocked.len(),
         shown.controls.rate(),
         shown.metrics.retries(),
-        blocked.len(),
     );
     let page = format!("Status page: http://{}/", shown.page);
     frame.render_widget(Paragraph::new(vec![Line::from(page).bold(), Line::from(totals)]), head);
-    let body = groups.into_iter().map(|(group, waiting)| row(group, waiting, &blocked, shown));
+    let rest = (more > 0).then(|| Row::new([format!("and {more} more")]).style(dim()));
+    let body = groups.into_iter().map(|(group, waiting)| row(group, waiting, &blocked, shown)).chain(rest);
     let widths = [Constraint::Length(22), Constraint::Length(26), Constraint::Length(8), Constraint::Min(10)];
     let header = Row::new(["GROUP", "STATE", "WAITING", "NEXT RETRY"]).style(dim());
     frame.render_widget(Table::new(body, widths).header(header), table);
@@ -154,6 +165,20 @@ fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, jobs: Option<u64>) {
     lines.reverse();
     frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::TOP).title(" Log ")), log);
     frame.render_widget(Paragraph::new(help(shown)).style(dim()), keys);
+}
+
+/// The first groups that a terminal of that height has lines for, and how many more there are.
+fn fitting(mut groups: Vec<(&str, usize)>, height: u16) -> (Vec<(&str, usize)>, usize) {
+    // The table has a line of headings.
+    let room = usize::from(height.saturating_sub(HEAD + 1 + BAR + LOG + KEYS));
+    if groups.len() <= room {
+        return (groups, 0);
+    }
+    let all = groups.len();
+    // One line tells of the rest.
+    groups.truncate(room.saturating_sub(1));
+    let more = all - groups.len();
+    (groups, more)
 }
 
 /// One group: what it does, how many jobs of it wait, and when the first of them is tried again.
@@ -210,5 +235,17 @@ mod tests {
     fn all_keys_are_told_in_eighty_columns() {
         let line = keys_line(|_| true);
         assert!(line.chars().count() <= 80 && line.contains("q quit") && line.contains("rate"), "{line}");
+    }
+
+    #[test]
+    fn groups_without_a_line_are_counted() {
+        let names: Vec<String> = (0..18).map(|n| n.to_string()).collect();
+        let groups = || names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>();
+        for (height, rows, more) in
+            [(40, 18, 0), (26, 18, 0), (25, 16, 2), (24, 15, 3), (10, 1, 17), (3, 0, 18)]
+        {
+            let (shown, rest) = fitting(groups(), height);
+            assert_eq!((shown.len(), rest), (rows, more), "{height}");
+        }
     }
 }

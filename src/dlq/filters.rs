@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::letters::{Letter, MOVED_BY_SQS};
 use crate::outcome::Reason;
+use crate::shown;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Filters {
@@ -32,7 +33,7 @@ impl Filters {
     pub(super) fn matches(&self, letter: &Letter) -> bool {
         let is =
             |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
-        is(&self.app, letter.app_id())
+        self.app.as_deref().is_none_or(|app| is_of(letter, app))
             && is(&self.reason, letter.reason())
             && is(&self.group, &letter.message.group)
             && self.older.is_none_or(|age| letter.message.age > age)
@@ -44,6 +45,12 @@ impl Filters {
         let Self { app, reason, group, older, newer } = self;
         app.is_none() && reason.is_none() && group.is_none() && older.is_none() && newer.is_none()
     }
+}
+
+/// Whether a letter is of the app with this id: its attribute is without what SQS refuses, its group is not.
+fn is_of(letter: &Letter, app: &str) -> bool {
+    let of = letter.app_id();
+    of == app || of == shown::cut(app, usize::MAX)
 }
 
 /// Every reason that a letter can have: another word would match nothing, and nobody would be told.

@@ -31,7 +31,7 @@ struct Heap {
 }
 
 /// How a look ended.
-struct Looked {
+pub(super) struct Looked {
     /// Whether it was told to stop before the end.
     stopped: bool,
     /// Whether letters stay hidden that were to be given back.
@@ -49,7 +49,10 @@ impl Looked {
 }
 
 /// Walks over all letters that can be seen, until it is told that this is enough, and gives them back.
-async fn look(dlq: &Dlq, mut each: impl FnMut(&Letter) -> anyhow::Result<bool>) -> anyhow::Result<Looked> {
+pub(super) async fn look(
+    dlq: &Dlq,
+    mut each: impl FnMut(&Letter) -> anyhow::Result<bool>,
+) -> anyhow::Result<Looked> {
     let mut walk = Walk::new(&dlq.letters, &dlq.random, dlq.stop.clone());
     let ended = 'walk: loop {
         let letters = match walk.next(MAX_BATCH).await {
@@ -250,12 +253,17 @@ pub(super) async fn export(dlq: &Dlq, filters: &Filters) -> Result<ExitCode, Fai
     eprintln!("{written} letters exported");
     eprint!("{}", tell_left(&left));
     let unseen = depth.saturating_sub(seen);
+    let ended = looked.end(seen, depth);
     if unseen > 0 && !looked.stopped {
+        // SQS hands over nothing of a group of which a message is held, and only a deletion ends that.
         eprintln!(
-            "{unseen} more could not be seen: a group shows ten letters at a time (purge writes all that it takes)"
+            "about {unseen} more could not be seen and are not exported: a group shows its first ten letters, and those behind them only \
+             when these are gone; what another command or a worker holds is hidden too. hookferry dlq purge writes all letters to a file \
+             while it deletes them"
         );
+        return Ok(ExitCode::FAILURE);
     }
-    Ok(looked.end(seen, depth))
+    Ok(ended)
 }
 
 /// A line that `enqueue` takes, with everything that the letter says beside. `ours` is the account and name of the

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::filters::Filters;
-use super::list::line;
+use super::list::{line, look};
 use super::{Dlq, confirmed, tell_left};
 use crate::letters::Letter;
 use crate::letters::redrive::Left;
@@ -56,18 +56,26 @@ pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failur
     });
     let mut backup = Backup::at(path)?;
     let mut most = usize::MAX;
+    let unmarked = !dlq.is_shared().await;
     if !options.yes {
         if !std::io::stdin().is_terminal() {
             return Err(anyhow!("purge deletes for good: without a terminal to ask it needs --yes").into());
         }
-        let which = if options.filters.all() { "all" } else { "the chosen ones of" };
-        let question = format!("Delete {which} about {depth} dead letters? Type {depth} to go on: ");
-        if !confirmed(&question, &depth.to_string(), &dlq.stop).await? {
+        let (count, unseen) = count(dlq, (&options.filters, unmarked), depth).await?;
+        let rest = if unseen > 0 { format!(", and {unseen} more cannot be seen now") } else { String::new() };
+        if count == 0 {
+            eprintln!("no such letter can be seen{rest}: nothing was deleted");
+            return Ok(if unseen > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        let which = if options.filters.all() && unmarked { "all about" } else { "the chosen" };
+        let question =
+            format!("Delete {which} {count} of about {depth} dead letters{rest}? Type {count} to go on: ");
+        if !confirmed(&question, &count.to_string(), &dlq.stop).await? {
+            eprintln!("nothing was deleted");
             return Ok(ExitCode::FAILURE);
         }
-        most = depth;
+        most = count;
     }
-    let unmarked = !dlq.is_shared().await;
     let (purged, ended) = purge(dlq, (&options.filters, unmarked), most, &mut backup).await;
     let place = backup.file.map_or_else(String::new, |_| format!("; they are in {}", backup.path.display()));
     print(&format!("{} letters deleted{place}\n{}", purged.deleted, tell_left(&purged.left)))?;
@@ -87,6 +95,26 @@ pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failur
     let failed =
         purged.stopped || missed || purged.hidden.is_some() || purged.left.contains_key(&Left::Undeleted);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How many letters a purge would take, and how many it cannot say that of: it looks, and gives them back. All of them
+/// need no look.
+async fn count(
+    dlq: &Dlq,
+    (filters, unmarked): (&Filters, bool),
+    depth: usize,
+) -> anyhow::Result<(usize, usize)> {
+    if filters.all() && unmarked {
+        return Ok((depth, 0));
+    }
+    let (mut seen, mut meant) = (0_usize, 0_usize);
+    look(dlq, |letter| {
+        seen += 1;
+        meant += usize::from(filters.matches(letter) && letter.of_others(unmarked).is_none());
+        Ok(true)
+    })
+    .await?;
+    Ok((meant, depth.saturating_sub(seen)))
 }
 
 /// The file that letters are written to before they are deleted; made with the first of them.

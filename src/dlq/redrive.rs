@@ -116,11 +116,14 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     }
     // What was done is done, whether or not the queue says how much there is left.
     let remaining = dlq.depth().await.unwrap_or(known);
-    if !options.dry_run && remaining > known && !report.stopped && options.most.is_none() && ended.is_ok() {
+    // Letters of jobs that failed again meanwhile were not there when it began.
+    let older = known - report.left.get(&Left::Newer).copied().unwrap_or_default();
+    let hidden = remaining.saturating_sub(known).min(depth.saturating_sub(older + report.put_back));
+    let hidden = if options.dry_run || report.stopped || options.most.is_some() { 0 } else { hidden };
+    if hidden > 0 && ended.is_ok() {
         writeln!(
             text,
-            "about {} more are hidden: behind ten letters of their group that were left, or held by another command",
-            remaining - known
+            "about {hidden} more are hidden: behind ten letters of their group that were left, or held by another command"
         )
         .ok();
     }
@@ -133,6 +136,7 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     let failed = [Left::Refused, Left::NotDeleted].iter().any(|why| report.left.contains_key(why))
         || report.given_back.late > 0
         || report.stopped
+        || hidden > 0 && options.ids.is_empty() && options.filters.all()
         || unmet;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -39,15 +39,15 @@ pub(crate) fn start_again(files: &[PathBuf]) -> Errors {
 }
 
 /// The variables of a file, in the format of `docker run --env-file`: `NAME=value` a line, `#` before a
-/// comment, values as they stand. Quotes around a whole value and `export` before a name do not count, as in
-/// files that shells read.
+/// comment, values as they stand; a `NAME` alone has the value that it has in the environment, if any. Quotes around a
+/// whole value and `export` before a name do not count, as in files that shells read; nor does a byte order mark.
 pub(crate) fn read(file: &Path) -> Result<Vec<(String, String)>, Errors> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Errors(vec![format!("{OPTION}: {:?} cannot be read: {error}", file.to_string_lossy())])
     })?;
     parse(&text).map_err(|line| {
         Errors(vec![format!(
-            "{OPTION}: line {line} of {:?} is no NAME=value, no comment and not empty",
+            "{OPTION}: line {line} of {:?} is no NAME=value, no NAME, no comment and not empty",
             file.to_string_lossy()
         )])
     })
@@ -56,19 +56,24 @@ pub(crate) fn read(file: &Path) -> Result<Vec<(String, String)>, Errors> {
 /// The number of the first line that is none, if one is.
 fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
     let mut variables = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').ok_or(n + 1)?;
+        let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line);
+        let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
         let name = name.trim();
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if name.is_empty() || !name.bytes().all(fits) || value.contains('\0') {
+        // Docker takes more; but the second line of a value that was meant to have several is no name.
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(fits) || line.contains('\0') {
             return Err(n + 1);
         }
-        variables.push((name.to_owned(), unquoted(value.trim()).to_owned()));
+        // What the environment has stays.
+        if let Some(value) = value {
+            variables.push((name.to_owned(), unquoted(value.trim()).to_owned()));
+        }
     }
     Ok(variables)
 }
@@ -101,11 +106,12 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_docker_and_shells_read_it() {
-        let text = "# a comment\n\nA=1\n export B = two words # not a comment\nC='single'\nD=\"double\"\n\
+        let text = "\u{feff}# a comment\n\nA=1\nINHERITED\nexport\tX.Y-Z=1\n export B = two words # not a comment\nC='single'\nD=\"double\"\n\
             E=[{\"url\":\"http://h/?a=b\"}]\nF=\nG=\"a \\\"b\\\"\"\n";
         let read = parse(text).unwrap();
         let expected = [
             ("A", "1"),
+            ("X.Y-Z", "1"),
             ("B", "two words # not a comment"),
             ("C", "single"),
             ("D", "double"),
@@ -115,7 +121,11 @@ mod tests {
         ];
         let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(read, expected);
-        assert_eq!(parse("A=1\nnonsense"), Err(2));
+        assert_eq!(parse("A=1\nno sense"), Err(2));
+        assert_eq!(parse("=1"), Err(1));
+        for line in [r#"{"url":"http://h/?a=b"}"#, r#"{"url":"http://h/"}"#, "]"] {
+            assert_eq!(parse(&format!("APPS=[\n{line}")), Err(2), "{line}");
+        }
         assert_eq!(parse("a b=1"), Err(1));
     }
 

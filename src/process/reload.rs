@@ -14,7 +14,7 @@ use tracing_subscriber::reload::Handle;
 
 use super::{env_file, targets};
 use crate::apps::Sources;
-use crate::config::{self, ENV_FILE, LogConfig};
+use crate::config::{self, ENV_FILE, Errors, LogConfig};
 
 /// The filter of the log that is in force.
 pub(crate) type Level = Handle<Targets, Registry>;
@@ -39,7 +39,9 @@ impl Reload {
         let environment = config::environment();
         let files = environment.get(ENV_FILE).map(|files| std::env::split_paths(files).collect());
         let files: Vec<PathBuf> = files.unwrap_or_default();
-        let at_start = variables(&files);
+        let at_start = variables(&files)
+            .inspect_err(|error| error!(%error, "the files' variables are left out"))
+            .unwrap_or_default();
         Some(Self { hangups, level, environment, files, at_start })
     }
 
@@ -48,19 +50,29 @@ impl Reload {
         while self.hangups.recv().await.is_some() {
             info!("SIGHUP: apps and log level are reloaded");
             apps.reload().await;
-            let LogConfig { level, .. } = LogConfig::from_env(self.current());
-            if let Some(handle) = &self.level {
-                match handle.reload(targets(&level)) {
-                    Ok(()) => info!(level, "log level in force"),
-                    Err(error) => error!(%error, "the log level cannot be changed"),
+            let Some(handle) = &self.level else { continue };
+            let level = match self.level() {
+                Ok(level) => level,
+                Err(error) => {
+                    error!(%error, "the log level in force stays: mend that and send SIGHUP again");
+                    continue;
                 }
+            };
+            match handle.reload(targets(&level)) {
+                Ok(()) => info!(level, "log level in force"),
+                Err(error) => error!(%error, "the log level cannot be changed"),
             }
         }
     }
 
+    /// The log level as it would be after a start now; an error where there would be none.
+    fn level(&self) -> Result<String, Errors> {
+        Ok(LogConfig::checked(self.current()?)?.level)
+    }
+
     /// The environment as it would be after a start with the files as they are now.
-    fn current(&self) -> HashMap<String, String> {
-        let now = variables(&self.files);
+    fn current(&self) -> Result<HashMap<String, String>, Errors> {
+        let now = variables(&self.files)?;
         let of_file = |name: &String| {
             let set = self.environment.get(name);
             set.is_none() || set == self.at_start.get(name)
@@ -68,17 +80,44 @@ impl Reload {
         let mut current = self.environment.clone();
         current.retain(|name, _| !self.at_start.contains_key(name) || !of_file(name));
         current.extend(now.into_iter().filter(|(name, _)| of_file(name)));
-        current
+        Ok(current)
     }
 }
 
-fn variables(files: &[PathBuf]) -> HashMap<String, String> {
+fn variables(files: &[PathBuf]) -> Result<HashMap<String, String>, Errors> {
     let mut variables = HashMap::new();
     for file in files.iter().filter(|file| !file.as_os_str().is_empty()) {
-        match env_file::read(file) {
-            Ok(read) => variables.extend(read),
-            Err(error) => error!(%error, "the file's variables are left out"),
-        }
+        variables.extend(env_file::read(file)?);
     }
-    variables
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_level_that_cannot_be_read_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hookferry.env");
+        std::fs::write(&file, "LOG_LEVEL=debug\n").unwrap();
+        let files = vec![file.clone()];
+        let reload = Reload {
+            hangups: signal(SignalKind::hangup()).unwrap(),
+            level: None,
+            environment: HashMap::from([("LOG_LEVEL".to_owned(), "debug".to_owned())]),
+            at_start: variables(&files).unwrap(),
+            files,
+        };
+        assert_eq!(reload.level().unwrap(), "debug");
+        std::fs::write(&file, "LOG_LEVEL=trace\n").unwrap();
+        assert_eq!(reload.level().unwrap(), "trace");
+        for wrong in ["LOG_LEVEL=warning\n", "LOG LEVEL=info\n"] {
+            std::fs::write(&file, wrong).unwrap();
+            assert!(reload.level().is_err(), "{wrong}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        let error = reload.level().unwrap_err().to_string();
+        assert!(error.contains("hookferry.env"), "{error}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::admin::status::{Attribute, Facts, Setting};
 use crate::apps::Sources;
 use crate::config::{self, Config};
 use crate::queue::sqs::Description;
+use crate::telemetry::metrics::Metrics;
 
 /// Those of a worker with this configuration; `settings` is where it comes from.
 pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> Facts {
@@ -17,7 +18,7 @@ pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> Facts {
     Facts::new(queue, config.queue.region.clone(), replica(), settings)
 }
 
-/// How often it is looked at whether there is something else to be said of the apps.
+/// How often the apps are looked at: whether there is something else to be said of them, and which webhooks are gone.
 const APPS_EVERY: Duration = Duration::from_secs(10);
 
 /// What is to be said of the configuration and of the queue, which stays the same.
@@ -27,8 +28,9 @@ pub(super) fn warnings(config: &Config, findings: &[Finding]) -> Vec<String> {
     of_the_queue.chain(config.warnings.iter().cloned()).chain(well_known).collect()
 }
 
-/// Keeps the warnings as they are now: those that stay, and what is wrong with the apps, which a file can change.
-pub(super) async fn keep_warnings(facts: Arc<Facts>, stay: Vec<String>, apps: Sources) {
+/// Keeps what is shown of the apps as they are now, which a file can change: the warnings, beside those that stay,
+/// and no rows of webhooks that are gone.
+pub(super) async fn keep(facts: Arc<Facts>, stay: Vec<String>, metrics: Arc<Metrics>, apps: Sources) {
     let mut ticks = interval(APPS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -38,6 +40,12 @@ pub(super) async fn keep_warnings(facts: Arc<Facts>, stay: Vec<String>, apps: So
         let more = (more > 0).then(|| format!("apps: and {more} more (see hookferry check)"));
         let all = stay.iter().cloned().chain(first).chain(more).collect();
         *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = all;
+        // A database's apps are known one by one.
+        if let Some(apps) = apps.all() {
+            let webhooks =
+                apps.iter().flat_map(|app| app.webhooks.iter().map(move |webhook| (&app.id, &webhook.id)));
+            metrics.board.only(webhooks.map(|(app_id, webhook)| (app_id.as_str(), webhook.as_str())));
+        }
     }
 }
 
@@ -86,4 +94,37 @@ fn replica() -> String {
     let host = config::environment().remove("HOSTNAME").filter(|name| !name.is_empty());
     let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     host.map_or_else(|| format!("process {}", std::process::id()), |host| host.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::App;
+    use crate::apps::array::Array;
+    use crate::board::Attempt;
+    use crate::outcome::{Outcome, Reason};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_row_of_a_webhook_that_is_no_longer_in_the_list_goes() {
+        let text = r#"{"id":"shop","key":"k","secret":"s","webhooks":[{"url":"https://hooks.example/"}]}"#;
+        let shop: App = serde_json::from_str(text).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        for app_id in ["gone", "shop"] {
+            metrics.board.attempted(&Attempt {
+                app_id,
+                webhook: shop.webhooks[0].id.as_str(),
+                destination: &"hooks.example",
+                outcome: &Outcome::transient(Reason::Status(500)),
+                took: Duration::from_millis(5),
+            });
+        }
+        let apps = Sources::Array(Array::new([shop]));
+        let facts = Facts::new(String::new(), String::new(), String::new(), Vec::new());
+        let keeping = tokio::spawn(keep(Arc::new(facts), Vec::new(), Arc::clone(&metrics), apps));
+        tokio::time::sleep(APPS_EVERY).await;
+        keeping.abort();
+        let rows = metrics.board.snapshot(0, 9).destinations.rows;
+        let left: Vec<_> = rows.iter().map(|row| row.app.as_str()).collect();
+        assert_eq!(left, ["shop"]);
+    }
 }

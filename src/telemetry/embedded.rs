@@ -1,7 +1,7 @@
 //! The few numbers that alarms and autoscaling need, as CloudWatch embedded metric lines on standard output: CloudWatch
 //! makes metrics of them wherever the log driver is `awslogs`, without an agent and without a permission.
 //!
-//! Pure but for [`write_lines`]; knows nothing of AWS but the format, which is CloudWatch's "Embedded metric format".
+//! Pure but for [`Writing`]; knows nothing of AWS but the format, which is CloudWatch's "Embedded metric format".
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::telemetry::metrics::Metrics;
@@ -66,15 +67,44 @@ impl Lines {
     }
 }
 
-/// Writes a line a minute to standard output until `shutdown`, the first at once.
-pub async fn write_lines(mut lines: Lines, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+/// Lines that are being written.
+#[derive(Debug)]
+pub struct Writing {
+    ended: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Writing {
+    /// Begins to write lines to standard output.
+    #[must_use]
+    pub fn begin(lines: Lines, metrics: Arc<Metrics>) -> Self {
+        let ended = CancellationToken::new();
+        let task = write_lines(lines, metrics, ended.clone(), std::io::stdout());
+        Self { ended, task: AbortOnDropHandle::new(tokio::spawn(task)) }
+    }
+
+    /// Writes the last line, of what came since the one before: the worker has drained.
+    pub async fn end(self) {
+        self.ended.cancel();
+        if let Err(error) = self.task.await {
+            warn!(%error, "METRICS_EMF: the last metric line was not written");
+        }
+    }
+}
+
+/// Writes a line a minute, the first at once, and one more when it has ended.
+async fn write_lines(mut lines: Lines, metrics: Arc<Metrics>, ended: CancellationToken, mut out: impl Write) {
     let mut minutes = interval(EVERY);
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(minutes.tick()).await.is_some() {
+    loop {
+        let is_last = ended.run_until_cancelled(minutes.tick()).await.is_none();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let line = lines.next(&metrics, now);
-        if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
             warn!(%error, "METRICS_EMF: standard output is closed; no more metric lines are written");
+            return;
+        }
+        if is_last {
             return;
         }
     }
@@ -101,5 +131,37 @@ mod tests {
         assert_eq!(line.as_object().unwrap().len(), declared.len() + 2);
         metrics.delivered.inc_by(2);
         assert_eq!(lines.next(&metrics, Duration::ZERO)["Deliveries"], 2);
+    }
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_since_the_last_minute_is_told_when_the_worker_ends() {
+        let (metrics, written) = (Arc::new(Metrics::new()), Written::default());
+        let ended = CancellationToken::new();
+        let lines = Lines::new("https://sqs.eu-west-1.amazonaws.com/111111111111/webhooks.fifo");
+        let writing = tokio::spawn(write_lines(lines, Arc::clone(&metrics), ended.clone(), written.clone()));
+        tokio::time::sleep(EVERY / 2).await;
+        metrics.delivered.inc_by(3);
+        ended.cancel();
+        writing.await.unwrap();
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let deliveries: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["Deliveries"].clone())
+            .collect();
+        assert_eq!(deliveries, [json!(0), json!(3)]);
     }
 }

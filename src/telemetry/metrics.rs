@@ -89,6 +89,8 @@ pub struct Metrics {
     pub dead_lettered: Family<Labels, Counter>,
     /// Sends to the dead-letter queue that failed.
     pub dead_letter_failures: Counter,
+    /// Those of the jobs given up that no dead-letter queue has.
+    pub lost: Counter,
     /// Jobs deleted from the queue.
     pub acknowledged: Counter,
     /// Deletes and visibility changes that came too late or failed.
@@ -204,6 +206,11 @@ impl Metrics {
                 "dead_letter_failures",
                 "Sends to the dead-letter queue that failed",
                 &self.dead_letter_failures,
+            ),
+            (
+                "lost_jobs",
+                "Jobs given up and deleted, as there is no dead-letter queue to keep them",
+                &self.lost,
             ),
             ("acknowledged", "Jobs deleted from the queue", &self.acknowledged),
             (

@@ -1,9 +1,11 @@
 //! A received message while it is worked: with its place in memory, its app's share and its record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::app::limits::MAX_ID_BYTES;
 use crate::board::Text;
 use crate::flow::permits::Permit;
 use crate::flow::shares::Share;
@@ -17,8 +19,9 @@ use crate::worker::rules::{LastChance, Rules};
 pub struct InFlight {
     pub(crate) message: Message,
     pub(crate) claim: Claim,
-    /// The app's id as the job claims it, for people to read.
-    pub(crate) app_id: Text,
+    /// The app's id as the job claims it, and once the app is found, its own. It is whole: what is counted and
+    /// filed by it must be found by it, so that only what shows it cuts it.
+    pub(crate) app_id: Arc<str>,
     pub(crate) _permit: Permit,
     /// Its part of what its app may hold; `None` if it only goes back.
     pub(crate) share: Option<Share>,
@@ -43,7 +46,20 @@ impl InFlight {
 
     /// It is being prepared, if it is not yet.
     pub(crate) fn begin_span(&mut self, traces: &Traces) {
-        self.span.begin(traces, &self.message, self.app_id.as_str());
+        self.span.begin(traces, &self.message, &self.app_id);
+    }
+
+    /// It is of the app with this id.
+    pub(crate) fn is_of(&mut self, app_id: &str) {
+        let app_id = bounded(app_id);
+        if *self.app_id != *app_id {
+            self.app_id = app_id.into();
+        }
+    }
+
+    /// The app's id for a log line.
+    pub(crate) fn shown_app(&self) -> Text {
+        Text::name(&self.app_id)
     }
 
     /// How long ago it was sent.
@@ -55,4 +71,9 @@ impl InFlight {
     pub(crate) fn last_chance(&self, rules: &Rules, times: Times, hidden: Duration) -> Option<LastChance> {
         rules.last_chance(self.message.receive_count, self.age(times), hidden)
     }
+}
+
+/// An app's id as a job claims it. No app has a longer one than that, so that what is cut is no app's.
+pub(crate) fn bounded(app_id: &str) -> &str {
+    app_id.get(..app_id.floor_char_boundary(MAX_ID_BYTES)).unwrap_or_default()
 }

@@ -323,6 +323,22 @@ async fn while_the_dead_letter_queue_is_down_the_job_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_is_filed_under_the_whole_id_of_its_app_without_what_sqs_refuses() {
+    let world = World::new();
+    let long = format!("{}\u{202e}1", "x".repeat(200));
+    for app_id in [long.clone(), "y".repeat(10_000)] {
+        let job = Signer::new(&app_id, "unknown", SECRET).event(QueueType::ClientEvent, Map::new(), 1);
+        world.queue.send(&app_id[..9], job.body);
+    }
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    let letters = world.queue.letters();
+    let filed = |first: char| letters.iter().find(|l| l.app_id.starts_with(first)).unwrap().app_id.clone();
+    assert_eq!(filed('x'), long.replace('\u{202e}', "\u{fffd}"));
+    assert_eq!(filed('y').len(), 255);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_letter_that_is_refused_is_sent_less_and_less_often() {
     let mut world = World::new();
     world.queue.dead_letters_down_for = Duration::from_secs(600);

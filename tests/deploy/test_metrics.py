@@ -50,6 +50,14 @@ def exported(scrape):
     return names
 
 
+def test_prometheus_takes_the_scrape_without_a_word(worker):
+    scrape, _ = worker
+    checked = subprocess.run(["promtool", "check", "metrics"], input=scrape, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    series = [line.rsplit(" ", 1)[0] for line in scrape.splitlines() if line and not line.startswith("#")]
+    assert len(series) == len(set(series)), {name for name in series if series.count(name) > 1}
+
+
 def test_alerts_and_dashboard_name_metrics_that_are_exported(worker):
     scrape, _ = worker
     named = {name for expression in alert_expressions() + dashboard_expressions() for name in NAME.findall(expression)}

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hookferry::local::receiver::Arrival;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::world::{World, hookferry, job, signed};
 
@@ -151,6 +151,32 @@ async fn status_tells_which_endpoint_fails_since_when_and_why_before_the_window_
         warned("WEBHOOK_TIMEOUT_MS") && warned("well-known") && warned("DeduplicationScope"),
         "{warnings:?}"
     );
+}
+
+#[tokio::test]
+async fn dev_without_an_end_ends_when_nobody_reads_it() {
+    let mut command = hookferry("dev");
+    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().starts_with("Status page: "));
+    drop(lines);
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_manual_tells_of_every_command_and_of_the_exit_codes() {
+    let output = hookferry("man").output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        ".SH \"HOOKFERRY ENQUEUE\"",
+        ".SH \"HOOKFERRY DLQ REDRIVE\"",
+        "dry\\-run",
+        ".SH \"HOOKFERRY DLQ PURGE\"",
+        ".SH \"EXIT STATUS\"",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
 }
 
 #[tokio::test]

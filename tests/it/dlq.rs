@@ -360,6 +360,8 @@ async fn what_is_named_and_not_found_and_what_lies_behind_others_is_said_and_fai
         ok && text.contains("10 jobs would be put back") && text.contains("up to 3 more behind"),
         "{text}"
     );
+    let (ok, text) = run(&world, &["export"]).await;
+    assert!(!ok && text.contains("10 letters exported") && text.contains("about 3 more"), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let backup = dir.path().join("letters.jsonl");
     let purge = ["purge", "--yes", "--app", "small", "--backup", backup.to_str().unwrap()];
@@ -367,6 +369,16 @@ async fn what_is_named_and_not_found_and_what_lies_behind_others_is_said_and_fai
     assert!(!ok && text.contains("about 3 could not be seen") && !backup.exists(), "{text}");
     let (ok, text) = run(&world, &["show", "source-shared-12"]).await;
     assert!(!ok && text.contains(r#"filter message_id = "source-shared-12""#), "{text}");
+    // As another command would hold it.
+    letter(&world, "held", 0, "shop", "status", None).await;
+    let held = async || {
+        let receive = world.client.receive_message().queue_url(&world.dead_letters).visibility_timeout(60);
+        let message = receive.max_number_of_messages(1).send().await.unwrap().messages.unwrap().remove(0);
+        message.receipt_handle.unwrap()
+    };
+    held().await;
+    let (ok, text) = run(&world, &["redrive"]).await;
+    assert!(!ok && text.contains("more are hidden"), "what all were asked for and some stay: {text}");
 }
 
 #[tokio::test]

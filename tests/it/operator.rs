@@ -46,7 +46,7 @@ async fn env_prints_the_annotated_list_and_with_effective_the_values_in_force_an
 async fn a_file_of_variables_that_cannot_be_read_is_refused_by_name_with_78() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("worker.env");
-    std::fs::write(&file, "A=1\nhush\n").unwrap();
+    std::fs::write(&file, "A=1\nhush hush\n").unwrap();
     for (path, says) in [(file, "line 2"), (dir.path().join("none"), "cannot be read")] {
         let (code, said) = output(hookferry("env").arg("--env-file").arg(path)).await;
         assert_eq!(code, Some(78), "{said}");

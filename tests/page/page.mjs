@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { APPS, HOSTILE, World, until } from "./world.mjs";
+import { APPS, HOSTILE, LONG, MEMBER, World, until } from "./world.mjs";
 
 let world, browser, page;
 const complaints = [], requests = [];
@@ -85,6 +85,8 @@ test("on a phone nothing has to be scrolled sideways, and each value says what i
   const phone = await (await browser.newContext({ viewport: { width: 360, height: 740 }, isMobile: true, deviceScaleFactor: 2 })).newPage();
   await phone.goto(world.page);
   await phone.locator("#blocked tbody tr").first().waitFor();
+  await until(async () => (await phone.locator("#warnings li").allInnerTexts()).some((warning) => warning.includes(MEMBER.slice(0, 40))), "a warning");
+  assert.ok((await phone.locator("#apps").innerText()).includes(LONG.slice(0, 100)));
   assert.equal(await phone.evaluate(() => document.scrollingElement.scrollWidth), 360);
   const outside = await phone.evaluate(() => [...document.querySelectorAll("main *:not(thead *)")].filter((e) => e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 90)));
   assert.deepEqual(outside, []);

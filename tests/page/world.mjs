@@ -10,6 +10,9 @@ import { createInterface } from "node:readline";
 
 export const APPS = 40;
 export const HOSTILE = `<img src=x onerror="document.title='taken'">`;
+export const LONG = "0f8fad5bd9cb469f".repeat(12);
+/** What a warning names, without a place to break it. */
+export const MEMBER = "a_member_of_a_webhook_that_nobody_knows_".repeat(2);
 const SECRET = "page-secret";
 
 export class World {
@@ -27,7 +30,7 @@ export class World {
     const port = world.receiver.address().port;
     const apps = Array.from({ length: APPS }, (_, n) => ({
       id: world.app(n), key: `key-${n}`, secret: SECRET,
-      webhooks: [{ url: `http://127.0.1.${n + 1}:${port}/${n}?token=never-shown` }],
+      webhooks: [{ url: `http://127.0.1.${n + 1}:${port}/${n}?token=never-shown`, ...(n === 6 && { [MEMBER]: 1 }) }],
     }));
     const file = join(mkdtempSync(join(tmpdir(), "page-")), "apps.json");
     writeFileSync(file, JSON.stringify(apps));
@@ -50,7 +53,7 @@ export class World {
   }
 
   app(n) {
-    return n === 5 ? HOSTILE : `tenant-${String(n).padStart(2, "0")}`;
+    return n === 5 ? HOSTILE : n === 6 ? LONG : `tenant-${String(n).padStart(2, "0")}`;
   }
 
   /** How app `n`'s endpoint answers: a status, "hang", or a delay in ms before 200. */
@@ -77,7 +80,7 @@ export class World {
         const signature = createHmac("sha256", SECRET).update(payload).digest("hex");
         const body = `{"appKey":"key-${n}","appId":${JSON.stringify(this.app(n))},"payload":${payload},"originalPusherSignature":"${signature}"}`;
         const dedup = createHash("sha256").update(body).digest("hex");
-        const group = n === 5 ? "hostile_client_event_webhooks" : `${this.app(n)}_client_event_webhooks`;
+        const group = n === 5 || n === 6 ? `odd-${n}_client_event_webhooks` : `${this.app(n)}_client_event_webhooks`;
         enqueue.stdin.write(JSON.stringify({ group, dedup, body }) + "\n");
       }
     }

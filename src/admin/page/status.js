@@ -87,8 +87,9 @@
     place.replaceChildren(scroll);
   };
   const sub = (text, whole) => text ? make("span", text, whole ? "sub whole" : "sub") : null;
-  const count = (id, rows) => show(at(id), !rows.count ? "" : rows.count > rows.rows.length ? `${whole(rows.count)}, the first ${rows.rows.length} shown` : whole(rows.count));
-  const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
+  const many = (n, atLeast) => (atLeast ? "≥ " : "") + whole(n);
+  const count = (id, rows) => show(at(id), !rows.count ? "" : many(rows.count, rows.at_least) + (rows.count > rows.rows.length ? `, the first ${rows.rows.length} shown` : ""));
+  const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", unknown: "?", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
   const badge = (state) => make("span", `${MARKS[state]} ${state}`, `badge ${state}`);
   const copyable = (text) => {
     const button = make("button", "Copy");
@@ -110,17 +111,17 @@
     document.title = `${s.state} · hookferry`;
 
     const { now, history: h } = s;
-    if (changed("tiles", [now, h, s.limits, s.totals])) {
+    if (changed("tiles", [now, h, s.limits, s.totals, s.failing])) {
       const rate = (values) => values.map((v) => v === undefined ? null : v);
       at("tiles").replaceChildren(
         tile("Deliveries", short(now.deliveries), "/ s", rate(h.deliveries)),
         tile("Lag, median", ms(now.lag_p50), "", rate(h.lag_p50)),
         tile("Lag, p99", ms(now.lag_p99), "", rate(h.lag_p99)),
         tile("In flight", whole(now.in_flight), `of ${whole(s.limits.max_in_flight)}`, rate(h.in_flight)),
-        tile("Failing destinations", whole(now.failing), "", rate(h.failing), now.failing > 0),
+        tile("Failing destinations", many(now.failing, s.failing.at_least && now.failing > 0), "", rate(h.failing), now.failing > 0),
         tile("Blocked groups", whole(now.blocked), "", rate(h.blocked), now.blocked > 0),
         tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest)),
-        tile("Dead letters", whole(s.totals.dead_letters), "", rate(h.dead_letters), now.dead_letters > 0));
+        tile("Dead letters", whole(s.totals.dead_letters), s.totals.lost ? `${whole(s.totals.lost)} deleted` : "", rate(h.dead_letters), now.dead_letters > 0));
     }
 
     count("n-blocked", s.blocked);
@@ -136,7 +137,7 @@
     count("n-destinations", s.destinations);
     table("destinations", "Nothing was attempted yet.", [
       ["Destination", (r) => [r.destination || "none", sub(`${r.app} · webhook ${r.webhook}`)]],
-      ["State", (r) => [badge(r.state), sub(r.since_s === null ? "" : `for ${span(r.since_s)}`)]],
+      ["State", (r) => [badge(r.state), sub(r.last_failed_s !== null ? `last failed ${span(r.last_failed_s)} ago` : r.since_s === null ? "" : `for ${span(r.since_s)}`)]],
       ["Taken, 5 min", (r) => [percent(r.success), sub(r.attempts ? `of ${whole(r.attempts)}` : "")], "number"],
       ["Median / p99", (r) => `${ms(r.p50_ms)} / ${ms(r.p99_ms)}`, "number"],
       ["Last error", (r) => r.error || ""],
@@ -149,7 +150,7 @@
       ["App", (r) => [r.app || "unknown app", sub(r.destination ? `${r.destination} · webhook ${r.webhook}` : r.group)]],
       ["When", (r) => `${span(r.ago_s)} ago`],
       ["Why", (r) => [r.detail, sub(r.attempts === 1 ? "1 attempt" : `${r.attempts} attempts`)]],
-      ["Look at it", (r) => copyable(`hookferry dlq show ${r.id}`)],
+      ["Look at it", (r) => r.kept ? copyable(`hookferry dlq show ${r.id}`) : ["deleted: no dead-letter queue", sub(r.id)]],
     ], s.dead_letters.rows);
 
     count("n-apps", s.apps);

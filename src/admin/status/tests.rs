@@ -105,6 +105,7 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
                 reason: "gone",
                 detail: &name,
                 attempts: 1,
+                kept: true,
             });
         }
         for _ in 0..200 {
@@ -112,8 +113,14 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
             worker.metrics.sample();
         }
     }
-    worker.facts.settings =
-        vec![Setting { name: "NAME".repeat(8), value: "v".repeat(128), source: "environment".into() }; 80];
+    worker.facts.settings = vec![
+        Setting {
+            name: "NAME".repeat(8),
+            value: "v\u{1f980}".repeat(30_000),
+            source: "environment".into()
+        };
+        80
+    ];
     *worker.facts.warnings.write().unwrap() = vec!["\u{1f980}\u{1}\"".repeat(30_000); 1000];
     let text = json(&worker.facts, &worker.health, &worker.metrics);
     assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
@@ -136,6 +143,10 @@ async fn all_failing_destinations_are_counted_and_not_those_that_are_listed_alon
     let why = worker.status()["why"][0].as_str().unwrap().to_owned();
     let count: usize = why.split(' ').nth(2).unwrap().parse().unwrap();
     assert!(why.starts_with("at least ") && count > ROWS, "{why}");
+    let status = worker.status();
+    assert_eq!(status["failing"], serde_json::json!({"down": 0, "failing": count, "at_least": true}));
+    assert_eq!(status["destinations"]["at_least"], true);
+    assert_eq!(status["apps"]["at_least"], false, "there is one");
 }
 
 #[tokio::test(start_paused = true)]

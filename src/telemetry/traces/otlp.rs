@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{About, Destination, Ending, SetUpError, Settings};
+use crate::board::Text;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Message;
 use crate::queue::trace::{TRACEPARENT, TraceContext};
@@ -160,7 +161,7 @@ impl JobSpan {
                 KeyValue::new("messaging.system", "aws_sqs"),
                 KeyValue::new("messaging.operation.type", "process"),
                 KeyValue::new("messaging.message.id", message.id.to_string()),
-                KeyValue::new("hookferry.app_id", app_id.to_owned()),
+                KeyValue::new("hookferry.app_id", Text::name(app_id).to_string()),
                 KeyValue::new("hookferry.group", message.group.to_string()),
             ])
             .start_with_context(tracer, &above);

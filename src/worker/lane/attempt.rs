@@ -160,7 +160,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Trie
 
 /// An app's jobs of one message group, for which there may be nothing to send.
 fn group(head: &InFlight) -> u64 {
-    breaker::group(&head.message.group, head.app_id.as_str())
+    breaker::group(&head.message.group, &head.app_id)
 }
 
 /// Which destinations are down, and which of those this job does not wait for: because it is past its window,

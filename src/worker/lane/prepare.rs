@@ -132,7 +132,10 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
             .unwrap_or(Err(Prepared::Undeliverable(Outcome::transient(Reason::Panicked)))),
     };
     match planned {
-        Ok(planned) => Prepared::Ready(batch(lane, planned).await),
+        Ok(planned) => {
+            head.is_of(&planned.app.id);
+            Prepared::Ready(batch(lane, planned).await)
+        }
         Err(prepared) => prepared,
     }
 }
@@ -151,7 +154,7 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     let job = Job::decode(&held.message.body)
         .map_err(|error| Prepared::Undeliverable(Outcome::Permanent(Reason::Malformed(error.to_string()))))?;
     if !job.app_id.is_empty() {
-        held.app_id = Text::new(&job.app_id);
+        held.is_of(&job.app_id);
     }
     // A letter is put back once its app was mended: what is remembered of it may be from before that.
     if held.message.redriven.is_none() {

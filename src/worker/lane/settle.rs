@@ -10,6 +10,7 @@ use super::attempt::{Attempted, Tried, settle};
 use super::window::attempts_for_backoff;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
+use crate::app::limits::MAX_ID_BYTES;
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
@@ -151,7 +152,7 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
 /// many of.
 fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
     let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
-    let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), attempted.number);
+    let (destination, attempt) = (tried.destination.as_str(), attempted.number);
     let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let next_retry_s = match then {
         Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
@@ -159,23 +160,23 @@ fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Trie
     };
     match &tried.outcome {
         Outcome::Delivered => {
-            debug!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs, "delivered");
+            debug!(message_id = %id, app_id = head.shown_app().as_str(), group = shown(group), destination, webhook, attempt, jobs, "delivered");
         }
         Outcome::Deferred(reason) => {
-            debug!(message_id = %id, app_id, group = shown(group), destination, webhook, jobs, detail = %reason,
+            debug!(message_id = %id, app_id = head.shown_app().as_str(), group = shown(group), destination, webhook, jobs, detail = %reason,
                 next_retry_s, "delivery deferred");
         }
         Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-            match failures.line(app_id, webhook, reason.code(), Instant::now()) {
+            match failures.line(&head.app_id, webhook, reason.code(), Instant::now()) {
                 Line::Own(left_out) => {
                     // A field that is not there where none was left out.
                     let left_out = Some(left_out).filter(|left_out| *left_out > 0);
-                    warn!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
+                    warn!(message_id = %id, app_id = head.shown_app().as_str(), group = shown(group), destination, webhook, attempt, jobs,
                         reason = reason.code(), detail = shown_reason(reason), next_retry_s, left_out,
                         "delivery failed");
                 }
                 Line::None => {
-                    debug!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs,
+                    debug!(message_id = %id, app_id = head.shown_app().as_str(), group = shown(group), destination, webhook, attempt, jobs,
                         reason = reason.code(), detail = shown_reason(reason), next_retry_s, "delivery failed");
                 }
             }
@@ -222,11 +223,12 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     let shared = &lane.shared;
     let letter = letter(held, reason, (place == 0).then_some(attempted), lane.times);
     let (age_s, window_s) = (held.age(lane.times).as_secs(), shared.rules.retry.window.as_secs());
-    let (app_id, destination) = (letter.app_id.as_str(), letter.destination.as_str());
+    let (app_id, destination) = (held.shown_app(), letter.destination.as_str());
+    let app_id = app_id.as_str();
     let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let answer = shared.queue.dead_letter(&letter).await;
     let said = settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
-    match answer {
+    match &answer {
         Ok(()) => {
             warn!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
                 attempts = letter.attempts, reason = letter.reason, detail = letter.detail, age_s, window_s,
@@ -257,16 +259,19 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
             return Err((backoff, reason));
         }
     }
+    let kept = answer.is_ok();
     shared.metrics.dead_lettered(reason);
+    shared.metrics.lost.inc_by(u64::from(!kept));
     shared.metrics.board.dead_lettered(&GivenUp {
         id: &letter.source,
         group: &letter.group,
-        app_id,
+        app_id: &held.app_id,
         webhook,
         destination,
         reason: letter.reason,
         detail: &letter.detail,
         attempts: letter.attempts,
+        kept,
     });
     Ok(())
 }
@@ -291,7 +296,8 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
         detail: shown_reason(reason),
         attempts: record.attempts,
         delivered,
-        app_id: held.app_id.as_str().to_owned(),
+        // SQS refuses control characters.
+        app_id: shown::cut(&held.app_id, MAX_ID_BYTES),
         webhook,
         destination: destination.map(|tried| tried.destination.as_str().to_owned()).unwrap_or_default(),
         first_sent: message.sent,
@@ -329,7 +335,7 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     let destination = attempted.tried.iter().find(because);
     lane.shared.metrics.board.blocked(&Blocked {
         group: &head.message.group,
-        app_id: head.app_id.as_str(),
+        app_id: &head.app_id,
         destination: destination.map_or("", |tried| tried.destination.as_str()),
         attempts: head.claim.record().attempts,
         reason: reason.code(),
@@ -427,7 +433,7 @@ pub(super) async fn give_way<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, 
 
 /// Puts back what is behind a head that is attempted: it is received again when the head is done.
 pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>) {
-    let app_id = lane.jobs.front().map_or("", |head| head.app_id.as_str());
+    let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
     lane.shared.metrics.deferred(app_id, lane.jobs.len());
     settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
 }
@@ -440,7 +446,7 @@ fn count_deferral<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
         record.deferrals = record.deferrals.saturating_add(1);
         most = most.max(record.deferrals);
     }
-    let app_id = lane.jobs.front().map_or("", |head| head.app_id.as_str());
+    let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
     lane.shared.metrics.deferred(app_id, lane.jobs.len());
     most
 }

@@ -12,7 +12,6 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
-use crate::board::Text;
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
 use crate::outcome::Outcome;
@@ -148,7 +147,7 @@ impl World {
                 claim: self.ledger.claim(&message.id).unwrap(),
                 _permit: permits.take(&mut reserved, message.body.len()),
                 share: Some(places.take("a", message.body.len())),
-                app_id: Text::new("a"),
+                app_id: "a".into(),
                 message,
                 span: JobSpan::default(),
             })
@@ -199,6 +198,17 @@ async fn the_time_that_a_job_spends_in_its_lane_is_part_of_its_age() {
     let letters = world.queue.letters();
     let waited = letters[0].given_up.unwrap().duration_since(letters[0].first_sent.unwrap()).unwrap();
     assert!(waited >= 6 * SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_has_one_row_whatever_its_jobs_claim_to_be_of() {
+    let world = World::new(30, 4, 1);
+    world.work(Duration::ZERO, |_| (Takes::Time(WAY), Outcome::Permanent(Reason::Gone))).await;
+    let snapshot = world.metrics.board.snapshot(0, 9);
+    let apps: Vec<_> =
+        snapshot.apps.rows.iter().map(|row| (row.app.as_str(), row.failed, row.dead_lettered)).collect();
+    assert_eq!((apps, snapshot.destinations.count), (vec![("k", 1, 1)], 1));
+    assert_eq!(world.queue.letters()[0].app_id, "k", "and its letter is found by its id");
 }
 
 #[tokio::test(start_paused = true)]

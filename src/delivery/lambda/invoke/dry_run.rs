@@ -3,16 +3,15 @@
 use aws_sdk_lambda::types::InvocationType;
 
 use super::{Lambda, Prepared, Webhook, error};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 
 impl Lambda {
     /// Asks Lambda whether the function is there and may be invoked by these credentials.
     ///
     /// # Errors
     /// Why a delivery would fail.
-    pub async fn dry_run(&self, webhook: &Webhook) -> Result<String, String> {
-        let Prepared { function, reference, options, client } =
-            self.prepare(webhook).map_err(|reason| reason.to_string())?;
+    pub async fn dry_run(&self, webhook: &Webhook) -> Result<String, Reason> {
+        let Prepared { function, reference, options, client } = self.prepare(webhook)?;
         let call = client
             .invoke()
             .function_name(&reference)
@@ -25,7 +24,7 @@ impl Lambda {
                 Err(match error::outcome(&failure, self.timeout, error::Credentials::of(&options)) {
                     Outcome::Transient { reason, .. }
                     | Outcome::Permanent(reason)
-                    | Outcome::Deferred(reason) => reason.to_string(),
+                    | Outcome::Deferred(reason) => reason,
                     Outcome::Delivered => return Ok(reference),
                 })
             }

@@ -446,7 +446,7 @@ async fn a_region_that_aws_does_not_have_is_neither_looked_up_nor_dialled() {
     assert!(matches!(outcome, Outcome::Permanent(Reason::FunctionOptions(_))), "{outcome:?}");
     assert!(reason(outcome).to_string().contains("WEBHOOKS_ALLOWED_REGIONS"));
     let tried = strict.dry_run(&webhook(made_up)).await.unwrap_err();
-    assert!(tried.contains("WEBHOOKS_ALLOWED_REGIONS"), "{tried}");
+    assert!(tried.to_string().contains("WEBHOOKS_ALLOWED_REGIONS"), "{tried}");
     assert_eq!(server.seen().len(), 1);
     strict.regions = Some("made-up-1".parse().unwrap());
     assert_eq!(attempt(&strict, made_up).await, Outcome::Delivered);
