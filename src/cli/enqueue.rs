@@ -32,10 +32,11 @@ pub(super) struct Options {
     /// The endpoint; default: QUEUE_SQS_ENDPOINT, or the queue URL's own host if it is not AWS'.
     #[arg(long)]
     endpoint: Option<String>,
-    /// The app's id; default: DEFAULT_APP_ID.
+    /// The app's id; default: that of the app of --app-key, or DEFAULT_APP_ID.
     #[arg(long)]
     app_id: Option<String>,
-    /// The app's key; default: DEFAULT_APP_KEY.
+    /// The app's key; default: that of the app of --app-id, or DEFAULT_APP_KEY. Events are signed under its secret of
+    /// DEFAULT_APP_*, APPS or APPS_FILE.
     #[arg(long)]
     app_key: Option<String>,
     /// The event's name: client_event, member_added, member_removed, channel_vacated,

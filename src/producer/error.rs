@@ -32,7 +32,7 @@ pub enum Error {
     /// There is no such queue. What waits behind the job in its group fails with it.
     #[error("the queue does not exist: {0}")]
     Missing(String),
-    /// SQS failed until the job was given up.
+    /// SQS failed until the job was given up. Whether it is on the queue is not known.
     #[error("the queue failed: {0}")]
     Unavailable(String),
     /// No connection came about until the job was given up; it is not on the queue.

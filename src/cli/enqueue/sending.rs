@@ -40,6 +40,8 @@ pub(super) async fn send(
     stops: &mut Stops,
     several: bool,
 ) -> anyhow::Result<ExitCode> {
+    // A single job has no line.
+    let of = |line| if several { format!("line {line}") } else { "error".to_owned() };
     let mut out = Lines::default();
     let mut results = Results::default();
     let mut under_way = FuturesUnordered::new();
@@ -52,9 +54,9 @@ pub(super) async fn send(
     while ended.is_none() || !under_way.is_empty() {
         tokio::select! {
             Some((line, result)) = under_way.next() => {
-                if let Err(error) = book(&mut results, progress, line, result) && ended.is_none() {
+                if let Err(error) = book(&mut results, progress, &of(line), (line, result)) && ended.is_none() {
                     if several {
-                        progress.say(&format!("no more is read: line {line}: {error}"));
+                        progress.say(&format!("no more is read: {}: {error}", of(line)));
                     }
                     ended = Some(Ended::Queue);
                 }
@@ -80,7 +82,9 @@ pub(super) async fn send(
                 if matches!(ended, Some(Ended::Signal(_))) {
                     break;
                 }
-                ended = Some(Ended::Signal(code));
+                if let Some(Ended::Line(error)) = ended.replace(Ended::Signal(code)) {
+                    progress.say(&format!("error: {error:#}"));
+                }
                 deadline = Some(Instant::now() + GRACE);
             }
             () = at(deadline) => break,
@@ -92,7 +96,6 @@ pub(super) async fn send(
         out.print(&id)?;
     }
     for line in said {
-        // A single job has no line.
         eprintln!("{}", if several { line } else { line.replacen("line 1", "error", 1) });
     }
     if several {
@@ -114,22 +117,22 @@ pub(super) async fn send(
 fn book(
     results: &mut Results,
     progress: &Progress,
-    line: u64,
-    result: Result<MessageId, Error>,
+    shown: &str,
+    (line, result): (u64, Result<MessageId, Error>),
 ) -> Result<(), Error> {
     progress.one_more();
     match result {
         Ok(id) => {
             if let Some(first) = results.sent(Instant::now(), line, id) {
                 progress.say(&format!(
-                    "line {line}: the queue took it for the job of line {first} (same deduplication id)"
+                    "{shown}: the queue took it for the job of line {first} (same deduplication id)"
                 ));
             }
             Ok(())
         }
         Err(error @ (Error::Refused(_) | Error::TooLarge { .. })) => {
             results.failed(line);
-            progress.say(&format!("line {line}: {error}"));
+            progress.say(&format!("{shown}: {error}"));
             Ok(())
         }
         // No other job will fare better, and those behind it in its group may not go before it.
