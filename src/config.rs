@@ -28,7 +28,7 @@ use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
 use crate::telemetry::traces::Settings as TracesConfig;
-pub use apps::{AppsConfig, Source, left_out_of_this_build};
+pub use apps::{AppsConfig, Source, WELL_KNOWN_SECRET, left_out_of_this_build};
 pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;
@@ -122,6 +122,9 @@ impl Config {
         let standard_headers =
             reader.truth("WEBHOOKS_STANDARD_HEADERS", raw.webhooks.standard_headers.as_ref());
         let apps = apps::read(&raw, variables, &mut reader);
+        if let Some(apps) = &apps {
+            apps::warn_of_limits(apps, timeout, retry.window, &mut reader);
+        }
         let lambda = read_lambda(&raw, apps.as_ref(), &mut reader);
         let metrics = read_metrics(&raw, &mut reader);
         let embedded_metrics = reader.truth("METRICS_EMF", raw.metrics.emf.as_ref()).unwrap_or_default();

@@ -19,7 +19,9 @@ mod check;
 mod driver;
 mod error;
 mod event;
+mod failures;
 mod outbox;
+mod places;
 mod port;
 mod signer;
 mod sqs;
@@ -27,17 +29,16 @@ mod sqs;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 pub use batcher::{Batcher, Batching};
 #[cfg(feature = "worker")]
 pub(crate) use check::size;
-pub use driver::{Buffer, Confirmation};
+pub use driver::Confirmation;
 pub use error::{CallError, Error, FlushError, Full};
 pub use event::{Event, InvalidEvent};
+pub use places::Buffer;
 pub use port::{EntryResult, SendBatch};
 pub use signer::Signer;
 #[cfg(feature = "worker")]
@@ -45,9 +46,13 @@ pub(crate) use signer::now_ms;
 
 use crate::queue::{MessageId, NewMessage};
 use batcher::Running;
-use driver::{Command, Place, Places, Ticket};
+use driver::{Command, Ticket};
+use failures::Handle;
+use outbox::Patience;
+use places::{Place, Places};
 
-/// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer.
+/// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer; each is told by its own
+/// flushes of what failed.
 ///
 /// The jobs of a group are sent in the order of the calls; calls that run side by side have none.
 #[derive(Clone, Debug)]
@@ -55,6 +60,7 @@ pub struct Producer {
     commands: mpsc::UnboundedSender<Command>,
     places: Places,
     batchers: Running,
+    handle: Handle,
 }
 
 impl Producer {
@@ -69,15 +75,17 @@ impl Producer {
         Self::over(sqs::Sqs::new(&client, queue_url.into()), Buffer::default())
     }
 
-    /// A producer that leaves retries to the client: a job that the client's own could not send has failed.
-    /// For a command that someone waits for.
+    /// A producer with the client's timeouts, and as many retries as the client is set to, with its backoff. For a
+    /// command that someone waits for.
     ///
     /// # Panics
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "a client is a handle, and handed over as one")]
     pub fn with_retries_of(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
-        let queue = sqs::Sqs::with_retries_of(client, queue_url.into());
-        Self::start(queue, Buffer::default(), Duration::ZERO)
+        let patience = sqs::patience(&client);
+        let queue = sqs::Sqs::with_timeouts_of(&client, queue_url.into());
+        Self::start(queue, Buffer::default(), patience)
     }
 
     /// A producer over any way to send a batch.
@@ -86,12 +94,12 @@ impl Producer {
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
     pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
-        Self::start(queue, buffer, error::RETRY_WINDOW)
+        Self::start(queue, buffer, Patience::default())
     }
 
-    fn start(queue: impl SendBatch, buffer: Buffer, retry_for: Duration) -> Self {
-        let (commands, places) = driver::start(queue, buffer, retry_for);
-        Self { commands, places, batchers: Running::default() }
+    fn start(queue: impl SendBatch, buffer: Buffer, patience: Patience) -> Self {
+        let (commands, places, handle) = driver::start(queue, buffer, patience);
+        Self { commands, places, batchers: Running::default(), handle }
     }
 
     /// Hands over one job, waiting for a place in the buffer if there is none. The job is sent from then on,
@@ -116,7 +124,7 @@ impl Producer {
             Ok(size) => size,
             Err(error) => return refused(job, error),
         };
-        let Some(place) = self.places.try_take(size) else { return refused(job, Error::Full) };
+        let Some(place) = self.places.try_take(&job.group, size) else { return refused(job, Error::Full) };
         let (answer, confirmation) = Confirmation::pair();
         self.hand_over(job, size, Ticket { answers: vec![answer], _place: place });
         Ok(confirmation)
@@ -130,20 +138,21 @@ impl Producer {
     ) -> impl Stream<Item = Result<MessageId, Error>> {
         jobs.then(move |job| self.enqueue(job))
             .map(async |confirmation| confirmation?.await)
-            .buffered(self.places.jobs())
+            .buffered(self.places.most().jobs)
     }
 
     /// Closes the open batches of its batchers, of dropped ones too, and waits until every job that was
     /// handed over before has been answered for.
     ///
     /// # Errors
-    /// Where jobs have failed since the last flush: how many, and why the first of them. A batch that came to
-    /// no job is one of them.
+    /// Where jobs of whatever handle have failed since this handle's last flush, or since the first one's where it was
+    /// never flushed: how many, and why the first of them. A batch that came to no job is one of them. Flushes that
+    /// run side by side are each told of them.
     pub async fn flush(&self) -> Result<(), FlushError> {
         self.batchers.flush().await;
         let (answer, flushed) = oneshot::channel();
         let gone = FlushError { failed: 0, first: Error::Dropped };
-        self.commands.send(Command::Flush(answer)).map_err(|_| gone.clone())?;
+        self.commands.send(Command::Flush(self.handle.id(), answer)).map_err(|_| gone.clone())?;
         flushed.await.map_err(|_| gone)?
     }
 
@@ -159,7 +168,7 @@ impl Producer {
     /// The size of a job, and its place in the buffer once there is one.
     async fn place_for(&self, job: &NewMessage) -> Result<(usize, Place), Error> {
         let size = check::size(job)?;
-        Ok((size, self.places.take(size).await?))
+        Ok((size, self.places.take(&job.group, size).await?))
     }
 
     /// Has the next flush tell of what came to no job.

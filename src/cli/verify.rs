@@ -4,6 +4,7 @@ mod findings;
 mod lines;
 mod standard;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +15,9 @@ use bytes::Bytes;
 use clap::Args;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use crate::app::shown;
 use crate::config;
 use crate::job::Job;
 use crate::process::output::print;
@@ -51,12 +54,18 @@ pub(super) struct Options {
     secret_env: Option<String>,
 }
 
+/// What the copies of dead letters have besides.
+const BESIDE: [&str; 3] = ["id", "attributes", "queue"];
+
 /// A job with its ids, as `enqueue --print` writes it.
 #[derive(Deserialize)]
 struct Line {
     body: String,
     group: Option<String>,
     dedup: Option<String>,
+    #[serde(flatten)]
+    #[allow(clippy::zero_sized_map_values, reason = "only a map can be flattened")]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
@@ -84,7 +93,15 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
 
 fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
     let (body, group, dedup) = match serde_json::from_slice::<Line>(input) {
-        Ok(line) => (Bytes::from(line.body), line.group, line.dedup),
+        Ok(line) => {
+            if let Some(other) = line.others.keys().find(|name| !BESIDE.contains(&name.as_str())) {
+                return Ok(Findings::wrong(format!(
+                    "the line's member {} is unknown, and enqueue refuses it (there are body, group and dedup)",
+                    shown(other)
+                )));
+            }
+            (Bytes::from(line.body), line.group, line.dedup)
+        }
         // A line break at the end is the file's, not the message's.
         Err(_) => (input.slice_ref(input.trim_ascii_end()), None, None),
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::variables::{Raw, Reader, Server};
-use crate::app::limits::MAX_ID_BYTES;
+use super::variables::{DefaultApp, Raw, Reader, Server};
+use crate::app::limits::{MAX_ID_BYTES, MAX_REMARKS};
 use crate::app::{self, App, Remark, Severity};
 use crate::apps::array::{self, AppsFile, Listed, Variables};
 use crate::apps::cache::CacheTtl;
@@ -15,6 +15,8 @@ use crate::apps::settings::{DynamoDb, Sql, Tls};
 
 /// The most connections where no pool is configured, as with soketi.
 const CONNECTIONS: (u32, u32) = (0, 10);
+/// soketi's default of `DEFAULT_APP_SECRET`.
+pub const WELL_KNOWN_SECRET: &str = "app-secret";
 /// How long an app is remembered, in seconds.
 const TTL: i64 = 60;
 /// The longest that one is remembered but for ever: a year.
@@ -29,6 +31,8 @@ pub struct AppsConfig {
     pub keep: CacheTtl,
     /// The app of `DEFAULT_APP_*`.
     pub default: App,
+    /// Whether a listed app stands in its place: none of its variables is set, and that app has its key or id.
+    pub stands_aside: bool,
     /// Whether that app still has one of soketi's well-known defaults.
     pub well_known: bool,
     /// The apps of `APPS`.
@@ -44,7 +48,8 @@ impl AppsConfig {
         if !matches!(self.source, Source::Array) {
             return Listed::default();
         }
-        Listed { apps: vec![self.default.clone()], ..Listed::default() }.and(self.listed.clone())
+        let default = (!self.stands_aside).then(|| self.default.clone());
+        Listed { apps: default.into_iter().collect(), ..Listed::default() }.and(self.listed.clone())
     }
 
     /// Every app that is known without a database, in the order in which they count: of two with one key the
@@ -91,7 +96,8 @@ pub(super) fn read(raw: &Raw, variables: Variables, reader: &mut Reader) -> Opti
         }
         let default = App::new(String::new(), String::new(), SecretString::default(), Vec::new());
         let listed = Listed::default();
-        return Some(AppsConfig { source, keep, default, well_known: false, listed, file: None });
+        let (stands_aside, well_known) = (false, false);
+        return Some(AppsConfig { source, keep, default, stands_aside, well_known, listed, file: None });
     }
     let (default, well_known) = read_default(raw, reader);
     let listed = raw.plain.apps.as_deref().map(|text| array::parse(text, &variables)).transpose();
@@ -102,7 +108,50 @@ pub(super) fn read(raw: &Raw, variables: Variables, reader: &mut Reader) -> Opti
         let read = file.read().map_err(|error| format!("{:?} {error}", file.path.to_string_lossy()));
         Some((file, reader.result("APPS_FILE", read)?))
     });
-    Some(AppsConfig { source: source?, keep, default, well_known, listed, file })
+    let stands_aside = is_unset(&raw.default_app)
+        && (has(&listed, &default) || file.as_ref().is_some_and(|(_, listed)| has(listed, &default)));
+    let well_known = well_known && !stands_aside;
+    Some(AppsConfig { source: source?, keep, default, stands_aside, well_known, listed, file })
+}
+
+/// Whether nobody asked for the app of `DEFAULT_APP_*`.
+fn is_unset(given: &DefaultApp) -> bool {
+    [&given.id, &given.key, &given.secret, &given.previous_secret, &given.webhooks]
+        .into_iter()
+        .all(Option::is_none)
+}
+
+/// Whether a list has an app of the same key or id, be it one that cannot be used: its jobs are to wait for it.
+fn has(listed: &Listed, app: &App) -> bool {
+    let same = |id: Option<&str>, key: Option<&str>| id == Some(&app.id) || key == Some(&app.key);
+    listed.apps.iter().any(|other| same(Some(&other.id), Some(&other.key)))
+        || listed.unusable.iter().any(|other| same(other.id.as_deref(), other.key.as_deref()))
+}
+
+/// Warns of what webhooks ask for and do not get, since the worker's own limits are narrower.
+pub(super) fn warn_of_limits(apps: &AppsConfig, timeout: Duration, window: Duration, reader: &mut Reader) {
+    let mut said = 0;
+    for app in apps.known().apps {
+        for (n, webhook) in app.webhooks.iter().enumerate() {
+            let limits = [
+                ("request_timeout_ms", webhook.timeout, "WEBHOOKS_TIMEOUT_MS", timeout),
+                ("retry.max_elapsed_time_ms", webhook.retry.window, "WEBHOOKS_RETRY_WINDOW_SECONDS", window),
+            ];
+            for (member, asked, variable, most) in limits {
+                let Some(asked) = asked.filter(|asked| *asked > most) else { continue };
+                said += 1;
+                if said <= MAX_REMARKS {
+                    reader.warn(format!(
+                        "{variable}: app {}: webhooks[{n}].{member}: {} ms is cut to the worker's {} ms; raise {variable}, or lower it",
+                        app::shown(&app.id), asked.as_millis(), most.as_millis()
+                    ));
+                }
+            }
+        }
+    }
+    if said > MAX_REMARKS {
+        reader.warn(format!("and {} webhooks' limits more are cut to the worker's", said - MAX_REMARKS));
+    }
 }
 
 /// The app of `DEFAULT_APP_*`, and whether it is soketi's well-known one. What cannot be used of it is an
@@ -118,8 +167,8 @@ fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
     };
     let id = value("DEFAULT_APP_ID", &given.id, "app-id");
     let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
-    let secret = value("DEFAULT_APP_SECRET", &given.secret, "app-secret");
-    let well_known = given.id.is_none() || given.key.is_none() || secret == "app-secret";
+    let secret = value("DEFAULT_APP_SECRET", &given.secret, WELL_KNOWN_SECRET);
+    let well_known = given.id.is_none() || given.key.is_none() || secret == WELL_KNOWN_SECRET;
     let webhooks = app::webhooks(given.webhooks.as_deref().unwrap_or_default(), &id);
     let (webhooks, remarks) = reader.result("DEFAULT_APP_WEBHOOKS", webhooks).unwrap_or_default();
     for Remark { severity, text } in remarks {

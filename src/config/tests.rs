@@ -127,6 +127,42 @@ fn soketis_prefix_is_read_and_the_plain_name_wins() {
 }
 
 #[test]
+fn a_default_app_that_nobody_asked_for_stands_aside_for_a_listed_one() {
+    let listed = r#"[{"id":"app-id","key":"app-key","secret":"listed","webhooks":[{"url":"http://h/"}]}]"#;
+    let known = |variables: &[(&str, &str)]| {
+        let config = read(variables).unwrap();
+        let known = config.apps.known();
+        let remarks: String = known.remarks().into_iter().map(|remark| remark.text).collect();
+        let secrets = known.apps.iter().map(|app| app.secret.expose_secret().to_owned());
+        (secrets.collect::<Vec<_>>(), config.apps.well_known, remarks)
+    };
+    let (secrets, well_known, remarks) = known(&[("APPS", listed)]);
+    assert_eq!((secrets, well_known, remarks.contains("before it")), (vec!["listed".into()], false, false));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), listed.replace("app-key", "another")).unwrap();
+    let (secrets, ..) = known(&[("APPS_FILE", file.path().to_str().unwrap())]);
+    assert_eq!(secrets, ["listed"], "it has the id");
+    let (secrets, _, remarks) = known(&[("APPS", listed), ("SOKETI_DEFAULT_APP_SECRET", "own")]);
+    assert_eq!(secrets, ["own", "listed"]);
+    assert!(remarks.contains("another app before it has its key") && remarks.contains("DEFAULT_APP_KEY"));
+    let (secrets, ..) = known(&[("APPS", r#"[{"id":"a","key":"k","secret":"listed"}]"#)]);
+    assert_eq!(secrets, ["app-secret", "listed"]);
+}
+
+#[test]
+fn what_webhooks_ask_for_beyond_the_workers_limits_is_told() {
+    let webhooks = r#"[{"url":"http://h/","request_timeout_ms":4000,"retry":{"max_elapsed_time_ms":300000}},
+        {"url":"http://i/","request_timeout_ms":30000,"retry":{"max_elapsed_time_ms":86400000}}]"#;
+    let warnings = read(&[("DEFAULT_APP_WEBHOOKS", webhooks)]).unwrap().warnings;
+    let said: Vec<_> = warnings.iter().filter(|warning| warning.contains("is cut to")).collect();
+    assert_eq!(said.len(), 2, "{warnings:?}");
+    assert!(
+        said[0].contains("WEBHOOKS_TIMEOUT_MS") && said[0].contains("webhooks[1].request_timeout_ms: 30000")
+    );
+    assert!(said[1].contains("WEBHOOKS_RETRY_WINDOW_SECONDS") && said[1].contains("max_elapsed_time_ms"));
+}
+
+#[test]
 fn region_and_endpoint_come_from_the_url_where_they_are_not_set() {
     let config = read(&[]).unwrap();
     assert_eq!((config.queue.region.as_str(), config.queue.endpoint), ("eu-west-1", None));

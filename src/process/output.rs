@@ -19,6 +19,25 @@ pub fn is_read(text: &str) -> anyhow::Result<bool> {
     }
 }
 
+/// Lines on standard output, which may be a pipe that its reader has closed.
+#[derive(Debug, Default)]
+pub struct Lines {
+    closed: bool,
+}
+
+impl Lines {
+    /// Prints a line, and says whether somebody reads.
+    pub fn print(&mut self, line: &impl std::fmt::Display) -> anyhow::Result<bool> {
+        if !self.closed {
+            match writeln!(std::io::stdout().lock(), "{line}") {
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => self.closed = true,
+                written => written.context("standard output")?,
+            }
+        }
+        Ok(!self.closed)
+    }
+}
+
 /// A span of time for people.
 pub fn span(seconds: u64) -> String {
     match seconds {

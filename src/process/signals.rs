@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -29,4 +29,41 @@ pub(crate) fn shutdown() -> CancellationToken {
         std::process::exit(1);
     });
     token
+}
+
+/// The signals that ask a command to stop, for one that has to say what it did.
+#[derive(Debug)]
+pub(crate) struct Stops {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Stops {
+    /// From now on they no longer end the process.
+    pub(crate) fn new() -> Self {
+        let handled = |kind| {
+            signal(kind)
+                .inspect_err(|error| error!(%error, "a signal cannot be handled: it ends the process"))
+                .ok()
+        };
+        Self { terminate: handled(SignalKind::terminate()), interrupt: handled(SignalKind::interrupt()) }
+    }
+
+    /// The exit code of the next one, as a shell has it: 128 and the signal's number.
+    pub(crate) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            () = received(&mut self.terminate) => 143,
+            () = received(&mut self.interrupt) => 130,
+        }
+    }
+}
+
+async fn received(signals: &mut Option<Signal>) {
+    let came = match signals {
+        Some(signals) => signals.recv().await,
+        None => None,
+    };
+    if came.is_none() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -3,11 +3,11 @@
 //! Batches are kept apart by message group, which is that of an app and a queue type: events of different
 //! types or groups never share a job.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::error;
 
@@ -16,15 +16,20 @@ use super::check::MAX_BYTES;
 use super::driver::{Answer, Confirmation, Ticket, at, tell};
 use super::error::Error;
 use super::event::Event;
+use super::places::Buffer;
 use super::signer::Signer;
 
 /// Events that wait to be taken over; past it [`Batcher::add`] waits.
 const WAITING: usize = 1000;
 
-/// When a batch is closed: whatever comes first.
+/// The longest window: what is longer is closed by count and size.
+const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// When a batch is closed: whatever comes first. Open batches hold no more than the producer's buffer may; past that
+/// the oldest is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// How long after its first event.
+    /// How long after its first event, a day at the most.
     pub window: Duration,
     /// How many events it has then.
     pub max_events: usize,
@@ -44,9 +49,15 @@ impl Default for Batching {
 /// [`Producer::flush`] waits for that.
 #[derive(Clone, Debug)]
 pub struct Batcher {
-    events: mpsc::Sender<(Event, Answer)>,
+    events: mpsc::Sender<Added>,
     flushes: mpsc::Sender<Flushed>,
+    /// The bytes of the events that wait to be taken over.
+    waiting: Arc<Semaphore>,
+    most_bytes: usize,
 }
+
+/// An event that waits to be taken over, and its place until then.
+type Added = (Event, Answer, OwnedSemaphorePermit);
 
 /// Told when all that was added before is with the producer.
 type Flushed = oneshot::Sender<()>;
@@ -60,6 +71,7 @@ struct Open {
     events: Vec<Event>,
     answers: Vec<Answer>,
     bytes: usize,
+    opened: u64,
     closes: Instant,
 }
 
@@ -88,18 +100,20 @@ impl Batcher {
         let (events, received) = mpsc::channel(WAITING);
         let (flushes, asked) = mpsc::channel(1);
         producer.batchers.add(flushes.clone());
+        let most = producer.places.most();
         let max_bytes = batching.max_bytes.min(MAX_BYTES.saturating_sub(signer.bytes_beside_events()));
         let gatherer = Gatherer {
             producer,
             signer,
             received,
             asked,
-            batches: Batches::new(Batching { max_bytes, ..batching }),
+            batches: Batches::new(Batching { max_bytes, ..batching }, most),
             closed: VecDeque::new(),
             flushing: Vec::new(),
         };
         drop(tokio::spawn(gatherer.run()));
-        Self { events, flushes }
+        let most_bytes = most.bytes.min(u32::MAX as usize);
+        Self { events, flushes, waiting: Arc::new(Semaphore::new(most_bytes)), most_bytes }
     }
 
     /// Hands over one event. Its confirmation is that of the job it goes in.
@@ -108,7 +122,9 @@ impl Batcher {
     /// [`Error::Dropped`] where the runtime has ended the batcher.
     pub async fn add(&self, event: Event) -> Result<Confirmation, Error> {
         let (answer, confirmation) = Confirmation::pair();
-        self.events.send((event, answer)).await.map_err(|_| Error::Dropped)?;
+        let bytes = u32::try_from(event.json().len().min(self.most_bytes)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.waiting).acquire_many_owned(bytes).await.map_err(|_| Error::Dropped)?;
+        self.events.send((event, answer, place)).await.map_err(|_| Error::Dropped)?;
         Ok(confirmation)
     }
 
@@ -128,52 +144,82 @@ impl Batcher {
 #[derive(Debug)]
 struct Batches {
     batching: Batching,
+    /// What all of them together may hold.
+    most: Buffer,
     open: HashMap<String, Open>,
+    /// Their groups, the oldest first.
+    order: BTreeMap<u64, String>,
+    opened: u64,
+    bytes: usize,
 }
 
 impl Batches {
-    fn new(batching: Batching) -> Self {
-        Self { batching, open: HashMap::new() }
+    fn new(batching: Batching, most: Buffer) -> Self {
+        let batching = Batching { window: batching.window.min(MAX_WINDOW), ..batching };
+        Self { batching, most, open: HashMap::new(), order: BTreeMap::new(), opened: 0, bytes: 0 }
     }
 
-    /// Adds an event; gives the batches of its group that are closed by it, in order.
+    fn close(&mut self, group: &str) -> Option<(String, Open)> {
+        let (group, open) = self.open.remove_entry(group)?;
+        self.order.remove(&open.opened);
+        self.bytes -= open.bytes;
+        Some((group, open))
+    }
+
+    fn close_oldest(&mut self) -> Option<(String, Open)> {
+        let (_, group) = self.order.first_key_value()?;
+        let group = group.clone();
+        self.close(&group)
+    }
+
+    /// Adds an event; gives the batches that are closed by it, those of its group in order.
     fn add(&mut self, now: Instant, group: &str, event: Event, answer: Answer) -> Vec<(String, Open)> {
         let mut closed = Vec::new();
         let size = event.json().len();
         let fits = |open: &Open| open.bytes + 1 + size <= self.batching.max_bytes;
         if self.open.get(group).is_some_and(|open| !fits(open)) {
-            closed.extend(self.open.remove_entry(group));
+            closed.extend(self.close(group));
         }
-        let open = self.open.entry(group.to_owned()).or_insert_with(|| Open {
-            events: Vec::new(),
-            answers: Vec::new(),
-            bytes: 0,
-            closes: now + self.batching.window,
+        while self.open.len() >= self.most.jobs && !self.open.contains_key(group)
+            || self.bytes > 0 && self.bytes + 1 + size > self.most.bytes
+        {
+            closed.extend(self.close_oldest());
+        }
+        let open = self.open.entry(group.to_owned()).or_insert_with(|| {
+            self.opened += 1;
+            self.order.insert(self.opened, group.to_owned());
+            let until = now + self.batching.window;
+            Open { events: Vec::new(), answers: Vec::new(), bytes: 0, opened: self.opened, closes: until }
         });
-        open.bytes += size + usize::from(!open.events.is_empty());
+        let size = size + usize::from(!open.events.is_empty());
+        open.bytes += size;
+        self.bytes += size;
         open.events.push(event);
         open.answers.push(answer);
         if open.events.len() >= self.batching.max_events || open.bytes >= self.batching.max_bytes {
-            closed.extend(self.open.remove_entry(group));
+            closed.extend(self.close(group));
         }
         closed
     }
 
+    /// When the oldest closes: all have the same window.
     fn next_close(&self) -> Option<Instant> {
-        self.open.values().map(|open| open.closes).min()
+        let (_, group) = self.order.first_key_value()?;
+        self.open.get(group).map(|open| open.closes)
     }
 
     /// The batches whose time has come, the oldest first.
     fn due(&mut self, now: Instant) -> Vec<(String, Open)> {
-        let mut due: Vec<_> = self.open.extract_if(|_, open| open.closes <= now).collect();
-        due.sort_by_key(|(_, open)| open.closes);
+        let mut due = Vec::new();
+        while self.next_close().is_some_and(|closes| closes <= now) {
+            due.extend(self.close_oldest());
+        }
         due
     }
 
+    /// All of them, the oldest first.
     fn all(&mut self) -> Vec<(String, Open)> {
-        let mut all: Vec<_> = self.open.drain().collect();
-        all.sort_by_key(|(_, open)| open.closes);
-        all
+        std::iter::from_fn(|| self.close_oldest()).collect()
     }
 }
 
@@ -181,7 +227,7 @@ impl Batches {
 struct Gatherer {
     producer: Producer,
     signer: Signer,
-    received: mpsc::Receiver<(Event, Answer)>,
+    received: mpsc::Receiver<Added>,
     asked: mpsc::Receiver<Flushed>,
     batches: Batches,
     /// Batches that wait for their place in the producer's buffer, in order.
@@ -196,16 +242,16 @@ impl Gatherer {
         while handles {
             let next = self.batches.next_close();
             tokio::select! {
-                event = self.received.recv() => if let Some((event, answer)) = event {
-                    self.add(event, answer);
+                event = self.received.recv() => if let Some(event) = event {
+                    self.add(event);
                 } else {
                     handles = false;
                     self.close_all();
                 },
                 Some(flushed) = self.asked.recv() => {
                     for _ in 0..self.received.len() {
-                        if let Ok((event, answer)) = self.received.try_recv() {
-                            self.add(event, answer);
+                        if let Ok(event) = self.received.try_recv() {
+                            self.add(event);
                         }
                     }
                     self.close_all();
@@ -221,7 +267,8 @@ impl Gatherer {
         }
     }
 
-    fn add(&mut self, event: Event, answer: Answer) {
+    fn add(&mut self, (event, answer, place): Added) {
+        drop(place);
         let group = self.signer.group(&event);
         self.closed.extend(self.batches.add(Instant::now(), &group, event, answer));
     }
@@ -271,7 +318,8 @@ mod tests {
     use super::*;
 
     fn batches(max_events: usize, max_bytes: usize) -> Batches {
-        Batches::new(Batching { window: Duration::from_millis(250), max_events, max_bytes })
+        let batching = Batching { window: Duration::from_millis(250), max_events, max_bytes };
+        Batches::new(batching, Buffer::default())
     }
 
     fn event(n: u32) -> Event {
@@ -303,6 +351,26 @@ mod tests {
         assert_eq!(by_time.next_close(), Some(now + Duration::from_millis(250)));
         assert!(by_time.due(now + Duration::from_millis(249)).is_empty());
         assert_eq!(by_time.due(now + Duration::from_millis(250))[0].1.events.len(), 2);
+    }
+
+    #[test]
+    fn open_batches_hold_no_more_than_the_buffer_may_and_the_oldest_makes_room() {
+        let now = Instant::now();
+        let size = event(1).json().len();
+        let batching = Batching { window: Duration::MAX, ..Batching::default() };
+        let by_jobs = Buffer { jobs: 2, bytes: 1 << 20 };
+        let by_bytes = Buffer { jobs: 100, bytes: 2 * size + 2 };
+        for most in [by_jobs, by_bytes] {
+            let mut batches = Batches::new(batching, most);
+            let mut closed = Vec::new();
+            for group in ["a", "b", "c", "d"] {
+                let (event, answer) = (event(1), Confirmation::pair().0);
+                let now_closed = batches.add(now, group, event, answer);
+                closed.extend(now_closed.into_iter().map(|(group, _)| group));
+            }
+            assert_eq!(closed, ["a", "b"], "{most:?}");
+            assert_eq!((batches.open.len(), batches.order.len(), batches.bytes), (2, 2, 2 * size));
+        }
     }
 
     #[test]

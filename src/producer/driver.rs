@@ -1,18 +1,21 @@
 //! What runs a producer: one task that owns the outbox, and the calls that are under way.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::check::MAX_BYTES;
 use super::error::{CallError, Error, FlushError};
-use super::outbox::{Batch, CALL_DEADLINE, Outbox, Settled};
+use super::failures::{Failures, Handle, Untold};
+use super::outbox::{Batch, CALL_DEADLINE, Outbox, Patience, Settled};
+use super::places::{Buffer, Place, Places};
 use super::port::{EntryResult, SendBatch};
 use crate::queue::{MessageId, NewMessage};
 use crate::random::Random;
@@ -20,26 +23,10 @@ use crate::random::Random;
 /// The most calls under way at once: enough to keep a partition of SQS busy, few enough that one client's
 /// connections serve them.
 const MAX_CALLS: usize = 32;
-/// How often it is told that jobs are sent in vain.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often it is said that the queue does not take jobs.
+const REMIND: Duration = Duration::from_secs(30);
 /// Commands taken over before the outbox is looked at.
 const COMMANDS: usize = 256;
-
-/// How much a producer holds that is not confirmed yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffer {
-    /// Jobs, at least one.
-    pub jobs: usize,
-    /// Bytes of jobs with their attributes, at least those of the largest one (1 MiB).
-    pub bytes: usize,
-}
-
-impl Default for Buffer {
-    /// 10,000 jobs of 64 MiB together.
-    fn default() -> Self {
-        Self { jobs: 10_000, bytes: 64 << 20 }
-    }
-}
 
 /// Tells one sender what became of its job.
 pub(super) type Answer = oneshot::Sender<Result<MessageId, Error>>;
@@ -81,45 +68,8 @@ pub(super) enum Command {
     },
     /// What a batcher took and no job on its way came of: so many, and why the first.
     Failed(u64, Error),
-    Flush(oneshot::Sender<Result<(), FlushError>>),
-}
-
-/// The places of the buffer.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    jobs: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    most: usize,
-}
-
-/// A job's place in the buffer, given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place(#[allow(dead_code, reason = "held")] [OwnedSemaphorePermit; 2]);
-
-impl Places {
-    fn new(buffer: Buffer) -> Self {
-        let most = buffer.jobs.clamp(1, Semaphore::MAX_PERMITS);
-        let bytes = buffer.bytes.clamp(MAX_BYTES, Semaphore::MAX_PERMITS);
-        Self { jobs: Arc::new(Semaphore::new(most)), bytes: Arc::new(Semaphore::new(bytes)), most }
-    }
-
-    pub(super) fn jobs(&self) -> usize {
-        self.most
-    }
-
-    /// A place for a job of that size, once there is one. Places are given in the order of the calls.
-    pub(super) async fn take(&self, size: usize) -> Result<Place, Error> {
-        let job = Arc::clone(&self.jobs).acquire_owned().await.map_err(|_| Error::Dropped)?;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.map_err(|_| Error::Dropped)?;
-        Ok(Place([job, bytes]))
-    }
-
-    pub(super) fn try_take(&self, size: usize) -> Option<Place> {
-        let job = Arc::clone(&self.jobs).try_acquire_owned().ok()?;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Some(Place([job, Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?]))
-    }
+    /// Of a handle.
+    Flush(u64, oneshot::Sender<Result<(), FlushError>>),
 }
 
 /// A job as the outbox holds it: its ticket and its number, in the order of the commands.
@@ -132,6 +82,8 @@ struct Numbered {
 struct Flush {
     before: u64,
     left: u64,
+    handle: u64,
+    untold: Untold,
     answer: oneshot::Sender<Result<(), FlushError>>,
 }
 
@@ -147,37 +99,43 @@ struct Driver<Q> {
     /// Jobs that are not answered for.
     open: u64,
     flushes: Vec<Flush>,
-    failed: u64,
-    first_failure: Option<Error>,
+    failures: Failures,
     overtaken: u64,
-    /// When it was last told that jobs are sent in vain.
-    told: Option<Instant>,
+    trouble: Trouble,
+}
+
+/// What was last said of a queue that does not take jobs.
+#[derive(Debug, Default)]
+struct Trouble {
+    lasts: bool,
+    said: Option<Instant>,
 }
 
 /// Starts a producer's task. It ends when every handle is gone and nothing is left to send.
 pub(super) fn start<Q: SendBatch>(
     queue: Q,
     buffer: Buffer,
-    retry_for: Duration,
-) -> (mpsc::UnboundedSender<Command>, Places) {
+    patience: Patience,
+) -> (mpsc::UnboundedSender<Command>, Places, Handle) {
     #[allow(clippy::disallowed_methods, reason = "a job in it holds a place in the buffer; a flush waits")]
     let (commands, received) = mpsc::unbounded_channel();
+    let failures = Failures::default();
+    let handle = failures.handle();
     let driver = Driver {
         queue: Arc::new(queue),
         received,
-        outbox: Outbox::new(retry_for),
+        outbox: Outbox::new(patience),
         calls: JoinSet::new(),
         random: Random::from_system(),
         next_number: 0,
         open: 0,
         flushes: Vec::new(),
-        failed: 0,
-        first_failure: None,
+        failures: failures.clone(),
         overtaken: 0,
-        told: None,
+        trouble: Trouble::default(),
     };
     drop(tokio::spawn(driver.run()));
-    (commands, Places::new(buffer))
+    (commands, Places::new(buffer), handle)
 }
 
 impl<Q: SendBatch> Driver<Q> {
@@ -199,8 +157,7 @@ impl<Q: SendBatch> Driver<Q> {
                 }
                 Some(done) = self.calls.join_next() => match done {
                     Ok((batch, answer)) => self.settle(batch, answer),
-                    // A panic in an implementation of the port: its jobs' senders are told by their
-                    // dropped answers, and their groups stand still.
+                    // It is caught where the port panics: nothing else ends a call.
                     Err(failure) => error!(%failure, "a send ended without an answer"),
                 },
                 () = at(pause) => {}
@@ -216,11 +173,13 @@ impl<Q: SendBatch> Driver<Q> {
                 self.open += 1;
             }
             Command::Failed(count, error) => {
-                self.failed += count;
-                self.first_failure.get_or_insert(error);
+                let flushes = self.flushes.iter_mut().map(|flush| &mut flush.untold);
+                self.failures.add_failed(count, &error, flushes);
             }
-            Command::Flush(answer) => {
-                self.flushes.push(Flush { before: self.next_number, left: self.open, answer });
+            Command::Flush(handle, answer) => {
+                let untold = self.failures.untold(handle);
+                let (before, left) = (self.next_number, self.open);
+                self.flushes.push(Flush { before, left, handle, untold, answer });
                 self.end_flushes();
             }
         }
@@ -232,18 +191,27 @@ impl<Q: SendBatch> Driver<Q> {
             let queue = Arc::clone(&self.queue);
             self.calls.spawn(async move {
                 let jobs: Vec<&NewMessage> = batch.entries.iter().map(|entry| &entry.job).collect();
-                let answer = timeout(CALL_DEADLINE, queue.send_batch(&jobs)).await.unwrap_or_else(|_| {
-                    Err(CallError::NoResponse(format!("none within {} s", CALL_DEADLINE.as_secs())))
-                });
+                // A panic in an implementation of the port says no more than silence does.
+                let call = AssertUnwindSafe(async { queue.send_batch(&jobs).await }).catch_unwind();
+                let answer = match timeout(CALL_DEADLINE, call).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(CallError::NoResponse("the send panicked".to_owned())),
+                    Err(_) => {
+                        Err(CallError::NoResponse(format!("none within {} s", CALL_DEADLINE.as_secs())))
+                    }
+                };
                 (batch, answer)
             });
         }
     }
 
     fn settle(&mut self, batch: Batch<Numbered>, answer: CallResult) {
+        let mut sent = false;
         for settled in self.outbox.settle(Instant::now(), batch, answer, self.random.fraction()) {
+            sent |= settled.result.is_ok();
             self.answer(settled);
         }
+        self.tell_of_trouble(sent);
         if self.outbox.overtaken > self.overtaken {
             self.overtaken = self.outbox.overtaken;
             warn!(
@@ -251,17 +219,25 @@ impl<Q: SendBatch> Driver<Q> {
                 "the queue took jobs of a batch behind one that it did not take: so many are ahead of their place"
             );
         }
-        if let Some(trouble) = self.outbox.trouble.take()
-            && self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY)
-        {
-            self.told = Some(Instant::now());
-            warn!(
-                detail = trouble,
-                jobs = self.open,
-                "the queue does not take what it is sent; it is sent again"
-            );
-        }
         self.end_flushes();
+    }
+
+    /// Says that the queue does not take jobs when that begins and while it lasts, and that it does again; all of it
+    /// no oftener than people read.
+    fn tell_of_trouble(&mut self, sent: bool) {
+        let now = Instant::now();
+        let due = self.trouble.said.is_none_or(|said| now - said >= REMIND);
+        match self.outbox.trouble.take() {
+            Some(why) if due => {
+                self.trouble = Trouble { lasts: true, said: Some(now) };
+                warn!(jobs = self.open, %why, "the queue does not take jobs; they wait, and are sent again");
+            }
+            None if sent && self.trouble.lasts && self.outbox.is_well() => {
+                self.trouble.lasts = false;
+                info!(jobs = self.open, "the queue takes jobs again");
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn answer(&mut self, settled: Settled<Numbered>) {
@@ -272,21 +248,19 @@ impl<Q: SendBatch> Driver<Q> {
             flush.left -= 1;
         }
         if let Err(failure) = &result {
-            self.failed += 1;
-            self.first_failure.get_or_insert_with(|| failure.clone());
+            let flushes = self.flushes.iter_mut().map(|flush| &mut flush.untold);
+            self.failures.add_failed(1, failure, flushes);
         }
         tell(&entry.job, ticket.answers, &result);
     }
 
     fn end_flushes(&mut self) {
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
-            let failed = std::mem::take(&mut self.failed);
-            let result = match self.first_failure.take() {
-                Some(first) => Err(FlushError { failed, first }),
-                None => Ok(()),
-            };
-            // Whoever gave the flush up wants no answer.
-            drop(flush.answer.send(result));
+            let result = self.failures.result(flush.untold);
+            // Whoever gave the flush up is told by the next one.
+            if flush.answer.send(result).is_ok() {
+                self.failures.told(flush.handle);
+            }
         }
     }
 }

@@ -8,10 +8,7 @@ use crate::queue::NewMessage;
 /// forgets a deduplication id, five minutes after it took the message.
 pub(super) const RETRY_WINDOW: Duration = Duration::from_secs(240);
 
-/// For texts.
-const RETRY_SECONDS: u64 = RETRY_WINDOW.as_secs();
-
-/// Why a job is not confirmed.
+/// Why a job is not confirmed. Where the text is the queue's, it ends with how often and for how long it was tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is larger than any message can be; it was not sent.
@@ -25,21 +22,28 @@ pub enum Error {
     /// SQS takes no such message; it is not on the queue. The text says why.
     #[error("the queue does not take the job: {0}")]
     Refused(String),
-    /// SQS throttled every attempt inside the deduplication interval; the job is not on the queue.
-    #[error("the queue throttled the job for {RETRY_SECONDS} s: {0}")]
+    /// SQS throttled it until it was given up; the job is not on the queue.
+    #[error("the queue throttled the job: {0}")]
     Throttled(String),
-    /// The credentials are missing, wrong or do not suffice; the job is not on the queue.
+    /// The credentials are missing, wrong, expired or do not suffice; the job is not on the queue. What waits
+    /// behind it in its group fails with it, so that nothing goes before it.
     #[error("access to the queue is denied: {0}")]
     Denied(String),
-    /// There is no such queue.
+    /// There is no such queue. What waits behind the job in its group fails with it.
     #[error("the queue does not exist: {0}")]
     Missing(String),
-    /// SQS failed at every attempt inside the deduplication interval.
-    #[error("the queue failed for {RETRY_SECONDS} s: {0}")]
+    /// SQS failed until the job was given up. Whether it is on the queue is not known.
+    #[error("the queue failed: {0}")]
     Unavailable(String),
-    /// No answer came inside the deduplication interval: the job **may be** on the queue.
-    #[error("no answer from the queue for {RETRY_SECONDS} s, the job may be on it: {0}")]
+    /// No connection came about until the job was given up; it is not on the queue.
+    #[error("the queue cannot be reached, the job was not sent: {0}")]
+    Unreachable(String),
+    /// No answer came until the job was given up: it **may be** on the queue.
+    #[error("no answer from the queue, the job may be on it: {0}")]
     NoResponse(String),
+    /// An attempt got no answer, so that the job **may be** on the queue; the last one ended with this.
+    #[error("the job may be on the queue, since an attempt got no answer; the last one: {0}")]
+    Unconfirmed(Box<Error>),
     /// The buffer has no place: only from [`super::Producer::try_enqueue`].
     #[error("the producer's buffer is full")]
     Full,
@@ -49,16 +53,34 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the queue said at the last attempt, where another may be made.
-    pub(super) fn cause(&self) -> Option<&str> {
+    /// Whether the job may be on the queue all the same: sent anew under another deduplication id, or later than
+    /// five minutes, it may be there twice.
+    #[must_use]
+    pub fn may_be_on_the_queue(&self) -> bool {
         match self {
-            Self::Throttled(why) | Self::Unavailable(why) | Self::NoResponse(why) => Some(why),
+            Self::NoResponse(_) | Self::Unconfirmed(_) | Self::Dropped | Self::Unavailable(_) => true,
             Self::TooLarge { .. }
             | Self::Refused(_)
+            | Self::Throttled(_)
             | Self::Denied(_)
             | Self::Missing(_)
-            | Self::Full
-            | Self::Dropped => None,
+            | Self::Unreachable(_)
+            | Self::Full => false,
+        }
+    }
+
+    /// The same of a job that was tried so often, the first time so long ago.
+    pub(super) fn after(self, attempts: u32, tried: Duration) -> Self {
+        let seconds = tried.as_secs_f64();
+        let plural = if attempts == 1 { "" } else { "s" };
+        let with = |why: String| format!("{why} ({attempts} attempt{plural} in {seconds:.1} s)");
+        match self {
+            Self::Throttled(why) => Self::Throttled(with(why)),
+            Self::Denied(why) => Self::Denied(with(why)),
+            Self::Unavailable(why) => Self::Unavailable(with(why)),
+            Self::Unreachable(why) => Self::Unreachable(with(why)),
+            Self::NoResponse(why) => Self::NoResponse(with(why)),
+            other => other,
         }
     }
 }
@@ -73,7 +95,7 @@ pub struct Full {
     pub error: Error,
 }
 
-/// Jobs failed since the last flush.
+/// Jobs failed since the handle's last flush.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{failed} jobs were not sent; the first: {first}")]
 pub struct FlushError {
@@ -92,6 +114,12 @@ pub enum CallError {
     /// The credentials are missing, wrong or do not suffice: nothing was sent.
     #[error("denied: {0}")]
     Denied(String),
+    /// The credentials have expired, or the clock is off: nothing was sent. Those of the next attempt may do.
+    #[error("expired: {0}")]
+    Expired(String),
+    /// No connection came about: nothing was sent.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
     /// There is no such queue.
     #[error("no such queue: {0}")]
     Missing(String),

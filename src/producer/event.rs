@@ -46,6 +46,9 @@ pub enum InvalidEvent {
     /// An id that is empty.
     #[error("{0} must not be empty")]
     Empty(&'static str),
+    /// An event of Pusher's, which has rules and a message group of its own.
+    #[error("{0} is Pusher's: make it by Event::{0}")]
+    Pushers(&'static str),
     /// A member that the event has already, or that its kind gives it.
     #[error("the event has a member {0:?} already")]
     Member(String),
@@ -119,6 +122,9 @@ impl Event {
         if name.is_empty() {
             return Err(InvalidEvent::Empty("the event's name"));
         }
+        if let Some(kind) = QueueType::of_event(name) {
+            return Err(InvalidEvent::Pushers(kind.event_name()));
+        }
         Ok(Self::named(name, Kind::Own(name.to_owned())))
     }
 
@@ -155,7 +161,8 @@ impl Event {
         self.member("user_id", id)
     }
 
-    /// One more member, behind those that the event has.
+    /// One more member, behind those that the event has. A float that is no number, or infinite, is written as `null`:
+    /// JSON has none.
     pub fn with(self, member: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, InvalidEvent> {
         self.member(member, value)
     }

@@ -3,6 +3,8 @@
 //! `now` and chance are arguments; there is no clock and no I/O. Invariants:
 //! - A group has at most one batch under way, and nothing of it is taken before that batch is settled.
 //! - What is to be sent again comes before everything later of its group.
+//! - Where a job is given up because its sender is denied or its queue is gone, what waits behind it in its group is
+//!   given up with it: nothing goes before it that its sender may send anew.
 //! - A job is sent for the last time so early that it arrives within the deduplication interval of its first
 //!   send.
 
@@ -14,11 +16,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::check::MAX_BYTES;
-use super::error::{CallError, Error};
+use super::error::{CallError, Error, RETRY_WINDOW};
 use super::port::EntryResult;
 use crate::queue::{MAX_BATCH, MessageId, NewMessage};
 
-/// The longest wait before the first retry; it doubles with each, up to the cap.
+/// The backoff of a producer of many jobs.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
 /// The longest wait before any retry.
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ pub(super) struct Entry<T> {
     size: usize,
     first_sent: Option<Instant>,
     failures: u32,
+    /// An attempt got no answer: it may be on the queue.
+    uncertain: bool,
     /// A batch with it was refused, and it is not known for whom of them: it goes by itself.
     alone: bool,
 }
@@ -67,25 +71,42 @@ enum State {
     Paused,
 }
 
+/// For how long, and how often, a job is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From the first send of a job on, how long it may be sent again.
+    pub(super) retry_for: Duration,
+    /// The most attempts.
+    pub(super) attempts: u32,
+    /// The longest wait before the first retry; it doubles with each, up to the cap.
+    pub(super) backoff: Duration,
+}
+
+impl Default for Patience {
+    /// That of a producer of many jobs.
+    fn default() -> Self {
+        Self { retry_for: RETRY_WINDOW, attempts: u32::MAX, backoff: BACKOFF_BASE }
+    }
+}
+
 /// All that is not yet confirmed and not under way.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
-    /// From the first send of a job on, how long it may be sent again.
-    retry_for: Duration,
+    patience: Patience,
     groups: HashMap<Arc<str>, Group<T>>,
     ready: VecDeque<Arc<str>>,
     paused: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
     /// Jobs that overtook an earlier one of their group, because SQS took them and not the earlier one of
     /// the same batch.
     pub(super) overtaken: u64,
-    /// Why a job was sent in vain that had been before.
-    pub(super) trouble: Option<String>,
+    /// Why jobs are to be sent again, since it was taken.
+    pub(super) trouble: Option<Error>,
 }
 
 impl<T> Outbox<T> {
-    pub(super) fn new(retry_for: Duration) -> Self {
+    pub(super) fn new(patience: Patience) -> Self {
         Self {
-            retry_for,
+            patience,
             groups: HashMap::new(),
             ready: VecDeque::new(),
             paused: BinaryHeap::new(),
@@ -94,9 +115,15 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Whether no group waits for another attempt.
+    pub(super) fn is_well(&self) -> bool {
+        self.paused.is_empty()
+    }
+
     /// Takes over a job, behind all others of its group.
     pub(super) fn push(&mut self, job: NewMessage, size: usize, ticket: T) {
-        let entry = Entry { job, ticket, size, first_sent: None, failures: 0, alone: false };
+        let entry =
+            Entry { job, ticket, size, first_sent: None, failures: 0, uncertain: false, alone: false };
         if let Some(group) = self.groups.get_mut(entry.job.group.as_str()) {
             group.waiting.push_back(entry);
             return;
@@ -170,6 +197,8 @@ impl<T> Outbox<T> {
         let mut settled = Vec::with_capacity(batch.entries.len());
         let mut again: Vec<(Arc<str>, VecDeque<Entry<T>>)> = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
+        // Groups of which a job is given up for a reason that holds for what is behind it too.
+        let mut ended: HashMap<Arc<str>, Error> = HashMap::new();
         let mut answers = match answer {
             Ok(answers) => Answers::Each(answers.into_iter()),
             Err(error) => Answers::All(error),
@@ -183,26 +212,37 @@ impl<T> Outbox<T> {
                 names.push(Arc::clone(&name));
             }
             let behind = again.last_mut().filter(|(group, _)| *group == name);
-            match answers.next(several) {
-                Verdict::Sent(id) => {
-                    if behind.is_some() {
+            let verdict = answers.next(several);
+            entry.uncertain |= matches!(verdict, Verdict::Again(Error::NoResponse(_)));
+            match (verdict, ended.get(&name)) {
+                (Verdict::Sent(id), behind_ended) => {
+                    if behind.is_some() || behind_ended.is_some() {
                         self.overtaken += 1;
                     }
                     settled.push(Settled { entry, result: Ok(id) });
                 }
-                Verdict::Final(error) => settled.push(Settled { entry, result: Err(error) }),
-                Verdict::Alone => {
+                (Verdict::Final(error), _) => {
+                    if matches!(error, Error::Denied(_) | Error::Missing(_)) {
+                        ended.entry(name).or_insert_with(|| error.clone());
+                    }
+                    settled.push(failed(entry, error));
+                }
+                (Verdict::Alone | Verdict::Again(_), Some(error)) => {
+                    settled.push(failed(entry, error.clone()));
+                }
+                (Verdict::Alone, None) => {
                     entry.alone = true;
                     keep(&mut again, name, entry);
                 }
-                Verdict::Again(error) => {
+                (Verdict::Again(error), None) => {
                     entry.failures += 1;
-                    if entry.failures > 1 {
-                        self.trouble = error.cause().map(str::to_owned);
-                    }
-                    if expired(&entry, now, self.retry_for) {
-                        settled.push(Settled { entry, result: Err(error) });
+                    let tried = entry.first_sent.map_or(Duration::ZERO, |first| now - first);
+                    // The next wait is inside the 50 s that the window leaves.
+                    if tried >= self.patience.retry_for || entry.failures >= self.patience.attempts {
+                        let error = error.after(entry.failures, tried);
+                        settled.push(failed(entry, error));
                     } else {
+                        self.trouble = Some(error);
                         keep(&mut again, name, entry);
                     }
                 }
@@ -210,6 +250,11 @@ impl<T> Outbox<T> {
         }
         let mut again: HashMap<Arc<str>, VecDeque<Entry<T>>> = again.into_iter().collect();
         for name in names {
+            if let Some(error) = ended.get(&name)
+                && let Some(group) = self.groups.get_mut(&name)
+            {
+                settled.extend(group.waiting.drain(..).map(|entry| failed(entry, error.clone())));
+            }
             let failed = again.remove(&name).unwrap_or_default();
             self.put_back(now, name, failed, chance);
         }
@@ -230,7 +275,7 @@ impl<T> Outbox<T> {
             self.ready.push_back(name);
         } else {
             group.state = State::Paused;
-            self.paused.push(Reverse((now + backoff(failures, chance), name)));
+            self.paused.push(Reverse((now + backoff(self.patience.backoff, failures, chance), name)));
         }
     }
 }
@@ -242,15 +287,17 @@ fn keep<T>(again: &mut Vec<(Arc<str>, VecDeque<Entry<T>>)>, name: Arc<str>, entr
     }
 }
 
-/// Whether a job may not be sent once more. The next wait is inside the 50 s that the window leaves.
-fn expired<T>(entry: &Entry<T>, now: Instant, retry_for: Duration) -> bool {
-    entry.first_sent.is_some_and(|first| now >= first + retry_for)
+/// The end of a job that is given up.
+fn failed<T>(entry: Entry<T>, error: Error) -> Settled<T> {
+    let says_so = matches!(error, Error::NoResponse(_));
+    let error = if entry.uncertain && !says_so { Error::Unconfirmed(Box::new(error)) } else { error };
+    Settled { entry, result: Err(error) }
 }
 
 /// Full jitter over the doubled base.
-fn backoff(failures: u32, chance: f64) -> Duration {
+fn backoff(base: Duration, failures: u32, chance: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
+    let ceiling = base.saturating_mul(1 << doublings).min(BACKOFF_CAP);
     ceiling.mul_f64(chance.clamp(0.0, 1.0)).max(Duration::from_millis(1))
 }
 
@@ -277,7 +324,10 @@ impl Answers {
                 Some(EntryResult::Sent(id)) => Verdict::Sent(id),
                 Some(EntryResult::Refused(why)) => Verdict::Final(Error::Refused(why)),
                 Some(EntryResult::Throttled(why)) => Verdict::Again(Error::Throttled(why)),
+                Some(EntryResult::Denied(why)) => Verdict::Final(Error::Denied(why)),
+                Some(EntryResult::Expired(why)) => Verdict::Again(Error::Denied(why)),
                 Some(EntryResult::Failed(why)) => Verdict::Again(Error::Unavailable(why)),
+                Some(EntryResult::Unknown(why)) => Verdict::Again(Error::NoResponse(why)),
                 None => Verdict::Again(Error::NoResponse("the answer left the job out".to_owned())),
             },
             Self::All(error) => match error.clone() {
@@ -285,6 +335,8 @@ impl Answers {
                 CallError::Refused(why) => Verdict::Final(Error::Refused(why)),
                 CallError::Denied(why) => Verdict::Final(Error::Denied(why)),
                 CallError::Missing(why) => Verdict::Final(Error::Missing(why)),
+                CallError::Expired(why) => Verdict::Again(Error::Denied(why)),
+                CallError::Unreachable(why) => Verdict::Again(Error::Unreachable(why)),
                 CallError::Throttled(why) => Verdict::Again(Error::Throttled(why)),
                 CallError::Service(why) => Verdict::Again(Error::Unavailable(why)),
                 CallError::NoResponse(why) => Verdict::Again(Error::NoResponse(why)),

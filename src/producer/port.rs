@@ -12,7 +12,13 @@ pub enum EntryResult {
     Refused(String),
     /// It was throttled, and is not on the queue.
     Throttled(String),
-    /// The queue could not do it; it may be on the queue all the same.
+    /// The sender may not send it, and it is not on the queue.
+    Denied(String),
+    /// The credentials have expired, or the clock is off; it is not on the queue. The next attempt may do.
+    Expired(String),
+    /// Nothing is known of it: it may be on the queue.
+    Unknown(String),
+    /// The queue could not do it.
     Failed(String),
 }
 

@@ -16,7 +16,8 @@ use crate::queue::NewMessage;
 /// The deduplication id is a hash of the body, so that two equal events of one millisecond would be one job
 /// to SQS, in whatever groups they are where the queue's `DeduplicationScope` is `queue`. No two equal events
 /// of an app therefore get the same `time_ms` within a process, however many signers it has: the second gets
-/// the next millisecond, and an app's `time_ms` never goes back. Processes do not know of each other; events
+/// the next millisecond, and an app's `time_ms` never goes back: 50,000 equal events of one second end 49 s in the
+/// future, and so does what follows them. Processes do not know of each other; events
 /// that may be equal there need a member that tells them apart ([`Event::with`]).
 #[derive(Clone, Debug)]
 pub struct Signer {

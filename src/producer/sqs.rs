@@ -6,12 +6,13 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::error::CallError;
-use super::outbox::CALL_DEADLINE;
+use super::outbox::{CALL_DEADLINE, Patience};
 use super::port::{EntryResult, SendBatch};
-use crate::queue::failure::{Asked, classify, formless, is_refusal, is_throttling, sending_entry};
+use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
 
 /// How long a connect may take.
@@ -41,35 +42,49 @@ impl Sqs {
         Self { client: Client::from_conf(config), url, region }
     }
 
-    /// With all of the client's settings.
-    pub(super) fn with_retries_of(client: Client, url: String) -> Self {
+    /// With the client's timeouts too; its retries are [`patience`].
+    pub(super) fn with_timeouts_of(client: &Client, url: String) -> Self {
         let region = client.config().region().map(ToString::to_string).unwrap_or_default();
-        Self { client, url, region }
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        Self { client: Client::from_conf(config), url, region }
     }
+}
+
+/// As many attempts as the client would make, with its backoff: made by the outbox, which knows of each whether it
+/// may have had an effect, and repeats what an answer says failed in part.
+pub(super) fn patience(client: &Client) -> Patience {
+    let client = client.config().retry_config();
+    let attempts = client.map_or(1, RetryConfig::max_attempts);
+    let backoff = client.map_or(Patience::default().backoff, RetryConfig::initial_backoff);
+    Patience { attempts, backoff, ..Patience::default() }
 }
 
 impl SendBatch for Sqs {
     async fn send_batch(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
         let entries = batch.iter().enumerate().map(|(n, job)| entry(n, job)).collect::<Result<_, _>>()?;
         let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
-        let answer = Box::pin(call).await.map_err(|error| call_error(&error, &self.region))?;
+        let asked = Asked { permission: "sqs:SendMessage", region: &self.region };
+        let answer = Box::pin(call).await.map_err(|error| call_error(&error, &asked))?;
         let mut results: HashMap<String, EntryResult> = HashMap::with_capacity(batch.len());
         for sent in answer.successful.into_iter().filter(|sent| !sent.message_id.is_empty()) {
             let id: MessageId = sent.message_id.into();
             results.insert(sent.id, EntryResult::Sent(id));
         }
         for failed in answer.failed {
-            let why = sending_entry(&failed.code, failed.message.as_deref());
-            let result = if is_throttling(&failed.code) {
-                EntryResult::Throttled(why)
-            } else if failed.sender_fault {
-                EntryResult::Refused(why)
-            } else {
-                EntryResult::Failed(why)
+            let message = failed.message.as_deref();
+            let result = match of_entry(&failed.code, message, failed.sender_fault, &asked) {
+                ReceiveError::Throttled(why) => EntryResult::Throttled(why),
+                ReceiveError::Denied(why) if passes(Some(&failed.code), message) => EntryResult::Expired(why),
+                ReceiveError::Denied(why) => EntryResult::Denied(why),
+                ReceiveError::NoResponse(why) => EntryResult::Unknown(why),
+                ReceiveError::Missing(why) | ReceiveError::Service(why) if failed.sender_fault => {
+                    EntryResult::Refused(why)
+                }
+                ReceiveError::Missing(why) | ReceiveError::Service(why) => EntryResult::Failed(why),
             };
             results.insert(failed.id, result);
         }
-        let silent = || EntryResult::Failed(formless("MessageId of this message"));
+        let silent = || EntryResult::Unknown(formless("MessageId of this message"));
         Ok((0..batch.len()).map(|n| results.remove(&n.to_string()).unwrap_or_else(silent)).collect())
     }
 }
@@ -88,18 +103,34 @@ fn entry(n: usize, job: &NewMessage) -> Result<SendMessageBatchRequestEntry, Cal
     entry.build().map_err(unusable)
 }
 
-fn call_error<E>(error: &aws_sdk_sqs::error::SdkError<E>, region: &str) -> CallError
+fn call_error<E>(error: &SdkError<E>, asked: &Asked<'_>) -> CallError
 where
-    E: std::error::Error + aws_sdk_sqs::error::ProvideErrorMetadata + 'static,
+    E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let asked = Asked { permission: "sqs:SendMessage", region };
-    let refused = is_refusal(error, &asked);
-    match classify(error, &asked) {
+    let refused = is_refusal(error, asked);
+    match classify(error, asked) {
         ReceiveError::Service(why) if refused => CallError::Refused(why),
+        ReceiveError::NoResponse(why) if unconnected(&why) => CallError::Unreachable(why),
+        ReceiveError::Denied(why) if passes(error.code(), error.message()) => CallError::Expired(why),
         ReceiveError::NoResponse(why) => CallError::NoResponse(why),
         ReceiveError::Throttled(why) => CallError::Throttled(why),
         ReceiveError::Denied(why) => CallError::Denied(why),
         ReceiveError::Missing(why) => CallError::Missing(why),
         ReceiveError::Service(why) => CallError::Service(why),
     }
+}
+
+/// Whether a denial may pass by itself: credentials that have expired are fetched anew, a clock is set.
+fn passes(code: Option<&str>, message: Option<&str>) -> bool {
+    let codes = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"];
+    let says = |what| message.is_some_and(|message| message.contains(what));
+    code.is_some_and(|code| codes.contains(&code))
+        || says("Signature expired")
+        || says("Signature not yet current")
+}
+
+/// Whether no connection came about: name resolution, the connect and TLS come before the request. The client's
+/// errors tell it by their texts alone.
+fn unconnected(why: &str) -> bool {
+    why.contains("client error (Connect)") || why.contains("HTTP connect timeout")
 }

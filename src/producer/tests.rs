@@ -77,16 +77,23 @@ async fn a_lost_response_is_asked_again_and_nothing_arrives_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn no_job_is_sent_after_its_deduplication_id_may_be_forgotten() {
-    for (fault, ends) in [
-        (Fault::Throttles, Error::Throttled("slow down".into())),
-        (Fault::LosesRequest, Error::NoResponse("lost".into())),
-        (Fault::Breaks, Error::Unavailable("broken".into())),
+    for (fault, ends, may_be) in [
+        (Fault::Throttles, "the queue throttled the job: slow down (", false),
+        (Fault::LosesRequest, "no answer from the queue, the job may be on it: lost (", true),
+        (Fault::Breaks, "the queue failed: broken (", true),
+        (Fault::Expires, "access to the queue is denied: old (", false),
+        (Fault::IsUnreachable, "the queue cannot be reached, the job was not sent: refused (", false),
     ] {
         let queue = Queue::new();
         queue.for_ever("g", fault);
         let producer = Producer::over(queue.clone(), Buffer::default());
         let began = Instant::now();
-        assert_eq!(producer.enqueue(job("g", 0)).await.unwrap().await, Err(ends));
+        let error = producer.enqueue(job("g", 0)).await.unwrap().await.unwrap_err();
+        assert!(
+            error.to_string().starts_with(ends) && error.to_string().contains(" attempts in 24"),
+            "{error}"
+        );
+        assert_eq!(error.may_be_on_the_queue(), may_be, "{error}");
         let lasted = began.elapsed();
         assert!(lasted >= error::RETRY_WINDOW && lasted < Duration::from_secs(290), "{lasted:?}");
         let failed = producer.flush().await.unwrap_err();
@@ -105,6 +112,83 @@ async fn what_the_queue_denies_or_does_not_have_is_told_at_once() {
         let producer = Producer::over(queue, Buffer::default());
         assert_eq!(producer.enqueue(job("g", 0)).await.unwrap().await, Err(ends));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_have_expired_make_no_hole_in_a_group() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::Expires);
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let jobs = stream::iter((0..25).map(|n| job("g", n)));
+    let results: Vec<_> = producer.enqueue_all(jobs).collect().await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(queue.arrived()["g"], (0..25).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_group_goes_before_a_job_that_is_denied() {
+    for (fault, sent) in [(Fault::Denies, 0), (Fault::IsMissing, 0), (Fault::DeniesEntry(3), 3)] {
+        let queue = Queue::new();
+        queue.fault("g", fault);
+        let producer = Producer::over(queue.clone(), Buffer::default());
+        let jobs = stream::iter((0..25).map(|n| job("g", n)));
+        let results: Vec<_> = producer.enqueue_all(jobs).collect().await;
+        let ok = results.iter().map(Result::is_ok);
+        assert!(ok.eq((0..25).map(|n| n < sent)), "{fault:?}: {results:?}");
+        assert_eq!(queue.arrived().remove("g").unwrap_or_default(), (0..sent).collect::<Vec<_>>());
+        producer.enqueue(job("g", 25)).await.unwrap().await.unwrap();
+        assert_eq!(queue.arrived()["g"], [25], "what comes later is the sender's to decide");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_answer_was_lost_may_be_on_the_queue_whatever_comes_after() {
+    for last in [Fault::Denies, Fault::DeniesEntry(0)] {
+        let queue = Queue::new();
+        queue.fault("g", Fault::LosesResponse);
+        queue.fault("g", last);
+        let producer = Producer::over(queue.clone(), Buffer::default());
+        let error = producer.enqueue(job("g", 0)).await.unwrap().await.unwrap_err();
+        assert_eq!(error, Error::Unconfirmed(Box::new(Error::Denied("no".into()))));
+        assert!(error.may_be_on_the_queue() && error.to_string().contains("denied: no"), "{error}");
+        assert_eq!(queue.arrived()["g"], [0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_panics_counts_as_one_that_does_not_answer() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::Panics);
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    for n in 0..3 {
+        drop(producer.enqueue(job("g", n)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(queue.arrived()["g"], [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_handles_flush_is_told_of_what_failed_since_its_last_one() {
+    let queue = Queue::new();
+    let theirs = Producer::over(queue.clone(), Buffer::default());
+    let ours = theirs.clone();
+    let failed = |flushed: Result<(), FlushError>| flushed.err().map_or(0, |error| error.failed);
+    queue.fault("a", Fault::Denies);
+    drop(theirs.enqueue(job("a", 0)).await.unwrap());
+    drop(ours.enqueue(job("b", 0)).await.unwrap());
+    assert_eq!(failed(ours.flush().await), 1, "which handle sent it is not known");
+    assert_eq!(failed(ours.flush().await), 0, "told once");
+    let heir = theirs.clone();
+    assert_eq!(failed(theirs.flush().await), 1);
+    assert_eq!(failed(heir.flush().await), 1, "it has what its origin was not told of");
+    assert_eq!(failed(ours.clone().flush().await), 0);
+
+    queue.fault("a", Fault::Denies);
+    drop(ours.enqueue(job("a", 1)).await.unwrap());
+    assert!(ours.flush().now_or_never().is_none(), "given up");
+    let (one, other) = tokio::join!(ours.flush(), ours.flush());
+    assert_eq!((failed(one), failed(other)), (1, 1));
+    assert_eq!((failed(theirs.flush().await), failed(ours.flush().await)), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,13 +227,14 @@ async fn what_no_queue_takes_is_told_before_it_is_sent() {
 async fn a_full_buffer_makes_enqueue_wait_and_try_enqueue_give_the_job_back() {
     let queue = Queue::new();
     queue.fault("g", Fault::Hangs(Duration::from_secs(5)));
-    let producer = Producer::over(queue.clone(), Buffer { jobs: 3, ..Buffer::default() });
+    let producer = Producer::over(queue.clone(), Buffer { jobs: 6, ..Buffer::default() });
     for n in 0..3 {
         drop(producer.try_enqueue(job("g", n)).unwrap());
     }
     let back = producer.try_enqueue(job("g", 3)).map(drop).unwrap_err();
     assert_eq!((back.error, back.job), (Error::Full, job("g", 3)));
     assert!(producer.enqueue(job("g", 3)).now_or_never().is_none());
+    drop(producer.try_enqueue(job("h", 0)).expect("a group has half of it"));
     let began = Instant::now();
     producer.enqueue(job("g", 3)).await.unwrap().await.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(5));
@@ -286,7 +371,8 @@ fn logged<F: Future>(run: impl FnOnce() -> F) -> String {
     let subscriber =
         tracing_subscriber::fmt().with_writer(move || Log(Arc::clone(&kept))).with_ansi(false).finish();
     tracing::subscriber::with_default(subscriber, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         drop(runtime.block_on(run()));
         drop(runtime);
     });
@@ -337,6 +423,47 @@ fn what_a_runtime_takes_along_is_counted_in_the_log() {
         producer.flush().await.unwrap();
     });
     assert_eq!(flushed, "");
+}
+
+#[test]
+fn a_queue_that_takes_no_jobs_is_told_of_at_once_and_every_half_minute() {
+    let said = logged(async || {
+        let queue = Queue::new();
+        queue.for_ever("g", Fault::Throttles);
+        let producer = Producer::over(queue, Buffer::default());
+        let other = producer.enqueue(job("h", 0)).await.unwrap();
+        drop(producer.enqueue(job("g", 0)).await.unwrap().await);
+        other.await.unwrap();
+    });
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("WARN")).collect();
+    assert!((7..=9).contains(&lines.len()), "{said}");
+    assert!(lines[0].contains("jobs=2") && lines[0].contains("throttled the job: slow down"), "{said}");
+    let well = logged(async || {
+        let queue = Queue::new();
+        for _ in 0..50 {
+            queue.fault("g", Fault::Throttles);
+        }
+        let producer = Producer::over(queue, Buffer::default());
+        drop(producer.enqueue(job("g", 0)).await.unwrap().await);
+    });
+    assert!(well.contains("the queue takes jobs again"), "{well}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_only_their_count_closes_are_sent_and_fill_no_memory() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer { jobs: 10, bytes: 0 });
+    let batching = Batching { window: Duration::MAX, max_events: 2, ..Batching::default() };
+    let batcher = producer.batched(signer(), batching);
+    for n in 0..100_u64 {
+        let event = Event::own("order.paid").unwrap().with("n", &n).unwrap();
+        drop(batcher.add(event.in_group(format!("order-{n}"))).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(queue.bodies().len(), 90, "the oldest made room");
+    batcher.flush().await.unwrap();
+    producer.flush().await.unwrap();
+    assert_eq!(queue.bodies().len(), 10);
 }
 
 #[test]
@@ -410,6 +537,7 @@ fn builders_hold_events_to_pushers_rules() {
     let private = Event::client_event("private-a", "client-a", "").unwrap();
     assert!(matches!(kind(private.clone().user_id("1")), InvalidEvent::ChannelKind { .. }));
     assert!(matches!(kind(private.with("channel", "b")), InvalidEvent::Member(_)));
+    assert!(matches!(kind(Event::own("member_added")), InvalidEvent::Pushers("member_added")));
     Event::member_added("presence-chat:1", "7").unwrap();
     Event::own("subscription_count").unwrap().on_channel("chat:1#7").unwrap();
     let own = Event::own("order.paid").unwrap().with("order", &7).unwrap();

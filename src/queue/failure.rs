@@ -125,13 +125,7 @@ where
                 body,
                 date: raw.headers().get("date").and_then(http_date),
             };
-            let text = answer.text(asked, SystemTime::now());
-            match answer.kind() {
-                Kind::Denied => ReceiveError::Denied(text),
-                Kind::Throttled => ReceiveError::Throttled(text),
-                Kind::Missing => ReceiveError::Missing(text),
-                Kind::Service => ReceiveError::Service(text),
-            }
+            answer.error(asked)
         }
         // Before anything was sent: the credentials, above all.
         SdkError::ConstructionFailure(_) => ReceiveError::Denied(error_chain(failure)),
@@ -170,18 +164,12 @@ pub(crate) fn settling_entry(
     senders_fault: bool,
     asked: &Asked<'_>,
 ) -> Error {
-    let status = if senders_fault { 400 } else { 500 };
-    let entry = Answer {
-        code: Some(code.into()),
-        message: message.map(Cow::Borrowed),
-        status,
-        body: &[],
-        date: None,
-    };
-    let text = entry.text(asked, SystemTime::now());
-    match entry.kind() {
-        Kind::Denied => Error::Denied(text),
-        Kind::Throttled | Kind::Missing | Kind::Service => Error::Call(text),
+    match of_entry(code, message, senders_fault, asked) {
+        ReceiveError::Denied(text) => Error::Denied(text),
+        ReceiveError::NoResponse(text)
+        | ReceiveError::Throttled(text)
+        | ReceiveError::Missing(text)
+        | ReceiveError::Service(text) => Error::Call(text),
     }
 }
 
@@ -199,10 +187,16 @@ pub(crate) fn is_of_receipt(code: &str) -> bool {
     matches!(code, "ReceiptHandleIsInvalid" | "InvalidParameterValue" | "MessageNotInflight")
 }
 
-/// Whether a batch's entry failed because there were too many requests.
-pub(crate) fn is_throttling(code: &str) -> bool {
-    let entry = Answer { code: Some(code.into()), message: None, status: 200, body: &[], date: None };
-    entry.kind() == Kind::Throttled
+/// Sorts the failure of one entry of a batch, in an answer that is a success, as that of a whole call.
+pub(crate) fn of_entry(
+    code: &str,
+    message: Option<&str>,
+    senders_fault: bool,
+    asked: &Asked<'_>,
+) -> ReceiveError {
+    let status = if senders_fault { 400 } else { 500 };
+    let message = message.map(Cow::Borrowed);
+    Answer { code: Some(code.into()), message, status, body: &[], date: None }.error(asked)
 }
 
 /// Whether the service understood the request and will not have it, whoever sends it and however often.
@@ -211,7 +205,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     let answer = failure.raw_response().map(|raw| raw.status().as_u16());
-    matches!(classify(failure, asked), ReceiveError::Service(_)) && answer == Some(400)
+    matches!(classify(failure, asked), ReceiveError::Service(_)) && matches!(answer, Some(400 | 413))
 }
 
 /// The parts of an error's answer that tell what it is.
@@ -239,6 +233,16 @@ impl Answer<'_> {
             .or_else(|| code.strip_prefix("Kms"))
             .or_else(|| code.strip_prefix("KMS"))?;
         Some(own.strip_suffix("Exception").unwrap_or(own))
+    }
+
+    fn error(&self, asked: &Asked<'_>) -> ReceiveError {
+        let text = self.text(asked, SystemTime::now());
+        match self.kind() {
+            Kind::Denied => ReceiveError::Denied(text),
+            Kind::Throttled => ReceiveError::Throttled(text),
+            Kind::Missing => ReceiveError::Missing(text),
+            Kind::Service => ReceiveError::Service(text),
+        }
     }
 
     fn kind(&self) -> Kind {

@@ -156,6 +156,7 @@ async fn a_try_ends_with_the_timeout_and_a_connect_with_its_own() {
     let options = json!({"maxRetries": 0, "httpOptions": {"connectTimeout": 400}});
     let run = enqueue(&format!("http://{address}/1/jobs.fifo"), &options, &[]).await;
     assert!(!run.succeeded && run.errors.contains("timeout"), "{}", run.errors);
+    assert!(run.errors.contains("the job was not sent"), "{}", run.errors);
     assert!(
         run.took >= Duration::from_millis(400) && run.took < Duration::from_millis(1900),
         "2 s without: {:?}",

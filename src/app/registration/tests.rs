@@ -24,6 +24,23 @@ fn with(webhook: &Value) -> Result<App, Unusable> {
 }
 
 #[test]
+fn limits_that_mean_nothing_and_namespaces_that_exclude_each_other_are_told_of() {
+    for (members, says) in [
+        (r#""request_timeout_ms":0"#, "webhooks[0].request_timeout_ms is 0"),
+        (r#""retry":{"max_elapsed_time_ms":"0"}"#, "webhooks[0].retry.max_elapsed_time_ms is 0"),
+        (r#""retry":{"initial_backoff_ms":100,"max_backoff_ms":50}"#, "max_backoff_ms is below"),
+        (r#""filter":{"channel_namespace":"chat","channel_namespaces":["a"]}"#, "no channel is in"),
+    ] {
+        let (_, said) = one(&format!(r#"{{"url":"http://h.example/",{members}}}"#));
+        assert!(said.contains(says), "{members}: {said}");
+    }
+    let (_, said) = one(
+        r#"{"url":"http://h.example/","request_timeout_ms":1,"retry":{"initial_backoff_ms":50,"max_backoff_ms":50},"filter":{"channel_namespace":"a","channel_namespaces":["a"]}}"#,
+    );
+    assert_eq!(said, "");
+}
+
+#[test]
 fn webhooks_come_in_every_shape_that_soketi_takes() {
     let one =
         r#"[{"url":"http://a/","headers":[],"filter":[],"lambda":[],"event_types":["client_event",null]}]"#;

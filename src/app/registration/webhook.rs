@@ -125,7 +125,7 @@ fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webho
         headers: faults.keep(headers(&mut members))?.unwrap_or_default(),
         event_types: faults.keep(event_types(&mut members, place, remarks))?.flatten(),
         filter: faults.keep(filter(&mut members, place, remarks))?.unwrap_or_default(),
-        timeout: faults.keep(milliseconds(&mut members, "request_timeout_ms"))?.flatten(),
+        timeout: faults.keep(milliseconds(&mut members, "request_timeout_ms", place, remarks))?.flatten(),
         retry: faults.keep(retry(&mut members, place, remarks))?.unwrap_or_default(),
         standard_headers: truth(&mut members, "standard_headers", place, remarks),
         ..Webhook::of(target)
@@ -428,9 +428,19 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
             Some(_) => return unusable("its filter.channel_namespaces is no list"),
         },
     };
-    if filter.channel_namespace.as_deref() == Some("") {
-        let text = format_args!("{place}.filter.channel_namespace is empty: it gets no event");
-        remarks.add(Severity::Warning, &text);
+    match (filter.channel_namespace.as_deref(), &filter.channel_namespaces) {
+        (Some(""), _) => {
+            let text = format_args!("{place}.filter.channel_namespace is empty: it gets no event");
+            remarks.add(Severity::Warning, &text);
+        }
+        (Some(one), Some(several)) if !several.is_empty() && several.iter().all(|other| other != one) => {
+            let text = format_args!(
+                "{place}.filter: no channel is in channel_namespace {} and in channel_namespaces: it gets no event",
+                shown(one)
+            );
+            remarks.add(Severity::Warning, &text);
+        }
+        (Some(_) | None, _) => {}
     }
     Ok(filter)
 }
@@ -442,16 +452,26 @@ fn retry(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -
     }
     let enabled = truth(&mut members, "enabled", &format!("{place}.retry"), remarks).unwrap_or(true);
     let most = number(&mut members, "max_attempts")?;
-    Ok(Retry {
+    let place = format!("{place}.retry");
+    let retry = Retry {
         max_attempts: if enabled {
             most.map(|most| u32::try_from(most.max(1)).unwrap_or(u32::MAX))
         } else {
             Some(1)
         },
-        window: milliseconds(&mut members, "max_elapsed_time_ms")?,
-        base: milliseconds(&mut members, "initial_backoff_ms")?,
-        cap: milliseconds(&mut members, "max_backoff_ms")?,
-    })
+        window: milliseconds(&mut members, "max_elapsed_time_ms", &place, remarks)?,
+        base: milliseconds(&mut members, "initial_backoff_ms", &place, remarks)?,
+        cap: milliseconds(&mut members, "max_backoff_ms", &place, remarks)?,
+    };
+    if let (Some(base), Some(cap)) = (retry.base, retry.cap)
+        && cap < base
+    {
+        let text = format_args!(
+            "{place}.max_backoff_ms is below its initial_backoff_ms, and counts for every backoff"
+        );
+        remarks.add(Severity::Warning, &text);
+    }
+    Ok(retry)
 }
 
 /// A member that is an object, or nothing. PHP writes an empty object as an empty list.
@@ -484,8 +504,19 @@ fn number(members: &mut Map<String, Value>, name: &str) -> Part<Option<u64>> {
 }
 
 /// A duration; as with sockudo, none at all is taken for the shortest.
-fn milliseconds(members: &mut Map<String, Value>, name: &str) -> Part<Option<Duration>> {
-    Ok(number(members, name)?.map(|ms| Duration::from_millis(ms.max(1))))
+fn milliseconds(
+    members: &mut Map<String, Value>,
+    name: &str,
+    place: &str,
+    remarks: &mut Remarks,
+) -> Part<Option<Duration>> {
+    let given = number(members, name)?;
+    if given == Some(0) {
+        let text =
+            format_args!("{place}.{name} is 0, which is taken for 1 ms; leave it out for the worker's own");
+        remarks.add(Severity::Warning, &text);
+    }
+    Ok(given.map(|ms| Duration::from_millis(ms.max(1))))
 }
 
 fn bounded(what: &str, bytes: usize, most: usize) -> Part<()> {

@@ -92,7 +92,7 @@ impl Listed {
         for app in &self.apps {
             if !keys.insert(app.key.as_str()) {
                 let text = format!(
-                    "app {}: another app before it has its key: it is not looked at",
+                    "app {}: another app before it has its key: it is not looked at (the app of DEFAULT_APP_KEY comes first, then those of APPS, then those of APPS_FILE)",
                     app::shown(&app.id)
                 );
                 remarks.push(Remark { severity: Severity::Error, text });

@@ -1,26 +1,33 @@
 //! What a line of standard input, or the flags, come to.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tracing::warn;
 
+use super::signing::Signing;
 use crate::app::{nearest, shown};
 use crate::job::{Job, QueueType, group_id};
 use crate::json::Text;
 use crate::plan::Outline;
-use crate::producer::{Event, Signer};
+use crate::producer::Event;
 use crate::queue::{NewMessage, Redriven};
 
 /// What may stand beside an event, a body or a job's own members.
 const IDS: [&str; 2] = ["group", "dedup"];
 /// What the copies of dead letters have besides.
 const OF_LETTERS: [&str; 3] = ["id", "attributes", "queue"];
+
+/// What the attributes of such a copy say of how it was given up.
+const OF_COPIES: [&str; 8] =
+    ["reason", "detail", "attempts", "app_id", "webhook", "destination", "first_sent", "given_up"];
+/// As many names are shown.
+const MAX_NAMED: usize = 10;
 
 /// A line: an object, whose members are looked at only as far as they are needed. Their names come as bytes
 /// and their values raw: a job's may hold what only JavaScript reads.
@@ -111,6 +118,20 @@ fn meant(name: &str) -> String {
 struct Attributes {
     source_message_id: Option<String>,
     delivered: Option<String>,
+    #[serde(flatten)]
+    #[allow(clippy::zero_sized_map_values, reason = "only a map can be flattened")]
+    others: BTreeMap<String, IgnoredAny>,
+}
+
+impl Attributes {
+    /// Says which are not sent, but for those that a letter has beside the job's.
+    fn tell_of_others(&self) {
+        let own = self.others.keys().filter(|name| !OF_COPIES.contains(&name.as_str()));
+        let own: Vec<_> = own.take(MAX_NAMED).map(|name| shown(name).to_string()).collect();
+        if !own.is_empty() {
+            warn!(attributes = own.join(", "), "attributes of a line that are not sent with its job");
+        }
+    }
 }
 
 /// The members of an object in their order, with the values' own bytes.
@@ -151,7 +172,7 @@ impl Members {
 }
 
 /// The job of a line.
-pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
+pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
     let line = line.trim();
     let Ok(read) = Line::read(line) else { return Err(no_job(line)) };
     let (group, dedup) = (read.text("group")?, read.text("dedup")?);
@@ -160,13 +181,15 @@ pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
         let mut members: Members = serde_json::from_str(event.get()).context("event is not an object")?;
         let name = members.take_text("name")?.context("the event has no name")?;
         let channel = members.take_text("channel")?;
-        signer.job(&made(&name, channel.as_deref(), group.as_deref(), members)?)
+        signing.signer()?.job(&made(&name, channel.as_deref(), group.as_deref(), members)?)
     } else if let Some(body) = read.text("body")? {
         read.only(&[&["body"], &IDS[..], &OF_LETTERS].concat())?;
         let attributes = read.raw("attributes").map(|value| serde_json::from_str::<Attributes>(value.get()));
         let attributes = attributes.transpose().context("attributes are not those of a letter")?;
-        let (source, delivered) =
-            attributes.map_or((None, None), |own| (own.source_message_id, own.delivered));
+        let (source, delivered) = attributes.map_or((None, None), |own| {
+            own.tell_of_others();
+            (own.source_message_id, own.delivered)
+        });
         // A letter that SQS moved has the id under which receivers know the job.
         let redriven = source.or(read.text("id")?).map(|source| Redriven::of(&source, delivered.as_deref()));
         NewMessage { redriven, ..NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body) }
@@ -186,8 +209,9 @@ pub(super) fn job(line: &str, signer: &Signer) -> anyhow::Result<NewMessage> {
     if let Some(dedup) = dedup {
         job.deduplication = dedup;
     }
+    let carries = job.redriven.is_some();
     let (job, whole) = job.fitting();
-    if !whole {
+    if !whole && carries {
         warn!(
             dedup = job.deduplication,
             "too large for what is known of it: webhooks that have it get it again"
@@ -286,9 +310,14 @@ fn made(name: &str, channel: Option<&str>, group: Option<&str>, members: Members
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::Signer;
+
+    fn signing(id: &str, key: &str, secret: &str) -> Signing {
+        Signer::new(id, key, secret).into()
+    }
 
     fn made_of(line: &str) -> NewMessage {
-        job(line, &Signer::new("app-id", "app-key", "app-secret")).unwrap()
+        job(line, &signing("app-id", "app-key", "app-secret")).unwrap()
     }
 
     #[test]
@@ -377,7 +406,7 @@ mod tests {
             (r#"{"group":"g"}"#.to_owned(), "neither a job"),
             ("7".to_owned(), "neither a job"),
         ] {
-            let error = format!("{:#}", job(&line, &Signer::new("a", "k", "s")).unwrap_err());
+            let error = format!("{:#}", job(&line, &signing("a", "k", "s")).unwrap_err());
             assert!(error.contains(says), "{line}: {error}");
         }
         let absent = made_of(&format!(r#"{{{bare},"group":null}}"#));

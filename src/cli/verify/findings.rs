@@ -12,6 +12,9 @@ use crate::plan::Outline;
 use crate::producer;
 use crate::queue::NewMessage;
 
+/// From 2000 to 2100, in milliseconds since 1970.
+const THIS_CENTURY: std::ops::Range<u64> = 946_684_800_000..4_102_444_800_000;
+
 /// A webhook as it was received.
 pub(super) struct Webhook {
     pub(super) body: Bytes,
@@ -77,8 +80,13 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
         Ok(outline) => outline,
         Err(error) => return found.say(false, format!("{error}; a worker dead-letters it as malformed")),
     };
-    if outline.time_ms().is_none_or(|time| time.parse::<u64>().is_err()) {
-        found.say(false, "the payload has no time_ms, milliseconds since 1970 as a number");
+    match outline.time_ms().and_then(|time| time.parse::<u64>().ok()) {
+        None => found.say(false, "the payload has no time_ms, milliseconds since 1970 as a number"),
+        Some(time) if !THIS_CENTURY.contains(&time) => found.say(
+            true,
+            format!("a receiver may refuse its time_ms: {time} ms since 1970 is no time of this century; is it in seconds?"),
+        ),
+        Some(_) => {}
     }
     let names: Vec<_> = outline.names().map(String::from_utf8_lossy).collect();
     if names.is_empty() || names.iter().any(|name| name.is_empty()) {

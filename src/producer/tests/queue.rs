@@ -28,6 +28,11 @@ pub enum Fault {
     Breaks,
     Denies,
     IsMissing,
+    /// The group's entry of that number is denied, and nothing of it is sent from there on.
+    DeniesEntry(usize),
+    Expires,
+    IsUnreachable,
+    Panics,
 }
 
 #[derive(Clone)]
@@ -181,12 +186,18 @@ impl Queue {
                 sleep(time).await;
                 Ok(self.put(batch))
             }
-            Fault::FailsFrom(n) => {
+            Fault::FailsFrom(n) | Fault::DeniesEntry(n) => {
                 let mut seen = 0;
                 let mut results = Vec::new();
                 for job in batch {
                     if job.group == group && seen >= n {
-                        results.push(EntryResult::Failed("internal".into()));
+                        let denied = seen == n && matches!(fault, Fault::DeniesEntry(_));
+                        seen += 1;
+                        results.push(if denied {
+                            EntryResult::Denied("no".into())
+                        } else {
+                            EntryResult::Failed("internal".into())
+                        });
                         continue;
                     }
                     seen += usize::from(job.group == group);
@@ -203,6 +214,9 @@ impl Queue {
             Fault::Breaks => Err(CallError::Service("broken".into())),
             Fault::Denies => Err(CallError::Denied("no".into())),
             Fault::IsMissing => Err(CallError::Missing("none".into())),
+            Fault::Expires => Err(CallError::Expired("old".into())),
+            Fault::IsUnreachable => Err(CallError::Unreachable("refused".into())),
+            Fault::Panics => panic!("the port"),
         }
     }
 }

@@ -1,0 +1,143 @@
+//! The places of a producer's buffer: so many jobs and bytes, and half of them for one message group at the most,
+//! so that a group that is throttled keeps no other out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::check::MAX_BYTES;
+use super::error::Error;
+
+/// How much a producer holds that is not confirmed yet. One message group has half of it at the most, or a single
+/// job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Jobs, at least one.
+    pub jobs: usize,
+    /// Bytes of jobs with their attributes, at least those of the largest one (1 MiB).
+    pub bytes: usize,
+}
+
+impl Default for Buffer {
+    /// 10,000 jobs of 64 MiB together.
+    fn default() -> Self {
+        Self { jobs: 10_000, bytes: 64 << 20 }
+    }
+}
+
+/// Places for jobs, and for their bytes.
+#[derive(Clone, Debug)]
+struct Room {
+    jobs: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+/// The places of the buffer.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    all: Room,
+    most: Buffer,
+    groups: Arc<Mutex<Groups>>,
+}
+
+/// The shares of the groups that have jobs in the buffer, or wait for a place.
+#[derive(Debug, Default)]
+struct Groups {
+    shares: HashMap<String, Weak<Room>>,
+    /// At so many those that nobody holds are forgotten.
+    full: usize,
+}
+
+/// A job's place in the buffer, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _held: [OwnedSemaphorePermit; 4],
+    _share: Arc<Room>,
+}
+
+impl Room {
+    fn new(jobs: usize, bytes: usize) -> Self {
+        Self { jobs: Arc::new(Semaphore::new(jobs)), bytes: Arc::new(Semaphore::new(bytes)) }
+    }
+
+    async fn take(&self, size: u32) -> Result<[OwnedSemaphorePermit; 2], Error> {
+        let job = Arc::clone(&self.jobs).acquire_owned().await.map_err(|_| Error::Dropped)?;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.map_err(|_| Error::Dropped)?;
+        Ok([job, bytes])
+    }
+
+    fn try_take(&self, size: u32) -> Option<[OwnedSemaphorePermit; 2]> {
+        let job = Arc::clone(&self.jobs).try_acquire_owned().ok()?;
+        Some([job, Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?])
+    }
+}
+
+impl Groups {
+    fn share(&mut self, group: &str, most: Buffer) -> Arc<Room> {
+        if let Some(share) = self.shares.get(group).and_then(Weak::upgrade) {
+            return share;
+        }
+        if self.shares.len() >= self.full {
+            self.shares.retain(|_, share| share.strong_count() > 0);
+            self.full = 2 * self.shares.len() + 64;
+        }
+        let share = Arc::new(Room::new((most.jobs / 2).max(1), (most.bytes / 2).max(MAX_BYTES)));
+        self.shares.insert(group.to_owned(), Arc::downgrade(&share));
+        share
+    }
+}
+
+impl Places {
+    pub(super) fn new(buffer: Buffer) -> Self {
+        let jobs = buffer.jobs.clamp(1, Semaphore::MAX_PERMITS);
+        let bytes = buffer.bytes.clamp(MAX_BYTES, Semaphore::MAX_PERMITS);
+        Self { all: Room::new(jobs, bytes), most: Buffer { jobs, bytes }, groups: Arc::default() }
+    }
+
+    /// How many places there are.
+    pub(super) fn most(&self) -> Buffer {
+        self.most
+    }
+
+    fn share(&self, group: &str) -> Arc<Room> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).share(group, self.most)
+    }
+
+    /// A place for a job of that size, once there is one. Those of a group are given in the order of the calls.
+    pub(super) async fn take(&self, group: &str, size: usize) -> Result<Place, Error> {
+        let share = self.share(group);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let [a, b] = share.take(size).await?;
+        let [c, d] = self.all.take(size).await?;
+        Ok(Place { _held: [a, b, c, d], _share: share })
+    }
+
+    pub(super) fn try_take(&self, group: &str, size: usize) -> Option<Place> {
+        let share = self.share(group);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let [a, b] = share.try_take(size)?;
+        let [c, d] = self.all.try_take(size)?;
+        Some(Place { _held: [a, b, c, d], _share: share })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_half_of_the_places_and_is_forgotten_without_any() {
+        let places = Places::new(Buffer { jobs: 10, bytes: 8 << 20 });
+        let held: Vec<_> = (0..10).map_while(|_| places.try_take("bad", 1)).collect();
+        assert_eq!(held.len(), 5);
+        assert!(places.try_take("large", (4 << 20) + 1).is_none());
+        let others: Vec<_> = (0..10).map_while(|n| places.try_take(&n.to_string(), 1)).collect();
+        assert_eq!(others.len(), 5, "there are no more than all");
+        drop((held, others));
+        for n in 0..10_000 {
+            drop(places.try_take(&n.to_string(), 1).unwrap());
+        }
+        assert!(places.groups.lock().unwrap().shares.len() <= 64);
+    }
+}
