@@ -79,6 +79,14 @@ pub struct Retry {
     pub cap: Option<Duration>,
 }
 
+impl Retry {
+    /// Whether the first failure is the last.
+    #[must_use]
+    pub fn ends_at_once(&self) -> bool {
+        self.max_attempts.is_some_and(|most| most <= 1)
+    }
+}
+
 /// Where a webhook goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {

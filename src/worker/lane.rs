@@ -105,6 +105,8 @@ pub struct Lane<Q, T, A> {
     count: usize,
     /// The head, if it was planned when it was to go out with those before it, and did not fit.
     ahead: Option<Planned>,
+    /// So many from the head on go out alone: together they failed.
+    alone: usize,
     times: Times,
     lease: Lease,
     watch: Watch,
@@ -121,7 +123,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
         let watch = shared.health.watch(shared.rules.visibility);
         let count = jobs.len();
-        Self { shared, acknowledgements, jobs, count, ahead: None, times, lease, watch }
+        Self { shared, acknowledgements, jobs, count, ahead: None, alone: 0, times, lease, watch }
     }
 
     /// Works the lane to its end.
@@ -139,15 +141,17 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             self.goes_on();
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
-            for n in 0..attempted.jobs {
+            if settle::goes_on_alone(&mut self, &attempted) {
+                continue;
+            }
+            for _ in 0..attempted.jobs {
                 let Some(head) = self.jobs.front() else { return };
                 let disposition = settle::decide(&self.shared, head, &attempted, self.times);
                 settle::record(&mut self, &attempted, &disposition);
                 let given_up = matches!(disposition, Disposition::DeadLetter(_));
                 let settled = match disposition {
                     Disposition::Done => Ok(()),
-                    // The margin behind the attempt was for one such call.
-                    Disposition::DeadLetter(_) if n > 0 && !self.ensure_lease(SETTLE_MARGIN).await => return,
+                    // Of one job alone: the margin behind the attempt is for this call.
                     Disposition::DeadLetter(reason) => {
                         settle::dead_letter(&mut self, 0, &reason, &attempted).await
                     }

@@ -176,7 +176,10 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         gate.spared = gate.down.is_some() && !past;
         gate.skipped = match &gate.down {
             None => false,
-            Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, job, now),
+            // A probe goes alone: what it answers to several jobs may be the doing of one.
+            Some(Reason::DestinationDown(_)) => {
+                batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, job, now)
+            }
             Some(_) => true,
         };
     }
@@ -324,8 +327,11 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
             record.first_attempt.get_or_insert(began);
         }
         for tried in ended {
-            if let Some(webhook) = &tried.webhook {
-                settle(record, webhook, &tried.outcome);
+            let Some(webhook) = &tried.webhook else { continue };
+            match &tried.outcome {
+                // It may be another job's doing: each is asked for alone.
+                Outcome::Permanent(_) if batch.jobs > 1 => wait_for(record, webhook),
+                outcome => settle(record, webhook, outcome),
             }
         }
     }
@@ -350,10 +356,9 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
     for ((tried, gate), given_up) in tried.iter_mut().zip(gates).zip(given_up) {
         let Some(why) = gate.down.clone().filter(|_| given_up) else { continue };
         tried.outcome = Outcome::Permanent(why);
-        for held in lane.jobs.iter_mut().take(batch.jobs) {
-            if let Some(webhook) = &tried.webhook {
-                settle(held.claim.record_mut(), webhook, &tried.outcome);
-            }
+        // Several jobs go on alone.
+        if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
+            settle(head.claim.record_mut(), webhook, &tried.outcome);
         }
     }
 }
@@ -364,12 +369,15 @@ pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome
         Outcome::Delivered => None,
         Outcome::Permanent(reason) => Some(reason.clone()),
         Outcome::Transient { .. } | Outcome::Deferred(_) => {
-            if !record.waiting.contains(webhook) {
-                record.waiting.push(webhook.clone());
-            }
-            return;
+            return wait_for(record, webhook);
         }
     };
     record.waiting.retain(|waiting| waiting != webhook);
     record.settled.push(Settled { webhook: webhook.clone(), failed });
+}
+
+fn wait_for(record: &mut Record, webhook: &WebhookId) {
+    if !record.waiting.contains(webhook) {
+        record.waiting.push(webhook.clone());
+    }
 }

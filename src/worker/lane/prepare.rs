@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
-use crate::app::{App, Target, Webhook, WebhookId};
+use crate::app::{App, Retry, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
 use crate::board::Text;
 use crate::delivery::Transport;
@@ -314,8 +314,13 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     head: &Planned,
 ) -> Option<(usize, Vec<Delivery>)> {
-    let Lane { shared, jobs, ahead, .. } = lane;
-    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1)?;
+    let Lane { shared, jobs, ahead, alone, .. } = lane;
+    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *alone == 0)?;
+    // What failed together is tried once more, alone: a webhook that gets each job once gets it alone at once.
+    let webhooks = head.selected.iter().filter_map(|selection| head.app.webhooks.get(selection.place));
+    if webhooks.map(|webhook| &webhook.retry).any(Retry::ends_at_once) {
+        return None;
+    }
     // Nothing is known of it but that it came.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();

@@ -73,6 +73,29 @@ pub(super) fn decide<Q, T, A>(
     }
 }
 
+/// Whether jobs that failed together go on alone, at once, instead of being settled: were they settled now, one of
+/// them, or one behind them that SQS would not hand over again, would be given up for what may be another's doing.
+pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted) -> bool {
+    if attempted.jobs < 2 || attempted.tried.iter().all(|tried| tried.outcome == Outcome::Delivered) {
+        return false;
+    }
+    let gives_up = |held: &InFlight| {
+        matches!(decide(&lane.shared, held, attempted, lane.times), Disposition::DeadLetter(_))
+    };
+    if !lane.jobs.iter().any(gives_up) {
+        return false;
+    }
+    if let Some(head) = lane.jobs.front() {
+        for tried in &attempted.tried {
+            log(&lane.shared.failures, head, attempted, tried, Some(Duration::ZERO));
+        }
+    }
+    lane.alone = attempted.jobs;
+    // It was planned for those in front of it being gone.
+    lane.ahead = None;
+    true
+}
+
 /// The webhooks that have to be tried again.
 fn failing_webhooks(attempted: &Attempted) -> impl Iterator<Item = Option<&Webhook>> {
     let app = attempted.app.as_deref();
@@ -98,8 +121,12 @@ fn failing(head: &InFlight, attempted: &Attempted, times: Times, rules: &Rules) 
 /// Says what came of the attempt, and puts a decision to give up on the record.
 pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, disposition: &Disposition) {
     let Some(head) = lane.jobs.front_mut() else { return };
+    let next_retry = match disposition {
+        Disposition::Retry { backoff, .. } => Some(*backoff),
+        Disposition::Done | Disposition::DeadLetter(_) => None,
+    };
     for tried in &attempted.tried {
-        log(&lane.shared.failures, head, attempted, tried, disposition);
+        log(&lane.shared.failures, head, attempted, tried, next_retry);
     }
     match disposition {
         // The transient failures of a job that is given up are final too.
@@ -124,14 +151,11 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
 
 /// One line a job and attempt: at debug where it succeeded, at warn where it failed, but for what an app has too
 /// many of.
-fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
+fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, next: Option<Duration>) {
     let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
     let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), attempted.number);
     let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
-    let next_retry_s = match then {
-        Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
-        Disposition::Done | Disposition::DeadLetter(_) => None,
-    };
+    let next_retry_s = next.map(|backoff| backoff.as_secs());
     match &tried.outcome {
         Outcome::Delivered => {
             debug!(message_id = %id, app_id, group = shown(group), destination, webhook, attempt, jobs, "delivered");
@@ -177,6 +201,9 @@ pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane
 
 async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     let Some(mut held) = lane.jobs.remove(place) else { return };
+    if place < lane.alone {
+        lane.alone -= 1;
+    }
     held.claim.record_mut().done = true;
     let urgency = match (lane.jobs.is_empty(), lane.count) {
         (false, _) => Urgency::Later,

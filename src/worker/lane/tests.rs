@@ -13,6 +13,7 @@ use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
 use crate::board::Text;
+use crate::flow::breaker::destination;
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
 use crate::outcome::Outcome;
@@ -78,6 +79,8 @@ struct World {
     webhooks: serde_json::Value,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    /// A webhook of the first app that has been failing for a window.
+    down: Option<usize>,
 }
 
 impl World {
@@ -100,6 +103,7 @@ impl World {
             webhooks: json!([{"url": "http://h/"}]),
             metrics: Arc::new(Metrics::new()),
             ledger: Arc::default(),
+            down: None,
         };
         (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
         world
@@ -116,6 +120,13 @@ impl World {
     /// Receives a lane and works it to its end; the process stands still for a while in between.
     async fn work(&self, stands_still: Duration, script: Script) {
         let health = Arc::new(Health::new(Duration::from_secs(30)));
+        let breaker = Breaker::new(self.rules.retry.window, self.rules.attempt_timeout);
+        if let Some(webhook) = self.down {
+            let (key, now) = (destination("k", &self.ids()[webhook]), Instant::now());
+            let since = now.checked_sub(self.rules.retry.window).unwrap();
+            (0..2).for_each(|job| breaker.failed(key, job, (since, now), "status 500"));
+            advance(self.rules.attempt_timeout).await;
+        }
         let shared = Arc::new(Shared {
             queue: self.queue.clone(),
             transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
@@ -125,7 +136,7 @@ impl World {
             })),
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
-            breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            breaker,
             failures: Failures::default(),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             throttle: Throttle::default(),
