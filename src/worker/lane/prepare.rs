@@ -321,10 +321,14 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     if webhooks.map(|webhook| &webhook.retry).any(Retry::ends_at_once) {
         return None;
     }
-    // Nothing is known of it but that it came.
+    // Nothing is known of it but that it came. What was put back is planned by what its app is now, and not by what
+    // is remembered of it for the head.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();
-        attempts_for_backoff(held, next_number(held)) == 1 && !record.done && record.settled.is_empty()
+        attempts_for_backoff(held, next_number(held)) == 1
+            && !record.done
+            && record.settled.is_empty()
+            && held.message.redriven.is_none()
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::Limits;
+use crate::queue::Redriven;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -146,6 +147,14 @@ async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
     assert_eq!(world.requests(), expected);
     assert_eq!(world.lettered(), [("signature", None), ("unknown_app", None)]);
     assert_eq!(world.queue.deletes().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_back_goes_alone_since_its_app_is_asked_for_anew() {
+    let mut world = world(2);
+    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: Vec::new() });
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [[0], [1]]);
 }
 
 #[tokio::test(start_paused = true)]
