@@ -178,6 +178,12 @@ impl Reason {
         !matches!(self, Self::Apps(_))
     }
 
+    /// Whether all that lacked was a place: nothing was learnt of the destination.
+    #[must_use]
+    pub fn is_for_want_of_a_place(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::NoDescriptor | Self::Throttled(_))
+    }
+
     /// A short, stable word for metrics and dead letters.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -46,7 +46,7 @@ use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::settle_batch;
 use crate::worker::rules::Rules;
-use attempt::attempt;
+use attempt::{Attempted, attempt};
 use prepare::{Planned, prepare};
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a
@@ -57,6 +57,13 @@ pub const AMPLE_RECEIVES: u32 = 1000;
 
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);
+
+/// For as long a job that SQS would not hand over again waits in its lane for a place at its destination: many times
+/// what requests under way may take, and little of the time for which ten such jobs can be hidden.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Between two attempts to get a place.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What every lane of a worker shares.
 #[derive(Debug)]
@@ -107,6 +114,8 @@ pub struct Lane<Q, T, A> {
     ahead: Option<Planned>,
     /// So many from the head on go out alone: together they failed.
     alone: usize,
+    /// Since when it has waited for a place at the head's destinations.
+    waits_since: Option<Instant>,
     times: Times,
     lease: Lease,
     watch: Watch,
@@ -123,7 +132,18 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
         let watch = shared.health.watch(shared.rules.visibility);
         let count = jobs.len();
-        Self { shared, acknowledgements, jobs, count, ahead: None, alone: 0, times, lease, watch }
+        Self {
+            shared,
+            acknowledgements,
+            jobs,
+            count,
+            ahead: None,
+            alone: 0,
+            waits_since: None,
+            times,
+            lease,
+            watch,
+        }
     }
 
     /// Works the lane to its end.
@@ -141,6 +161,10 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             self.goes_on();
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
+            if self.waits_for_a_place(&attempted) {
+                timeout(PAUSE, self.shared.shutdown.cancelled()).await.ok();
+                continue;
+            }
             if settle::goes_on_alone(&mut self, &attempted) {
                 continue;
             }
@@ -218,6 +242,22 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     fn holds_a_last_chance(&self) -> bool {
         let last = |held: &InFlight| held.last_chance(&self.shared.rules, self.times, Duration::ZERO);
         self.jobs.iter().any(|held| last(held).is_some())
+    }
+
+    /// Whether what was not attempted for want of a place waits for one here: put back, it or one behind it would not
+    /// be handed over again, and would be given up untried.
+    fn waits_for_a_place(&mut self, attempted: &Attempted) -> bool {
+        let (now, rules) = (Instant::now(), self.shared.rules);
+        let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
+        if !attempted.lacks_a_place()
+            || !self.holds_a_last_chance()
+            || !is_in_time
+            || self.shared.shutdown.is_cancelled()
+        {
+            self.waits_since = None;
+            return false;
+        }
+        now.duration_since(*self.waits_since.get_or_insert(now)) < LONGEST_WAIT
     }
 
     /// Whether its app holds more places than it may, and what is left of the lane can wait.

@@ -72,4 +72,11 @@ impl Rules {
         let receives = message.receive_count.saturating_add(KEPT_RECEIVES);
         self.last_chance(receives, message.age, LONGEST_DEFERRAL).is_none()
     }
+
+    /// Whether a message of this age may wait a little longer in its lane: half of what is left for giving up has to be
+    /// left.
+    pub(crate) fn may_wait(&self, age: Duration) -> bool {
+        let ends = age + self.attempt_timeout + SETTLE_MARGIN;
+        self.retention.is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
+    }
 }

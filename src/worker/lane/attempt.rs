@@ -61,6 +61,13 @@ impl Attempted {
             .iter()
             .any(|tried| tried.webhook.is_some() && !matches!(tried.outcome, Outcome::Deferred(_)))
     }
+
+    /// Whether all that is left of it was not attempted for want of a place.
+    pub(super) fn lacks_a_place(&self) -> bool {
+        let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if reason.is_for_want_of_a_place());
+        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
+        self.tried.iter().any(lacks) && !self.tried.iter().any(failed)
+    }
 }
 
 /// What is known of a destination before a request to it.
@@ -196,8 +203,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
 ) -> Vec<Tried> {
     let Lane { shared, jobs, times, .. } = lane;
     let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
-    let last = |held: &InFlight| held.last_chance(&shared.rules, *times, Duration::ZERO);
-    let urgent = jobs.iter().take(batch.jobs).any(|held| last(held).is_some());
+    let urgent = lane.holds_a_last_chance();
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let ages = &ages;
         async move {
@@ -266,7 +272,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
     let began = Instant::now();
     let _leave = match shared.throttle.enter(gate.key, began) {
         Ok(leave) => Some(leave),
-        // It has no other chance.
+        // It, or one behind it, has no other chance.
         Err(_) if urgent => None,
         Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
     };
