@@ -172,7 +172,9 @@ impl App {
 }
 
 impl Webhook {
-    /// Whether a webhook of that identity is this one, as it was when it was alone with its target, or was not.
+    /// Whether a webhook of that identity is this one, as it was when it was alone with its target, or was not. Where
+    /// others share the target the plain identity is none of theirs: what is written down of a webhook that is alone
+    /// holds both.
     #[must_use]
     pub fn is(&self, id: &WebhookId) -> bool {
         self.id == *id || self.precise_id == *id

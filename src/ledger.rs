@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::app::WebhookId;
+use crate::app::{Webhook, WebhookId};
 use crate::outcome::Reason;
 use crate::queue::MessageId;
 
@@ -32,8 +32,10 @@ pub struct Ledger {
 /// What is known of one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Attempts that this process made.
+    /// Attempts that this process made, each at one or more webhooks.
     pub attempts: u32,
+    /// The same by webhook, of those that still are to get it.
+    pub tries: Vec<Tries>,
     /// When the first of them began, or the first look-up that failed.
     pub first_attempt: Option<Instant>,
     /// When its lane was first put off until its app has been asked for anew.
@@ -48,13 +50,56 @@ pub struct Record {
     pub waiting: Vec<WebhookId>,
 }
 
+/// What was tried at one webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// Which of the app's webhooks.
+    pub webhook: WebhookId,
+    /// Attempts that this process made.
+    pub attempts: u32,
+    /// When the first of them began.
+    pub first: Instant,
+}
+
 /// One webhook that needs no further attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// Which of the app's webhooks.
     pub webhook: WebhookId,
+    /// Its identity among webhooks with the same target: the app may be about to get another of those.
+    pub precise: WebhookId,
     /// Why it will never be delivered; `None` if it has been.
     pub failed: Option<Reason>,
+}
+
+impl Record {
+    /// What was tried at a webhook.
+    #[must_use]
+    pub fn tries_at(&self, webhook: &WebhookId) -> Option<&Tries> {
+        self.tries.iter().find(|tries| tries.webhook == *webhook)
+    }
+
+    /// Counts an attempt at a webhook that began then.
+    pub fn tried(&mut self, webhook: &WebhookId, began: Instant) {
+        match self.tries.iter_mut().find(|tries| tries.webhook == *webhook) {
+            Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
+            None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
+        }
+    }
+}
+
+impl Settled {
+    /// Whether it is about this webhook, as it is now.
+    #[must_use]
+    pub fn is_of(&self, webhook: &Webhook) -> bool {
+        webhook.is(&self.webhook) || webhook.is(&self.precise)
+    }
+
+    /// All that the webhook may be known by later.
+    pub fn identities(&self) -> impl Iterator<Item = WebhookId> + use<> {
+        let precise = Some(&self.precise).filter(|precise| **precise != self.webhook);
+        std::iter::once(self.webhook.clone()).chain(precise.cloned())
+    }
 }
 
 /// A message that is being worked. Dropping it without a verdict leaves the record as it was.

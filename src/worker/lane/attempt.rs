@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::prepare::{Batch, Parcel, Prepared};
-use super::window::{failing_for, is_past, next_number};
+use super::window::{failing_for, failing_for_at, is_past, next_number, next_number_at};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::Apps;
@@ -43,6 +43,8 @@ pub(super) struct Attempted {
 /// What an attempt at one webhook came to.
 pub(super) struct Tried {
     pub webhook: Option<WebhookId>,
+    /// The number of the attempt at this webhook.
+    pub number: u32,
     /// Its host or function.
     pub destination: Text,
     /// Whether it has been failing for a window.
@@ -57,9 +59,16 @@ impl Attempted {
 
     /// Whether anything was sent, or could not be for good.
     pub(super) fn was_tried(&self) -> bool {
+        let is_final = |tried: &Tried| matches!(tried.outcome, Outcome::Permanent(_));
         self.tried
             .iter()
-            .any(|tried| tried.webhook.is_some() && !matches!(tried.outcome, Outcome::Deferred(_)))
+            .any(|tried| tried.webhook.is_some() && (was_made(&tried.outcome) || is_final(tried)))
+    }
+
+    /// Whether all that is left of it was put off, and nothing failed.
+    pub(super) fn was_put_off(&self) -> bool {
+        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
+        self.app.is_some() && !self.was_tried() && !self.tried.iter().any(failed)
     }
 
     /// Whether all that is left of it was not attempted for want of a place.
@@ -99,7 +108,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
             return Some(Attempted::without_any(number, Some(app)));
         }
         Prepared::Undeliverable(outcome) => {
-            let tried = vec![without_delivery(lane, outcome)];
+            let tried = vec![without_delivery(lane, number, outcome)];
             let ended = lane.ensure_lease(SETTLE_MARGIN).await;
             return ended.then_some(Attempted { jobs: 1, app: None, number, tried });
         }
@@ -117,7 +126,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
             return None;
         }
         let began = Instant::now();
-        let ended = send(lane, &batch, parcels, gates, number).await;
+        let ended = send(lane, &batch, parcels, gates).await;
         record(lane, &batch, number, &ended, began);
         tried.extend(ended);
     }
@@ -127,7 +136,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
 /// where its group has been so for a window, it is given up as what waits for a destination that is down.
-fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Tried {
+fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Outcome) -> Tried {
     let Lane { shared, jobs, .. } = lane;
     let mut down = false;
     if matches!(outcome, Outcome::Deferred(_)) {
@@ -145,7 +154,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Trie
             shared.undeliverable.failed(key, job, (first, now), "");
         }
     }
-    Tried { webhook: None, destination: Text::default(), down, outcome }
+    Tried { webhook: None, number, destination: Text::default(), down, outcome }
 }
 
 /// An app's jobs of one message group, for which there may be nothing to send.
@@ -199,7 +208,6 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     batch: &Batch,
     parcels: &[Parcel],
     gates: &[Gate],
-    number: u32,
 ) -> Vec<Tried> {
     let Lane { shared, jobs, times, .. } = lane;
     let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
@@ -209,6 +217,8 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
         async move {
             let began = Instant::now();
             let (webhook, target) = batch.webhook(parcel).unzip();
+            // Those that go together are at their first.
+            let number = jobs.front().zip(webhook).map_or(1, |(head, id)| next_number_at(head, id));
             let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
             let destination = Text::new(&Host(target).to_string());
@@ -246,14 +256,19 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 attempting.ended(outcome == Outcome::Delivered);
             }
             // What failed together goes on alone first.
-            let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
-                Some(head) => {
-                    let failing = failing_for(head, *times, &shared.rules.retry);
+            let outcome = match jobs.front().filter(|_| batch.jobs == 1).zip(webhook) {
+                Some((head, id)) => {
+                    let retry = &shared.rules.retry;
+                    let failing = if was_made(&outcome) {
+                        failing_for_at(head, id, *times, retry)
+                    } else {
+                        failing_for(head, *times, retry)
+                    };
                     own_rules::judged(outcome, own, number, failing.max(took))
                 }
                 None => outcome,
             };
-            Tried { webhook: webhook.cloned(), destination, down: gate.down.is_some(), outcome }
+            Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), outcome }
         }
     });
     // Nearly every job has one webhook; join_all costs nothing worth a special case.
@@ -323,21 +338,43 @@ fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
     }
 }
 
+/// Whether an attempt was made: not where it was put off, nor where the webhook cannot be used.
+fn was_made(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Delivered => true,
+        Outcome::Deferred(_) => false,
+        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
+            !matches!(reason, Reason::WebhookUnusable(_))
+        }
+    }
+}
+
 /// Puts what came of some deliveries on the record of every job that was in them.
 fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
-    let tried = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
+    let failed_or_made = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
+    let made = ended.iter().any(|tried| was_made(&tried.outcome));
     for held in lane.jobs.iter_mut().take(batch.jobs) {
         let record = held.claim.record_mut();
-        if tried {
-            record.attempts = number;
+        if failed_or_made {
             record.first_attempt.get_or_insert(began);
+        }
+        if made {
+            record.attempts = number;
+        } else if failed_or_made {
+            record.deferrals = record.deferrals.saturating_add(1);
+        }
+        record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
+        for webhook in
+            ended.iter().filter(|tried| was_made(&tried.outcome)).filter_map(|tried| tried.webhook.as_ref())
+        {
+            record.tried(webhook, began);
         }
         for tried in ended {
             let Some(webhook) = &tried.webhook else { continue };
             match &tried.outcome {
                 // It may be another job's doing: each is asked for alone.
                 Outcome::Permanent(_) if batch.jobs > 1 => wait_for(record, webhook),
-                outcome => settle(record, webhook, outcome),
+                outcome => settle(record, &batch.app, webhook, outcome),
             }
         }
     }
@@ -364,13 +401,13 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         tried.outcome = Outcome::Permanent(why);
         // Several jobs go on alone.
         if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
-            settle(head.claim.record_mut(), webhook, &tried.outcome);
+            settle(head.claim.record_mut(), &batch.app, webhook, &tried.outcome);
         }
     }
 }
 
 /// A webhook that needs no further attempt, or that needs one.
-pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome) {
+pub(super) fn settle(record: &mut Record, app: &App, webhook: &WebhookId, outcome: &Outcome) {
     let failed = match outcome {
         Outcome::Delivered => None,
         Outcome::Permanent(reason) => Some(reason.clone()),
@@ -379,7 +416,9 @@ pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome
         }
     };
     record.waiting.retain(|waiting| waiting != webhook);
-    record.settled.push(Settled { webhook: webhook.clone(), failed });
+    record.tries.retain(|tries| tries.webhook != *webhook);
+    let precise = own_rules::webhook(Some(app), webhook).map_or(webhook, |own| &own.precise_id).clone();
+    record.settled.push(Settled { webhook: webhook.clone(), precise, failed });
 }
 
 fn wait_for(record: &mut Record, webhook: &WebhookId) {

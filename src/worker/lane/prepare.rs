@@ -289,8 +289,7 @@ fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selectio
     let delivered = held.message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
     let lacks = |selection: &Selection| {
         let has_it = |webhook: &Webhook| {
-            delivered.iter().any(|id| webhook.is(id))
-                || settled.iter().any(|settled| webhook.is(&settled.webhook))
+            delivered.iter().any(|id| webhook.is(id)) || settled.iter().any(|settled| settled.is_of(webhook))
         };
         app.webhooks.get(selection.place).is_some_and(|webhook| !has_it(webhook))
     };

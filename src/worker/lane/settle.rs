@@ -14,6 +14,7 @@ use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
+use crate::ledger::Settled;
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
@@ -51,7 +52,7 @@ pub(super) fn decide<Q, T, A>(
     let earlier: Vec<_> = record
         .settled
         .iter()
-        .filter(|settled| webhooks.iter().any(|webhook| webhook.is(&settled.webhook)))
+        .filter(|settled| webhooks.iter().any(|webhook| settled.is_of(webhook)))
         .filter_map(|settled| settled.failed.clone())
         .map(Outcome::Permanent)
         .collect();
@@ -133,12 +134,14 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
         Disposition::DeadLetter(reason) => {
             head.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
             for tried in &attempted.tried {
-                if let (Some(webhook), Outcome::Transient { reason, .. }) = (&tried.webhook, &tried.outcome) {
-                    settle(head.claim.record_mut(), webhook, &Outcome::Permanent(reason.clone()));
+                if let (Some(app), Some(webhook), Outcome::Transient { reason, .. }) =
+                    (&attempted.app, &tried.webhook, &tried.outcome)
+                {
+                    settle(head.claim.record_mut(), app, webhook, &Outcome::Permanent(reason.clone()));
                 }
             }
         }
-        Disposition::Retry { .. } if !attempted.was_tried() && attempted.app.is_some() => {
+        Disposition::Retry { .. } if attempted.was_put_off() => {
             let record = head.claim.record_mut();
             record.deferrals = record.deferrals.saturating_add(1);
             let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
@@ -153,7 +156,7 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
 /// many of.
 fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, next: Option<Duration>) {
     let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
-    let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), attempted.number);
+    let (app_id, destination, attempt) = (head.app_id.as_str(), tried.destination.as_str(), tried.number);
     let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let next_retry_s = next.map(|backoff| backoff.as_secs());
     match &tried.outcome {
@@ -277,7 +280,7 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
     let (record, message) = (held.claim.record(), &held.message);
     let mut delivered =
         message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
-    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).map(|s| s.webhook.clone()));
+    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).flat_map(Settled::identities));
     // The webhook that failed for this reason; else the first that failed.
     let failed = || record.settled.iter().filter(|settled| settled.failed.is_some());
     let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::app::WebhookId;
 use crate::policy::{self, Retry};
 use crate::worker::in_flight::{InFlight, Times};
 
@@ -12,6 +15,11 @@ const HINT: u32 = 3;
 /// The number of the next attempt: one more than this process knows of.
 pub(super) fn next_number(held: &InFlight) -> u32 {
     held.claim.record().attempts.saturating_add(1)
+}
+
+/// The number of the next attempt at one webhook, as its receiver is told.
+pub(super) fn next_number_at(held: &InFlight, webhook: &WebhookId) -> u32 {
+    held.claim.record().tries_at(webhook).map_or(0, |tries| tries.attempts).saturating_add(1)
 }
 
 /// After how many attempts the backoff is. Of a message that this process has never held before, the receive count
@@ -25,7 +33,16 @@ pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
 /// attempts reach: what lay in the queue while no worker ran was not failing, and what waited behind another
 /// job has few receives.
 pub(super) fn failing_for(held: &InFlight, times: Times, retry: &Retry) -> Duration {
-    let own = held.claim.record().first_attempt.map_or(Duration::ZERO, |first| first.elapsed());
+    failing_since(held.claim.record().first_attempt, held, times, retry)
+}
+
+/// The same for one of its webhooks, which it may have got only lately.
+pub(super) fn failing_for_at(held: &InFlight, webhook: &WebhookId, times: Times, retry: &Retry) -> Duration {
+    failing_since(held.claim.record().tries_at(webhook).map(|tries| tries.first), held, times, retry)
+}
+
+fn failing_since(first: Option<Instant>, held: &InFlight, times: Times, retry: &Retry) -> Duration {
+    let own = first.map_or(Duration::ZERO, |first| first.elapsed());
     if held.claim.held_before() {
         return own;
     }
