@@ -16,17 +16,18 @@ use crate::app::{Webhook, WebhookId};
 use crate::outcome::Reason;
 use crate::queue::MessageId;
 
-/// How long an entry outlives its last use. An hour is far beyond the default retry window of
+/// How long an entry outlives its last use at the least. An hour is far beyond the default retry window of
 /// five minutes; what is forgotten costs a duplicate, never a loss.
-const EXPIRY: Duration = Duration::from_secs(3600);
+const MIN_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// How many messages that are not being worked are remembered: some 20 MB at worst.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The ledger of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     book: Mutex<Book>,
+    expiry: Duration,
 }
 
 /// What is known of one message.
@@ -125,7 +126,20 @@ enum Entry {
     Idle { since: Instant, record: Record },
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Duration::ZERO)
+    }
+}
+
 impl Ledger {
+    /// An empty one, where a message is `hidden` for no longer than that between two receives: as long again, and an
+    /// hour at the least, it is remembered.
+    #[must_use]
+    pub fn new(hidden: Duration) -> Self {
+        Self { book: Mutex::default(), expiry: MIN_EXPIRY.max(hidden.saturating_mul(2)) }
+    }
+
     /// Claims a message for work; `None` while another copy of it is being worked here.
     pub fn claim(self: &Arc<Self>, id: &MessageId) -> Option<Claim> {
         let mut book = self.lock();
@@ -178,15 +192,15 @@ impl Drop for Claim {
         }
         book.idle.push_back((now, Arc::clone(&self.id)));
         book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record });
-        book.expire(now);
+        book.expire(now, self.ledger.expiry);
     }
 }
 
 impl Book {
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant, expiry: Duration) {
         while let Some((since, id)) = self.idle.front() {
             let full = self.idle.len() > MAX_ENTRIES;
-            if !full && now.duration_since(*since) <= EXPIRY {
+            if !full && now.duration_since(*since) <= expiry {
                 break;
             }
             // An entry that was claimed since then has, if at all, a later place in the line.
@@ -232,11 +246,26 @@ mod tests {
         let mut claim = ledger.claim(&id(2)).unwrap();
         claim.record_mut().done = true;
         drop(claim);
-        tokio::time::advance(EXPIRY + Duration::from_secs(1)).await;
+        tokio::time::advance(MIN_EXPIRY + Duration::from_secs(1)).await;
         let mut other = ledger.claim(&id(3)).unwrap();
         other.record_mut().attempts = 1;
         drop(other);
         assert!(!ledger.claim(&id(2)).unwrap().record().done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_hidden_for_longer_than_an_hour_is_remembered_when_it_comes_back() {
+        let hidden = MIN_EXPIRY * 10;
+        let ledger = Arc::new(Ledger::new(hidden));
+        ledger.claim(&id(1)).unwrap().record_mut().attempts = 3;
+        for n in 2..4 {
+            tokio::time::advance(hidden / 2 + Duration::from_secs(1)).await;
+            drop(ledger.claim(&id(n)).unwrap());
+        }
+        assert_eq!(ledger.claim(&id(1)).unwrap().record().attempts, 3);
+        tokio::time::advance(hidden * 2 + Duration::from_secs(1)).await;
+        drop(ledger.claim(&id(4)).unwrap());
+        assert!(!ledger.claim(&id(1)).unwrap().held_before());
     }
 
     #[tokio::test(start_paused = true)]

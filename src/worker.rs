@@ -117,7 +117,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             transport: parts.transport,
             apps: parts.apps,
             rules,
-            ledger: Arc::new(Ledger::default()),
+            // The longest backoff, whichever webhook's, and a lease.
+            ledger: Arc::new(Ledger::new(rules.retry.cap + rules.visibility)),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             failures: Failures::default(),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
