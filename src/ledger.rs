@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::app::{Webhook, WebhookId};
-use crate::outcome::Reason;
+use crate::app::{App, Webhook, WebhookId};
+use crate::outcome::{Outcome, Reason};
 use crate::queue::MessageId;
 
 /// How long an entry outlives its last use at the least. An hour is far beyond the default retry window of
@@ -85,6 +85,27 @@ impl Record {
         match self.tries.iter_mut().find(|tries| tries.webhook == *webhook) {
             Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
             None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
+        }
+    }
+
+    /// Whether a webhook of the app's needs no further attempt, by what the last one came to, or needs one.
+    pub fn settle(&mut self, app: &App, webhook: &WebhookId, outcome: &Outcome) {
+        let failed = match outcome {
+            Outcome::Delivered => None,
+            Outcome::Permanent(reason) => Some(reason.clone()),
+            Outcome::Transient { .. } | Outcome::Deferred(_) => return self.wait_for(webhook),
+        };
+        self.waiting.retain(|waiting| waiting != webhook);
+        self.tries.retain(|tries| tries.webhook != *webhook);
+        let registered = app.webhooks.iter().find(|registered| registered.id == *webhook);
+        let precise = registered.map_or(webhook, |registered| &registered.precise_id).clone();
+        self.settled.push(Settled { webhook: webhook.clone(), precise, failed });
+    }
+
+    /// A webhook needs a further attempt.
+    pub fn wait_for(&mut self, webhook: &WebhookId) {
+        if !self.waiting.contains(webhook) {
+            self.waiting.push(webhook.clone());
         }
     }
 }

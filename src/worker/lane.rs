@@ -14,7 +14,6 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
-mod own_rules;
 mod prepare;
 mod settle;
 mod window;
@@ -35,7 +34,7 @@ use crate::flow::shares::Share;
 use crate::flow::throttle::Throttle;
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
-use crate::policy::Disposition;
+use crate::policy::{Disposition, own_rules};
 use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::failures::Failures;
@@ -263,7 +262,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
     fn gives_way(&self) -> bool {
         self.jobs.front().and_then(|head| head.share.as_ref()).is_some_and(Share::gives_way)
-            && self.jobs.iter().all(|held| self.shared.rules.may_be_deferred(&held.message))
+            && self.jobs.iter().all(|held| held.may_be_deferred(&self.shared.rules))
     }
 
     fn abandoned(&self, why: &'static str) {

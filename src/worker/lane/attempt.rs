@@ -17,7 +17,6 @@ use crate::board::{self, Text};
 use crate::delivery::Transport;
 use crate::flow::breaker::{self, destination, job};
 use crate::flow::shares::Share;
-use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
@@ -62,7 +61,7 @@ impl Attempted {
         let is_final = |tried: &Tried| matches!(tried.outcome, Outcome::Permanent(_));
         self.tried
             .iter()
-            .any(|tried| tried.webhook.is_some() && (was_made(&tried.outcome) || is_final(tried)))
+            .any(|tried| tried.webhook.is_some() && (tried.outcome.was_made() || is_final(tried)))
     }
 
     /// Whether all that is left of it was put off, and nothing failed.
@@ -259,7 +258,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             let outcome = match jobs.front().filter(|_| batch.jobs == 1).zip(webhook) {
                 Some((head, id)) => {
                     let retry = &shared.rules.retry;
-                    let failing = if was_made(&outcome) {
+                    let failing = if outcome.was_made() {
                         failing_for_at(head, id, *times, retry)
                     } else {
                         failing_for(head, *times, retry)
@@ -338,21 +337,10 @@ fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
     }
 }
 
-/// Whether an attempt was made: not where it was put off, nor where the webhook cannot be used.
-fn was_made(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Delivered => true,
-        Outcome::Deferred(_) => false,
-        Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => {
-            !matches!(reason, Reason::WebhookUnusable(_))
-        }
-    }
-}
-
 /// Puts what came of some deliveries on the record of every job that was in them.
 fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
     let failed_or_made = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
-    let made = ended.iter().any(|tried| was_made(&tried.outcome));
+    let made = ended.iter().any(|tried| tried.outcome.was_made());
     for held in lane.jobs.iter_mut().take(batch.jobs) {
         let record = held.claim.record_mut();
         if failed_or_made {
@@ -365,7 +353,7 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
         }
         record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
         for webhook in
-            ended.iter().filter(|tried| was_made(&tried.outcome)).filter_map(|tried| tried.webhook.as_ref())
+            ended.iter().filter(|tried| tried.outcome.was_made()).filter_map(|tried| tried.webhook.as_ref())
         {
             record.tried(webhook, began);
         }
@@ -373,8 +361,8 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
             let Some(webhook) = &tried.webhook else { continue };
             match &tried.outcome {
                 // It may be another job's doing: each is asked for alone.
-                Outcome::Permanent(_) if batch.jobs > 1 => wait_for(record, webhook),
-                outcome => settle(record, &batch.app, webhook, outcome),
+                Outcome::Permanent(_) if batch.jobs > 1 => record.wait_for(webhook),
+                outcome => record.settle(&batch.app, webhook, outcome),
             }
         }
     }
@@ -401,28 +389,7 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         tried.outcome = Outcome::Permanent(why);
         // Several jobs go on alone.
         if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
-            settle(head.claim.record_mut(), &batch.app, webhook, &tried.outcome);
+            head.claim.record_mut().settle(&batch.app, webhook, &tried.outcome);
         }
-    }
-}
-
-/// A webhook that needs no further attempt, or that needs one.
-pub(super) fn settle(record: &mut Record, app: &App, webhook: &WebhookId, outcome: &Outcome) {
-    let failed = match outcome {
-        Outcome::Delivered => None,
-        Outcome::Permanent(reason) => Some(reason.clone()),
-        Outcome::Transient { .. } | Outcome::Deferred(_) => {
-            return wait_for(record, webhook);
-        }
-    };
-    record.waiting.retain(|waiting| waiting != webhook);
-    record.tries.retain(|tries| tries.webhook != *webhook);
-    let precise = own_rules::webhook(Some(app), webhook).map_or(webhook, |own| &own.precise_id).clone();
-    record.settled.push(Settled { webhook: webhook.clone(), precise, failed });
-}
-
-fn wait_for(record: &mut Record, webhook: &WebhookId) {
-    if !record.waiting.contains(webhook) {
-        record.waiting.push(webhook.clone());
     }
 }

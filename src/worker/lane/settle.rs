@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
-use super::attempt::{Attempted, Tried, settle};
+use super::attempt::{Attempted, Tried};
 use super::window::{attempts_for_backoff, failing_for};
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
@@ -137,7 +137,7 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
                 if let (Some(app), Some(webhook), Outcome::Transient { reason, .. }) =
                     (&attempted.app, &tried.webhook, &tried.outcome)
                 {
-                    settle(head.claim.record_mut(), app, webhook, &Outcome::Permanent(reason.clone()));
+                    head.claim.record_mut().settle(app, webhook, &Outcome::Permanent(reason.clone()));
                 }
             }
         }

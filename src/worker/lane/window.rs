@@ -47,21 +47,7 @@ fn failing_since(first: Option<Instant>, held: &InFlight, times: Times, retry: &
         return own;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    own.max(since_first_receive(held, times).min(backoffs(before, retry)))
-}
-
-/// What the backoffs after so many attempts come to, as they are on average: half of each upper end.
-fn backoffs(attempts: u32, retry: &Retry) -> Duration {
-    let mut sum = Duration::ZERO;
-    for attempt in 1..=attempts {
-        let one = policy::backoff(attempt, Duration::ZERO, retry, 0.5);
-        sum += one;
-        // The rest are all alike; the window is not asked for more.
-        if sum > retry.window || one * 2 >= retry.cap {
-            return sum + one.saturating_mul(attempts - attempt);
-        }
-    }
-    sum
+    own.max(since_first_receive(held, times).min(policy::backoffs(before, retry)))
 }
 
 /// How long ago it was received for the first time, by anyone.
