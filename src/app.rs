@@ -79,6 +79,14 @@ pub struct Retry {
     pub cap: Option<Duration>,
 }
 
+impl Retry {
+    /// Whether the first failure is the last.
+    #[must_use]
+    pub fn ends_at_once(&self) -> bool {
+        self.max_attempts.is_some_and(|most| most <= 1)
+    }
+}
+
 /// Where a webhook goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -164,7 +172,9 @@ impl App {
 }
 
 impl Webhook {
-    /// Whether a webhook of that identity is this one, as it was when it was alone with its target, or was not.
+    /// Whether a webhook of that identity is this one, as it was when it was alone with its target, or was not. Where
+    /// others share the target the plain identity is none of theirs: what is written down of a webhook that is alone
+    /// holds both.
     #[must_use]
     pub fn is(&self, id: &WebhookId) -> bool {
         self.id == *id || self.precise_id == *id

@@ -12,28 +12,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::app::WebhookId;
-use crate::outcome::Reason;
+use crate::app::{App, Webhook, WebhookId};
+use crate::outcome::{Outcome, Reason};
 use crate::queue::MessageId;
 
-/// How long an entry outlives its last use. An hour is far beyond the default retry window of
+/// How long an entry outlives its last use at the least. An hour is far beyond the default retry window of
 /// five minutes; what is forgotten costs a duplicate, never a loss.
-const EXPIRY: Duration = Duration::from_secs(3600);
+const MIN_EXPIRY: Duration = Duration::from_secs(3600);
 
 /// How many messages that are not being worked are remembered: some 20 MB at worst.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The ledger of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     book: Mutex<Book>,
+    expiry: Duration,
 }
 
 /// What is known of one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Attempts that this process made.
+    /// Attempts that this process made, each at one or more webhooks.
     pub attempts: u32,
+    /// The same by webhook, of those that still are to get it.
+    pub tries: Vec<Tries>,
     /// When the first of them began.
     pub first_attempt: Option<Instant>,
     /// For how long others had been failing with it, presumably, when this process first did.
@@ -57,13 +60,77 @@ pub struct Record {
     pub successors: usize,
 }
 
+/// What was tried at one webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// Which of the app's webhooks.
+    pub webhook: WebhookId,
+    /// Attempts that this process made.
+    pub attempts: u32,
+    /// When the first of them began.
+    pub first: Instant,
+}
+
 /// One webhook that needs no further attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// Which of the app's webhooks.
     pub webhook: WebhookId,
+    /// Its identity among webhooks with the same target: the app may be about to get another of those.
+    pub precise: WebhookId,
     /// Why it will never be delivered; `None` if it has been.
     pub failed: Option<Reason>,
+}
+
+impl Record {
+    /// What was tried at a webhook.
+    #[must_use]
+    pub fn tries_at(&self, webhook: &WebhookId) -> Option<&Tries> {
+        self.tries.iter().find(|tries| tries.webhook == *webhook)
+    }
+
+    /// Counts an attempt at a webhook that began then.
+    pub fn tried(&mut self, webhook: &WebhookId, began: Instant) {
+        match self.tries.iter_mut().find(|tries| tries.webhook == *webhook) {
+            Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
+            None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
+        }
+    }
+
+    /// Whether a webhook of the app's needs no further attempt, by what the last one came to, or needs one.
+    pub fn settle(&mut self, app: &App, webhook: &WebhookId, outcome: &Outcome) {
+        let failed = match outcome {
+            Outcome::Delivered => None,
+            Outcome::Permanent(reason) => Some(reason.clone()),
+            Outcome::Transient { .. } | Outcome::Deferred(_) => return self.wait_for(webhook),
+        };
+        self.waiting.retain(|waiting| waiting != webhook);
+        self.tries.retain(|tries| tries.webhook != *webhook);
+        let registered = app.webhooks.iter().find(|registered| registered.id == *webhook);
+        let precise = registered.map_or(webhook, |registered| &registered.precise_id).clone();
+        self.settled.push(Settled { webhook: webhook.clone(), precise, failed });
+    }
+
+    /// A webhook needs a further attempt.
+    pub fn wait_for(&mut self, webhook: &WebhookId) {
+        if !self.waiting.contains(webhook) {
+            self.waiting.push(webhook.clone());
+        }
+    }
+}
+
+impl Settled {
+    /// Whether it is about this webhook, as it is now.
+    #[must_use]
+    pub fn is_of(&self, webhook: &Webhook) -> bool {
+        webhook.is(&self.webhook) || webhook.is(&self.precise)
+    }
+
+    /// All that the webhook may be known by later.
+    pub fn identities(&self) -> impl Iterator<Item = WebhookId> + use<> {
+        let precise = Some(&self.precise).filter(|precise| **precise != self.webhook);
+        std::iter::once(self.webhook.clone()).chain(precise.cloned())
+    }
 }
 
 /// A message that is being worked. Dropping it without a verdict leaves the record as it was.
@@ -86,16 +153,29 @@ struct Book {
 #[derive(Debug)]
 enum Entry {
     Claimed,
-    Idle { since: Instant, record: Record },
+    Idle { since: Instant, record: Box<Record> },
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Duration::ZERO)
+    }
 }
 
 impl Ledger {
+    /// An empty one, where a message is `hidden` for no longer than that between two receives: as long again, and an
+    /// hour at the least, it is remembered.
+    #[must_use]
+    pub fn new(hidden: Duration) -> Self {
+        Self { book: Mutex::default(), expiry: MIN_EXPIRY.max(hidden.saturating_mul(2)) }
+    }
+
     /// Claims a message for work; `None` while another copy of it is being worked here.
     pub fn claim(self: &Arc<Self>, id: &MessageId) -> Option<Claim> {
         let mut book = self.lock();
         let (held_before, record) = match book.entries.insert(Arc::clone(id), Entry::Claimed) {
             Some(Entry::Claimed) => return None,
-            Some(Entry::Idle { record, .. }) => (true, record),
+            Some(Entry::Idle { record, .. }) => (true, *record),
             None => (false, Record::default()),
         };
         Some(Claim { ledger: Arc::clone(self), id: Arc::clone(id), held_before, record, forgotten: false })
@@ -141,16 +221,16 @@ impl Drop for Claim {
             return;
         }
         book.idle.push_back((now, Arc::clone(&self.id)));
-        book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record });
-        book.expire(now);
+        book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record: Box::new(record) });
+        book.expire(now, self.ledger.expiry);
     }
 }
 
 impl Book {
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant, expiry: Duration) {
         while let Some((since, id)) = self.idle.front() {
             let full = self.idle.len() > MAX_ENTRIES;
-            if !full && now.duration_since(*since) <= EXPIRY {
+            if !full && now.duration_since(*since) <= expiry {
                 break;
             }
             // An entry that was claimed since then has, if at all, a later place in the line.
@@ -196,11 +276,26 @@ mod tests {
         let mut claim = ledger.claim(&id(2)).unwrap();
         claim.record_mut().done = true;
         drop(claim);
-        tokio::time::advance(EXPIRY + Duration::from_secs(1)).await;
+        tokio::time::advance(MIN_EXPIRY + Duration::from_secs(1)).await;
         let mut other = ledger.claim(&id(3)).unwrap();
         other.record_mut().attempts = 1;
         drop(other);
         assert!(!ledger.claim(&id(2)).unwrap().record().done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_hidden_for_longer_than_an_hour_is_remembered_when_it_comes_back() {
+        let hidden = MIN_EXPIRY * 10;
+        let ledger = Arc::new(Ledger::new(hidden));
+        ledger.claim(&id(1)).unwrap().record_mut().attempts = 3;
+        for n in 2..4 {
+            tokio::time::advance(hidden / 2 + Duration::from_secs(1)).await;
+            drop(ledger.claim(&id(n)).unwrap());
+        }
+        assert_eq!(ledger.claim(&id(1)).unwrap().record().attempts, 3);
+        tokio::time::advance(hidden * 2 + Duration::from_secs(1)).await;
+        drop(ledger.claim(&id(4)).unwrap());
+        assert!(!ledger.claim(&id(1)).unwrap().held_before());
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,4 +30,16 @@ impl Outcome {
     pub fn transient(reason: Reason) -> Self {
         Self::Transient { reason, retry_after: None }
     }
+
+    /// Whether an attempt was made: not where it was put off, nor where the webhook cannot be used.
+    #[must_use]
+    pub fn was_made(&self) -> bool {
+        match self {
+            Self::Delivered => true,
+            Self::Deferred(_) => false,
+            Self::Transient { reason, .. } | Self::Permanent(reason) => {
+                !matches!(reason, Reason::WebhookUnusable(_))
+            }
+        }
+    }
 }

@@ -6,6 +6,9 @@
 //! No clock, no randomness and no I/O of its own: the age of the job and a random number are
 //! arguments.
 
+pub(crate) mod own_rules;
+pub mod rules;
+
 use std::time::Duration;
 
 use crate::outcome::{Outcome, Reason};
@@ -103,6 +106,21 @@ pub fn backoff(attempts: u32, retry_after: Duration, retry: &Retry, random: f64)
     // Rounding up must not lead past the cap, however short it is.
     let most = Duration::from_secs(retry.cap.as_secs()).max(MIN_BACKOFF);
     whole_seconds(jittered.max(retry_after.min(most))).clamp(MIN_BACKOFF, most)
+}
+
+/// What the backoffs after so many attempts come to, as they are on average: half of each upper end.
+#[must_use]
+pub fn backoffs(attempts: u32, retry: &Retry) -> Duration {
+    let mut sum = Duration::ZERO;
+    for attempt in 1..=attempts {
+        let one = backoff(attempt, Duration::ZERO, retry, 0.5);
+        sum += one;
+        // The rest are all alike; the window is not asked for more.
+        if sum > retry.window || one * 2 >= retry.cap {
+            return sum + one.saturating_mul(attempts - attempt);
+        }
+    }
+    sum
 }
 
 /// Rounds up to whole seconds, as SQS counts them.

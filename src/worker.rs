@@ -11,7 +11,6 @@ pub mod in_flight;
 pub mod lane;
 mod poll;
 mod report;
-pub mod rules;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +31,7 @@ use crate::flow::shares::{Admitted, Shares};
 use crate::flow::throttle::Throttle;
 use crate::job::{app_named_by, app_of_group, claimed_app_id};
 use crate::ledger::{Claim, Ledger};
+pub use crate::policy::rules;
 use crate::policy::whole_milliseconds;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
@@ -113,7 +113,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             transport: parts.transport,
             apps: parts.apps,
             rules,
-            ledger: Arc::new(Ledger::default()),
+            // The longest backoff, whichever webhook's, and a lease.
+            ledger: Arc::new(Ledger::new(rules.retry.cap + rules.visibility)),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             failures: Failures::default(),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),
@@ -300,7 +301,9 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let app_id: Arc<str> = bounded(named).into();
         let app = claimed.unwrap_or_else(|| app_of_group(&first.group).to_owned());
         let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
-        let deferrable = group.iter().all(|(message, ..)| self.shared.rules.may_be_deferred(message));
+        let deferrable = group
+            .iter()
+            .all(|(message, ..)| self.shared.rules.may_be_deferred(message.receive_count, message.age));
         let admitted = match self.places.admits(&app, &sizes) {
             Admitted::Head | Admitted::Nothing if self.shared.shutdown.is_cancelled() || !deferrable => {
                 Admitted::All

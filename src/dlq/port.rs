@@ -90,7 +90,8 @@ impl Wanted for ByApps {
         let Ok(job) = Job::decode(&letter.message.body) else { return true };
         match timeout(LOOK_UP, self.apps.find_by_key(&job.app_key)).await {
             Ok(Ok(Some(app))) => {
-                app.webhooks.is_empty() || app.webhooks.iter().any(|webhook| !delivered.contains(&webhook.id))
+                app.webhooks.is_empty()
+                    || app.webhooks.iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
             }
             Ok(Ok(None) | Err(LookUpError::Unusable(_))) => true,
             Ok(Err(LookUpError::Unreachable(_))) | Err(_) => {

@@ -36,6 +36,12 @@ pub enum Reason {
         "not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST; fewer until it answers)"
     )]
     Busy(usize),
+    /// As many invocations at endpoints that apps name as may be are under way.
+    #[error(
+        "not attempted: {0} invocations at endpoints that apps name (lambda.client_options) are under way; there are 16 at \
+         one and 64 at all of them, whatever is configured"
+    )]
+    EndpointBusy(usize),
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
     NoDescriptor,
@@ -132,7 +138,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every [`Reason::code`] that there is: the series of each exist from the start.
-    pub const CODES: [&str; 36] = [
+    pub const CODES: [&str; 37] = [
         "malformed",
         "unknown_app",
         "signature",
@@ -141,6 +147,7 @@ impl Reason {
         "header",
         "address_refused",
         "busy",
+        "endpoint_busy",
         "no_descriptor",
         "gone",
         "status",
@@ -178,6 +185,12 @@ impl Reason {
         !matches!(self, Self::Apps(_))
     }
 
+    /// Whether all that lacked was a place: nothing was learnt of the destination.
+    #[must_use]
+    pub fn is_for_want_of_a_place(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::EndpointBusy(_) | Self::NoDescriptor | Self::Throttled(_))
+    }
+
     /// A short, stable word for metrics and dead letters.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -191,6 +204,7 @@ impl Reason {
             Self::Header(_) => "header",
             Self::Refused(_) => "address_refused",
             Self::Busy(_) => "busy",
+            Self::EndpointBusy(_) => "endpoint_busy",
             Self::NoDescriptor => "no_descriptor",
             Self::Throttled(_) => "throttled",
             Self::Panicked => "panicked",

@@ -71,6 +71,11 @@ impl InFlight {
     pub(crate) fn last_chance(&self, rules: &Rules, times: Times, hidden: Duration) -> Option<LastChance> {
         rules.last_chance(self.message.receive_count, self.age(times), hidden)
     }
+
+    /// Whether it may be put back untried.
+    pub(crate) fn may_be_deferred(&self, rules: &Rules) -> bool {
+        rules.may_be_deferred(self.message.receive_count, self.message.age)
+    }
 }
 
 /// An app's id as a job claims it. No app has a longer one than that, so that what is cut is no app's.

@@ -14,7 +14,6 @@
 //! A lane never waits to retry and never receives. It knows the ports and no adapter.
 
 mod attempt;
-mod own_rules;
 mod prepare;
 mod settle;
 mod window;
@@ -23,7 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -36,7 +35,7 @@ use crate::flow::shares::Share;
 use crate::flow::throttle::Throttle;
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
-use crate::policy::Disposition;
+use crate::policy::{Disposition, own_rules};
 use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::failures::Failures;
@@ -47,7 +46,7 @@ use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times};
 use crate::worker::report::settle_batch;
 use crate::worker::rules::Rules;
-use attempt::attempt;
+use attempt::{Attempted, attempt};
 use prepare::{Planned, prepare};
 
 /// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a
@@ -58,6 +57,13 @@ pub const AMPLE_RECEIVES: u32 = 1000;
 
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);
+
+/// For as long a job that SQS would not hand over again waits in its lane for a place at its destination: many times
+/// what requests under way may take, and little of the time for which ten such jobs can be hidden.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Between two attempts to get a place.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What every lane of a worker shares.
 #[derive(Debug)]
@@ -119,6 +125,10 @@ pub struct Lane<Q, T, A> {
     count: usize,
     /// The head, if it was planned when it was to go out with those before it, and did not fit.
     ahead: Option<Planned>,
+    /// So many from the head on go out alone: together they failed.
+    alone: usize,
+    /// Since when it has waited for a place at the head's destinations.
+    waits_since: Option<Instant>,
     times: Times,
     lease: Lease,
     watch: Watch,
@@ -135,7 +145,18 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
         let watch = shared.health.watch(shared.rules.visibility);
         let count = jobs.len();
-        Self { shared, acknowledgements, jobs, count, ahead: None, times, lease, watch }
+        Self {
+            shared,
+            acknowledgements,
+            jobs,
+            count,
+            ahead: None,
+            alone: 0,
+            waits_since: None,
+            times,
+            lease,
+            watch,
+        }
     }
 
     /// Works the lane to its end.
@@ -154,15 +175,21 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             settle::give_up_expiring(&mut self).await;
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
-            for n in 0..attempted.jobs {
+            if self.waits_for_a_place(&attempted) {
+                timeout(PAUSE, self.shared.shutdown.cancelled()).await.ok();
+                continue;
+            }
+            if settle::goes_on_alone(&mut self, &attempted) {
+                continue;
+            }
+            for _ in 0..attempted.jobs {
                 let Some(head) = self.jobs.front() else { return };
                 let disposition = settle::decide(&self.shared, head, &attempted, self.times);
                 settle::record(&mut self, &attempted, &disposition);
                 let given_up = matches!(disposition, Disposition::DeadLetter(_));
                 let settled = match disposition {
                     Disposition::Done => Ok(()),
-                    // The margin behind the attempt was for one such call.
-                    Disposition::DeadLetter(_) if n > 0 && !self.ensure_lease(SETTLE_MARGIN).await => return,
+                    // Of one job alone: the margin behind the attempt is for this call.
                     Disposition::DeadLetter(reason) => {
                         settle::dead_letter(&mut self, 0, &reason, &attempted).await
                     }
@@ -231,10 +258,26 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         self.jobs.iter().any(|held| last(held).is_some())
     }
 
+    /// Whether what was not attempted for want of a place waits for one here: put back, it or one behind it would not
+    /// be handed over again, and would be given up untried.
+    fn waits_for_a_place(&mut self, attempted: &Attempted) -> bool {
+        let (now, rules) = (Instant::now(), self.shared.rules);
+        let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
+        if !attempted.lacks_a_place()
+            || !self.holds_a_last_chance()
+            || !is_in_time
+            || self.shared.shutdown.is_cancelled()
+        {
+            self.waits_since = None;
+            return false;
+        }
+        now.duration_since(*self.waits_since.get_or_insert(now)) < LONGEST_WAIT
+    }
+
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
     fn gives_way(&self) -> bool {
         self.jobs.front().and_then(|head| head.share.as_ref()).is_some_and(Share::gives_way)
-            && self.jobs.iter().all(|held| self.shared.rules.may_be_deferred(&held.message))
+            && self.jobs.iter().all(|held| held.may_be_deferred(&self.shared.rules))
     }
 
     fn abandoned(&self, why: &'static str) {

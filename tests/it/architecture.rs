@@ -22,7 +22,7 @@ const ROOMS: &[Room] = &[
     ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
-    ("policy", &["outcome"], &[]),
+    ("policy", &["app", "lease", "outcome", "plan"], &[]),
     ("lease", &[], &[]),
     // The ports.
     ("queue", &["job", "shown"], &[]),

@@ -92,7 +92,7 @@ impl Lambda {
         let leave = options.endpoint.as_ref().map(|endpoint| self.foreign.enter(endpoint)).transpose();
         let _leave = match leave {
             Ok(leave) => leave,
-            Err(under_way) => return Outcome::Deferred(Reason::Busy(under_way)),
+            Err(under_way) => return Outcome::Deferred(Reason::EndpointBusy(under_way)),
         };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
         let invocation = client

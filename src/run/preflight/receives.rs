@@ -10,6 +10,9 @@ use crate::queue::MAX_BATCH;
 /// The highest `maxReceiveCount` that SQS has, and the recommended one.
 const MOST: u32 = 1000;
 
+/// The longest `WEBHOOKS_RETRY_MAX_MS`, in seconds.
+const MAX_CAP: u64 = 36_000;
+
 /// What a job can need: for as many attempts as fit into its window, and, while it waits behind others of
 /// its receive that fail one after the other, for theirs too, since it is received with them.
 ///
@@ -18,16 +21,37 @@ const MOST: u32 = 1000;
 pub(crate) fn needed_receives(retry: &Retry) -> u32 {
     let mut attempts: u32 = 1;
     let mut waited = Duration::ZERO;
-    while attempts < MOST {
+    loop {
         let doubled = 2_u32.saturating_pow(attempts - 1);
         let top = retry.base.saturating_mul(doubled).min(retry.cap);
-        waited += (top / 4).max(MIN_BACKOFF);
+        let one = (top / 4).max(MIN_BACKOFF);
+        waited += one;
         if waited > retry.window {
             break;
         }
         attempts += 1;
+        if top == retry.cap {
+            // The rest are all alike.
+            let left = retry.window.saturating_sub(waited).as_millis() / one.as_millis().max(1);
+            attempts = attempts.saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
+            break;
+        }
     }
-    attempts.saturating_mul(u32::try_from(MAX_BATCH).unwrap_or(u32::MAX)).min(MOST)
+    attempts.saturating_mul(u32::try_from(MAX_BATCH).unwrap_or(u32::MAX))
+}
+
+/// The shortest cap, in whole seconds, with which the highest count is enough; `None` if none that there can be is.
+fn enough_cap(retry: &Retry) -> Option<Duration> {
+    let is_enough = |seconds: u64| {
+        let cap = Duration::from_secs(seconds);
+        needed_receives(&Retry { cap, base: retry.base.min(cap), ..*retry }) <= MOST
+    };
+    let (mut low, mut high) = (0, MAX_CAP);
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if is_enough(middle) { high = middle } else { low = middle }
+    }
+    is_enough(high).then_some(Duration::from_secs(high))
 }
 
 pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
@@ -39,17 +63,32 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
         return;
     }
     let severity = if config.queue.allow_low_receive_count { Severity::Warning } else { Severity::Refused };
+    let retry = &config.retry;
+    let needs = format!(
+        "with WEBHOOKS_RETRY_WINDOW_SECONDS={}, _BASE_MS={} and _MAX_MS={} a job that keeps failing, and those that wait behind it, \
+         can need {needed}",
+        retry.window.as_secs(),
+        retry.base.as_millis(),
+        retry.cap.as_millis()
+    );
+    let end = "SQS would move jobs to the dead-letter queue inside their window, some of them untried \
+               (QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT=true runs anyway)";
+    if needed > MOST {
+        let cap = enough_cap(retry).map_or_else(
+            || "lower WEBHOOKS_RETRY_WINDOW_SECONDS".to_owned(),
+            |cap| format!("set WEBHOOKS_RETRY_MAX_MS={} or more", cap.as_millis()),
+        );
+        let text = format!(
+            "the queue's RedrivePolicy has maxReceiveCount {most}, of which SQS has none above {MOST}; {needs}: {end}; {cap}, or set \
+             QUEUE_SQS_DLQ_URL and take the RedrivePolicy away from the queue, which then counts no receives"
+        );
+        findings.push(Finding::new(severity, "receive count", text));
+        return;
+    }
     let policy = serde_json::json!({
         "deadLetterTargetArn": facts.queue.dead_letter_arn, "maxReceiveCount": MOST.to_string(),
     });
     let line = set.attributes(&config.queue.url, &serde_json::json!({ "RedrivePolicy": policy.to_string() }));
-    let text = format!(
-        "the queue's RedrivePolicy has maxReceiveCount {most}; with WEBHOOKS_RETRY_WINDOW_SECONDS={}, _BASE_MS={} and _MAX_MS={} a job \
-         that keeps failing, and those that wait behind it, can need {needed}: SQS would move jobs to the dead-letter queue inside \
-         their window, some of them untried (QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT=true runs anyway)",
-        config.retry.window.as_secs(),
-        config.retry.base.as_millis(),
-        config.retry.cap.as_millis()
-    );
+    let text = format!("the queue's RedrivePolicy has maxReceiveCount {most}; {needs}: {end}");
     findings.push(Finding::new(severity, "receive count", text).remedy(line));
 }

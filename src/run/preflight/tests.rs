@@ -92,8 +92,44 @@ fn what_a_job_can_need_follows_from_window_base_and_cap() {
     assert!((200..=300).contains(&default), "{default}");
     assert!(needed(600, 1000, 60_000) > default);
     assert!(needed(300, 10_000, 60_000) < default);
-    assert_eq!(needed(300, 1000, 1000), 1000, "SQS has no higher one");
-    assert_eq!(needed(1_209_600, 1, 1000), 1000);
+    assert_eq!(needed(300, 1000, 1000), 3010, "SQS has none so high");
+    assert_eq!(needed(1_209_600, 1, 1000), 12_096_010);
+    assert_eq!(needed(1_209_600, 36_000_000, 36_000_000), 1350);
+}
+
+#[test]
+fn a_window_that_the_highest_receive_count_does_not_cover_is_refused_with_the_cap_that_does() {
+    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+    assert_eq!(facts.queue.max_receive_count, Some(1000));
+    for window in ["3600", "86400", "259200"] {
+        let set = ("WEBHOOKS_RETRY_WINDOW_SECONDS", window);
+        let refused = |facts: &Facts, more: &[(&'static str, &str)]| {
+            let set: Vec<_> = [&[set][..], more].concat();
+            found(facts, &config(&set)).into_iter().find(|(_, line)| line.contains("maxReceiveCount"))
+        };
+        let (severity, line) = refused(&facts, &[]).unwrap();
+        assert_eq!(severity, Severity::Refused, "{window}");
+        assert!(line.contains("QUEUE_SQS_DLQ_URL") && !line.contains("set-queue-attributes"), "{line}");
+        let cap = line.split("set WEBHOOKS_RETRY_MAX_MS=").nth(1).unwrap();
+        let cap: u64 = cap.split(' ').next().unwrap().parse().unwrap();
+        let with = |cap: u64| refused(&facts, &[("WEBHOOKS_RETRY_MAX_MS", cap.to_string().as_str())]);
+        assert_eq!(with(cap), None, "{window}");
+        assert!(with(cap - 1000).is_some(), "{window}: {cap} is the smallest");
+        let anyway = refused(&facts, &[("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "true")]);
+        assert_eq!(anyway.map(|(severity, _)| severity), Some(Severity::Warning));
+        let mut uncounted = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        uncounted.queue.max_receive_count = None;
+        assert_eq!(refused(&uncounted, &[]), None);
+    }
+}
+
+#[test]
+fn where_no_cap_is_enough_a_shorter_window_is_asked_for() {
+    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+    let set = [("WEBHOOKS_RETRY_WINDOW_SECONDS", "1209600")];
+    let (_, line) =
+        found(&facts, &config(&set)).into_iter().find(|(_, line)| line.contains("maxReceiveCount")).unwrap();
+    assert!(line.contains("lower WEBHOOKS_RETRY_WINDOW_SECONDS"), "{line}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::prepare::{Batch, Parcel, Prepared};
-use super::window::{failed_elsewhere, is_past, next_number};
+use super::window::{failed_elsewhere, is_past, next_number, next_number_at};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::{App, Target, WebhookId};
 use crate::apps::Apps;
@@ -17,7 +17,6 @@ use crate::board::{self, Text};
 use crate::delivery::Transport;
 use crate::flow::breaker::{self, Job, destination};
 use crate::flow::shares::Share;
-use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
@@ -43,6 +42,8 @@ pub(super) struct Attempted {
 /// What an attempt at one webhook came to.
 pub(super) struct Tried {
     pub webhook: Option<WebhookId>,
+    /// The number of the attempt at this webhook.
+    pub number: u32,
     /// Its host or function.
     pub destination: Text,
     /// Whether it has been failing for a window.
@@ -57,9 +58,23 @@ impl Attempted {
 
     /// Whether anything was sent, or could not be for good.
     pub(super) fn was_tried(&self) -> bool {
+        let is_final = |tried: &Tried| matches!(tried.outcome, Outcome::Permanent(_));
         self.tried
             .iter()
-            .any(|tried| tried.webhook.is_some() && !matches!(tried.outcome, Outcome::Deferred(_)))
+            .any(|tried| tried.webhook.is_some() && (tried.outcome.was_made() || is_final(tried)))
+    }
+
+    /// Whether all that is left of it was put off, and nothing failed.
+    pub(super) fn was_put_off(&self) -> bool {
+        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
+        self.app.is_some() && !self.was_tried() && !self.tried.iter().any(failed)
+    }
+
+    /// Whether all that is left of it was not attempted for want of a place.
+    pub(super) fn lacks_a_place(&self) -> bool {
+        let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if reason.is_for_want_of_a_place());
+        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
+        self.tried.iter().any(lacks) && !self.tried.iter().any(failed)
     }
 }
 
@@ -90,7 +105,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
             return Some(Attempted::without_any(number, Some(app)));
         }
         Prepared::Undeliverable(outcome) => {
-            let tried = vec![without_delivery(lane, outcome)];
+            let tried = vec![without_delivery(lane, number, outcome)];
             let ended = lane.ensure_lease(SETTLE_MARGIN).await;
             return ended.then_some(Attempted { jobs: 1, app: None, number, tried });
         }
@@ -111,7 +126,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
             return None;
         }
         let began = Instant::now();
-        let ended = send(lane, &batch, parcels, gates, number).await;
+        let ended = send(lane, &batch, parcels, gates).await;
         record(lane, &batch, number, &ended, began);
         tried.extend(ended);
     }
@@ -135,7 +150,7 @@ fn newcomers<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<WebhookId> {
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
 /// where its group has been so for a window, it is given up as what waits for a destination that is down.
-fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Tried {
+fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Outcome) -> Tried {
     let Lane { shared, jobs, times, .. } = lane;
     let mut down = false;
     if matches!(outcome, Outcome::Deferred(_)) {
@@ -155,7 +170,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, outcome: Outcome) -> Trie
             shared.undeliverable.failed(key, job, (now, now), "");
         }
     }
-    Tried { webhook: None, destination: Text::default(), down, outcome }
+    Tried { webhook: None, number, destination: Text::default(), down, outcome }
 }
 
 /// An app's jobs of one message group, for which there may be nothing to send.
@@ -192,7 +207,8 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         gate.spared = gate.down.is_some() && !past;
         gate.skipped = match &gate.down {
             None => false,
-            Some(Reason::DestinationDown(_)) => !shared.breaker.takes_probe(gate.key, now),
+            // A probe goes alone: what it answers to several jobs may be the doing of one.
+            Some(Reason::DestinationDown(_)) => batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, now),
             Some(_) => true,
         };
     }
@@ -205,19 +221,20 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     batch: &Batch,
     parcels: &[Parcel],
     gates: &[Gate],
-    number: u32,
 ) -> Vec<Tried> {
     let Lane { shared, jobs, times, .. } = lane;
     let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
-    let last = |held: &InFlight| held.last_chance(&shared.rules, *times, Duration::ZERO);
-    let urgent = jobs.iter().take(batch.jobs).any(|held| last(held).is_some());
+    let urgent = lane.holds_a_last_chance();
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let ages = &ages;
         async move {
             let began = Instant::now();
-            let first = jobs.front().and_then(|head| head.claim.record().first_attempt).unwrap_or(began);
-            let job = Job::new(jobs.front().map_or("", |head| head.known_as()), first);
             let (webhook, target) = batch.webhook(parcel).unzip();
+            let tries = jobs.front().zip(webhook).and_then(|(head, id)| head.claim.record().tries_at(id));
+            let first = tries.map_or(began, |tries| tries.first);
+            let job = Job::new(jobs.front().map_or("", |head| head.known_as()), first);
+            // Those that go together are at their first.
+            let number = jobs.front().zip(webhook).map_or(1, |(head, id)| next_number_at(head, id));
             let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
             let destination = Text::new(&Host(target).to_string());
@@ -255,17 +272,19 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 attempting.ended(outcome == Outcome::Delivered);
             }
             // What failed together goes on alone first.
-            let outcome = if batch.jobs == 1 {
-                let elsewhere = jobs.front().map_or(Duration::ZERO, |head| {
-                    let known = head.claim.record().failed_elsewhere;
-                    known.max(failed_elsewhere(head, *times, &shared.rules.retry))
-                });
-                let failing = shared.absences.present_since(first) + elsewhere;
-                own_rules::judged(outcome, own, number, failing)
-            } else {
-                outcome
+            let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
+                Some(head) => {
+                    let record = head.claim.record();
+                    let first =
+                        if outcome.was_made() { first } else { record.first_attempt.unwrap_or(began) };
+                    let elsewhere = failed_elsewhere(head, *times, &shared.rules.retry);
+                    let failing =
+                        shared.absences.present_since(first) + record.failed_elsewhere.max(elsewhere);
+                    own_rules::judged(outcome, own, number, failing)
+                }
+                None => outcome,
             };
-            Tried { webhook: webhook.cloned(), destination, down: gate.down.is_some(), outcome }
+            Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), outcome }
         }
     });
     // Nearly every job has one webhook; join_all costs nothing worth a special case.
@@ -284,7 +303,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
     let began = Instant::now();
     let _leave = match shared.throttle.enter(gate.key, began) {
         Ok(leave) => Some(leave),
-        // It has no other chance.
+        // It, or one behind it, has no other chance.
         Err(_) if urgent => None,
         Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
     };
@@ -337,19 +356,33 @@ fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
 
 /// Puts what came of some deliveries on the record of every job that was in them.
 fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
-    let tried = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
+    let failed_or_made = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
+    let made = ended.iter().any(|tried| tried.outcome.was_made());
     let Lane { shared, jobs, times, .. } = lane;
     for held in jobs.iter_mut().take(batch.jobs) {
         let elsewhere = failed_elsewhere(held, *times, &shared.rules.retry);
         let record = held.claim.record_mut();
-        if tried {
-            record.attempts = number;
+        if failed_or_made {
             record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
             record.first_attempt.get_or_insert(began);
         }
+        if made {
+            record.attempts = number;
+        } else if failed_or_made {
+            record.deferrals = record.deferrals.saturating_add(1);
+        }
+        record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
+        for webhook in
+            ended.iter().filter(|tried| tried.outcome.was_made()).filter_map(|tried| tried.webhook.as_ref())
+        {
+            record.tried(webhook, began);
+        }
         for tried in ended {
-            if let Some(webhook) = &tried.webhook {
-                settle(record, webhook, &tried.outcome);
+            let Some(webhook) = &tried.webhook else { continue };
+            match &tried.outcome {
+                // It may be another job's doing: each is asked for alone.
+                Outcome::Permanent(_) if batch.jobs > 1 => record.wait_for(webhook),
+                outcome => record.settle(&batch.app, webhook, outcome),
             }
         }
     }
@@ -374,26 +407,9 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
     for ((tried, gate), given_up) in tried.iter_mut().zip(gates).zip(given_up) {
         let Some(why) = gate.down.clone().filter(|_| given_up) else { continue };
         tried.outcome = Outcome::Permanent(why);
-        for held in lane.jobs.iter_mut().take(batch.jobs) {
-            if let Some(webhook) = &tried.webhook {
-                settle(held.claim.record_mut(), webhook, &tried.outcome);
-            }
+        // Several jobs go on alone.
+        if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
+            head.claim.record_mut().settle(&batch.app, webhook, &tried.outcome);
         }
     }
-}
-
-/// A webhook that needs no further attempt, or that needs one.
-pub(super) fn settle(record: &mut Record, webhook: &WebhookId, outcome: &Outcome) {
-    let failed = match outcome {
-        Outcome::Delivered => None,
-        Outcome::Permanent(reason) => Some(reason.clone()),
-        Outcome::Transient { .. } | Outcome::Deferred(_) => {
-            if !record.waiting.contains(webhook) {
-                record.waiting.push(webhook.clone());
-            }
-            return;
-        }
-    };
-    record.waiting.retain(|waiting| waiting != webhook);
-    record.settled.push(Settled { webhook: webhook.clone(), failed });
 }

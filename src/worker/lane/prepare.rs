@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
-use crate::app::{App, Target, Webhook, WebhookId};
+use crate::app::{App, Retry, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
 use crate::board::Text;
 use crate::delivery::Transport;
@@ -296,8 +296,7 @@ fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selectio
     let delivered = held.message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
     let lacks = |selection: &Selection| {
         let has_it = |webhook: &Webhook| {
-            delivered.iter().any(|id| webhook.is(id))
-                || settled.iter().any(|settled| webhook.is(&settled.webhook))
+            delivered.iter().any(|id| webhook.is(id)) || settled.iter().any(|settled| settled.is_of(webhook))
         };
         app.webhooks.get(selection.place).is_some_and(|webhook| !has_it(webhook))
     };
@@ -321,12 +320,21 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     head: &Planned,
 ) -> Option<(usize, Vec<Delivery>)> {
-    let Lane { shared, jobs, ahead, .. } = lane;
-    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1)?;
-    // Nothing is known of it but that it came.
+    let Lane { shared, jobs, ahead, alone, .. } = lane;
+    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *alone == 0)?;
+    // What failed together is tried once more, alone: a webhook that gets each job once gets it alone at once.
+    let webhooks = head.selected.iter().filter_map(|selection| head.app.webhooks.get(selection.place));
+    if webhooks.map(|webhook| &webhook.retry).any(Retry::ends_at_once) {
+        return None;
+    }
+    // Nothing is known of it but that it came. What was put back is planned by what its app is now, and not by what
+    // is remembered of it for the head.
     let is_fresh = |held: &&InFlight| {
         let record = held.claim.record();
-        attempts_for_backoff(held, next_number(held)) == 1 && !record.done && record.settled.is_empty()
+        attempts_for_backoff(held, next_number(held)) == 1
+            && !record.done
+            && record.settled.is_empty()
+            && held.message.redriven.is_none()
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);

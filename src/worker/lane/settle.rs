@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
-use super::attempt::{Attempted, Tried, settle};
+use super::attempt::{Attempted, Tried};
 use super::window::attempts_for_backoff;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::Webhook;
@@ -15,7 +15,7 @@ use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
-use crate::ledger::Record;
+use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
@@ -58,7 +58,7 @@ pub(super) fn decide<Q, T, A>(
     let earlier: Vec<_> = record
         .settled
         .iter()
-        .filter(|settled| webhooks.iter().any(|webhook| webhook.is(&settled.webhook)))
+        .filter(|settled| webhooks.iter().any(|webhook| settled.is_of(webhook)))
         .filter_map(|settled| settled.failed.clone())
         .map(Outcome::Permanent)
         .collect();
@@ -84,10 +84,33 @@ pub(super) fn decide<Q, T, A>(
 /// Whether a webhook that was to have the job, and does not, is none of the app's any more, and none has it in its stead:
 /// its owner may be about to put another in its place, which gets it from the dead-letter queue.
 fn is_owed(record: &Record, webhooks: &[Webhook]) -> bool {
+    let waiting = record.waiting.iter().filter(|id| !webhooks.iter().any(|webhook| webhook.is(id)));
     let failed = record.settled.iter().filter(|settled| settled.failed.is_some());
-    let lacking = record.waiting.iter().chain(failed.map(|settled| &settled.webhook));
-    let gone = lacking.filter(|id| !webhooks.iter().any(|webhook| webhook.is(id)));
-    gone.count() > record.successors
+    let failed = failed.filter(|settled| !webhooks.iter().any(|webhook| settled.is_of(webhook)));
+    waiting.count() + failed.count() > record.successors
+}
+
+/// Whether jobs that failed together go on alone, at once, instead of being settled: were they settled now, one of
+/// them, or one behind them that SQS would not hand over again, would be given up for what may be another's doing.
+pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted) -> bool {
+    if attempted.jobs < 2 || attempted.tried.iter().all(|tried| tried.outcome == Outcome::Delivered) {
+        return false;
+    }
+    let gives_up = |held: &InFlight| {
+        matches!(decide(&lane.shared, held, attempted, lane.times), Disposition::DeadLetter(_))
+    };
+    if !lane.jobs.iter().any(gives_up) {
+        return false;
+    }
+    if let Some(head) = lane.jobs.front() {
+        for tried in &attempted.tried {
+            log(&lane.shared.failures, head, attempted, tried, Some(Duration::ZERO));
+        }
+    }
+    lane.alone = attempted.jobs;
+    // It was planned for those in front of it being gone.
+    lane.ahead = None;
+    true
 }
 
 /// The webhooks that have to be tried again.
@@ -109,7 +132,15 @@ fn failing<Q, T, A>(
         return Duration::ZERO;
     }
     let record = head.claim.record();
-    let since = if attempted.app.is_some() { record.first_attempt } else { record.undeliverable_since };
+    let since = if attempted.app.is_some() {
+        // One of its webhooks may have got it only lately.
+        let failing =
+            attempted.tried.iter().filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }));
+        let tries = failing.map(|tried| Some(record.tries_at(tried.webhook.as_ref()?)?.first));
+        tries.collect::<Option<Vec<_>>>().and_then(|firsts| firsts.into_iter().min()).or(record.first_attempt)
+    } else {
+        record.undeliverable_since
+    };
     let here = since.map_or(Duration::ZERO, |since| shared.absences.present_since(since));
     let own = here + record.failed_elsewhere;
     // What it failed at had been failing for all of a window before.
@@ -123,8 +154,12 @@ fn failing<Q, T, A>(
 /// Says what came of the attempt, and puts a decision to give up on the record.
 pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, disposition: &Disposition) {
     let Some(head) = lane.jobs.front_mut() else { return };
+    let next_retry = match disposition {
+        Disposition::Retry { backoff, .. } => Some(*backoff),
+        Disposition::Done | Disposition::DeadLetter(_) => None,
+    };
     for tried in &attempted.tried {
-        log(&lane.shared.failures, head, attempted, tried, disposition);
+        log(&lane.shared.failures, head, attempted, tried, next_retry);
     }
     match disposition {
         // The transient failures of a job that is given up are final too.
@@ -132,12 +167,14 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
             head.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
             head.claim.record_mut().given_up = Some(reason.clone());
             for tried in &attempted.tried {
-                if let (Some(webhook), Outcome::Transient { reason, .. }) = (&tried.webhook, &tried.outcome) {
-                    settle(head.claim.record_mut(), webhook, &Outcome::Permanent(reason.clone()));
+                if let (Some(app), Some(webhook), Outcome::Transient { reason, .. }) =
+                    (&attempted.app, &tried.webhook, &tried.outcome)
+                {
+                    head.claim.record_mut().settle(app, webhook, &Outcome::Permanent(reason.clone()));
                 }
             }
         }
-        Disposition::Retry { .. } if !attempted.was_tried() && attempted.app.is_some() => {
+        Disposition::Retry { .. } if attempted.was_put_off() => {
             let record = head.claim.record_mut();
             record.deferrals = record.deferrals.saturating_add(1);
             let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
@@ -150,14 +187,11 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
 
 /// One line a job and attempt: at debug where it succeeded, at warn where it failed, but for what an app has too
 /// many of.
-fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, then: &Disposition) {
+fn log(failures: &Failures, head: &InFlight, attempted: &Attempted, tried: &Tried, next: Option<Duration>) {
     let (id, group, jobs) = (&head.message.id, head.message.group.as_ref(), attempted.jobs);
-    let (destination, attempt) = (tried.destination.as_str(), attempted.number);
+    let (destination, attempt) = (tried.destination.as_str(), tried.number);
     let webhook = tried.webhook.as_ref().map_or("", |webhook| webhook.as_str());
-    let next_retry_s = match then {
-        Disposition::Retry { backoff, .. } => Some(backoff.as_secs()),
-        Disposition::Done | Disposition::DeadLetter(_) => None,
-    };
+    let next_retry_s = next.map(|backoff| backoff.as_secs());
     match &tried.outcome {
         Outcome::Delivered => {
             debug!(message_id = %id, app_id = head.shown_app().as_str(), group = shown(group), destination, webhook, attempt, jobs, "delivered");
@@ -203,6 +237,9 @@ pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane
 
 async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     let Some(mut held) = lane.jobs.remove(place) else { return };
+    if place < lane.alone {
+        lane.alone -= 1;
+    }
     held.claim.record_mut().done = true;
     let urgency = match (lane.jobs.is_empty(), lane.count) {
         (false, _) => Urgency::Later,
@@ -280,7 +317,7 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
     let (record, message) = (held.claim.record(), &held.message);
     let mut delivered =
         message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
-    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).map(|s| s.webhook.clone()));
+    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).flat_map(Settled::identities));
     // The webhook that failed for this reason; else the first that failed.
     let failed = || record.settled.iter().filter(|settled| settled.failed.is_some());
     let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());

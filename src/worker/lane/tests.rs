@@ -12,6 +12,7 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
+use crate::flow::breaker::{Job, destination};
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
 use crate::outcome::Outcome;
@@ -42,6 +43,8 @@ struct Request {
     jobs: Vec<u64>,
     number: u32,
     delivery: Delivery,
+    /// How many came before it.
+    before: usize,
 }
 
 /// What an attempt takes and how it ends.
@@ -59,7 +62,8 @@ impl Transport for Destination {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let jobs = body["events"].as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap());
         let webhook = self.webhooks.iter().position(|id| *id == delivery.webhook).unwrap();
-        let request = Request { webhook, jobs: jobs.collect(), number, delivery: delivery.clone() };
+        let before = self.requests.lock().unwrap().len();
+        let request = Request { webhook, jobs: jobs.collect(), number, delivery: delivery.clone(), before };
         let (takes, outcome) = (self.script)(&request);
         self.requests.lock().unwrap().push(request);
         match takes {
@@ -77,6 +81,8 @@ struct World {
     webhooks: serde_json::Value,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    /// A webhook of the first app that has been failing for a window.
+    down: Option<usize>,
 }
 
 impl World {
@@ -99,6 +105,7 @@ impl World {
             webhooks: json!([{"url": "http://h/"}]),
             metrics: Arc::new(Metrics::new()),
             ledger: Arc::default(),
+            down: None,
         };
         (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
         world
@@ -115,6 +122,15 @@ impl World {
     /// Receives a lane and works it to its end; the process stands still for a while in between.
     async fn work(&self, stands_still: Duration, script: Script) {
         let health = Arc::new(Health::new(Duration::from_secs(30)));
+        let breaker = Breaker::new(self.rules.retry.window, self.rules.attempt_timeout);
+        if let Some(webhook) = self.down {
+            let (key, now) = (destination("k", &self.ids()[webhook]), Instant::now());
+            let since = now.checked_sub(self.rules.retry.window).unwrap();
+            (0..8).for_each(|n| {
+                breaker.failed(key, Job::new(&format!("other {n}"), since), (since, now), "status 500");
+            });
+            advance(self.rules.attempt_timeout).await;
+        }
         let shared = Arc::new(Shared {
             queue: self.queue.clone(),
             transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
@@ -124,7 +140,7 @@ impl World {
             })),
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
-            breaker: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
+            breaker,
             failures: Failures::default(),
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             absences: Absences::default(),
@@ -307,4 +323,72 @@ async fn receives_by_others_count_neither_as_attempts_nor_as_failing() {
     assert_eq!((letters.len(), letters[0].reason, letters[0].attempts), (1, "status", 3));
     let numbers: Vec<u32> = world.requests.lock().unwrap().iter().map(|request| request.number).collect();
     assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_last_receive_a_job_waits_in_its_lane_for_a_place_and_is_attempted() {
+    for reason in [Reason::Busy(2), Reason::NoDescriptor] {
+        let mut world = World::new(5, 4, 2);
+        world.rules.max_receive_count = Some(1);
+        let is_busy = match reason {
+            Reason::Busy(_) => |request: &Request| {
+                let free = request.before >= 40;
+                let outcome = if free { Outcome::Delivered } else { Outcome::Deferred(Reason::Busy(2)) };
+                (Takes::Time(Duration::from_millis(500)), outcome)
+            },
+            _ => |request: &Request| {
+                let free = request.before >= 40;
+                let outcome = if free { Outcome::Delivered } else { Outcome::Deferred(Reason::NoDescriptor) };
+                (Takes::Time(Duration::from_millis(500)), outcome)
+            },
+        };
+        world.work(Duration::ZERO, is_busy).await;
+        assert_eq!(world.attempted()[40..], [0, 1], "in order, {reason:?}");
+        assert!(world.queue.letters().is_empty());
+        assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 2]);
+        assert!(world.requests.lock().unwrap().iter().all(|request| request.number == 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_without_a_place_waits_for_one_where_a_job_behind_it_would_not_be_handed_over_again() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.max_receive_count = Some(2);
+    assert_eq!(world.queue.take(None).len(), 1, "another process");
+    world.send(1, "k", "s", "c");
+    sleep(6 * SECOND).await;
+    let is_busy = |request: &Request| {
+        let free = request.before >= 4;
+        let outcome = if free { Outcome::Delivered } else { Outcome::Deferred(Reason::Busy(2)) };
+        (Takes::Time(Duration::ZERO), outcome)
+    };
+    world.work(Duration::ZERO, is_busy).await;
+    assert_eq!(world.attempted()[4..], [0, 1]);
+    assert!(world.queue.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_gets_a_place_is_given_up_by_us_at_its_last_receive_and_put_back_before_it() {
+    let busy = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::Deferred(Reason::Busy(2)));
+    let mut world = World::new(5, 4, 1);
+    world.rules.max_receive_count = Some(2);
+    world.work(Duration::ZERO, busy).await;
+    assert_eq!((world.attempted(), world.queue.changes()), (vec![0], vec![vec![1]]));
+    sleep(2 * SECOND).await;
+    world.work(Duration::ZERO, busy).await;
+    let letters = world.queue.letters();
+    assert_eq!((letters.len(), letters[0].reason, letters[0].attempts), (1, "last_receive", 0));
+    assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_place_is_given_up_before_the_queue_deletes_it_for_its_age() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.retention = Some(320 * SECOND);
+    sleep(307 * SECOND).await;
+    world.work(Duration::ZERO, |_| (Takes::Time(SECOND), Outcome::Deferred(Reason::Busy(2)))).await;
+    let letters = world.queue.letters();
+    assert_eq!((letters.len(), letters[0].reason), (1, "retention"));
+    let waited = letters[0].given_up.unwrap().duration_since(letters[0].first_sent.unwrap()).unwrap();
+    assert!(waited > 309 * SECOND && waited < 315 * SECOND, "{waited:?}");
 }

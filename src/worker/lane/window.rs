@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::WebhookId;
 use crate::policy::{self, Retry};
 use crate::worker::in_flight::{InFlight, Times};
 
@@ -12,6 +13,11 @@ const HINT: u32 = 3;
 /// The number of the next attempt: one more than this process knows of.
 pub(super) fn next_number(held: &InFlight) -> u32 {
     held.claim.record().attempts.saturating_add(1)
+}
+
+/// The number of the next attempt at one webhook, as its receiver is told.
+pub(super) fn next_number_at(held: &InFlight, webhook: &WebhookId) -> u32 {
+    held.claim.record().tries_at(webhook).map_or(0, |tries| tries.attempts).saturating_add(1)
 }
 
 /// After how many attempts the backoff is. Of a message that this process has never held before, the receive count
@@ -29,21 +35,7 @@ pub(super) fn failed_elsewhere(held: &InFlight, times: Times, retry: &Retry) -> 
         return Duration::ZERO;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    since_first_receive(held, times).min(backoffs(before, retry)).min(retry.window / 2)
-}
-
-/// What the backoffs after so many attempts come to, as they are on average: half of each upper end.
-fn backoffs(attempts: u32, retry: &Retry) -> Duration {
-    let mut sum = Duration::ZERO;
-    for attempt in 1..=attempts {
-        let one = policy::backoff(attempt, Duration::ZERO, retry, 0.5);
-        sum += one;
-        // The rest are all alike; the window is not asked for more.
-        if sum > retry.window || one * 2 >= retry.cap {
-            return sum + one.saturating_mul(attempts - attempt);
-        }
-    }
-    sum
+    since_first_receive(held, times).min(policy::backoffs(before, retry)).min(retry.window / 2)
 }
 
 /// How long ago it was received for the first time, by anyone.

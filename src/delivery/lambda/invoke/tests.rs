@@ -451,3 +451,20 @@ async fn a_region_that_aws_does_not_have_is_neither_looked_up_nor_dialled() {
     strict.regions = Some("made-up-1".parse().unwrap());
     assert_eq!(attempt(&strict, made_up).await, Outcome::Delivered);
 }
+
+#[tokio::test]
+async fn a_busy_endpoint_of_an_apps_is_told_as_what_it_is() {
+    let (operators, apps) =
+        (Scripted::answering(200, &[], "1").await, Scripted::answering(200, &[], "1").await);
+    let lambda = lambda(Some(&operators.url), "*");
+    let url = url::Url::parse(&apps.url).unwrap();
+    let under_way: Vec<_> = (0..16).map(|_| lambda.foreign.enter(&url).unwrap()).collect();
+    let options = format!(r#"{{"endpoint":"{}","accessKeyId":"A","secretAccessKey":"h"}}"#, apps.url);
+    let json = format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#);
+    let outcome = attempt(&lambda, &json).await;
+    assert_eq!(outcome, Outcome::Deferred(Reason::EndpointBusy(16)));
+    let said = reason(outcome).to_string();
+    assert!(said.contains("client_options") && !said.contains("WEBHOOKS_MAX_PER_HOST"), "{said}");
+    drop(under_way);
+    assert_eq!((attempt(&lambda, &json).await, apps.seen().len()), (Outcome::Delivered, 1));
+}

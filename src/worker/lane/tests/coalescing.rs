@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::Limits;
+use crate::queue::Redriven;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -149,6 +150,14 @@ async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_put_back_goes_alone_since_its_app_is_asked_for_anew() {
+    let mut world = world(2);
+    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: Vec::new() });
+    world.work(NOW, delivered).await;
+    assert_eq!(world.runs(), [[0], [1]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lambda_function_gets_each_job_alone() {
     let mut world = world(2);
     world.webhooks = json!([{"url": "http://h/"}, {"lambda_function": "f"}]);
@@ -157,23 +166,98 @@ async fn a_lambda_function_gets_each_job_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_is_gone_for_good_dead_letters_each_job_of_a_run() {
-    let world = world(10);
+async fn a_receiver_that_is_gone_for_good_is_asked_for_each_job_of_a_run_before_it_is_given_up() {
+    let world = world(3);
     world.work(NOW, gone).await;
-    assert_eq!(world.runs(), [(0..10).collect::<Vec<_>>()]);
-    assert_eq!(world.lettered(), vec![("gone", Some(0)); 10]);
-    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 10]);
+    assert_eq!(world.runs(), [vec![0, 1, 2], vec![0], vec![1], vec![2]]);
+    assert_eq!(world.lettered(), vec![("gone", Some(0)); 3]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 3]);
+    let numbers: Vec<_> = world.requests.lock().unwrap().iter().map(|request| request.number).collect();
+    assert_eq!(numbers, [1, 2, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_dead_letters_for_longer_than_its_lease_extends_it() {
-    let mut world = World::new(2, 1, 10);
-    world.rules.coalesce = Some(Limits { events: 100, bytes: 1 << 18 });
-    // Ten letters take 1.2 s, and what is left behind the attempt is half a second.
-    world.work(NOW, |_| (Takes::Time(Duration::from_millis(999)), Outcome::Permanent(Reason::Gone))).await;
-    assert_eq!(world.queue.changes(), [[30; 7]], "once, for what is left after three letters");
-    assert_eq!((world.lettered().len(), world.metrics.abandoned.get()), (10, 0));
-    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 10]);
+async fn one_event_that_a_receiver_refuses_for_good_gets_no_other_job_dead_lettered() {
+    let mut world = world(6);
+    world.rules.coalesce = Some(Limits { events: 5, bytes: 1 << 18 });
+    world
+        .work(NOW, |request| if request.jobs.contains(&2) { gone(request) } else { delivered(request) })
+        .await;
+    let alone = (0..5).map(|job| vec![job]);
+    let runs: Vec<_> = [vec![0, 1, 2, 3, 4]].into_iter().chain(alone).chain([vec![5]]).collect();
+    assert_eq!(world.runs(), runs, "at once, in order, each but the last alone");
+    assert_eq!(world.lettered(), [("gone", Some(0))]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 6]);
+    assert!(world.queue.changes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_and_at_the_last_receive_each_job_of_a_run_that_failed_goes_alone_at_once() {
+    let refuses_one = |request: &Request| {
+        if request.jobs.contains(&1) { fails(request) } else { delivered(request) }
+    };
+    for (window, most, reason) in [(NOW, None, "status"), (300 * SECOND, Some(1), "last_receive")] {
+        let mut world = world(3);
+        world.rules.retry.window = window;
+        world.rules.max_receive_count = most;
+        world.work(NOW, refuses_one).await;
+        assert_eq!(world.runs(), [vec![0, 1, 2], vec![0], vec![1], vec![2]], "{reason}");
+        assert_eq!(world.lettered(), [(reason, Some(0))]);
+        assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 3], "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_behind_a_run_at_its_last_receive_is_not_given_up_for_what_failed_together() {
+    let mut world = world(2);
+    world.rules.max_receive_count = Some(2);
+    world.rules.coalesce = Some(Limits { events: 2, bytes: 1 << 18 });
+    world.send(2, "other", "s", "c");
+    assert_eq!(world.queue.take(None).len(), 3, "another process");
+    sleep(31 * SECOND).await;
+    world.work(NOW, |request| if request.jobs.len() > 1 { fails(request) } else { delivered(request) }).await;
+    assert_eq!((world.lettered(), world.attempted().last()), (vec![], Some(&2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_wants_no_retries_gets_each_job_once_and_alone() {
+    for retry in [json!({"enabled": false}), json!({"max_attempts": 1})] {
+        let mut world = world(3);
+        world.webhooks = json!([{"url": "http://h/", "retry": retry}]);
+        world.work(NOW, fails).await;
+        assert_eq!(world.runs(), [[0], [1], [2]], "{retry}");
+        assert_eq!(world.lettered(), vec![("status", Some(0)); 3], "{retry}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_is_down_is_probed_with_one_job_alone() {
+    let mut world = world(3);
+    world.rules.retry.window = 10 * SECOND;
+    world.webhooks = json!([{"url": "http://h/"}, {"url": "http://g/"}]);
+    world.down = Some(1);
+    sleep(20 * SECOND).await;
+    world.work(NOW, |request| if request.webhook == 0 { delivered(request) } else { fails(request) }).await;
+    assert_eq!(world.requests(), [(0, vec![0, 1, 2]), (1, vec![0])]);
+    assert_eq!(
+        world.lettered(),
+        [("status", Some(1)), ("destination_down", Some(1)), ("destination_down", Some(1))]
+    );
+    assert!(world.queue.changes().is_empty(), "none of them waits for what is down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_that_the_probe_of_a_run_failed_for_keeps_no_webhook_down() {
+    let mut world = world(3);
+    world.webhooks = json!([{"url": "http://h/"}, {"url": "http://g/"}]);
+    world.down = Some(1);
+    sleep(301 * SECOND).await;
+    let refuses_one = |request: &Request| {
+        if request.webhook == 1 && request.jobs.contains(&1) { fails(request) } else { delivered(request) }
+    };
+    world.work(NOW, refuses_one).await;
+    assert_eq!(world.requests(), [(0, vec![0, 1, 2]), (1, vec![0]), (1, vec![1])]);
+    assert_eq!(world.lettered(), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,13 @@ fn id(url: &str) -> WebhookId {
     WebhookId::of(&Target::Http(format!("http://{url}/")))
 }
 
+/// All that a webhook with that URL is known by while no other has it.
+fn both(url: &str) -> Vec<WebhookId> {
+    let webhook = webhooks(&json!([{"url": format!("http://{url}/")}]).to_string(), "a").unwrap().0.remove(0);
+    assert_eq!(webhook.id, id(url));
+    vec![webhook.id, webhook.precise_id]
+}
+
 /// Which URL the request went to.
 fn url(request: &Request) -> &str {
     let Target::Http(url) = &request.delivery.target else { panic!("{request:?}") };
@@ -70,7 +77,7 @@ async fn a_job_whose_last_webhook_is_removed_while_it_waits_is_kept_as_a_letter(
     world.register(&["a"]);
     world.work(NOW, delivered).await;
     assert_eq!(world.urls().len(), 2, "who has it does not get it again");
-    assert_eq!(world.letters(), [("no_webhook", vec![id("a")])], "its owner may be about to add another");
+    assert_eq!(world.letters(), [("no_webhook", both("a"))], "its owner may be about to add another");
     assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok]);
 }
 
@@ -120,7 +127,6 @@ async fn a_webhook_that_no_longer_wants_the_job_it_waits_for_is_counted_as_unmat
 async fn of_two_webhooks_with_one_url_the_one_that_lacks_it_gets_it_wherever_it_stands() {
     let all = json!({"url": "http://u/"});
     let private = json!({"url": "http://u/", "headers": {"X-Mine": "1"}});
-    let is_private = |request: &Request| request.delivery.headers.iter().any(|(name, _)| name == "X-Mine");
     for then in [json!([private, all]), json!([private])] {
         let mut world = World::registered(&[]);
         world.webhooks = json!([all, private]);
@@ -142,13 +148,57 @@ async fn of_two_webhooks_with_one_url_the_one_that_lacks_it_gets_it_wherever_it_
     }
 }
 
+/// Its own header, if the request has it.
+fn is_private(request: &Request) -> bool {
+    request.delivery.headers.iter().any(|(name, _)| name == "X-Mine")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_has_it_does_not_get_it_again_because_another_with_its_url_is_added() {
+    let (all, private) =
+        (json!({"url": "http://a/"}), json!({"url": "http://a/", "headers": {"X-Mine": "1"}}));
+    let b = json!({"url": "http://b/"});
+    for then in [json!([all, b, private]), json!([private, all, b])] {
+        let mut world = World::registered(&["a", "b"]);
+        world.work(NOW, takes_all_but_b).await;
+        sleep(2 * SECOND).await;
+        world.webhooks = then.clone();
+        world.work(NOW, delivered).await;
+        let requests = world.requests.lock().unwrap();
+        let later: Vec<_> = requests[2..].iter().map(|request| (url(request), is_private(request))).collect();
+        let expected = [("b", false), ("a", true)];
+        assert!(later.len() == 2 && expected.iter().all(|one| later.contains(one)), "{then} {later:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_of_one_that_was_alone_with_its_url_counts_for_it_alone_once_another_is_added() {
+    let (all, private) =
+        (json!({"url": "http://a/"}), json!({"url": "http://a/", "headers": {"X-Mine": "1"}}));
+    let mut world = World::registered(&["a", "b"]);
+    world.rules.retry.window = NOW;
+    world.work(NOW, takes_all_but_b).await;
+    let delivered_to = world.queue.letters()[0].delivered.clone();
+    let mut put_back = World::registered(&[]);
+    put_back.webhooks = json!([private, all]);
+    put_back.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to.clone() });
+    put_back.work(NOW, delivered).await;
+    assert!(matches!(&put_back.requests.lock().unwrap()[..], [request] if is_private(request)));
+    // Edited, it is the same webhook as long as it is alone with its URL.
+    let mut edited = World::registered(&[]);
+    edited.webhooks = json!([private, {"url": "http://b/"}]);
+    edited.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to });
+    edited.work(NOW, delivered).await;
+    assert_eq!(edited.urls(), ["b"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_cannot_be_used_keeps_no_sibling_waiting_and_is_named() {
     let mut world = World::registered(&[]);
     world.webhooks = json!([{"url": "http://a/"}, {"url": "http://256.1.1.1/"}]);
     world.work(NOW, delivered).await;
     assert_eq!(world.urls(), ["a"]);
-    assert_eq!(world.letters(), [("webhook_unusable", vec![id("a")])]);
+    assert_eq!(world.letters(), [("webhook_unusable", both("a"))]);
     assert!(world.queue.letters()[0].detail.contains("invalid IPv4 address"), "{:?}", world.queue.letters());
 }
 
@@ -209,8 +259,74 @@ async fn a_letter_says_who_has_the_job() {
     world.rules.retry.window = NOW;
     sleep(SECOND).await;
     world.work(NOW, takes_all_but_b).await;
-    assert_eq!(world.letters(), [("status", vec![id("a")])]);
+    assert_eq!(world.letters(), [("status", both("a"))]);
     let letters = world.queue.letters();
     assert_eq!(letters[0].webhook, Some(id("b")));
     assert!(letters[0].first_sent.is_some() && letters[0].given_up >= letters[0].first_sent);
+}
+
+impl World {
+    /// Which URL each request went to, and under which number.
+    fn numbers(&self) -> Vec<(String, u32)> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().map(|request| (url(request).to_owned(), request.number)).collect()
+    }
+}
+
+fn fails(_: &Request) -> (Takes, Outcome) {
+    (Takes::Time(NOW), Outcome::transient(Reason::Status(503)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_counted_by_webhook_so_that_a_corrected_url_begins_anew() {
+    let mut world = World::registered(&[]);
+    let of = |url: &str| json!({"url": format!("http://{url}/"), "retry": {"max_attempts": 3}});
+    world.webhooks = json!([of("wrong"), of("b")]);
+    for _ in 0..2 {
+        world.work(NOW, fails).await;
+        sleep(10 * SECOND).await;
+    }
+    world.webhooks = json!([of("corrected"), of("b")]);
+    world.work(NOW, fails).await;
+    assert_eq!(world.letters(), [], "the corrected one has two attempts left");
+    sleep(40 * SECOND).await;
+    world.work(NOW, delivered).await;
+    let expected =
+        [("wrong", 1), ("b", 1), ("wrong", 2), ("b", 2), ("corrected", 1), ("b", 3), ("corrected", 2)];
+    assert_eq!(world.numbers(), expected.map(|(url, number)| (url.to_owned(), number)));
+    assert!(matches!(&world.letters()[..], [("status", has)] if has[0] == id("corrected")), "b is given up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhooks_own_window_begins_with_its_own_first_attempt() {
+    let mut world = World::registered(&[]);
+    let of = |url: &str| json!({"url": format!("http://{url}/"), "retry": {"max_elapsed_time_ms": 20_000}});
+    world.webhooks = json!([of("wrong")]);
+    world.work(NOW, fails).await;
+    sleep(30 * SECOND).await;
+    world.webhooks = json!([of("corrected")]);
+    world.work(NOW, fails).await;
+    assert_eq!(world.letters(), []);
+    sleep(30 * SECOND).await;
+    world.work(NOW, fails).await;
+    assert_eq!(world.letters(), [("status", vec![])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_cannot_be_used_counts_no_attempts_and_its_job_backs_off() {
+    let unusable = |request: &Request| {
+        let why = Reason::WebhookUnusable("no such host".into());
+        let outcome = if request.before < 5 { Outcome::transient(why) } else { Outcome::Delivered };
+        (Takes::Time(NOW), outcome)
+    };
+    let mut world = World::registered(&["a"]);
+    world.webhooks = json!([{"url": "http://a/", "retry": {"max_attempts": 3}}]);
+    for _ in 0..6 {
+        world.work(NOW, unusable).await;
+        sleep(60 * SECOND).await;
+    }
+    assert!(world.numbers().iter().all(|(_, number)| *number == 1), "{:?}", world.numbers());
+    assert_eq!((world.numbers().len(), world.letters()), (6, vec![]));
+    let backoffs: Vec<u64> = world.queue.changes().into_iter().flatten().collect();
+    assert!(backoffs.iter().any(|backoff| *backoff > 2), "{backoffs:?}");
 }

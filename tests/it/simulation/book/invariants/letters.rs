@@ -121,7 +121,8 @@ impl Seen {
                     v.there && (!v.is_for(planned.kind) || is_gone(&wants) || wants.iter().all(has_it))
                 })
             }
-            "gone" => !tried,
+            // Together with others it may be their doing.
+            "gone" => !tried || !alone,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
             "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
             "retention" => plan.rules.retention.is_none_or(|retention| {

@@ -1,4 +1,4 @@
-//! A process numbers its attempts of a job from 1 upwards, however often others received it.
+//! A process numbers its attempts of a job at each webhook from 1 upwards, however often others received it.
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id, Request};
@@ -6,8 +6,8 @@ use crate::simulation::book::facts::{Attempts, Each, Leases};
 
 #[derive(Default)]
 struct Story {
-    /// The requests that set out, each with its process and the attempt's number; not each has arrived.
-    attempts: Vec<(usize, Id, u32)>,
+    /// The requests that set out, each with its process, its webhook and the attempt's number; not each has arrived.
+    attempts: Vec<(usize, Id, String, u32)>,
 }
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
@@ -20,7 +20,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         match event {
             Event::SetOut(request) => {
                 for job in &request.jobs {
-                    stories.of(*job).attempts.push((request.number, request.process, request.attempt));
+                    let (webhook, attempt) = (request.webhook.clone(), request.attempt);
+                    stories.of(*job).attempts.push((request.number, request.process, webhook, attempt));
                 }
             }
             Event::Arrived(request) => {
@@ -44,7 +45,8 @@ impl Story {
     fn wrong(&self, request: &Request) -> Option<&'static str> {
         let (process, number) = (request.process, request.attempt);
         let earlier = self.attempts.iter().take_while(|(other, ..)| *other != request.number);
-        let mine = earlier.filter(|(_, by, _)| *by == process).map(|(.., number)| *number).max();
+        let mine = earlier.filter(|(_, by, webhook, _)| *by == process && *webhook == request.webhook);
+        let mine = mine.map(|(.., number)| *number).max();
         match mine {
             _ if number == 0 => Some("is none"),
             Some(mine) => (number < mine).then_some("after a higher one"),

@@ -5,23 +5,23 @@
 
 use std::time::Duration;
 
+use super::Retry;
 use crate::app::{App, Webhook, WebhookId};
 use crate::outcome::Outcome;
-use crate::policy::Retry;
 
 /// The webhook of a delivery.
-pub(super) fn webhook<'a>(app: Option<&'a App>, id: &WebhookId) -> Option<&'a Webhook> {
+pub(crate) fn webhook<'a>(app: Option<&'a App>, id: &WebhookId) -> Option<&'a Webhook> {
     app?.webhooks.iter().find(|webhook| webhook.id == *id)
 }
 
 /// The longest that an attempt at a webhook may take.
-pub(super) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
+pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
     webhook.and_then(|webhook| webhook.timeout).map_or(most, |own| own.min(most))
 }
 
 /// An attempt's outcome by the webhook's own end of retrying: a failure that may pass is final after so many
 /// attempts, or for a job that has been failing for so long.
-pub(super) fn judged(outcome: Outcome, webhook: Option<&Webhook>, attempt: u32, age: Duration) -> Outcome {
+pub(crate) fn judged(outcome: Outcome, webhook: Option<&Webhook>, attempt: u32, age: Duration) -> Outcome {
     let Some(own) = webhook.map(|webhook| webhook.retry) else { return outcome };
     let over =
         own.max_attempts.is_some_and(|most| attempt >= most) || own.window.is_some_and(|most| age >= most);
@@ -33,7 +33,7 @@ pub(super) fn judged(outcome: Outcome, webhook: Option<&Webhook>, attempt: u32, 
 
 /// The backoff's rules for a job whose webhooks failed thus. It is one for all that have to be tried again,
 /// so that it is none shorter than any of them wants.
-pub(super) fn backoff<'a>(rules: &Retry, failing: impl IntoIterator<Item = Option<&'a Webhook>>) -> Retry {
+pub(crate) fn backoff<'a>(rules: &Retry, failing: impl IntoIterator<Item = Option<&'a Webhook>>) -> Retry {
     let mut longest: Option<(Duration, Duration)> = None;
     for webhook in failing {
         let own = webhook.map(|webhook| webhook.retry).unwrap_or_default();

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use super::Retry;
 use crate::lease::SETTLE_MARGIN;
 use crate::outcome::Reason;
 use crate::plan::Limits;
-use crate::policy::Retry;
-use crate::queue::Message;
 
 /// A job with fewer receives than this left before the queue would dead-letter it is not deferred for want of
 /// room: the rest are for its attempts.
@@ -74,8 +73,15 @@ impl Rules {
     }
 
     /// Whether a message may be put back untried for so long, at the price of a receive.
-    pub(crate) fn may_be_deferred(&self, message: &Message) -> bool {
-        let receives = message.receive_count.saturating_add(KEPT_RECEIVES);
-        self.last_chance(receives, message.age, LONGEST_DEFERRAL).is_none()
+    pub(crate) fn may_be_deferred(&self, receives: u32, age: Duration) -> bool {
+        let receives = receives.saturating_add(KEPT_RECEIVES);
+        self.last_chance(receives, age, LONGEST_DEFERRAL).is_none()
+    }
+
+    /// Whether a message of this age may wait a little longer in its lane: half of what is left for giving up has to be
+    /// left.
+    pub(crate) fn may_wait(&self, age: Duration) -> bool {
+        let ends = age + self.attempt_timeout + SETTLE_MARGIN;
+        self.retention.is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
     }
 }
