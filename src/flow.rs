@@ -1,12 +1,13 @@
 //! Flow control: how much is taken off the queue at a time, whose it is, and what is attempted.
 //!
 //! Each answers one question and knows none of the others: how many messages and bytes ([`permits`]), how many of
-//! them one app's ([`shares`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]), and how many
+//! them one app's ([`shares`]), whether there is room for a body that is made ([`room`]), how many polls ([`scaler`]), whether a destination is down ([`breaker`]), and how many
 //! requests at a time one that asked for fewer gets ([`throttle`]), and how long what one tenant has registered is worked
 //! out before others get their turn ([`turns`]).
 
 pub mod breaker;
 pub mod permits;
+pub mod room;
 pub mod scaler;
 pub mod shares;
 pub mod throttle;

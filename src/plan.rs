@@ -88,6 +88,11 @@ pub struct Selecting<'o> {
     kept: Vec<bool>,
 }
 
+/// What a body without events or time consists of.
+const FRAME: usize = r#"{"events":[]}"#.len();
+/// What a time adds to it, besides itself.
+const TIME: usize = r#""time_ms":,"#.len();
+
 /// What it takes to see that an event's type is not listed, in nanoseconds.
 const UNLISTED_COST: u64 = 50;
 
@@ -183,6 +188,15 @@ impl Selection {
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.kept.is_some()
+    }
+
+    /// How many bytes of memory the body takes that is rendered: none if it is the payload itself.
+    #[must_use]
+    pub fn made(&self, pieces: &Pieces) -> usize {
+        let Some(kept) = &self.kept else { return 0 };
+        let events =
+            pieces.events.iter().zip(kept).filter(|(_, kept)| **kept).map(|(range, _)| range.len() + 1);
+        FRAME + pieces.time_ms.as_ref().map_or(0, |range| TIME + range.len()) + events.sum::<usize>()
     }
 
     /// Makes the delivery; `None` if the app has no webhook at that place. `id` is the first half of

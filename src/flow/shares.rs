@@ -24,7 +24,9 @@
 //! A worker that is as busy as it can be fills all places with quick apps' jobs. These are not deferred, which would cost
 //! a call and a second: no poll begins until some are done, or until they turn out not to be quick any more.
 //!
-//! What counts is the larger part of the two bounds, messages and bytes. What is not admitted is deferred: hidden,
+//! What counts is the larger part of the two bounds, messages and bytes. Bodies that are made for a message while it is
+//! worked count among its app's bytes as well, and are made only where there is room for them: for a slow app within its
+//! share, for a quick one until little is left, and then a few of them at a time. What is not admitted is deferred: hidden,
 //! untried, for a backoff that grows; what is behind a head that is, only until the head is done.
 
 use std::collections::HashMap;
@@ -84,6 +86,8 @@ pub struct Shares {
     book: Mutex<Book>,
     /// Polls wait for some places to be free.
     freed: Notify,
+    /// Attempts wait for room for the bodies that they make.
+    bytes_freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +96,10 @@ struct Book {
     apps: HashMap<Arc<str>, App>,
     /// Somebody waits until it is over.
     crowded: bool,
+    /// Bytes that were made although there was no room left.
+    made_beyond: usize,
+    /// How many wait for room for what they make.
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -129,6 +137,26 @@ pub struct Share {
     bytes: usize,
 }
 
+/// Bytes made for a message while it is worked, a part of its app's share; given back when dropped.
+#[derive(Debug)]
+pub struct Made {
+    shares: Arc<Shares>,
+    app: Arc<str>,
+    bytes: usize,
+    beyond: bool,
+}
+
+/// Whether something may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Its app has room for it.
+    Within,
+    /// There is none left, but so few bytes are made that nobody else is held up.
+    Beyond,
+    /// It may not, for now.
+    Nowhere,
+}
+
 impl Shares {
     /// Of so many messages and so many bytes.
     #[must_use]
@@ -140,6 +168,7 @@ impl Shares {
             enough,
             book: Mutex::default(),
             freed: Notify::new(),
+            bytes_freed: Notify::new(),
         }
     }
 
@@ -239,6 +268,59 @@ impl Shares {
         Share { shares: Arc::clone(self), app: name, bytes }
     }
 
+    /// Whether an app may make so many bytes more. Messages do not count here: many small ones leave memory enough.
+    fn room(&self, book: &Book, app: &str, bytes: usize) -> Room {
+        let part = |bytes| self.part(Usage { messages: 0, bytes });
+        let app = book.apps.get(app);
+        let quick = is_quick(app.and_then(|app| app.slowness(Instant::now())));
+        let own = app.map_or(0, |app| app.held.bytes);
+        let taken = part(book.held.bytes);
+        let all = part(book.held.bytes + bytes);
+        match () {
+            () if !self.enough && all <= 1.0 => Room::Within,
+            () if self.enough && all <= PRESSURE => Room::Within,
+            () if self.enough && quick && all <= 1.0 - SCARCE => Room::Within,
+            () if self.enough && !quick && part(own + bytes) <= share(1.0 - taken) => Room::Within,
+            // Whoever fills all of it with what is still to be worked would make nothing, and give nothing back.
+            () if (quick || !self.enough)
+                && (book.made_beyond == 0 || part(book.made_beyond + bytes) <= SCARCE) =>
+            {
+                Room::Beyond
+            }
+            () => Room::Nowhere,
+        }
+    }
+
+    fn make(self: &Arc<Self>, book: &mut Book, app: &Arc<str>, bytes: usize, beyond: bool) -> Made {
+        book.held.bytes += bytes;
+        book.made_beyond += if beyond { bytes } else { 0 };
+        book.apps.entry(Arc::clone(app)).or_default().held.bytes += bytes;
+        Made { shares: Arc::clone(self), app: Arc::clone(app), bytes, beyond }
+    }
+
+    fn give_back(&self, app: &str, usage: Usage, beyond: usize) {
+        let mut book = self.lock();
+        book.held.messages -= usage.messages;
+        book.held.bytes -= usage.bytes;
+        book.made_beyond -= beyond;
+        let many = book.apps.len() > MAX_APPS;
+        if book.crowded && !self.is_crowded(&book) {
+            book.crowded = false;
+            self.freed.notify_waiters();
+        }
+        if book.waiting > 0 {
+            self.bytes_freed.notify_waiters();
+        }
+        if let Some(held) = book.apps.get_mut(app) {
+            held.held.messages -= usage.messages;
+            held.held.bytes -= usage.bytes;
+            let holds = held.held.messages > 0 || held.held.bytes > 0;
+            if !holds && (many || held.slowness.is_none()) {
+                book.apps.remove(app);
+            }
+        }
+    }
+
     /// The larger part of the two bounds.
     fn part(&self, usage: Usage) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "a part of some thousands or of some megabytes")]
@@ -256,6 +338,40 @@ impl Share {
     #[must_use]
     pub fn gives_way(&self) -> bool {
         self.shares.is_over(&self.app)
+    }
+
+    /// Room for bytes that are made while the message is worked, if there is any now.
+    #[must_use]
+    pub fn make(&self, bytes: usize) -> Option<Made> {
+        let mut book = self.shares.lock();
+        match self.shares.room(&book, &self.app, bytes) {
+            Room::Nowhere => None,
+            room => Some(self.shares.make(&mut book, &self.app, bytes, room == Room::Beyond)),
+        }
+    }
+
+    /// The same, waiting so long for it.
+    pub async fn make_within(&self, bytes: usize, patience: Duration) -> Option<Made> {
+        if let Some(made) = self.make(bytes) {
+            return Some(made);
+        }
+        let _waiting = Waiting::begin(&self.shares);
+        let made = async {
+            loop {
+                let freed = self.shares.bytes_freed.notified();
+                if let Some(made) = self.make(bytes) {
+                    return made;
+                }
+                freed.await;
+            }
+        };
+        timeout(patience, made).await.ok()
+    }
+
+    /// The same for what has no other chance, whether there is room or not.
+    #[must_use]
+    pub fn make_anyway(&self, bytes: usize) -> Made {
+        self.shares.make(&mut self.shares.lock(), &self.app, bytes, false)
     }
 
     /// An attempt of the app begins.
@@ -316,21 +432,30 @@ impl App {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut book = self.shares.lock();
-        book.held.messages -= 1;
-        book.held.bytes -= self.bytes;
-        let many = book.apps.len() > MAX_APPS;
-        if book.crowded && !self.shares.is_crowded(&book) {
-            book.crowded = false;
-            self.shares.freed.notify_waiters();
-        }
-        if let Some(app) = book.apps.get_mut(&self.app) {
-            app.held.messages -= 1;
-            app.held.bytes -= self.bytes;
-            if app.held.messages == 0 && (many || app.slowness.is_none()) {
-                book.apps.remove(&self.app);
-            }
-        }
+        self.shares.give_back(&self.app, Usage { messages: 1, bytes: self.bytes }, 0);
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let beyond = if self.beyond { self.bytes } else { 0 };
+        self.shares.give_back(&self.app, Usage { messages: 0, bytes: self.bytes }, beyond);
+    }
+}
+
+/// Somebody waits for room.
+struct Waiting<'a>(&'a Shares);
+
+impl<'a> Waiting<'a> {
+    fn begin(shares: &'a Shares) -> Self {
+        shares.lock().waiting += 1;
+        Self(shares)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
@@ -487,6 +612,50 @@ mod tests {
         assert_eq!(shares.admits("large", &[1 << 20]), Admitted::Nothing);
         drop(held);
         assert_eq!(shares.admits("large", &[1 << 20]), Admitted::All);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_counts_in_its_apps_share_and_waits_for_room() {
+        const MB: usize = 1 << 20;
+        let shares = Arc::new(Shares::new(2000, 100 * MB));
+        let (slow, quick) = (shares.take("slow", MB), shares.take("quick", MB));
+        ended(&slow, Duration::from_secs(4), false).await;
+        ended(&quick, Duration::from_millis(5), true).await;
+        let mut made: Vec<Made> = std::iter::from_fn(|| slow.make(MB)).collect();
+        assert_eq!(made.len(), 49, "half of all, as with messages");
+        assert_eq!(shares.admits("slow", &[MB]), Admitted::Nothing);
+        assert!(slow.gives_way());
+        let all: Vec<Made> = std::iter::from_fn(|| quick.make(MB)).take(1000).collect();
+        assert_eq!(all.len(), 39 + 10, "until little is left, and that little at a time beyond it");
+        let patience = Duration::from_millis(500);
+        assert!(slow.make_within(MB, patience).await.is_none());
+        let now = Instant::now();
+        let (more, ()) = tokio::join!(slow.make_within(MB, patience), async { drop((all, made.pop())) });
+        assert!(more.is_some() && now.elapsed() < patience);
+        drop((made, more, slow, quick));
+        let book = shares.lock();
+        assert_eq!((book.held.bytes, book.made_beyond, book.waiting), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_small_messages_keep_no_small_body_from_being_made() {
+        let shares = Arc::new(Shares::new(200, 8 << 20));
+        let held: Vec<_> = (0..190).map(|_| shares.take("slow", 100)).collect();
+        ended(&held[0], Duration::from_secs(4), false).await;
+        assert!(held[0].gives_way());
+        assert!(held[0].make(100).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_filled_by_what_is_to_be_worked_still_makes_something() {
+        for (messages, bytes) in [(2000, 64 << 20), (10, 1 << 20)] {
+            let shares = Arc::new(Shares::new(messages, bytes));
+            let held = shares.take("quick", bytes);
+            ended(&held, Duration::from_millis(5), true).await;
+            let made = held.make(bytes / 50);
+            assert!(made.is_some());
+            assert!(held.make(bytes / 2).is_none());
+        }
     }
 
     #[tokio::test(start_paused = true)]

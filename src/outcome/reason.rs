@@ -39,6 +39,11 @@ pub enum Reason {
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
     NoDescriptor,
+    /// The app holds as much memory as it may.
+    #[error(
+        "not attempted: there is no room for a body of {0} bytes (QUEUE_SQS_MAX_IN_FLIGHT_BYTES, which apps share)"
+    )]
+    NoRoom(usize),
     /// The destination asked for fewer at a time, and so many are under way.
     #[error("not attempted: the destination asked for fewer requests at a time; {0} are under way")]
     Throttled(usize),
@@ -132,7 +137,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every [`Reason::code`] that there is: the series of each exist from the start.
-    pub const CODES: [&str; 36] = [
+    pub const CODES: [&str; 37] = [
         "malformed",
         "unknown_app",
         "signature",
@@ -142,6 +147,7 @@ impl Reason {
         "address_refused",
         "busy",
         "no_descriptor",
+        "no_room",
         "gone",
         "status",
         "timeout",
@@ -192,6 +198,7 @@ impl Reason {
             Self::Refused(_) => "address_refused",
             Self::Busy(_) => "busy",
             Self::NoDescriptor => "no_descriptor",
+            Self::NoRoom(_) => "no_room",
             Self::Throttled(_) => "throttled",
             Self::Panicked => "panicked",
             Self::Unplannable(_) => "unplannable",
