@@ -23,6 +23,8 @@ pub use coalesce::{Coalescer, Limits};
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
+    /// Whose it is: what apps share is shared by it.
+    pub app_id: String,
     /// Which of the app's webhooks it is for.
     pub webhook: WebhookId,
     /// Where it goes.
@@ -215,6 +217,7 @@ impl Selection {
             }
         };
         Some(Delivery {
+            app_id: app.id.clone(),
             webhook: webhook.id.clone(),
             target: webhook.target.clone(),
             body,

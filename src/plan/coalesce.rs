@@ -92,6 +92,7 @@ impl<'a> Coalescer<'a> {
                 let bytes = part(body.time_ms.as_deref(), body.events.iter().map(AsRef::as_ref));
                 let signature = sign(&app.secret, [bytes.as_ref()]);
                 Delivery {
+                    app_id: app.id.clone(),
                     webhook: body.webhook.id.clone(),
                     target: body.webhook.target.clone(),
                     body: bytes,

@@ -121,6 +121,7 @@ fn webhook(json: &str) -> Webhook {
 fn delivery(target: Webhook) -> Delivery {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Delivery {
+        app_id: "a".to_owned(),
         webhook: "0".into(),
         target: Target::Lambda(target),
         body: Bytes::from_static(br#"{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}]}"#),
