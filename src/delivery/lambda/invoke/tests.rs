@@ -105,7 +105,7 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
         clients,
         allowed: allowed.parse().unwrap(),
         regions: None,
-        foreign: foreign::Foreign::default(),
+        endpoints: EndpointLimiter::default(),
         bulkhead: Bulkhead::default(),
         timeout: TIMEOUT,
     }
