@@ -23,6 +23,8 @@ pub use coalesce::{Coalescer, Limits};
 /// One thing to send: a job's events for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
+    /// Whose it is: what apps share is shared by it.
+    pub app_id: String,
     /// Which of the app's webhooks it is for.
     pub webhook: WebhookId,
     /// Where it goes.
@@ -87,6 +89,11 @@ pub struct Selecting<'o> {
     /// Of the events that were looked at.
     kept: Vec<bool>,
 }
+
+/// What a body without events or time consists of.
+const FRAME: usize = r#"{"events":[]}"#.len();
+/// What a time adds to it, besides itself.
+const TIME: usize = r#""time_ms":,"#.len();
 
 /// What it takes to see that an event's type is not listed, in nanoseconds.
 const UNLISTED_COST: u64 = 50;
@@ -185,6 +192,15 @@ impl Selection {
         self.kept.is_some()
     }
 
+    /// How many bytes of memory the body takes that is rendered: none if it is the payload itself.
+    #[must_use]
+    pub fn made(&self, pieces: &Pieces) -> usize {
+        let Some(kept) = &self.kept else { return 0 };
+        let events =
+            pieces.events.iter().zip(kept).filter(|(_, kept)| **kept).map(|(range, _)| range.len() + 1);
+        FRAME + pieces.time_ms.as_ref().map_or(0, |range| TIME + range.len()) + events.sum::<usize>()
+    }
+
     /// Makes the delivery; `None` if the app has no webhook at that place. `id` is the first half of
     /// `X-Hookferry-Id`: the SQS message id.
     #[must_use]
@@ -201,6 +217,7 @@ impl Selection {
             }
         };
         Some(Delivery {
+            app_id: app.id.clone(),
             webhook: webhook.id.clone(),
             target: webhook.target.clone(),
             body,

@@ -60,6 +60,11 @@ pub fn all() -> Vec<Case> {
             Manner::Hangs,
             Load::Apps { apps: 1, groups: 200, jobs: 4_000 },
         ),
+        case(
+            "240 groups for a host that hangs in four",
+            Manner::HangsInFour,
+            Load::Apps { apps: 2, groups: 240, jobs: 10_000 },
+        ),
         slow("70 apps that answer after 3.8 s", 70, 200),
         slow("500 apps that answer after 3.8 s", 500, 60),
         case("70 apps that hang", Manner::Hangs, Load::Apps { apps: 70, groups: 6, jobs: 200 }),

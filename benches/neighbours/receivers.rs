@@ -32,6 +32,8 @@ pub enum Manner {
     Slow(Duration),
     /// Reads and never answers.
     Hangs,
+    /// Answers no more than three in four requests.
+    HangsInFour,
     /// Sends 400 KB of response header and no end of it.
     EndlessHeader,
     /// Over HTTP/2: informational responses without end.
@@ -144,6 +146,12 @@ async fn serve(mut stream: TcpStream, manner: Manner, arrivals: &Arrivals) -> an
                     stream.write_all(format!("x-{n}: {}\r\n", "y".repeat(8_000)).as_bytes()).await?;
                 }
                 std::future::pending::<()>().await;
+            }
+            Manner::HangsInFour => {
+                let count = arrivals.count.fetch_add(1, Ordering::Relaxed);
+                if (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).is_multiple_of(4) {
+                    std::future::pending::<()>().await;
+                }
             }
             Manner::Hangs | Manner::Flood103 | Manner::FloodSettings | Manner::FloodWindow => {
                 std::future::pending::<()>().await;

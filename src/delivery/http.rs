@@ -164,7 +164,7 @@ impl Http {
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
         // What is kept gives its own up, if there are none.
-        let Some(_socket) = self.socket(&target.origin).await else {
+        let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
         let watch = self.unanswered.watch(&target.origin);
@@ -180,6 +180,7 @@ impl Http {
                 // A head whose body never comes is no answer.
                 let outcome = outcome(response).await;
                 watch.ended(true);
+                socket.answered();
                 if let Some(permit) = &permit {
                     permit.answered();
                 }
@@ -193,12 +194,12 @@ impl Http {
     }
 
     /// Leave for one connection, which evicts kept ones and waits a moment where there is none.
-    async fn socket(&self, origin: &Origin) -> Option<Socket> {
-        if let Some(socket) = self.sockets.take(&origin.host) {
+    async fn socket(&self, app_id: &str, origin: &Origin) -> Option<Socket> {
+        if let Some(socket) = self.sockets.take(app_id, &origin.host) {
             return Some(socket);
         }
         self.evict().await;
-        self.sockets.take(&origin.host)
+        self.sockets.take(app_id, &origin.host)
     }
 
     /// Has kept connections closed, and waits until their descriptors are free.

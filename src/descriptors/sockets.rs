@@ -1,13 +1,28 @@
 //! The bound on connections that deliveries use at a time: what they take of the descriptors is lacked by SQS,
 //! app sources and whoever else has receivers.
 //!
-//! Of what is free a host gets as much as it holds already, at the most: one takes half of all, a hundred leave a
-//! hundredth each and one for the next.
+//! They are shared among apps, as places are: whoever may register webhooks decides on how many hosts there are.
+//! - An app gets no more than a part of what is free, so that a hundred that take all they can leave some for the next.
+//! - A quarter is out of reach of apps without an answer in the last minute. Those that had one may have twice of what is
+//!   free: one alone gets two thirds of all.
+//! - Of what is left to its app, a host gets as much as it holds already, at the most: one takes half of all, where it is
+//!   an answering app's.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The part that apps without recent answers leave to others: one in so many.
+const RESERVED: usize = 4;
+/// How many times of what is free an app may hold that has answered lately.
+const FACTOR: usize = 2;
+/// For how long an answer counts.
+const MEMORY: Duration = Duration::from_secs(60);
+/// Apps remembered for their answers while they hold nothing, a hundred bytes each; past it those are forgotten.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
@@ -19,14 +34,23 @@ pub struct Sockets {
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    /// By the hash of a host: two that share one share their part.
+    /// By the hash of an app's id: two that share one share their part.
+    apps: HashMap<u64, App>,
+}
+
+#[derive(Debug, Default)]
+struct App {
+    all: usize,
+    /// By the hash of a host.
     hosts: HashMap<u64, usize>,
+    answered: Option<Instant>,
 }
 
 /// Leave for one connection, given back when dropped.
 #[derive(Debug)]
 pub struct Socket {
     held: Arc<Mutex<Held>>,
+    app: u64,
     host: u64,
 }
 
@@ -37,21 +61,49 @@ impl Sockets {
         Self { most, held: Arc::default() }
     }
 
-    /// Leave for a connection to a host, if there is any.
+    /// Leave for a connection of an app to a host, if there is any.
     #[must_use]
-    pub fn take(&self, host: impl Hash) -> Option<Socket> {
-        let mut hasher = DefaultHasher::new();
-        host.hash(&mut hasher);
-        let host = hasher.finish();
+    pub fn take(&self, app: &str, host: impl Hash) -> Option<Socket> {
+        let (app, host) = (hash(app), hash(host));
         let mut held = lock(&self.held);
-        let own = held.hosts.get(&host).copied().unwrap_or_default();
-        if own >= self.most.saturating_sub(held.all) {
+        let free = self.most.saturating_sub(held.all);
+        let known = held.apps.get(&app);
+        let most = match known {
+            Some(known) if known.answers() => free.saturating_mul(FACTOR),
+            Some(_) | None => free.saturating_sub(self.most / RESERVED),
+        };
+        let left = most.saturating_sub(known.map_or(0, |known| known.all)).min(free);
+        let to_host = known.and_then(|known| known.hosts.get(&host)).copied().unwrap_or_default();
+        if to_host >= left {
             return None;
         }
         held.all += 1;
-        held.hosts.insert(host, own + 1);
-        Some(Socket { held: Arc::clone(&self.held), host })
+        let own = held.apps.entry(app).or_default();
+        own.all += 1;
+        own.hosts.insert(host, to_host + 1);
+        Some(Socket { held: Arc::clone(&self.held), app, host })
     }
+}
+
+impl Socket {
+    /// What it was taken for was answered.
+    pub fn answered(&self) {
+        if let Some(own) = lock(&self.held).apps.get_mut(&self.app) {
+            own.answered = Some(Instant::now());
+        }
+    }
+}
+
+impl App {
+    fn answers(&self) -> bool {
+        self.answered.is_some_and(|answered| answered.elapsed() < MEMORY)
+    }
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
@@ -62,11 +114,17 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         held.all -= 1;
-        if let Entry::Occupied(mut own) = held.hosts.entry(self.host) {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
+        let many = held.apps.len() > MAX_REMEMBERED;
+        let Some(own) = held.apps.get_mut(&self.app) else { return };
+        own.all -= 1;
+        let left = own.hosts.get(&self.host).copied().unwrap_or_default().saturating_sub(1);
+        if left > 0 {
+            own.hosts.insert(self.host, left);
+        } else {
+            own.hosts.remove(&self.host);
+        }
+        if own.all == 0 && (many || own.answered.is_none()) {
+            held.apps.remove(&self.app);
         }
     }
 }

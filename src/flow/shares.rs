@@ -18,16 +18,24 @@
 //! at once are all known after one attempt each.
 //!
 //! How much of what is free beyond that quarter a slow app may hold is a factor: with two, one alone gets half of all
-//! places. An app whose attempts under way have all taken longer than a quick one does is taken for slow at once, not
-//! when they time out.
+//! places.
+//!
+//! An app is slow that holds its places mostly for attempts that fail or take long. What counts is for how long they were
+//! held, not how many there were: where one attempt in four hangs, nearly all places are held by those. An app of whose
+//! attempts under way half have taken longer than a quick one does is slow at once, not when they time out; so is
+//! one with none quick since the first of them began. And who has held a good part of all places with attempts that hang is
+//! slow for a while, or else it would fill them anew each time that they have timed out: the quick ones among them end
+//! first.
 //!
 //! A worker that is as busy as it can be fills all places with quick apps' jobs. These are not deferred, which would cost
 //! a call and a second: no poll begins until some are done, or until they turn out not to be quick any more.
 //!
-//! What counts is the larger part of the two bounds, messages and bytes. What is not admitted is deferred: hidden,
+//! What counts is the larger part of the two bounds, messages and bytes. Bodies that are made for a message while it is
+//! worked count among its app's bytes as well, and are made only where there is room for them: for a slow app within its
+//! share, for a quick one until little is left, and then a few of them at a time. What is not admitted is deferred: hidden,
 //! untried, for a backoff that grows; what is behind a head that is, only until the head is done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,11 +67,21 @@ const UNKNOWN: f64 = 16.0;
 /// While less than this part of the places is taken there is no pressure and nobody gives way.
 const PRESSURE: f64 = 0.5;
 
-/// How much of the new there is in an app's smoothed slowness after each attempt.
-const WEIGHT: f64 = 0.2;
+/// For how long an attempt holds a place at the least, in its app's slowness: what comes before and after it is a part
+/// of that, and a single slow attempt among a few hundred of milliseconds each is none that holds most.
+const LEAST_HELD: Duration = Duration::from_millis(250);
 
-/// The least slowness of an app after an attempt that was slow while none was quick: one that is quick ends it.
-const STALLED: f64 = 0.6;
+/// How much of the new there is in an app's smoothed times after each attempt. A tenth remembers some twenty of them: of
+/// fewer, none may be one of a quarter that hang.
+const WEIGHT: f64 = 0.1;
+
+/// More attempts at once that hang than this part of the places make an app slow for a while.
+const HOARD: f64 = 0.05;
+/// For how long: longer than most backoffs, so that what hung is attempted again before it is over.
+const HOARD_MEMORY: Duration = Duration::from_secs(10);
+
+/// An app is quick whose slowness is less.
+const QUICK: f64 = 0.5;
 
 /// With fewer places than this there is nothing to share: a receive alone may bring ten messages of one group.
 const MIN_MESSAGES: usize = 100;
@@ -84,14 +102,22 @@ pub struct Shares {
     book: Mutex<Book>,
     /// Polls wait for some places to be free.
     freed: Notify,
+    /// Attempts wait for room for the bodies that they make.
+    bytes_freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Book {
     held: Usage,
     apps: HashMap<Arc<str>, App>,
+    /// So many attempts of an app that hang are too many.
+    hoard: usize,
     /// Somebody waits until it is over.
     crowded: bool,
+    /// Bytes that were made although there was no room left.
+    made_beyond: usize,
+    /// How many wait for room for what they make.
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,11 +129,26 @@ struct Usage {
 #[derive(Debug, Default)]
 struct App {
     held: Usage,
-    /// From 0, every attempt quick and taken, to 1, every one slow or failed; `None` before the first has ended.
-    slowness: Option<f64>,
-    attempting: usize,
+    /// For how long attempts that have ended held places; `None` before the first has.
+    times: Option<Times>,
+    /// One was slow, and none has been quick since it began.
+    stalled: bool,
+    /// When those under way began that are not known to be slow yet, in order.
+    fresh: VecDeque<Instant>,
+    /// How many under way take longer than a quick one does.
+    hanging: usize,
+    /// When they were too many last.
+    hoarded: Option<Instant>,
     /// When an attempt was quick last, or the first of those under way began.
     progressed: Option<Instant>,
+}
+
+/// Smoothed times for which attempts held places, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    all: f64,
+    /// Of those that were slow or failed.
+    slow: f64,
 }
 
 /// How many of the messages of a lane an app may hold.
@@ -129,17 +170,45 @@ pub struct Share {
     bytes: usize,
 }
 
+/// Bytes made for a message while it is worked, a part of its app's share; given back when dropped.
+#[derive(Debug)]
+pub struct Made {
+    shares: Arc<Shares>,
+    app: Arc<str>,
+    bytes: usize,
+    beyond: bool,
+}
+
+/// Whether something may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Its app has room for it.
+    Within,
+    /// There is none left, but so few bytes are made that nobody else is held up.
+    Beyond,
+    /// It may not, for now.
+    Nowhere,
+}
+
 impl Shares {
     /// Of so many messages and so many bytes.
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> Self {
         let enough = messages >= MIN_MESSAGES && bytes >= MIN_BYTES;
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of some thousands"
+        )]
+        let hoard = (messages as f64 * HOARD) as usize;
         Self {
             messages: messages.max(1),
             bytes: bytes.max(1),
             enough,
-            book: Mutex::default(),
+            book: Mutex::new(Book { hoard, ..Book::default() }),
             freed: Notify::new(),
+            bytes_freed: Notify::new(),
         }
     }
 
@@ -161,9 +230,12 @@ impl Shares {
         book.crowded = self.is_crowded(&book) && {
             let now = Instant::now();
             let mut quick = Usage::default();
-            for app in book.apps.values().filter(|app| app.held.messages > 0 && is_quick(app.slowness(now))) {
-                quick.messages += app.held.messages;
-                quick.bytes += app.held.bytes;
+            let hoard = book.hoard;
+            for app in book.apps.values_mut().filter(|app| app.held.messages > 0) {
+                if is_quick(app.slowness(now, hoard)) {
+                    quick.messages += app.held.messages;
+                    quick.bytes += app.held.bytes;
+                }
             }
             self.part(quick) > CROWDED
         };
@@ -183,11 +255,11 @@ impl Shares {
         if !self.enough {
             return Admitted::All;
         }
-        let book = self.lock();
+        let mut book = self.lock();
         let taken = self.part(book.held);
         let all = self.part(Usage { messages: sizes.len(), bytes: sizes.iter().sum() });
+        let slowness = book.slowness(app);
         let known = book.apps.get(app);
-        let slowness = known.and_then(|app| app.slowness(Instant::now()));
         if taken + all <= PRESSURE {
             return Admitted::All;
         }
@@ -219,11 +291,12 @@ impl Shares {
 
     /// Whether an app holds more than its share, of what it has not begun yet, too.
     fn is_over(&self, app: &str) -> bool {
-        let book = self.lock();
+        let mut book = self.lock();
         let taken = self.part(book.held);
-        let Some(app) = book.apps.get(app).filter(|_| self.enough && taken > PRESSURE) else { return false };
-        let slowness = app.slowness(Instant::now());
-        !is_quick(slowness) && self.part(app.held) > share(1.0 - taken)
+        if !self.enough || taken <= PRESSURE || is_quick(book.slowness(app)) {
+            return false;
+        }
+        self.held(book.apps.get(app)) > share(1.0 - taken)
     }
 
     /// Takes what a message of an app holds.
@@ -237,6 +310,58 @@ impl Shares {
         held.messages += 1;
         held.bytes += bytes;
         Share { shares: Arc::clone(self), app: name, bytes }
+    }
+
+    /// Whether an app may make so many bytes more. Messages do not count here: many small ones leave memory enough.
+    fn room(&self, book: &mut Book, app: &str, bytes: usize) -> Room {
+        let part = |bytes| self.part(Usage { messages: 0, bytes });
+        let quick = is_quick(book.slowness(app));
+        let own = book.apps.get(app).map_or(0, |app| app.held.bytes);
+        let taken = part(book.held.bytes);
+        let all = part(book.held.bytes + bytes);
+        match () {
+            () if !self.enough && all <= 1.0 => Room::Within,
+            () if self.enough && all <= PRESSURE => Room::Within,
+            () if self.enough && quick && all <= 1.0 - SCARCE => Room::Within,
+            () if self.enough && !quick && part(own + bytes) <= share(1.0 - taken) => Room::Within,
+            // Whoever fills all of it with what is still to be worked would make nothing, and give nothing back.
+            () if (quick || !self.enough)
+                && (book.made_beyond == 0 || part(book.made_beyond + bytes) <= SCARCE) =>
+            {
+                Room::Beyond
+            }
+            () => Room::Nowhere,
+        }
+    }
+
+    fn make(self: &Arc<Self>, book: &mut Book, app: &Arc<str>, bytes: usize, beyond: bool) -> Made {
+        book.held.bytes += bytes;
+        book.made_beyond += if beyond { bytes } else { 0 };
+        book.apps.entry(Arc::clone(app)).or_default().held.bytes += bytes;
+        Made { shares: Arc::clone(self), app: Arc::clone(app), bytes, beyond }
+    }
+
+    fn give_back(&self, app: &str, usage: Usage, beyond: usize) {
+        let mut book = self.lock();
+        book.held.messages -= usage.messages;
+        book.held.bytes -= usage.bytes;
+        book.made_beyond -= beyond;
+        let many = book.apps.len() > MAX_APPS;
+        if book.crowded && !self.is_crowded(&book) {
+            book.crowded = false;
+            self.freed.notify_waiters();
+        }
+        if book.waiting > 0 {
+            self.bytes_freed.notify_waiters();
+        }
+        if let Some(held) = book.apps.get_mut(app) {
+            held.held.messages -= usage.messages;
+            held.held.bytes -= usage.bytes;
+            let holds = held.held.messages > 0 || held.held.bytes > 0;
+            if !holds && (many || held.times.is_none()) {
+                book.apps.remove(app);
+            }
+        }
     }
 
     /// The larger part of the two bounds.
@@ -258,15 +383,46 @@ impl Share {
         self.shares.is_over(&self.app)
     }
 
+    /// Room for bytes that are made while the message is worked, if there is any now.
+    #[must_use]
+    pub fn make(&self, bytes: usize) -> Option<Made> {
+        let mut book = self.shares.lock();
+        match self.shares.room(&mut book, &self.app, bytes) {
+            Room::Nowhere => None,
+            room => Some(self.shares.make(&mut book, &self.app, bytes, room == Room::Beyond)),
+        }
+    }
+
+    /// The same, waiting so long for it.
+    pub async fn make_within(&self, bytes: usize, patience: Duration) -> Option<Made> {
+        if let Some(made) = self.make(bytes) {
+            return Some(made);
+        }
+        let _waiting = Waiting::begin(&self.shares);
+        let made = async {
+            loop {
+                let freed = self.shares.bytes_freed.notified();
+                if let Some(made) = self.make(bytes) {
+                    return made;
+                }
+                freed.await;
+            }
+        };
+        timeout(patience, made).await.ok()
+    }
+
+    /// The same for what has no other chance, whether there is room or not.
+    #[must_use]
+    pub fn make_anyway(&self, bytes: usize) -> Made {
+        self.shares.make(&mut self.shares.lock(), &self.app, bytes, false)
+    }
+
     /// An attempt of the app begins.
     #[must_use]
     pub fn begin_attempt(&self) -> Attempting<'_> {
         let began = Instant::now();
         if let Some(app) = self.shares.lock().apps.get_mut(&self.app) {
-            if app.attempting == 0 {
-                app.progressed = Some(began);
-            }
-            app.attempting += 1;
+            app.begins(began);
         }
         Attempting { share: self, began }
     }
@@ -282,18 +438,9 @@ pub struct Attempting<'a> {
 impl Attempting<'_> {
     /// It has ended, and the job was taken or not.
     pub fn ended(self, delivered: bool) {
-        let quick = delivered && self.began.elapsed() <= SLOW;
+        let took = self.began.elapsed();
         if let Some(app) = self.share.shares.lock().apps.get_mut(&self.share.app) {
-            let new = if quick { 0.0 } else { 1.0 };
-            let before = app.slowness.unwrap_or(new);
-            let mut smoothed = before + (new - before) * WEIGHT;
-            if quick {
-                app.progressed = Some(Instant::now());
-            } else if app.progressed.is_none_or(|progressed| progressed <= self.began) {
-                // None has been quick meanwhile: it is a slow one until one is.
-                smoothed = smoothed.max(STALLED);
-            }
-            app.slowness = Some(smoothed);
+            app.attempted(self.began, took, delivered && took <= SLOW);
         }
     }
 }
@@ -301,41 +448,116 @@ impl Attempting<'_> {
 impl Drop for Attempting<'_> {
     fn drop(&mut self) {
         if let Some(app) = self.share.shares.lock().apps.get_mut(&self.share.app) {
-            app.attempting -= 1;
+            app.leaves(self.began, Instant::now());
         }
     }
 }
 
 impl App {
-    /// What is known of it: of attempts that have ended, and that none has been quick while others are under way.
-    fn slowness(&self, now: Instant) -> Option<f64> {
-        let stalled = |since: Instant| self.attempting > 0 && now.duration_since(since) > SLOW;
-        if self.progressed.is_some_and(stalled) { Some(1.0) } else { self.slowness }
+    /// An attempt begins.
+    fn begins(&mut self, now: Instant) {
+        if self.attempting() == 0 {
+            self.progressed = Some(now);
+        }
+        self.fresh.push_back(now);
+    }
+
+    /// An attempt that began then is under way no more.
+    fn leaves(&mut self, began: Instant, now: Instant) {
+        self.count_hanging(now);
+        match self.fresh.binary_search(&began) {
+            Ok(place) => drop(self.fresh.remove(place)),
+            Err(_) => self.hanging = self.hanging.saturating_sub(1),
+        }
+    }
+
+    fn attempting(&self) -> usize {
+        self.fresh.len() + self.hanging
+    }
+
+    /// Those of the attempts under way that are slow by now are fresh no more.
+    fn count_hanging(&mut self, now: Instant) {
+        while self.fresh.front().is_some_and(|began| now.duration_since(*began) > SLOW) {
+            self.fresh.pop_front();
+            self.hanging += 1;
+        }
+    }
+
+    /// An attempt has ended.
+    fn attempted(&mut self, began: Instant, took: Duration, quick: bool) {
+        let held = took.max(LEAST_HELD).as_secs_f64();
+        let new = Times { all: held, slow: if quick { 0.0 } else { held } };
+        let before = self.times.unwrap_or(new);
+        let smoothed = |before: f64, new: f64| before + (new - before) * WEIGHT;
+        let times = Times { all: smoothed(before.all, new.all), slow: smoothed(before.slow, new.slow) };
+        self.times = Some(times);
+        if quick {
+            self.progressed = Some(began + took);
+            self.stalled = false;
+        } else if self.progressed.is_none_or(|progressed| progressed <= began) {
+            // None has been quick meanwhile: it is a slow one until one is.
+            self.stalled = true;
+        }
+    }
+
+    /// From 0, every place held for attempts that are quick and taken, to 1, every one for those that are slow or fail;
+    /// `None` where nothing is known.
+    fn slowness(&mut self, now: Instant, hoard: usize) -> Option<f64> {
+        self.count_hanging(now);
+        if self.hanging > hoard {
+            self.hoarded = Some(now);
+        }
+        if self.hoarded.is_some_and(|hoarded| now.duration_since(hoarded) < HOARD_MEMORY) {
+            return Some(1.0);
+        }
+        let stalls = |since: Instant| self.attempting() > 0 && now.duration_since(since) > SLOW;
+        if self.stalled || self.progressed.is_some_and(stalls) {
+            return Some(1.0);
+        }
+        #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+        let hanging = self.hanging as f64 / self.attempting().max(1) as f64;
+        self.times.map(|times| hanging.max(times.slow / times.all))
+    }
+}
+
+impl Book {
+    /// That of an app, if anything is known of it.
+    fn slowness(&mut self, app: &str) -> Option<f64> {
+        self.apps.get_mut(app)?.slowness(Instant::now(), self.hoard)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut book = self.shares.lock();
-        book.held.messages -= 1;
-        book.held.bytes -= self.bytes;
-        let many = book.apps.len() > MAX_APPS;
-        if book.crowded && !self.shares.is_crowded(&book) {
-            book.crowded = false;
-            self.shares.freed.notify_waiters();
-        }
-        if let Some(app) = book.apps.get_mut(&self.app) {
-            app.held.messages -= 1;
-            app.held.bytes -= self.bytes;
-            if app.held.messages == 0 && (many || app.slowness.is_none()) {
-                book.apps.remove(&self.app);
-            }
-        }
+        self.shares.give_back(&self.app, Usage { messages: 1, bytes: self.bytes }, 0);
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let beyond = if self.beyond { self.bytes } else { 0 };
+        self.shares.give_back(&self.app, Usage { messages: 0, bytes: self.bytes }, beyond);
+    }
+}
+
+/// Somebody waits for room.
+struct Waiting<'a>(&'a Shares);
+
+impl<'a> Waiting<'a> {
+    fn begin(shares: &'a Shares) -> Self {
+        shares.lock().waiting += 1;
+        Self(shares)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
 fn is_quick(slowness: Option<f64>) -> bool {
-    slowness.is_some_and(|slowness| slowness < 0.5)
+    slowness.is_some_and(|slowness| slowness < QUICK)
 }
 
 /// What a slow app may hold of all places when this part of them is free.
@@ -449,6 +671,98 @@ mod tests {
         assert!(!slow.gives_way(), "without pressure nobody does");
     }
 
+    /// Plays for so many seconds an app of which one attempt in `one_in` hangs for 4 s and all others take 5 ms, and
+    /// which has more jobs than there are places; gives the least part of the places that was free past the first two
+    /// seconds, and how often none of a quick app's would have been admitted.
+    async fn free_beside(one_in: u64, seconds: u64) -> (f64, usize) {
+        const STEP: Duration = Duration::from_millis(5);
+        let shares = Arc::new(Shares::new(2000, 1 << 26));
+        let (healthy, begun) = (shares.take("healthy", 0), Instant::now());
+        // Lanes of jobs, the heads attempted until then.
+        let (mut lanes, mut attempts) = (Vec::<(Vec<Share>, Instant, Instant)>::new(), 0_u64);
+        let mut next_end = |now: Instant| {
+            attempts += 1;
+            // Not in turns: a row of quick ones must not hide those that hang.
+            let hash = attempts.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            now + if hash.is_multiple_of(one_in) { Duration::from_secs(4) } else { STEP }
+        };
+        let (mut least, mut refused) = (1.0_f64, 0);
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            tokio::time::advance(STEP).await;
+            healthy.begin_attempt().ended(true);
+            let now = Instant::now();
+            let mut kept = Vec::new();
+            for (mut jobs, began, ends) in std::mem::take(&mut lanes) {
+                if now < ends {
+                    kept.push((jobs, began, ends));
+                    continue;
+                }
+                let share = jobs.pop().unwrap();
+                let quick = now - began <= SLOW;
+                {
+                    let mut book = shares.lock();
+                    let app = book.apps.get_mut("mixed").unwrap();
+                    app.attempted(began, now - began, quick);
+                    app.leaves(began, now);
+                }
+                if !jobs.is_empty() && !share.gives_way() {
+                    shares.lock().apps.get_mut("mixed").unwrap().begins(now);
+                    kept.push((jobs, now, next_end(now)));
+                }
+            }
+            lanes = kept;
+            // Six full receives a step.
+            for _ in 0..6 {
+                if shares.is_crowded_by_the_quick() {
+                    break;
+                }
+                let count = match shares.admits("mixed", &[0; 10]) {
+                    Admitted::All => 10,
+                    Admitted::Head => 1,
+                    Admitted::Nothing => 0,
+                };
+                let jobs: Vec<_> = (0..count).map(|_| shares.take("mixed", 0)).collect();
+                if !jobs.is_empty() {
+                    shares.lock().apps.get_mut("mixed").unwrap().begins(now);
+                    lanes.push((jobs, now, next_end(now)));
+                }
+            }
+            if begun.elapsed() > Duration::from_secs(2) {
+                least = least.min(1.0 - shares.part(shares.lock().held));
+                let held_up = shares.is_crowded_by_the_quick();
+                refused += usize::from(held_up || shares.admits("healthy", &[0; 10]) != Admitted::All);
+            }
+        }
+        (least, refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_of_whose_attempts_some_hang_leaves_as_much_as_one_of_which_all_do() {
+        for one_in in [1, 2, 4, 8, 32] {
+            let (least, refused) = free_beside(one_in, 30).await;
+            assert!(least > RESERVED && refused == 0, "1 in {one_in}: {least:.3} free, {refused} refused");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_with_a_slow_attempt_now_and_then_is_quick() {
+        let shares = Arc::new(Shares::new(2000, 1 << 26));
+        let held: Vec<_> = (0..1500).map(|_| shares.take("a", 0)).collect();
+        for n in 0..400 {
+            let took = if n % 20 == 10 { 1000 } else { 5 };
+            ended(&held[0], Duration::from_millis(took), true).await;
+            assert!(took > 500 || !held[0].gives_way(), "{n}");
+        }
+        for _ in 0..20 {
+            ended(&held[0], Duration::from_secs(4), false).await;
+        }
+        assert!(held[0].gives_way());
+        for _ in 0..40 {
+            ended(&held[0], Duration::from_millis(5), true).await;
+        }
+        assert!(!held[0].gives_way(), "it has recovered");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn hundreds_of_new_apps_are_attempted_at_once_and_leave_room_for_one_more() {
         let shares = Arc::new(Shares::new(2000, 1 << 26));
@@ -487,6 +801,50 @@ mod tests {
         assert_eq!(shares.admits("large", &[1 << 20]), Admitted::Nothing);
         drop(held);
         assert_eq!(shares.admits("large", &[1 << 20]), Admitted::All);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_counts_in_its_apps_share_and_waits_for_room() {
+        const MB: usize = 1 << 20;
+        let shares = Arc::new(Shares::new(2000, 100 * MB));
+        let (slow, quick) = (shares.take("slow", MB), shares.take("quick", MB));
+        ended(&slow, Duration::from_secs(4), false).await;
+        ended(&quick, Duration::from_millis(5), true).await;
+        let mut made: Vec<Made> = std::iter::from_fn(|| slow.make(MB)).collect();
+        assert_eq!(made.len(), 49, "half of all, as with messages");
+        assert_eq!(shares.admits("slow", &[MB]), Admitted::Nothing);
+        assert!(slow.gives_way());
+        let all: Vec<Made> = std::iter::from_fn(|| quick.make(MB)).take(1000).collect();
+        assert_eq!(all.len(), 39 + 10, "until little is left, and that little at a time beyond it");
+        let patience = Duration::from_millis(500);
+        assert!(slow.make_within(MB, patience).await.is_none());
+        let now = Instant::now();
+        let (more, ()) = tokio::join!(slow.make_within(MB, patience), async { drop((all, made.pop())) });
+        assert!(more.is_some() && now.elapsed() < patience);
+        drop((made, more, slow, quick));
+        let book = shares.lock();
+        assert_eq!((book.held.bytes, book.made_beyond, book.waiting), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_small_messages_keep_no_small_body_from_being_made() {
+        let shares = Arc::new(Shares::new(200, 8 << 20));
+        let held: Vec<_> = (0..190).map(|_| shares.take("slow", 100)).collect();
+        ended(&held[0], Duration::from_secs(4), false).await;
+        assert!(held[0].gives_way());
+        assert!(held[0].make(100).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_filled_by_what_is_to_be_worked_still_makes_something() {
+        for (messages, bytes) in [(2000, 64 << 20), (10, 1 << 20)] {
+            let shares = Arc::new(Shares::new(messages, bytes));
+            let held = shares.take("quick", bytes);
+            ended(&held, Duration::from_millis(5), true).await;
+            let made = held.make(bytes / 50);
+            assert!(made.is_some());
+            assert!(held.make(bytes / 2).is_none());
+        }
     }
 
     #[tokio::test(start_paused = true)]

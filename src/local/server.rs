@@ -36,6 +36,11 @@ pub const ACCOUNT: &str = "000000000000";
 /// Room for a batch of 1 MiB whose JSON is all escapes, and for the query protocol's percent signs.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
+/// What changes nothing. All else is taken by POST alone: a page in a browser sends a GET without a word of where it
+/// comes from, as for an image.
+const READING: [&str; 5] =
+    ["GetQueueAttributes", "GetQueueUrl", "ListDeadLetterSourceQueues", "ListQueueTags", "ListQueues"];
+
 /// A bound listener with its queues.
 #[derive(Debug)]
 pub struct Server {
@@ -133,6 +138,7 @@ impl Endpoint {
         if let Some(target) = headers.get("x-amz-target") {
             let action = target.to_str().ok().and_then(|target| target.strip_prefix("AmazonSQS."));
             let result = match action {
+                Some(action) if !may_be_sent_by(method, action) => return by_post_alone(),
                 Some(action) => self.call(action, Parameters::Json(body), host, uri.path()).await,
                 None => Err(unknown(&String::from_utf8_lossy(target.as_bytes()))),
             };
@@ -150,6 +156,9 @@ impl Endpoint {
             let missing = WireError::new("MissingAction", "The request must contain the parameter Action.");
             return query_answer("", Err(missing), &request_id);
         };
+        if !may_be_sent_by(method, action) {
+            return by_post_alone();
+        }
         let folded = query::fold(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
         let result = self.call(action, Parameters::Query(folded), host, uri.path()).await;
         query_answer(action, result, &request_id)
@@ -256,6 +265,15 @@ fn query_answer(action: &str, result: Result<serde_json::Value, WireError>, requ
         Err(error) => (StatusCode::BAD_REQUEST, xml::error(&error.code(), &error.message, request_id)),
     };
     (status, [(header::CONTENT_TYPE, "text/xml")], body).into_response()
+}
+
+fn may_be_sent_by(method: &Method, action: &str) -> bool {
+    *method == Method::POST || READING.contains(&action)
+}
+
+fn by_post_alone() -> Response {
+    let why = "this action may change something: send it by POST\n";
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")], why).into_response()
 }
 
 fn unknown(action: &str) -> WireError {

@@ -45,6 +45,11 @@ pub enum Reason {
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
     NoDescriptor,
+    /// The app holds as much memory as it may.
+    #[error(
+        "not attempted: there is no room for a body of {0} bytes (QUEUE_SQS_MAX_IN_FLIGHT_BYTES, which apps share)"
+    )]
+    NoRoom(usize),
     /// The destination asked for fewer at a time, and so many are under way.
     #[error("not attempted: the destination asked for fewer requests at a time; {0} are under way")]
     Throttled(usize),
@@ -138,7 +143,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every [`Reason::code`] that there is: the series of each exist from the start.
-    pub const CODES: [&str; 37] = [
+    pub const CODES: [&str; 38] = [
         "malformed",
         "unknown_app",
         "signature",
@@ -149,6 +154,7 @@ impl Reason {
         "busy",
         "endpoint_busy",
         "no_descriptor",
+        "no_room",
         "gone",
         "status",
         "timeout",
@@ -206,6 +212,7 @@ impl Reason {
             Self::Busy(_) => "busy",
             Self::EndpointBusy(_) => "endpoint_busy",
             Self::NoDescriptor => "no_descriptor",
+            Self::NoRoom(_) => "no_room",
             Self::Throttled(_) => "throttled",
             Self::Panicked => "panicked",
             Self::Unplannable(_) => "unplannable",

@@ -6,14 +6,9 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use super::{Delivery, Payload, bytes, headers, part};
+use super::{Delivery, FRAME, Payload, TIME, bytes, headers, part};
 use crate::app::{App, Target, Webhook};
 use crate::job::sign;
-
-/// What a body without events or time consists of.
-const FRAME: usize = r#"{"events":[]}"#.len();
-/// What a time adds to it, besides itself.
-const TIME: usize = r#""time_ms":,"#.len();
 
 /// The most that one merged delivery holds. A job beyond them goes alone, as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +92,7 @@ impl<'a> Coalescer<'a> {
                 let bytes = part(body.time_ms.as_deref(), body.events.iter().map(AsRef::as_ref));
                 let signature = sign(&app.secret, [bytes.as_ref()]);
                 Delivery {
+                    app_id: app.id.clone(),
                     webhook: body.webhook.id.clone(),
                     target: body.webhook.target.clone(),
                     body: bytes,

@@ -63,6 +63,9 @@ struct World {
     queue: FakeQueue,
     attempts: Arc<Mutex<Vec<Attempt>>>,
     webhooks: usize,
+    /// What each webhook's filter is.
+    filter: serde_json::Value,
+    max_bytes: usize,
     seed: u64,
     max_receive_count: Option<u32>,
     retention: Option<Duration>,
@@ -77,6 +80,8 @@ impl World {
             queue: FakeQueue::new(Duration::from_secs(5)),
             attempts: Arc::default(),
             webhooks: 1,
+            filter: json!({}),
+            max_bytes: 1 << 26,
             seed: 7,
             max_receive_count: None,
             retention: None,
@@ -101,7 +106,8 @@ impl World {
         &self,
         script: impl Fn(u64, usize, u32, Duration) -> (Duration, Outcome) + Send + Sync + 'static,
     ) -> JoinHandle<()> {
-        let hooks: Vec<_> = (0..self.webhooks).map(|n| json!({"url": format!("http://h/{n}")})).collect();
+        let hook = |n| json!({"url": format!("http://h/{n}"), "filter": self.filter});
+        let hooks: Vec<_> = (0..self.webhooks).map(hook).collect();
         let app: App =
             serde_json::from_value(json!({"id": "a", "key": "k", "secret": SECRET, "webhooks": hooks}))
                 .unwrap();
@@ -128,7 +134,7 @@ impl World {
         };
         let bounds = Bounds {
             max_in_flight: 2000,
-            max_bytes: 1 << 26,
+            max_bytes: self.max_bytes,
             batch: 10,
             pause: Duration::ZERO,
             wait: self.wait,

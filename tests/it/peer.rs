@@ -148,8 +148,14 @@ pub async fn attempt(http: &Http, url: &str) -> Outcome {
 pub async fn deliver(http: &Http, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Outcome {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let body = Bytes::copy_from_slice(body);
-    let delivery =
-        Delivery { webhook: "0".into(), target: Target::Http(url.to_owned()), body, headers, standard: None };
+    let delivery = Delivery {
+        app_id: "a".into(),
+        webhook: "0".into(),
+        target: Target::Http(url.to_owned()),
+        body,
+        headers,
+        standard: None,
+    };
     tokio::time::timeout(PATIENCE, http.attempt(url, &delivery, 1)).await.unwrap()
 }
 

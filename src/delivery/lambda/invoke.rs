@@ -13,14 +13,15 @@ mod capped;
 mod clients;
 mod custom_endpoint;
 mod dry_run;
+mod endpoint_limiter;
 mod error;
-mod foreign;
 mod options;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
@@ -37,7 +38,7 @@ use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 use clients::Clients;
-use foreign::Foreign;
+use endpoint_limiter::EndpointLimiter;
 use options::Options;
 
 /// The region where nothing names one, as with soketi.
@@ -52,7 +53,7 @@ pub struct Lambda {
     allowed: Allowed,
     /// `None` where the operator's endpoint takes them all.
     regions: Option<Regions>,
-    foreign: Foreign,
+    endpoints: EndpointLimiter,
     bulkhead: Bulkhead,
     timeout: Duration,
 }
@@ -76,7 +77,7 @@ impl Lambda {
             clients,
             allowed,
             regions,
-            foreign: Foreign::default(),
+            endpoints: EndpointLimiter::default(),
             bulkhead: Bulkhead::default(),
             timeout,
         }
@@ -89,9 +90,9 @@ impl Lambda {
             Err(reason) => return Outcome::Permanent(reason),
         };
         let whose = error::Credentials::of(&options);
-        let leave = options.endpoint.as_ref().map(|endpoint| self.foreign.enter(endpoint)).transpose();
-        let _leave = match leave {
-            Ok(leave) => leave,
+        let enter = |endpoint| self.endpoints.enter(&delivery.app_id, endpoint);
+        let permit = match options.endpoint.as_ref().map(enter).transpose() {
+            Ok(permit) => permit,
             Err(under_way) => return Outcome::Deferred(Reason::EndpointBusy(under_way)),
         };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
@@ -106,6 +107,11 @@ impl Lambda {
         } else {
             invocation.send().await
         };
+        if matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_)))
+            && let Some(permit) = permit
+        {
+            permit.answered();
+        }
         match answer {
             Ok(answer) => outcome(&answer),
             Err(failure) => error::outcome(&failure, self.timeout, whose),

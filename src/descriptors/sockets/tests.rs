@@ -1,16 +1,54 @@
 use super::*;
 
-#[test]
-fn whoever_takes_all_it_can_get_leaves_some_for_others() {
-    let sockets = Sockets::new(100);
-    let all = |host: &str| std::iter::from_fn(|| sockets.take(host)).collect::<Vec<_>>();
-    let one = all("one");
-    assert_eq!(one.len(), 50);
-    assert_eq!(all("two").len(), 25);
-    let others: Vec<_> = (0..1000).flat_map(|n: u32| all(&n.to_string())).collect();
-    assert!(one.len() + others.len() <= 100);
-    drop((one, others));
+/// All that an app can get, at so many hosts in turns.
+fn all(sockets: &Sockets, app: &str, hosts: usize) -> Vec<Socket> {
+    let mut taken = Vec::new();
+    loop {
+        let before = taken.len();
+        taken.extend((0..hosts).filter_map(|host| sockets.take(app, host)));
+        if taken.len() == before {
+            return taken;
+        }
+    }
+}
+
+fn answering(sockets: &Sockets, app: &str) {
+    sockets.take(app, 0).unwrap().answered();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_all_it_can_get_leaves_some_for_others() {
+    let sockets = Sockets::new(120);
+    answering(&sockets, "one");
+    let one = all(&sockets, "one", 1);
+    assert_eq!(one.len(), 60, "a host");
+    answering(&sockets, "two");
+    let two = all(&sockets, "two", 100);
+    assert_eq!(two.len(), 40, "an app");
+    let others: Vec<_> = (0..1000).flat_map(|n: u32| all(&sockets, &n.to_string(), 3)).collect();
+    assert!(one.len() + two.len() + others.len() <= 120);
+    drop((one, two, others));
     assert_eq!(lock(&sockets.held).all, 0);
-    assert!(lock(&sockets.held).hosts.is_empty());
-    assert_eq!(all("one").len(), 50);
+    assert_eq!(lock(&sockets.held).apps.len(), 2, "those that answered are remembered");
+    assert_eq!(all(&sockets, "one", 100).len(), 80);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_hosts_apps_without_answers_have_they_leave_a_part_to_the_others() {
+    for apps in [1_u32, 3, 100, 1000] {
+        let sockets = Sockets::new(400);
+        answering(&sockets, "healthy");
+        let hostile: Vec<_> = (0..apps).flat_map(|n| all(&sockets, &n.to_string(), 100)).collect();
+        assert!(hostile.len() <= 300 && (apps > 1 || hostile.len() <= 150), "{apps}: {}", hostile.len());
+        assert!(all(&sockets, "healthy", 6).len() >= 60, "{apps}");
+        tokio::time::advance(MEMORY).await;
+        assert!(apps < 1000 || sockets.take("healthy", 0).is_none(), "an answer counts for a while");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_that_hold_nothing_are_remembered_up_to_a_bound() {
+    let sockets = Sockets::new(4);
+    (0..MAX_REMEMBERED + 100).for_each(|n| answering(&sockets, &n.to_string()));
+    assert_eq!(lock(&sockets.held).apps.len(), MAX_REMEMBERED);
 }

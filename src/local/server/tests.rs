@@ -53,3 +53,50 @@ async fn a_queue_that_is_not_there_has_no_tags_and_no_permissions() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_something_is_taken_by_post_alone() {
+    let endpoint = endpoint();
+    let made = call(&endpoint, "CreateQueue", r#"{"QueueName":"q.fifo","Attributes":{"FifoQueue":"true"}}"#);
+    assert_eq!(made.await.0, StatusCode::OK);
+    let get = async |action: &str, method: Method| {
+        let uri = format!("/000000000000/q.fifo?Action={action}&QueueName=q.fifo").parse().unwrap();
+        let body = format!("Action={action}");
+        endpoint.answer(&method, &uri, &HeaderMap::new(), body.as_bytes()).await
+    };
+    for action in [
+        "DeleteQueue",
+        "PurgeQueue",
+        "SendMessage",
+        "SendMessageBatch",
+        "ReceiveMessage",
+        "DeleteMessage",
+        "DeleteMessageBatch",
+        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
+        "SetQueueAttributes",
+        "CreateQueue",
+        "TagQueue",
+        "UntagQueue",
+        "AddPermission",
+        "RemovePermission",
+    ] {
+        for method in [Method::GET, Method::HEAD, Method::PUT] {
+            let answer = get(action, method.clone()).await;
+            let allow = answer.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+            assert_eq!(
+                (answer.status(), allow),
+                (StatusCode::METHOD_NOT_ALLOWED, Some("POST")),
+                "{method} {action}"
+            );
+        }
+    }
+    let target = HeaderValue::from_static("AmazonSQS.DeleteQueue");
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("x-amz-target"), target)]);
+    let body = br#"{"QueueUrl":"http://h/0/q.fifo"}"#;
+    let answer = endpoint.answer(&Method::GET, &Uri::from_static("/"), &headers, body).await;
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    for action in READING {
+        assert_eq!(get(action, Method::GET).await.status(), StatusCode::OK, "{action}");
+    }
+}

@@ -16,6 +16,7 @@ use crate::apps::Apps;
 use crate::board::{self, Text};
 use crate::delivery::Transport;
 use crate::flow::breaker::{self, Job, destination};
+use crate::flow::room::Memory;
 use crate::flow::shares::Share;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
@@ -225,6 +226,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     let Lane { shared, jobs, times, .. } = lane;
     let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
     let urgent = lane.holds_a_last_chance();
+    let deferrable = jobs.iter().take(batch.jobs).all(|held| held.may_be_deferred(&shared.rules));
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let ages = &ages;
         async move {
@@ -238,7 +240,9 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
             let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
             let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
             let destination = Text::new(&Host(target).to_string());
-            let attempting = jobs.front().and_then(|head| head.share.as_ref()).map(Share::begin_attempt);
+            let share = jobs.front().and_then(|head| head.share.as_ref());
+            let attempting = share.map(Share::begin_attempt);
+            let memory = Memory { share, deferrable };
             let outcome = if let Some(why) = gate.down.clone().filter(|_| gate.skipped) {
                 Outcome::Deferred(why)
             } else {
@@ -253,8 +257,15 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                 };
                 let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
                 let span = AttemptSpan::begin(&shared.traces, spans, &about);
-                let outcome =
-                    deliver(shared, batch, parcel, gate, (number, job), (ages, urgent, longest, &span)).await;
+                let outcome = deliver(
+                    shared,
+                    batch,
+                    parcel,
+                    gate,
+                    (number, job),
+                    (ages, urgent, longest, &memory, &span),
+                )
+                .await;
                 span.ends(&outcome);
                 outcome
             };
@@ -298,7 +309,7 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
     parcel: &Parcel,
     gate: &Gate,
     (number, job): (u32, Job),
-    (ages, urgent, longest, span): (&[Duration], bool, Duration, &AttemptSpan),
+    (ages, urgent, longest, memory, span): (&[Duration], bool, Duration, &Memory<'_>, &AttemptSpan),
 ) -> Outcome {
     let began = Instant::now();
     let _leave = match shared.throttle.enter(gate.key, began) {
@@ -308,9 +319,12 @@ async fn deliver<Q: Queue, T: Transport, A: Apps>(
         Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
     };
     let attempt = async {
+        let made = batch.made_by(parcel);
+        let Ok(_room) = memory.wait(&shared.permits, made, longest).await else {
+            return Outcome::Deferred(Reason::NoRoom(made));
+        };
         let Some(mut delivery) = batch.render(parcel) else { return Outcome::Permanent(Reason::NoWebhook) };
         span.carry(&mut delivery.headers);
-        let _held = shared.permits.hold(delivery.body.len());
         shared.transport.attempt(&delivery, number).await
     };
     // One webhook at which our own code fails must not take the others' outcomes with it.

@@ -22,6 +22,7 @@ use crate::app::{App, Retry, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
 use crate::board::Text;
 use crate::delivery::Transport;
+use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
@@ -53,6 +54,8 @@ pub(super) struct Batch {
     pub parcels: Vec<Parcel>,
     /// What the parcels are rendered from, where they are not yet.
     planned: Option<Planned>,
+    /// For the parcels, where they are.
+    _room: Vec<Room>,
 }
 
 /// How far a job's age may be wrong: the queue's clock is read off answers that count in whole seconds, and a
@@ -99,6 +102,14 @@ impl Batch {
         }
     }
 
+    /// How many bytes of memory it takes to render a parcel.
+    pub(super) fn made_by(&self, parcel: &Parcel) -> usize {
+        match (parcel, &self.planned) {
+            (Parcel::Selected(selection), Some(planned)) => selection.made(&planned.pieces),
+            (Parcel::Selected(_), None) | (Parcel::Rendered(_), _) => 0,
+        }
+    }
+
     /// Makes what is sent.
     pub(super) fn render(&self, parcel: &Parcel) -> Option<Delivery> {
         match parcel {
@@ -111,6 +122,15 @@ impl Batch {
 impl Planned {
     fn render(&self, selection: &Selection) -> Option<Delivery> {
         selection.render(&self.job, &self.pieces, &self.app, &self.id)
+    }
+
+    /// How many bytes it adds to what goes out together, of which each webhook gets a copy.
+    fn merged(&self) -> usize {
+        let size = |selection: &Selection| match selection.made(&self.pieces) {
+            0 => self.job.payload.len(),
+            made => made,
+        };
+        self.selected.iter().map(size).sum()
     }
 }
 
@@ -307,19 +327,20 @@ fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selectio
 async fn batch<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>, head: Planned) -> Batch {
     let together = coalesced(lane, &head).await;
     let app = Arc::clone(&head.app);
-    if let Some((jobs, deliveries)) = together {
+    if let Some((jobs, deliveries, room)) = together {
         let parcels = deliveries.into_iter().map(Parcel::Rendered).collect();
-        return Batch { jobs, app, parcels, planned: None };
+        return Batch { jobs, app, parcels, planned: None, _room: room };
     }
     let parcels = head.selected.iter().cloned().map(Parcel::Selected).collect();
-    Batch { jobs: 1, app, parcels, planned: Some(head) }
+    Batch { jobs: 1, app, parcels, planned: Some(head), _room: Vec::new() }
 }
 
-/// The number of jobs that go out together, and what is sent for them; `None` if the head goes alone.
+/// The number of jobs that go out together, what is sent for them, and the room that it takes; `None` if the head goes
+/// alone.
 async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     head: &Planned,
-) -> Option<(usize, Vec<Delivery>)> {
+) -> Option<(usize, Vec<Delivery>, Vec<Room>)> {
     let Lane { shared, jobs, ahead, alone, .. } = lane;
     let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *alone == 0)?;
     // What failed together is tried once more, alone: a webhook that gets each job once gets it alone at once.
@@ -341,17 +362,22 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     let deliveries = |planned: &Planned| -> Vec<Delivery> {
         planned.selected.iter().filter_map(|selection| planned.render(selection)).collect()
     };
-    if !coalescer.add(fresh.next()?.known_as(), &deliveries(head)) {
+    let first = fresh.next()?;
+    let find = |planned: &Planned| room::find(&shared.permits, first.share.as_ref(), planned.merged());
+    let mut rooms = vec![find(head)?];
+    if !coalescer.add(first.known_as(), &deliveries(head)) {
         return None;
     }
     for held in fresh {
         let job = Job::decode(&held.message.body).ok().filter(|job| job.app_key == head.app.key);
         let Some(job) = job else { break };
         let Ok(next) = judge(shared, held, job, Some(Arc::clone(&head.app))).await else { break };
-        if !coalescer.add(held.known_as(), &deliveries(&next)) {
+        let room = find(&next);
+        if room.is_none() || !coalescer.add(held.known_as(), &deliveries(&next)) {
             *ahead = Some(next);
             break;
         }
+        rooms.extend(room);
     }
-    (coalescer.jobs() > 1).then(|| (coalescer.jobs(), coalescer.finish()))
+    (coalescer.jobs() > 1).then(|| (coalescer.jobs(), coalescer.finish(), rooms))
 }

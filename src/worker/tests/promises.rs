@@ -272,6 +272,42 @@ async fn apps_that_stop_answering_leave_room_at_once() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn large_jobs_for_many_webhooks_that_hang_stop_no_poll_and_are_delivered_later() {
+    for filter in [json!({}), json!({"channel_name_starts_with": "a"})] {
+        let world = World { webhooks: 16, filter: filter.clone(), max_bytes: 8 << 20, ..World::new() };
+        let send = |app: &str, n: u64, size: usize| {
+            let data = "x".repeat(size);
+            let event = |channel| {
+                format!(r#"{{"name":"client_event","channel":"{channel}","n":{n},"data":"{data}"}}"#)
+            };
+            // A filter leaves the first, so that it is rendered.
+            let payload = format!(r#"{{"events":[{},{{"name":"client_event","channel":"b"}}]}}"#, event("a"));
+            let group = format!("{app}_{}", if size > 1 { n } else { 0 });
+            let message = Signer::new(app, "k", SECRET).payload_in(group.clone(), payload);
+            world.queue.send(&group, message.body);
+        };
+        (0..6).for_each(|n| send("large", n, 120_000));
+        world.start(|n, _, _, at| {
+            let hangs = n < 6 && since_start(at) < 30 * SECOND;
+            (if hangs { 4 * SECOND } else { SECOND / 100 }, if hangs { down() } else { ok() })
+        });
+        sleep(SECOND).await;
+        let mut times = Vec::new();
+        for n in 100..200 {
+            send("healthy", n, 1);
+            times.push(world.queue.now());
+            sleep(SECOND / 10).await;
+        }
+        world.drain().await;
+        let first = |n: u64| world.attempts().iter().find(|attempt| attempt.n == n).unwrap().at;
+        let late = (100..200).map(|n| first(n).saturating_sub(times[usize::try_from(n - 100).unwrap()]));
+        let slowest = late.max().unwrap();
+        assert!(slowest < SECOND / 2, "{filter}: {slowest:?}");
+        assert_eq!(world.delivered().len(), 106 * 16, "{filter}");
+    }
+}
+
 /// How long each job of a quick app takes from its sending, when so many apps with a hundred jobs each are there
 /// whose receivers answer after 3.8 s, but for so many jobs at first, which they take at once.
 async fn latest_of_a_quick_app_among(apps: u64, quick_at_first: u64, seed: u64) -> Vec<Duration> {

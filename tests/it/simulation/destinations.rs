@@ -127,6 +127,16 @@ impl SimulatedDestinations {
                 outside.write(Event::Fault("destination: hangs"));
                 std::future::pending().await
             }
+            Behaviour::HangsSometimes(hangs) => {
+                let takes = draw(10);
+                sleep(takes).await;
+                if outside.dice().chance(hangs) {
+                    outside.write(Event::Fault("destination: hangs"));
+                    return std::future::pending().await;
+                }
+                accept();
+                Outcome::Delivered
+            }
             Behaviour::Trickles(body) => {
                 let takes = draw(50);
                 sleep(takes).await;

@@ -66,6 +66,8 @@ pub enum Behaviour {
     Flaky(f64),
     /// Never answers.
     Hangs,
+    /// Never answers with this probability, or else accepts at once.
+    HangsSometimes(f64),
     /// Accepts, then trickles the body for so many milliseconds.
     Trickles(Range<u64>),
     /// Breaks the connection, sometimes after having accepted.
@@ -363,13 +365,15 @@ impl Plan {
     }
 
     /// A world without faults in which app 0 is a healthy one and many others, all of whose hosts are one, have more
-    /// jobs than there are places: an enormous app, or many with a host that is slow, that hangs or that fails.
+    /// jobs than there are places: an enormous app, or many with a host that is slow, that fails, or that hangs, always or
+    /// now and then.
     pub fn with_neighbours(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let [mut plan, _] = Self::with_and_without_a_dead_host(seed);
         let timeout = u64::try_from(plan.rules.attempt_timeout.as_millis()).unwrap();
         let neighbours = [
             Behaviour::Hangs,
+            Behaviour::HangsSometimes(0.25),
             Behaviour::Answers(500, None),
             Behaviour::Accepts(timeout * 8 / 10..timeout * 9 / 10),
             Behaviour::Busy(20, 429),
@@ -377,12 +381,13 @@ impl Plan {
         ];
         plan.kind = Kind::Destinations;
         plan.hosts[0] = Host::steady(dice.pick(&neighbours));
-        let hook = |host| Hook { host, path: 0, kind: None, prefix: None };
-        let app = |host| {
-            vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] }]
+        // Of its own path: what one app's webhook answers says nothing of another's.
+        let app = |n: usize| {
+            let hook = Hook { host: usize::from(n == 0), path: n as u64, kind: None, prefix: None };
+            vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook] }]
         };
         let apps = dice.pick(&[1, 10, 100]);
-        plan.apps = (0..=apps).map(|n| app(usize::from(n == 0))).collect();
+        plan.apps = (0..=apps).map(app).collect();
         plan.quiet = Duration::from_secs(40);
         let job = |at: u64, app: usize, kind: usize| Planned {
             at: Duration::from_millis(at),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 fn request(url: &str, headers: &[(&str, &str)]) -> Result<Request, Reason> {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let delivery = Delivery {
+        app_id: "a".to_owned(),
         webhook: "0".into(),
         target: Target::Missing,
         body: Bytes::from_static(b"{}"),

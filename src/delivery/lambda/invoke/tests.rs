@@ -105,7 +105,7 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
         clients,
         allowed: allowed.parse().unwrap(),
         regions: None,
-        foreign: foreign::Foreign::default(),
+        endpoints: EndpointLimiter::default(),
         bulkhead: Bulkhead::default(),
         timeout: TIMEOUT,
     }
@@ -121,6 +121,7 @@ fn webhook(json: &str) -> Webhook {
 fn delivery(target: Webhook) -> Delivery {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Delivery {
+        app_id: "a".to_owned(),
         webhook: "0".into(),
         target: Target::Lambda(target),
         body: Bytes::from_static(br#"{"time_ms":1.0e3, "events":[{"data":"\ud800\u00e9"}]}"#),
@@ -458,9 +459,10 @@ async fn a_busy_endpoint_of_an_apps_is_told_as_what_it_is() {
         (Scripted::answering(200, &[], "1").await, Scripted::answering(200, &[], "1").await);
     let lambda = lambda(Some(&operators.url), "*");
     let url = url::Url::parse(&apps.url).unwrap();
-    let under_way: Vec<_> = (0..16).map(|_| lambda.foreign.enter(&url).unwrap()).collect();
     let options = format!(r#"{{"endpoint":"{}","accessKeyId":"A","secretAccessKey":"h"}}"#, apps.url);
     let json = format!(r#"{{"lambda_function":"f","lambda":{{"client_options":{options}}}}}"#);
+    let app_id = delivery(webhook(&json)).app_id;
+    let under_way: Vec<_> = (0..16).map(|_| lambda.endpoints.enter(&app_id, &url).unwrap()).collect();
     let outcome = attempt(&lambda, &json).await;
     assert_eq!(outcome, Outcome::Deferred(Reason::EndpointBusy(16)));
     let said = reason(outcome).to_string();
