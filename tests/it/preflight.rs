@@ -24,8 +24,7 @@ fn policy(world: &World, most: u32) -> String {
 #[tokio::test]
 async fn a_low_receive_count_ends_the_worker_with_78_and_the_line_that_mends_it() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
-    let few = [(QueueAttributeName::RedrivePolicy, &*policy(&world, 3))];
-    let output = refused(&world, &few, &[("WEBHOOKS_RETRY_MAX_MS", "60000")]).await;
+    let output = refused(&world, &[(QueueAttributeName::RedrivePolicy, &policy(&world, 3))], &[]).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("aws sqs set-queue-attributes") && said.contains("maxReceiveCount"), "{said}");

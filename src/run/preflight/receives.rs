@@ -62,7 +62,6 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
             .push(Finding::ok("receive count", format!("maxReceiveCount is {most}, {needed} can be needed")));
         return;
     }
-    let severity = if config.queue.allow_low_receive_count { Severity::Warning } else { Severity::Refused };
     let retry = &config.retry;
     let needs = format!(
         "with WEBHOOKS_RETRY_WINDOW_SECONDS={}, _BASE_MS={} and _MAX_MS={} a job that keeps failing, and those that wait behind it, \
@@ -71,9 +70,9 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
         retry.base.as_millis(),
         retry.cap.as_millis()
     );
-    let end = "SQS would move jobs to the dead-letter queue inside their window, some of them untried \
-               (QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT=true runs anyway)";
-    if needed > MOST {
+    let end = "a job on its last receive is given up inside its window";
+    // More than the most there is cannot be asked for.
+    if most >= MOST {
         let cap = enough_cap(retry).map_or_else(
             || "lower WEBHOOKS_RETRY_WINDOW_SECONDS".to_owned(),
             |cap| format!("set WEBHOOKS_RETRY_MAX_MS={} or more", cap.as_millis()),
@@ -82,13 +81,16 @@ pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: 
             "the queue's RedrivePolicy has maxReceiveCount {most}, of which SQS has none above {MOST}; {needs}: {end}; {cap}, or set \
              QUEUE_SQS_DLQ_URL and take the RedrivePolicy away from the queue, which then counts no receives"
         );
-        findings.push(Finding::new(severity, "receive count", text));
+        findings.push(Finding::new(Severity::Warning, "receive count", text));
         return;
     }
+    let severity = if config.queue.allow_low_receive_count { Severity::Warning } else { Severity::Refused };
     let policy = serde_json::json!({
         "deadLetterTargetArn": facts.queue.dead_letter_arn, "maxReceiveCount": MOST.to_string(),
     });
     let line = set.attributes(&config.queue.url, &serde_json::json!({ "RedrivePolicy": policy.to_string() }));
-    let text = format!("the queue's RedrivePolicy has maxReceiveCount {most}; {needs}: {end}");
+    let text = format!(
+        "the queue's RedrivePolicy has maxReceiveCount {most}; {needs}: {end} (QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT=true runs anyway)"
+    );
     findings.push(Finding::new(severity, "receive count", text).remedy(line));
 }

@@ -98,28 +98,31 @@ fn what_a_job_can_need_follows_from_window_base_and_cap() {
 }
 
 #[test]
-fn a_window_that_the_highest_receive_count_does_not_cover_is_refused_with_the_cap_that_does() {
+fn a_window_that_the_highest_receive_count_does_not_cover_is_warned_of_with_the_cap_that_does() {
     let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
     assert_eq!(facts.queue.max_receive_count, Some(1000));
     for window in ["3600", "86400", "259200"] {
         let set = ("WEBHOOKS_RETRY_WINDOW_SECONDS", window);
-        let refused = |facts: &Facts, more: &[(&'static str, &str)]| {
+        let warned = |facts: &Facts, more: &[(&'static str, &str)]| {
             let set: Vec<_> = [&[set][..], more].concat();
             found(facts, &config(&set)).into_iter().find(|(_, line)| line.contains("maxReceiveCount"))
         };
-        let (severity, line) = refused(&facts, &[]).unwrap();
-        assert_eq!(severity, Severity::Refused, "{window}");
+        let (severity, line) = warned(&facts, &[]).unwrap();
+        assert_eq!(severity, Severity::Warning, "{window}");
         assert!(line.contains("QUEUE_SQS_DLQ_URL") && !line.contains("set-queue-attributes"), "{line}");
         let cap = line.split("set WEBHOOKS_RETRY_MAX_MS=").nth(1).unwrap();
         let cap: u64 = cap.split(' ').next().unwrap().parse().unwrap();
-        let with = |cap: u64| refused(&facts, &[("WEBHOOKS_RETRY_MAX_MS", cap.to_string().as_str())]);
+        let with = |cap: u64| warned(&facts, &[("WEBHOOKS_RETRY_MAX_MS", cap.to_string().as_str())]);
         assert_eq!(with(cap), None, "{window}");
         assert!(with(cap - 1000).is_some(), "{window}: {cap} is the smallest");
-        let anyway = refused(&facts, &[("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", "true")]);
-        assert_eq!(anyway.map(|(severity, _)| severity), Some(Severity::Warning));
+        let mut fewer = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        fewer.queue.max_receive_count = Some(999);
+        let (severity, line) = warned(&fewer, &[]).unwrap();
+        assert_eq!(severity, Severity::Refused, "{window}");
+        assert!(line.contains("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT"), "{line}");
         let mut uncounted = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
         uncounted.queue.max_receive_count = None;
-        assert_eq!(refused(&uncounted, &[]), None);
+        assert_eq!(warned(&uncounted, &[]), None);
     }
 }
 
