@@ -1,6 +1,7 @@
 //! An app and the webhooks it registered, as soketi's and sockudo's app drivers describe them.
 
 mod filter;
+mod host;
 pub mod limits;
 mod registration;
 mod remark;
@@ -18,6 +19,7 @@ pub use crate::job::WebhookId;
 use crate::job::{Job, SignatureError, sign};
 use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
+pub use host::Host;
 pub use registration::{
     CONNECTION_HEADERS, EVENT_TYPES, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
 };

@@ -4,6 +4,8 @@
 #[cfg(feature = "worker")]
 mod client;
 #[cfg(feature = "worker")]
+pub(crate) mod endpoint;
+#[cfg(feature = "worker")]
 pub mod region;
 
 #[cfg(feature = "worker")]

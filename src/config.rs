@@ -7,7 +7,6 @@
 mod apps;
 mod client_options;
 mod effective;
-mod endpoint;
 mod queue;
 mod traces;
 mod unknown;
@@ -235,7 +234,7 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
 fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Option<LambdaConfig> {
     let endpoint = raw.plain.lambda_endpoint.clone();
     if let Some(endpoint) = &endpoint {
-        reader.result("LAMBDA_ENDPOINT", endpoint::http_url(endpoint));
+        reader.result("LAMBDA_ENDPOINT", crate::aws::endpoint::http_url(endpoint));
     }
     let strangers = apps.is_some_and(|apps| !matches!(apps.source, Source::Array));
     let allowed = raw.webhooks.allowed_functions.as_deref();

@@ -2,7 +2,7 @@
 //!
 //! Each answers one question and knows none of the others: how many messages and bytes ([`permits`]), how many of
 //! them one app's ([`shares`]), whether there is room for a body that is made ([`room`]), how many polls ([`scaler`]),
-//! whether a destination is down ([`breaker`]) and which time counts for that ([`absences`]), how many requests at a time
+//! whether a destination is down ([`breaker`]) and which time counts for that ([`absences`], [`stalls`]), how many requests at a time
 //! one that asked for fewer gets ([`throttle`]), and for how long one job is planned before others get a turn ([`turns`]).
 
 pub mod absences;
@@ -11,5 +11,6 @@ pub mod permits;
 pub mod room;
 pub mod scaler;
 pub mod shares;
+pub mod stalls;
 pub mod throttle;
 pub mod turns;

@@ -21,6 +21,7 @@ use self::destinations::Destinations;
 use self::preflight::{Finding, Severity};
 use crate::admin::status::Facts;
 use crate::admin::{self, Served};
+use crate::app::Host;
 use crate::apps::Observer;
 use crate::board::Limits;
 use crate::config::{Config, Errors, LambdaConfig, QueueConfig, Source};
@@ -43,7 +44,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
 use crate::worker::rules::Rules;
-use crate::worker::{Bounds, Host, Parts, Worker, operator_hint};
+use crate::worker::{Bounds, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);

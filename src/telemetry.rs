@@ -5,5 +5,6 @@ pub mod failures;
 pub mod health;
 pub mod metrics;
 mod process;
+pub mod settling;
 pub mod traces;
 pub mod watchdog;

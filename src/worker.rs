@@ -10,7 +10,6 @@ pub mod delete_batcher;
 pub mod in_flight;
 pub mod lane;
 mod poll;
-mod report;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,7 +40,6 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times, bounded};
 use crate::worker::lane::{Lane, Shared};
-pub(crate) use crate::worker::report::Host;
 use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
 use poll::{Poll, Polled};

@@ -49,7 +49,7 @@ pub(super) struct Options {
     /// The webhook's webhook-timestamp.
     #[arg(long)]
     webhook_timestamp: Option<String>,
-    /// The environment variable that holds the secret; default: the secrets of DEFAULT_APP_* and APPS_FILE.
+    /// The environment variable that holds the secret; default: the secrets of DEFAULT_APP_*, APPS and APPS_FILE.
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
 }

@@ -246,12 +246,14 @@ fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
 fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
     let given = &raw.app_manager;
     let endpoint = given.dynamodb_endpoint.as_deref().and_then(|endpoint| {
-        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", super::endpoint::http_url(endpoint))?;
+        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", crate::aws::endpoint::http_url(endpoint))?;
         Some(endpoint.to_owned())
     });
     let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
-    let region = reader
-        .result("APP_MANAGER_DYNAMODB_REGION", super::endpoint::named_region(region, endpoint.is_none()));
+    let region = reader.result(
+        "APP_MANAGER_DYNAMODB_REGION",
+        crate::aws::endpoint::named_region(region, endpoint.is_none()),
+    );
     DynamoDb {
         table: given.dynamodb_table.clone().unwrap_or_else(|| "apps".to_owned()),
         region: region.unwrap_or_default(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::endpoint::http_url;
 use super::variables::Reader;
 use crate::aws::can_be_sent;
+use crate::aws::endpoint::http_url;
 use crate::queue::sqs::{AccessKey, Options, Proxy};
 
 const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";

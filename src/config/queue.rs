@@ -5,8 +5,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::client_options::{self, ClientOptions};
-use super::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
 use super::variables::{Raw, Reader};
+use crate::aws::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
 
 /// Which queue, and how it is used.
 #[derive(Clone, Debug)]

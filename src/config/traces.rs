@@ -5,8 +5,8 @@
 use http::HeaderName;
 use secrecy::SecretString;
 
-use super::endpoint::http_url;
 use super::variables::{Otel, Reader};
+use crate::aws::endpoint::http_url;
 use crate::telemetry::traces::{Sampler, Settings};
 
 /// What is added to `OTEL_EXPORTER_OTLP_ENDPOINT`.

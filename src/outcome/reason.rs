@@ -56,7 +56,7 @@ pub enum Reason {
     /// The worker's own code failed at it.
     #[error("the worker failed at it: a panic, which is a fault to be reported")]
     Panicked,
-    /// What has to be sent could not be worked out within the lease.
+    /// What has to be sent could not be worked out within the attempt timeout.
     #[error("what has to be sent could not be worked out within {} ms", .0.as_millis())]
     Unplannable(Duration),
     /// SQS would move it to the dead-letter queue instead of handing it over once more.

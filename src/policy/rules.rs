@@ -14,6 +14,9 @@ const KEPT_RECEIVES: u32 = 20;
 /// About as long as anything is hidden for want of room.
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 
+/// The longest that a receive of another replica waits: SQS' own bound on a long poll.
+const LONG_POLL: Duration = Duration::from_secs(20);
+
 /// How time and retries are dealt with; checked when it was configured.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -55,6 +58,11 @@ impl LastChance {
 }
 
 impl Rules {
+    /// After so long beyond its retry a group that was not received here is another replica's.
+    pub(crate) fn lost_after(&self) -> Duration {
+        self.visibility + LONG_POLL
+    }
+
     /// Whether SQS might not hand over once more a message of this age that is hidden for so long.
     pub(crate) fn last_chance(&self, receives: u32, age: Duration, hidden: Duration) -> Option<LastChance> {
         if let Some(most) = self.max_receive_count.filter(|most| receives >= *most) {

@@ -17,8 +17,8 @@ use crate::board::Text;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
+use crate::telemetry::settling::settle_batch;
 use crate::worker::in_flight::InFlight;
-use crate::worker::report::settle_batch;
 
 /// The longest that a delivered job waits for its delete.
 const LINGER: Duration = Duration::from_millis(50);
@@ -58,7 +58,7 @@ impl DeleteBatcher {
     pub async fn send(&self, done: Deletion) {
         if self.0.send(done).await.is_err() {
             // Only after a forced end. The job is on the ledger and comes back.
-            warn!("a delivered job could not be acknowledged: the worker is ending");
+            warn!("a finished job could not be deleted: the worker is ending");
         }
     }
 }
@@ -154,11 +154,11 @@ async fn delete<Q: Queue, S: AsRef<Q>>(
                 let (id, group) = (&held.message.id, Text::new(&held.message.group));
                 if entry == BatchEntryResult::ReceiptExpired {
                     warn!(message_id = %id, %group,
-                        "late acknowledgement: the job was delivered, its receipt was over before its delete");
+                        "late delete: the job is done, but its receipt had expired; it is deleted when it comes back");
                 } else {
                     // Said once a minute, for the call.
                     debug!(message_id = %id, %group, ?entry,
-                        "the job was delivered, its delete failed: it is deleted when it comes back");
+                        "the job is done, its delete failed: it is deleted when it comes back");
                 }
             }
         }

@@ -1,20 +1,17 @@
 //! One poll: one logical receive.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Bounds;
 use crate::flow::permits::{Permits, Reserved};
 use crate::flow::shares::Shares;
+use crate::flow::stalls::detecting_stalls;
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 use crate::worker::in_flight::Times;
 use crate::worker::lane::Shared;
-
-/// How often a poll under way makes sure that time passes as it should.
-const TICK: Duration = Duration::from_millis(250);
 
 /// One logical receive.
 #[derive(Debug)]
@@ -120,7 +117,7 @@ impl Poll {
         let asked_at = Instant::now();
         let latest = asked_at + wait + SAFETY_MARGIN;
         let receive = shared.queue.receive(reserved.count(), wait, &attempt);
-        match receive_detecting_stalls(receive, |began, ended| shared.was_absent(began, ended)).await {
+        match detecting_stalls(receive, |began, ended| shared.was_absent(began, ended)).await {
             (Ok(messages), there) => {
                 let times = Times { received_at: Instant::now(), lease_start: there.min(latest) };
                 // A short poll beside a long one is meant to be quick; where no poll may wait, all are.
@@ -132,36 +129,3 @@ impl Poll {
         }
     }
 }
-
-/// Awaits an answer, and gives the moment from which it may have been there: now, or, if the process
-/// did not run for a while (stopped, suspended, starved), the last moment at which it did. While it
-/// does not run, an answer waits in the socket and the visibility timeout of its messages runs out. `stalled` is told of
-/// each such time.
-async fn receive_detecting_stalls<T>(
-    answer: impl Future<Output = T>,
-    stalled: impl Fn(Instant, Instant),
-) -> (T, Instant) {
-    let mut answer = pin!(answer);
-    let mut awake = Instant::now();
-    let mut asleep_since = None;
-    loop {
-        let ticked = timeout(TICK, &mut answer).await;
-        let now = Instant::now();
-        let slept = now.duration_since(awake) > TICK * 2;
-        if slept {
-            stalled(awake, now);
-        }
-        match ticked {
-            Ok(answer) if slept => return (answer, awake),
-            // On waking the tick may come first, and the answer that was waiting right behind it.
-            Ok(answer) => return (answer, asleep_since.unwrap_or(now)),
-            Err(_) => {
-                asleep_since = slept.then_some(awake);
-                awake = now;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

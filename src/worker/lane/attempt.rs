@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::prepare::{Batch, Parcel, Prepared};
 use super::window::{failed_elsewhere, is_past, next_number, next_number_at};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
-use crate::app::{App, Target, WebhookId};
+use crate::app::{App, Host, Target, WebhookId};
 use crate::apps::Apps;
 use crate::board::{self, Text};
 use crate::delivery::Transport;
@@ -22,7 +22,6 @@ use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 use crate::worker::in_flight::InFlight;
-use crate::worker::report::Host;
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
 /// there are; a job's other webhooks follow when these have ended.

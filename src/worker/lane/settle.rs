@@ -22,10 +22,10 @@ use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
 use crate::shown;
 use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
+use crate::telemetry::settling::{settle_batch, settle_call};
 use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::{Deletion, Urgency};
 use crate::worker::in_flight::{InFlight, Times};
-use crate::worker::report::{lost_after, settle_batch, settle_call};
 use crate::worker::rules::LastChance;
 
 /// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
@@ -378,7 +378,7 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
         reason: reason.code(),
         detail: &shown_reason(reason),
         retry_in: backoff,
-        lost_after: lost_after(&rules),
+        lost_after: rules.lost_after(),
         age: head.age(lane.times),
         behind: lane.jobs.len() - 1,
     });

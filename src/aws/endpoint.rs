@@ -31,7 +31,7 @@ const UNNAMED: &str = "us-east-1";
 
 /// Where a host leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     /// An endpoint that the SDK finds by itself, knowing the region.
     Regional(String),
     /// Another endpoint of AWS' in that region: it has to be dialled by its own name.
@@ -44,7 +44,7 @@ pub(super) enum Destination {
 
 impl Destination {
     /// The region that requests to it have to be signed for, where its name tells.
-    pub(super) fn region(&self) -> Option<&str> {
+    pub(crate) fn region(&self) -> Option<&str> {
         match self {
             Self::Regional(region) | Self::Named(region) => Some(region),
             Self::NoRegion(_) | Self::Foreign => None,
@@ -53,7 +53,7 @@ impl Destination {
 }
 
 /// Looks a URL up in the table above.
-pub(super) fn destination(url: &Url) -> Destination {
+pub(crate) fn destination(url: &Url) -> Destination {
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     if host == "queue.amazonaws.com" {
         return at(url, UNNAMED, true);
@@ -99,7 +99,7 @@ fn at(url: &Url, region: &str, regional: bool) -> Destination {
 
 /// The region in an emulator's host that is made like AWS' (`sqs.R.localhost.localstack.cloud`), as
 /// soketi's SDK reads it.
-pub(super) fn region_hint(url: &Url) -> Option<String> {
+pub(crate) fn region_hint(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let region = host
         .strip_prefix("sqs.")
@@ -126,7 +126,7 @@ fn is_region(text: &str) -> bool {
 }
 
 /// An http or https URL of a service: a host, perhaps a path, and nothing that may be a secret.
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
+pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     if text.contains(['@', '?', '#']) {
         // Not quoted, here or in any log: a password or a token may stand there.
         return Err("must hold no user name or password, no query and no fragment".to_owned());
@@ -142,7 +142,7 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
 }
 
 /// A region becomes part of a host's name. Emulators have regions of any name, AWS has not.
-pub(super) fn named_region(text: &str, aws: bool) -> Result<String, String> {
+pub(crate) fn named_region(text: &str, aws: bool) -> Result<String, String> {
     if let Some(region) = of_zone(text) {
         return Err(format!("{text:?} is an availability zone, no region; its region is {region}"));
     }
@@ -165,7 +165,7 @@ fn of_zone(text: &str) -> Option<String> {
 }
 
 /// What is wrong with a URL whose host is AWS' but leads to no region.
-pub(super) fn no_region(region: &str) -> String {
+pub(crate) fn no_region(region: &str) -> String {
     match named_region(region, true) {
         Err(error) => format!("in its host, {error}"),
         Ok(_) => format!("its host names no region: {region:?}"),

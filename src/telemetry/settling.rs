@@ -1,23 +1,14 @@
-//! What the worker tells of calls that settle jobs (metrics and, for those that fail, health and the log), and
-//! how destinations are named.
-
-use std::fmt;
-use std::time::Duration;
+//! What is told of calls that settle jobs: metrics and, for those that fail, health and the log.
 
 use tracing::{error, warn};
 
-use super::rules::Rules;
-use crate::app::Target;
+use super::health::Health;
+use super::metrics::{Metrics, SettleCall};
 use crate::queue::{BatchEntryResult, Error};
-use crate::telemetry::health::Health;
-use crate::telemetry::metrics::{Metrics, SettleCall};
-
-/// The longest that a receive of another replica waits: SQS' own bound on a long poll.
-const LONG_POLL: Duration = Duration::from_secs(20);
 
 /// A batch's call was answered, or failed. What is refused of it, or left out of the answer, counts as a
 /// call that failed; an entry whose receipt is over does not, it is only late.
-pub(super) fn settle_batch(
+pub fn settle_batch(
     metrics: &Metrics,
     health: &Health,
     call: SettleCall,
@@ -35,7 +26,7 @@ pub(super) fn settle_batch(
 
 /// A call that settles jobs was answered, or failed. A failing one is logged once a minute with the
 /// permission that it needs, and a denied one makes the worker unready. Gives whether it was logged.
-pub(super) fn settle_call<T>(
+pub fn settle_call<T>(
     metrics: &Metrics,
     health: &Health,
     call: SettleCall,
@@ -67,28 +58,6 @@ pub(super) fn settle_call<T>(
         warn!(permission, detail = why, failures, "a call that settles jobs failed; they come back");
     }
     true
-}
-
-/// After so long beyond its retry a group that was not received here is another replica's.
-pub(super) fn lost_after(rules: &Rules) -> Duration {
-    rules.visibility + LONG_POLL
-}
-
-/// A target's host or function: never a path, query or user info. Looked for only where it is shown.
-pub(crate) struct Host<'a>(pub Option<&'a Target>);
-
-impl fmt::Display for Host<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(Target::Http(url)) => {
-                let url = url::Url::parse(url.trim());
-                f.write_str(url.as_ref().ok().and_then(url::Url::host_str).unwrap_or_default())
-            }
-            Some(Target::Lambda(lambda)) => f.write_str(&lambda.function),
-            Some(Target::Unusable { registered, .. }) => Host(Some(registered)).fmt(f),
-            Some(Target::Missing) | None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
