@@ -12,7 +12,7 @@
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
 //! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
-//!   of their own ([`super::bulkhead`]).
+//!   of their own (`bulkhead`).
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 

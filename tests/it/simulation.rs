@@ -62,7 +62,7 @@ const REGRESSIONS: [(u64, &str); 31] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 41] = [
+const FAULTS: [&str; 40] = [
     "attempts",
     "app changed",
     "app source down",
@@ -78,7 +78,6 @@ const FAULTS: [&str; 41] = [
     "destination: trickles",
     "excuse: app changed",
     "excuse: attempted after its end",
-    "excuse: copies unknown",
     "excuse: last receive lost",
     "excuse: lease unknown",
     "excuse: not handed over in time",
