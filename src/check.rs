@@ -93,7 +93,11 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
         "{} in {}, reached at {}",
         config.queue.url,
         config.queue.region,
-        config.queue.endpoint.as_deref().unwrap_or("AWS' own endpoint")
+        config.queue.endpoint.as_deref().unwrap_or(if config.queue.at_aws {
+            "AWS' own endpoint"
+        } else {
+            "the endpoint of AWS_ENDPOINT_URL"
+        })
     );
     // An emulator's credentials are none of AWS'.
     let caller = async { if config.queue.at_aws { Some(connection.caller().await) } else { None } };
@@ -135,7 +139,7 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
     let facts = preflight::facts(connection, description, config).await;
     report.add(Section::Queue, preflight::judge(&facts, config));
     report.add(Section::Queue, sockudo::judge(&environment(), config, &facts.queue));
-    report.add(Section::Permissions, permissions(connection, &facts, config.queue.endpoint.is_none()).await);
+    report.add(Section::Permissions, permissions(connection, &facts, config.queue.at_aws).await);
 }
 
 /// What is to be done about a queue that does not answer; a worker goes on trying, a check does not.

@@ -191,7 +191,7 @@ pub fn metrics_address(
 /// The default app's secret; read as the worker itself reads it.
 #[must_use]
 pub fn default_secret(environment: impl IntoIterator<Item = (String, String)>) -> String {
-    Raw::read(environment).default_app.secret.unwrap_or_else(|| "app-secret".to_owned())
+    Raw::read(environment).default_app.secret.unwrap_or_else(|| apps::WELL_KNOWN_SECRET.to_owned())
 }
 
 fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {

@@ -20,7 +20,7 @@ use crate::queue::MessageId;
 /// five minutes; what is forgotten costs a duplicate, never a loss.
 const MIN_EXPIRY: Duration = Duration::from_secs(3600);
 
-/// How many messages that are not being worked are remembered: some 20 MB at worst.
+/// How many messages that are not being worked are remembered: some 40 MB where each has one webhook.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The ledger of one process.

@@ -34,6 +34,9 @@ It did not, or not all of it; what is missing is said on standard error.
 2
 The arguments cannot be read.
 .TP
+130, 143
+enqueue was stopped by SIGINT or SIGTERM; what it sent is printed.
+.TP
 70
 The worker's poll loop stood still for a minute: its jobs come back when their visibility timeout ends.
 .TP

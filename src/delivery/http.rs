@@ -158,7 +158,7 @@ impl Http {
         if let Err(refused) = self.check(&target.origin) {
             return Outcome::Permanent(Reason::Refused(refused));
         }
-        let standing = self.unanswered.standing(&target.origin);
+        let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
         let permit = match self.limiter.acquire(&target.origin, standing).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
@@ -167,7 +167,7 @@ impl Http {
         let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
-        let watch = self.unanswered.watch(&target.origin);
+        let watch = self.unanswered.watch(&delivery.app_id, &target.origin);
         let mute = standing == Standing::Mute;
         let mut sent = self.send(&target, delivery, number, mute).await;
         if let Err(Outcome::Deferred(_)) = &sent {

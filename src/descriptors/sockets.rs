@@ -36,6 +36,8 @@ struct Held {
     all: usize,
     /// By the hash of an app's id: two that share one share their part.
     apps: HashMap<u64, App>,
+    /// When the apps that have not answered lately were forgotten.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +125,12 @@ impl Drop for Socket {
         } else {
             own.hosts.remove(&self.host);
         }
-        if own.all == 0 && (many || own.answered.is_none()) {
+        let (is_idle, has_answered) = (own.all == 0, own.answered.is_some());
+        if many && held.swept.is_none_or(|swept| swept.elapsed() >= MEMORY) {
+            held.swept = Some(Instant::now());
+            held.apps.retain(|_, app| app.all > 0 || app.answers());
+        }
+        if is_idle && (!has_answered || held.apps.len() > MAX_REMEMBERED) {
             held.apps.remove(&self.app);
         }
     }

@@ -14,22 +14,35 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// window.
 const MAX_REMEMBERED: usize = 64;
 
-/// The absences of a worker.
+/// The absences of a worker: none overlaps another.
 #[derive(Debug, Default)]
 pub struct Absences(Mutex<VecDeque<(Instant, Instant)>>);
 
 impl Absences {
-    /// From `began` to `ended` nothing could be attempted; says whether that counts.
-    pub fn add(&self, began: Instant, ended: Instant) -> bool {
-        if ended.saturating_duration_since(began) <= SHORTEST {
-            return false;
-        }
+    /// From `began` to `ended` nothing could be attempted; gives how much of that was not known yet, if it counts. Each poll
+    /// under way tells of the same time.
+    pub fn add(&self, began: Instant, ended: Instant) -> Option<Duration> {
         let mut absences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let overlap =
+            |(from, to): &(Instant, Instant)| ended.min(*to).saturating_duration_since(began.max(*from));
+        let known: Duration = absences.iter().map(overlap).sum();
+        let new = ended.saturating_duration_since(began).saturating_sub(known);
+        if new <= SHORTEST {
+            return None;
+        }
+        let (mut from, mut to) = (began, ended);
+        absences.retain(|(began, ended)| {
+            let apart = *ended < from || to < *began;
+            if !apart {
+                (from, to) = (from.min(*began), to.max(*ended));
+            }
+            apart
+        });
         if absences.len() >= MAX_REMEMBERED {
             absences.pop_front();
         }
-        absences.push_back((began, ended));
-        true
+        absences.push_back((from, to));
+        Some(new)
     }
 
     /// How long this worker has been there since then.
@@ -50,15 +63,18 @@ mod tests {
         let (absences, start) = (Absences::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         tokio::time::advance(Duration::from_secs(300)).await;
-        assert!(!absences.add(at(5), at(15)), "no longer than a backoff");
-        assert!(absences.add(at(100), at(150)) && absences.add(at(200), at(230)));
+        assert_eq!(absences.add(at(5), at(15)), None, "no longer than a backoff");
+        assert_eq!(absences.add(at(100), at(150)), Some(Duration::from_secs(50)));
+        assert_eq!(absences.add(at(100), at(150)), None, "another poll tells the same");
+        assert_eq!(absences.add(at(200), at(215)), Some(Duration::from_secs(15)));
+        assert_eq!(absences.add(at(200), at(230)), Some(Duration::from_secs(15)), "the rest of it");
         for (since, present) in [(0, 220), (120, 120), (160, 110), (210, 70), (230, 70), (290, 10)] {
             assert_eq!(absences.present_since(at(since)), Duration::from_secs(present), "{since}");
         }
-        for _ in 0..MAX_REMEMBERED {
-            absences.add(at(240), at(251));
+        let later = |n: u64| at(1000 + 20 * n);
+        for n in 0..2 * MAX_REMEMBERED as u64 {
+            absences.add(later(n), later(n) + SHORTEST + Duration::from_secs(1));
         }
         assert_eq!(absences.0.lock().unwrap().len(), MAX_REMEMBERED);
-        assert_eq!(absences.present_since(start), Duration::ZERO);
     }
 }

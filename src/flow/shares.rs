@@ -420,10 +420,13 @@ impl Share {
     /// An attempt of the app begins.
     #[must_use]
     pub fn begin_attempt(&self) -> Attempting<'_> {
+        let mut book = self.shares.lock();
+        // Under the lock, so that they are on the book in order.
         let began = Instant::now();
-        if let Some(app) = self.shares.lock().apps.get_mut(&self.app) {
+        if let Some(app) = book.apps.get_mut(&self.app) {
             app.begins(began);
         }
+        drop(book);
         Attempting { share: self, began }
     }
 }

@@ -11,7 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{SignatureError, mac};
 
 /// The longest JSON that is tried in other forms: some fifty of them, and whoever sends it has not proved anything.
-const MAX_FORMED: usize = 64 * 1024;
+const MAX_FORMED: usize = 16 * 1024;
+
+/// As deep as values are indented.
+const MAX_DEPTH: usize = 8;
 
 /// How JSON is laid out: as it stands, with so much space behind commas and colons, or with a line for each value,
 /// indented by so many spaces.
@@ -143,10 +146,14 @@ fn laid_out(json: &[u8], layout: Layout) -> Vec<u8> {
         if let Some(indent) = indent {
             out.push(b'\n');
             // Deeper than this nobody writes for people to read.
-            out.extend(std::iter::repeat_n(b' ', indent * depth.min(64)));
+            out.extend(std::iter::repeat_n(b' ', indent * depth.min(MAX_DEPTH)));
         }
     };
     for byte in json {
+        // Nobody indents that much of so little.
+        if out.len() > 4 * MAX_FORMED {
+            break;
+        }
         if in_string {
             out.push(*byte);
             in_string = escaped || *byte != b'"';

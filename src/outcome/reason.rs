@@ -194,7 +194,10 @@ impl Reason {
     /// Whether all that lacked was a place: nothing was learnt of the destination.
     #[must_use]
     pub fn is_for_want_of_a_place(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::EndpointBusy(_) | Self::NoDescriptor | Self::Throttled(_))
+        matches!(
+            self,
+            Self::Busy(_) | Self::EndpointBusy(_) | Self::NoDescriptor | Self::NoRoom(_) | Self::Throttled(_)
+        )
     }
 
     /// A short, stable word for metrics and dead letters.

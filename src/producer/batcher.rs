@@ -25,7 +25,8 @@ const WAITING: usize = 1000;
 /// The longest window: what is longer is closed by count and size.
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
-/// When a batch is closed: whatever comes first. Open batches hold no more than the producer's buffer may; past that
+/// When a batch is closed: whatever comes first. A closed batch that finds no place in the producer's buffer holds up all
+/// groups of its batcher. Open batches hold no more than the producer's buffer may; past that
 /// the oldest is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {

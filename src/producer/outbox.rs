@@ -240,6 +240,9 @@ impl<T> Outbox<T> {
                     // The next wait is inside the 50 s that the window leaves.
                     if tried >= self.patience.retry_for || entry.failures >= self.patience.attempts {
                         let error = error.after(entry.failures, tried);
+                        if matches!(error, Error::Denied(_)) {
+                            ended.entry(name).or_insert_with(|| error.clone());
+                        }
                         settled.push(failed(entry, error));
                     } else {
                         self.trouble = Some(error);

@@ -174,6 +174,7 @@ pub(crate) fn settling_entry(
 }
 
 /// One entry of a batch that was not sent, in words.
+#[cfg(feature = "worker")]
 pub(crate) fn sending_entry(code: &str, message: Option<&str>) -> String {
     let code = if code.is_empty() { "an error without a code" } else { code };
     format!("{}: {}", cut(code, MAX_CODE), cut(message.unwrap_or("no message"), MAX_MESSAGE))

@@ -11,7 +11,7 @@
 //! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
 //! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
-//! A lane never waits to retry and never receives. It knows the ports and no adapter.
+//! A lane waits only for a place, where a job of it has no other chance, and never receives. It knows the ports and no adapter.
 
 mod attempt;
 mod prepare;
@@ -107,8 +107,7 @@ pub struct Shared<Q, T, A> {
 impl<Q, T, A> Shared<Q, T, A> {
     /// From `began` to `ended` nothing could be attempted.
     pub(super) fn was_absent(&self, began: Instant, ended: Instant) {
-        if self.absences.add(began, ended) {
-            let lasted = ended.saturating_duration_since(began);
+        if let Some(lasted) = self.absences.add(began, ended) {
             self.breaker.was_absent(lasted, ended);
             self.undeliverable.was_absent(lasted, ended);
         }
@@ -176,6 +175,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
             if self.waits_for_a_place(&attempted) {
+                // It was planned for those in front of it being gone.
+                self.ahead = None;
                 timeout(PAUSE, self.shared.shutdown.cancelled()).await.ok();
                 continue;
             }
@@ -184,7 +185,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             }
             for _ in 0..attempted.jobs {
                 let Some(head) = self.jobs.front() else { return };
-                let disposition = settle::decide(&self.shared, head, &attempted, self.times);
+                let random = self.shared.random.fraction();
+                let disposition = settle::decide(&self.shared, head, &attempted, self.times, random);
                 settle::record(&mut self, &attempted, &disposition);
                 let given_up = matches!(disposition, Disposition::DeadLetter(_));
                 let settled = match disposition {
@@ -263,15 +265,23 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     fn waits_for_a_place(&mut self, attempted: &Attempted) -> bool {
         let (now, rules) = (Instant::now(), self.shared.rules);
         let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
+        // About the longest that a retry hides for.
+        let hidden = rules.retry.cap + rules.attempt_timeout + Duration::from_secs(2);
+        let is_last = |held: &InFlight| held.last_chance(&rules, self.times, hidden).is_some();
         if !attempted.lacks_a_place()
-            || !self.holds_a_last_chance()
+            || !self.jobs.iter().any(is_last)
             || !is_in_time
             || self.shared.shutdown.is_cancelled()
         {
             self.waits_since = None;
             return false;
         }
-        now.duration_since(*self.waits_since.get_or_insert(now)) < LONGEST_WAIT
+        let waits = now.duration_since(*self.waits_since.get_or_insert(now)) < LONGEST_WAIT;
+        if !waits {
+            // The next one has a wait of its own.
+            self.waits_since = None;
+        }
+        waits
     }
 
     /// Whether its app holds more places than it may, and what is left of the lane can wait.

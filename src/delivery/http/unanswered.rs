@@ -1,4 +1,5 @@
-//! Which destinations have answered lately, and which leave attempts unanswered.
+//! Which destinations have answered lately, and which leave attempts unanswered: as one app uses them, since an app may
+//! ask what no receiver answers, or in no time.
 //!
 //! A receiver that takes requests and does not answer before the deadline costs the most: a place for the
 //! whole of the attempt, and whatever it sends meanwhile (endless headers, 1xx responses, HTTP/2 frames),
@@ -12,6 +13,7 @@
 //! One that has answered within a minute is trusted with more requests at once than one of which nothing is known.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +38,10 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The destinations that were attempted lately.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered(Mutex<HashMap<Arc<Origin>, Row>>);
+pub(super) struct Unanswered(Mutex<HashMap<Destination, Row>>);
+
+/// An origin as one app uses it: by the hash of the app's id.
+type Destination = (u64, Arc<Origin>);
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -62,15 +67,15 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct AttemptWatch<'a> {
     unanswered: &'a Unanswered,
-    origin: &'a Arc<Origin>,
+    destination: Destination,
     begun: Instant,
     ended: bool,
 }
 
 impl Unanswered {
     /// What is known of a destination.
-    pub(super) fn standing(&self, origin: &Origin) -> Standing {
-        match self.rows().get(origin) {
+    pub(super) fn standing(&self, app_id: &str, origin: &Arc<Origin>) -> Standing {
+        match self.rows().get(&destination(app_id, origin)) {
             Some(row) if row.weight >= MUTE && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
             Some(row) if row.answered && row.last.elapsed() < ANSWERED_MEMORY => Standing::Answers,
             Some(_) | None => Standing::Unknown,
@@ -78,16 +83,21 @@ impl Unanswered {
     }
 
     /// An attempt begins.
-    pub(super) fn watch<'a>(&'a self, origin: &'a Arc<Origin>) -> AttemptWatch<'a> {
-        AttemptWatch { unanswered: self, origin, begun: Instant::now(), ended: false }
+    pub(super) fn watch(&self, app_id: &str, origin: &Arc<Origin>) -> AttemptWatch<'_> {
+        AttemptWatch {
+            unanswered: self,
+            destination: destination(app_id, origin),
+            begun: Instant::now(),
+            ended: false,
+        }
     }
 
-    fn note(&self, origin: &Arc<Origin>, answered: bool) {
+    fn note(&self, destination: &Destination, answered: bool) {
         let (mut rows, last) = (self.rows(), Instant::now());
-        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(origin) {
+        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(destination) {
             rows.clear();
         }
-        let row = rows.entry(Arc::clone(origin)).or_insert(Row { weight: 0, answered, last });
+        let row = rows.entry(destination.clone()).or_insert(Row { weight: 0, answered, last });
         if row.last.elapsed() >= MUTE_MEMORY {
             row.weight = 0;
         }
@@ -96,7 +106,7 @@ impl Unanswered {
         *row = Row { weight, answered, last };
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<Arc<Origin>, Row>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<Destination, Row>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,7 +117,7 @@ impl AttemptWatch<'_> {
     pub(super) fn ended(mut self, answered: bool) {
         self.ended = answered || self.begun.elapsed() < SOON;
         if answered {
-            self.unanswered.note(self.origin, true);
+            self.unanswered.note(&self.destination, true);
         }
     }
 }
@@ -115,9 +125,15 @@ impl AttemptWatch<'_> {
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.unanswered.note(self.origin, false);
+            self.unanswered.note(&self.destination, false);
         }
     }
+}
+
+fn destination(app_id: &str, origin: &Arc<Origin>) -> Destination {
+    let mut hasher = DefaultHasher::new();
+    app_id.hash(&mut hasher);
+    (hasher.finish(), Arc::clone(origin))
 }
 
 #[cfg(test)]

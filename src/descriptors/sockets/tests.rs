@@ -51,4 +51,9 @@ async fn apps_that_hold_nothing_are_remembered_up_to_a_bound() {
     let sockets = Sockets::new(4);
     (0..MAX_REMEMBERED + 100).for_each(|n| answering(&sockets, &n.to_string()));
     assert_eq!(lock(&sockets.held).apps.len(), MAX_REMEMBERED);
+    // Those of long ago keep no new one out.
+    tokio::time::advance(MEMORY).await;
+    answering(&sockets, "one");
+    answering(&sockets, "another");
+    assert_eq!(lock(&sockets.held).apps.len(), 2);
 }

@@ -70,7 +70,7 @@ impl Attempted {
         self.app.is_some() && !self.was_tried() && !self.tried.iter().any(failed)
     }
 
-    /// Whether all that is left of it was not attempted for want of a place.
+    /// Whether some of it was not attempted for want of a place, and nothing failed.
     pub(super) fn lacks_a_place(&self) -> bool {
         let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if reason.is_for_want_of_a_place());
         let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
@@ -118,7 +118,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         held.begin_span(&lane.shared.traces);
     }
     let gates = gates(lane, &batch);
-    let newcomers = newcomers(lane, &batch);
+    let newcomers: Vec<_> = lane.jobs.iter().take(batch.jobs).map(|held| newcomers(held, &batch)).collect();
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
     for (parcels, gates) in batch.parcels.chunks(AT_ONCE).zip(gates.chunks(AT_ONCE)) {
@@ -131,21 +131,27 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         tried.extend(ended);
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
-    let delivered = |tried: &&Tried| tried.outcome == Outcome::Delivered;
-    let has_it = tried.iter().filter(delivered).filter_map(|tried| tried.webhook.as_ref());
-    let successors = has_it.filter(|webhook| newcomers.contains(webhook)).count();
-    lane.jobs.front_mut()?.claim.record_mut().successors += successors;
+    for (held, newcomers) in lane.jobs.iter_mut().zip(newcomers) {
+        let delivered = tried.iter().filter(|tried| tried.outcome == Outcome::Delivered);
+        let has_it = delivered.filter_map(|tried| tried.webhook.as_ref());
+        held.claim.record_mut().successors += has_it.filter(|webhook| newcomers.contains(webhook)).count();
+    }
     Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
 }
 
-/// The webhooks that the head goes to and that were not among those of its first attempt.
-fn newcomers<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<WebhookId> {
-    let Some(record) = lane.jobs.front().map(|head| head.claim.record()) else { return Vec::new() };
+/// The webhooks that a job goes to and that were not among those of its first attempt.
+fn newcomers(held: &InFlight, batch: &Batch) -> Vec<WebhookId> {
+    let record = held.claim.record();
     if record.waiting.is_empty() && record.settled.is_empty() {
         return Vec::new();
     }
     let webhooks = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel)).map(|(id, _)| id);
-    webhooks.filter(|id| !record.waiting.contains(id)).cloned().collect()
+    let is_new = |id: &&WebhookId| {
+        let webhook = own_rules::webhook(Some(&batch.app), id);
+        let waits = |waiting: &WebhookId| webhook.map_or(waiting == *id, |webhook| webhook.is(waiting));
+        !record.waiting.iter().any(waits)
+    };
+    webhooks.filter(is_new).cloned().collect()
 }
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
@@ -225,7 +231,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     let Lane { shared, jobs, times, .. } = lane;
     let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
     let urgent = lane.holds_a_last_chance();
-    let deferrable = jobs.iter().take(batch.jobs).all(|held| held.may_be_deferred(&shared.rules));
+    let deferrable = jobs.iter().all(|held| held.may_be_deferred(&shared.rules));
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let ages = &ages;
         async move {

@@ -37,12 +37,13 @@ pub(super) fn shown(text: &str) -> String {
     Text::new(text).as_str().to_owned()
 }
 
-/// Decides what becomes of the head, which was in this attempt. Changes nothing.
+/// Decides what becomes of the head, which was in this attempt; `random` in 0..1 is for its backoff. Changes nothing.
 pub(super) fn decide<Q, T, A>(
     shared: &Shared<Q, T, A>,
     head: &InFlight,
     attempted: &Attempted,
     times: Times,
+    random: f64,
 ) -> Disposition {
     let record = head.claim.record();
     if record.done {
@@ -70,7 +71,7 @@ pub(super) fn decide<Q, T, A>(
     };
     let failing = failing(shared, head, attempted, times);
     let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
-    match policy::decide(outcomes, tries, failing, &retry, shared.random.fraction()) {
+    match policy::decide(outcomes, tries, failing, &retry, random) {
         // SQS would dispose of it by itself, without a word.
         Disposition::Retry { reason, backoff } => match head.last_chance(rules, times, backoff) {
             Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
@@ -96,8 +97,9 @@ pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attem
     if attempted.jobs < 2 || attempted.tried.iter().all(|tried| tried.outcome == Outcome::Delivered) {
         return false;
     }
+    // The longest backoff gives up the most.
     let gives_up = |held: &InFlight| {
-        matches!(decide(&lane.shared, held, attempted, lane.times), Disposition::DeadLetter(_))
+        matches!(decide(&lane.shared, held, attempted, lane.times, 1.0), Disposition::DeadLetter(_))
     };
     if !lane.jobs.iter().any(gives_up) {
         return false;

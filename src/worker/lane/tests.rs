@@ -7,6 +7,8 @@ mod identities;
 use std::sync::Mutex;
 
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::time::{advance, sleep};
 
 use super::*;
@@ -17,7 +19,7 @@ use crate::flow::shares::Shares;
 use crate::job::QueueType;
 use crate::outcome::Outcome;
 use crate::outcome::Reason;
-use crate::plan::Delivery;
+use crate::plan::{Delivery, Limits};
 use crate::policy::Retry;
 use crate::producer::Signer;
 use crate::telemetry::traces::{JobSpan, Traces};
@@ -299,6 +301,26 @@ async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_w
     assert!(world.queue.letters().is_empty());
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_for_its_place_is_sent_by_its_own_plan() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let mut world = World::new(5, 4, 2);
+    world.rules.max_receive_count = Some(1);
+    // The second is planned and does not fit.
+    world.rules.coalesce = Some(Limits { events: 1, bytes: 1 << 20 });
+    world
+        .work(Duration::ZERO, |_| {
+            let first = ASKED.fetch_add(1, Ordering::Relaxed) == 0;
+            (
+                Takes::Time(Duration::ZERO),
+                if first { Outcome::Deferred(Reason::Busy(1)) } else { Outcome::Delivered },
+            )
+        })
+        .await;
+    assert_eq!(world.attempted(), [0, 0, 1]);
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,11 +69,28 @@ fn hints() -> Vec<String> {
         "it is JSON within a JSON string: it was encoded four times; send it as it is",
         "it is JSON within a JSON string: it was encoded five times; send it as it is",
         "it is base64: send the JSON itself",
+        "the job is in S3, where SQS' extended client puts large messages, and here is a pointer to it: send the job itself (a message takes 1 MiB)",
+        "it is a received message: send its Body alone",
+        "it is a received message: send its body alone",
+        "it begins with a character that is not seen, such as a zero-width space: send it without",
+        "it is a string of base64: send the JSON itself",
+        "it is no JSON but JavaScript's word for an object: send what JSON.stringify makes of it",
+        "it is XML or HTML, and no JSON",
+        "it is no JSON: its quotation marks are HTML's entities; send it unescaped",
+        "it is percent-encoded, as a form's field is: send the JSON itself",
+        "it is no JSON: its quotation marks are single ones, as Python prints them; send what json.dumps makes of it",
+        "it is several JSON objects: send each job as a message of its own",
+        "it is JSON in hex: send the JSON itself",
         "its payload is a string of base64: embed the JSON itself, in the bytes that were signed",
         "its payload is a string: it was encoded twice; embed the JSON itself, in the bytes that were signed",
     ]
     .map(str::to_owned)
     .into();
+    let inner = [
+        "data", "message", "Message", "body", "Body", "job", "Job", "payload", "content", "value", "event",
+        "msg", "detail", "default",
+    ];
+    hints.extend(inner.map(|name| format!("the job is in its member {name}: send that alone")));
     let names = ["appKey", "payload", "originalPusherSignature"];
     hints.extend(names.map(|name| format!("its {name} is no string")));
     for some in 1..1 << names.len() {

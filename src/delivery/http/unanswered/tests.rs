@@ -6,17 +6,18 @@ async fn two_unanswered_attempts_count_until_there_were_several_answers_for_each
     let unanswered = Unanswered::default();
     let (one, other) =
         (RequestTarget::parse("https://a/").unwrap(), RequestTarget::parse("https://b/").unwrap());
-    let fail = || drop(unanswered.watch(&one.origin));
-    let answer = || unanswered.watch(&one.origin).ended(true);
-    let standing = |target: &RequestTarget| unanswered.standing(&target.origin);
+    let fail = || drop(unanswered.watch("a", &one.origin));
+    let answer = || unanswered.watch("a", &one.origin).ended(true);
+    let standing = |target: &RequestTarget| unanswered.standing("a", &target.origin);
     assert_eq!(standing(&one), Standing::Unknown);
     fail();
-    unanswered.watch(&one.origin).ended(false);
+    unanswered.watch("a", &one.origin).ended(false);
     assert_eq!(standing(&one), Standing::Unknown, "an error at once");
-    let watch = unanswered.watch(&one.origin);
+    let watch = unanswered.watch("a", &one.origin);
     tokio::time::advance(SOON).await;
     watch.ended(false);
     assert_eq!((standing(&one), standing(&other)), (Standing::Mute, Standing::Unknown));
+    assert_eq!(unanswered.standing("b", &one.origin), Standing::Unknown, "another app's");
     answer();
     assert_eq!(standing(&one), Standing::Answers, "it took one more");
     // One of three answered.
@@ -38,16 +39,16 @@ async fn two_unanswered_attempts_count_until_there_were_several_answers_for_each
 async fn what_is_known_is_forgotten_after_a_while() {
     let unanswered = Unanswered::default();
     let one = RequestTarget::parse("https://a/").unwrap();
-    unanswered.watch(&one.origin).ended(true);
+    unanswered.watch("a", &one.origin).ended(true);
     tokio::time::advance(ANSWERED_MEMORY).await;
-    assert_eq!(unanswered.standing(&one.origin), Standing::Unknown);
+    assert_eq!(unanswered.standing("a", &one.origin), Standing::Unknown);
     for _ in 0..9 {
-        drop(unanswered.watch(&one.origin));
+        drop(unanswered.watch("a", &one.origin));
     }
     tokio::time::advance(MUTE_MEMORY.checked_sub(SOON).unwrap()).await;
-    assert_eq!(unanswered.standing(&one.origin), Standing::Mute);
+    assert_eq!(unanswered.standing("a", &one.origin), Standing::Mute);
     tokio::time::advance(SOON).await;
-    assert_eq!(unanswered.standing(&one.origin), Standing::Unknown);
-    drop(unanswered.watch(&one.origin));
-    assert_eq!(unanswered.standing(&one.origin), Standing::Unknown, "one alone");
+    assert_eq!(unanswered.standing("a", &one.origin), Standing::Unknown);
+    drop(unanswered.watch("a", &one.origin));
+    assert_eq!(unanswered.standing("a", &one.origin), Standing::Unknown, "one alone");
 }

@@ -122,9 +122,12 @@ impl Drop for EndpointPermit<'_> {
             if self.answered {
                 app.answered = Some(Instant::now());
             }
-            if app.under_way == 0 && (many || app.answered.is_none()) {
+            if app.under_way == 0 && app.answered.is_none() {
                 apps.remove(&self.app_id);
             }
+        }
+        if many {
+            apps.retain(|_, app| app.under_way > 0 || app.answers());
         }
         let many = endpoints.len() > MAX_REMEMBERED;
         let Some(endpoint) = endpoints.get_mut(&self.host) else { return };
