@@ -9,7 +9,7 @@ work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 . "$here/../interop/services.sh"
 
-php -m 2>/dev/null | grep -qx curl || get_packages php-with-curl:php-cli php-with-curl:php-curl
+grep -qx curl <<<"$(php -m 2>/dev/null)" || get_packages php-with-curl:php-cli php-with-curl:php-curl
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
 get "boto3 and standardwebhooks" "$work/venv/bin/pip" install -q --disable-pip-version-check boto3 standardwebhooks
 cp "$here/package.json" "$here/"*.js "$work/"
