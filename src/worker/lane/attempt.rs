@@ -157,7 +157,7 @@ fn newcomers(held: &InFlight, batch: &Batch) -> Vec<WebhookId> {
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
 /// where its group has been so for a window, it is given up as what waits for a destination that is down.
 fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Outcome) -> Tried {
-    let Lane { shared, jobs, times, .. } = lane;
+    let Lane { shared, jobs, .. } = lane;
     let mut down = false;
     if matches!(outcome, Outcome::Deferred(_)) {
         for held in jobs.iter_mut() {
@@ -166,7 +166,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
     }
     if let Some(head) = jobs.front_mut() {
         let (now, key, id) = (Instant::now(), group(head), Arc::clone(head.known_as()));
-        let elsewhere = failed_elsewhere(head, *times, &shared.rules.retry);
+        let elsewhere = failed_elsewhere(head, &shared.rules.retry);
         let record = head.claim.record_mut();
         record.deferrals = record.deferrals.saturating_add(1);
         if matches!(outcome, Outcome::Transient { .. }) {
@@ -204,10 +204,6 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         return gates;
     }
     let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry));
-    let has_it = |held: &InFlight| {
-        let by_redrive = held.message.redriven.as_ref().is_some_and(|r| !r.delivered.is_empty());
-        by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
-    };
     let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
     for gate in gates.iter_mut().filter(|_| past || sibling) {
         gate.spared = gate.down.is_some() && !past;
@@ -219,6 +215,12 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         };
     }
     gates
+}
+
+/// Whether one of its webhooks has a job.
+fn has_it(held: &InFlight) -> bool {
+    let by_redrive = held.message.redriven.as_ref().is_some_and(|redriven| !redriven.delivered.is_empty());
+    by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
 }
 
 /// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows.
@@ -293,7 +295,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                     let record = head.claim.record();
                     let first =
                         if outcome.was_made() { first } else { record.first_attempt.unwrap_or(began) };
-                    let elsewhere = failed_elsewhere(head, *times, &shared.rules.retry);
+                    let elsewhere = failed_elsewhere(head, &shared.rules.retry);
                     let failing =
                         shared.absences.present_since(first) + record.failed_elsewhere.max(elsewhere);
                     own_rules::judged(outcome, own, number, failing)
@@ -377,9 +379,9 @@ fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
 fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: &[Tried], began: Instant) {
     let failed_or_made = ended.iter().any(|tried| !matches!(tried.outcome, Outcome::Deferred(_)));
     let made = ended.iter().any(|tried| tried.outcome.was_made());
-    let Lane { shared, jobs, times, .. } = lane;
+    let Lane { shared, jobs, .. } = lane;
     for held in jobs.iter_mut().take(batch.jobs) {
-        let elsewhere = failed_elsewhere(held, *times, &shared.rules.retry);
+        let elsewhere = failed_elsewhere(held, &shared.rules.retry);
         let record = held.claim.record_mut();
         if failed_or_made {
             record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
@@ -407,8 +409,8 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
     }
 }
 
-/// A webhook that is down, and was not attempted or failed the probe, is given up for where every other one has the
-/// job, or never will; else it waits with them.
+/// A webhook that is down, and was not attempted or failed the probe, is given up for where no other one waits and one has
+/// the job; else it waits with them.
 fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &mut [Tried]) {
     let past =
         lane.jobs.iter().take(batch.jobs).all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
@@ -419,7 +421,7 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         gate.skipped || gate.spared && unsettled(tried) && lane.shared.breaker.is_down(gate.key, now)
     };
     let waits = tried.iter().zip(gates).any(|(tried, gate)| unsettled(tried) && !given_up(tried, gate));
-    if waits && !past {
+    if !past && (waits || !lane.jobs.front().is_some_and(has_it)) {
         return;
     }
     let given_up: Vec<bool> = tried.iter().zip(gates).map(|(tried, gate)| given_up(tried, gate)).collect();

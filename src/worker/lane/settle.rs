@@ -415,7 +415,9 @@ async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
 ) {
     let mut place = 1;
     while let Some(held) = lane.jobs.get(place) {
-        let Some(last) = last(held, &lane.shared.rules, lane.times) else {
+        // What is done is only deleted again.
+        let chance = last(held, &lane.shared.rules, lane.times).filter(|_| !held.claim.record().done);
+        let Some(last) = chance else {
             place += 1;
             continue;
         };

@@ -30,17 +30,12 @@ pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
 /// that it never held was received for the first time so long ago, as far as the backoffs of so many attempts reach: what
 /// lay in the queue while no worker ran was not failing, and what waited behind another job has few receives. It may
 /// have been received and never attempted, so half of the window is left to it.
-pub(super) fn failed_elsewhere(held: &InFlight, times: Times, retry: &Retry) -> Duration {
+pub(super) fn failed_elsewhere(held: &InFlight, retry: &Retry) -> Duration {
     if held.claim.held_before() {
         return Duration::ZERO;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    since_first_receive(held, times).min(policy::backoffs(before, retry)).min(retry.window / 2)
-}
-
-/// How long ago it was received for the first time, by anyone.
-fn since_first_receive(held: &InFlight, times: Times) -> Duration {
-    held.message.since_first_receive + times.received_at.elapsed()
+    held.message.since_first_receive.min(policy::backoffs(before, retry)).min(retry.window / 2)
 }
 
 /// Whether it has waited for longer than the window. That is asked only where everything that it waits for is
