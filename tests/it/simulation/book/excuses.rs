@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::event::{Id, Request};
-use super::facts::{Attempts, Knowledge, LastReceive};
+use super::facts::{Attempts, Knowledge, LastReceive, Leases};
 use super::invariants::Record;
 use crate::simulation::plan::Kind;
 
@@ -26,6 +26,22 @@ impl Record<'_> {
         self.grants(
             "excuse: lease unknown",
             attempts.was_in_doubt(request, job) || attempts.stood_still(request),
+        )
+    }
+
+    /// The process may have received the job anew, by an answer that took too long, while it still worked
+    /// on an earlier copy.
+    /// Forced by seed 13694; by none of those that a plain run has.
+    pub fn copies_unknown(
+        &self,
+        attempts: &Attempts,
+        leases: &Leases,
+        request: &Request,
+        job: usize,
+    ) -> bool {
+        self.grants(
+            "excuse: copies unknown",
+            leases.ever_in_doubt(job, request.process) || attempts.stood_still(request),
         )
     }
 

@@ -12,6 +12,7 @@ pub struct Leases(Each<Message>);
 struct Message {
     holder: Option<(Id, Duration)>,
     doubtful: Vec<Id>,
+    ever_doubtful: Vec<Id>,
 }
 
 impl Leases {
@@ -23,7 +24,9 @@ impl Leases {
                 message.doubtful.retain(|doubtful| doubtful != process);
             }
             Event::HandedOverLate { process, message } => {
-                self.0.of(*message).doubtful.push(*process);
+                let message = self.0.of(*message);
+                message.doubtful.push(*process);
+                message.ever_doubtful.push(*process);
             }
             Event::Hidden { message, timeout, .. } => {
                 if let Some((_, until)) = &mut self.0.of(*message).holder {
@@ -48,5 +51,10 @@ impl Leases {
     /// safety margin.
     pub fn in_doubt(&self, message: usize, process: Id) -> bool {
         self.0.get(message).is_some_and(|message| message.doubtful.contains(&process))
+    }
+
+    /// Whether that was so at any time: another receive of the same process may come while it works on.
+    pub fn ever_in_doubt(&self, message: usize, process: Id) -> bool {
+        self.0.get(message).is_some_and(|message| message.ever_doubtful.contains(&process))
     }
 }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id, Request};
-use crate::simulation::book::facts::Each;
+use crate::simulation::book::facts::{Attempts, Each, Leases};
 use crate::simulation::plan::Plan;
 
 #[derive(Default)]
@@ -25,9 +25,12 @@ struct Story<'a> {
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let plan = record.plan;
+    let (mut leases, mut attempts) = (Leases::default(), Attempts::default());
     let mut stories = Each::<Story>::default();
     let mut found = Vec::new();
-    for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
+    for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
+        leases.see(*at, event);
+        attempts.see(event, &leases);
         match event {
             Event::Sent { message, group, .. } => stories.of(*message).group = group,
             Event::HandedOver { message, count, .. } => stories.of(*message).receives = *count,
@@ -42,8 +45,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
             Event::Arrived(request) if request.jobs.len() > 1 => {
                 let mut wrong = as_a_whole(plan, &mut stories, request);
                 for job in &request.jobs {
+                    let excused = || record.copies_unknown(&attempts, &leases, request, *job);
                     let story = stories.of(*job);
-                    wrong.extend(before(story, request).map(|why| format!("job {job} {why}")));
+                    wrong.extend(before(story, request, excused).map(|why| format!("job {job} {why}")));
                     story.together.push(request);
                 }
                 let what = |wrong| format!("jobs {:?}: {wrong}", request.jobs);
@@ -80,14 +84,14 @@ fn as_a_whole(plan: &Plan, stories: &mut Each<Story>, request: &Request) -> Vec<
     wrong
 }
 
-fn before(story: &Story, request: &Request) -> impl Iterator<Item = String> + use<> {
+fn before(story: &Story, request: &Request, excused: impl Fn() -> bool) -> impl Iterator<Item = String> {
     let process: Id = request.process;
     // What it never held before may have been attempted by another.
     let elsewhere = story.receives > 1 && story.held.get(&process).is_none_or(|times| *times < 2);
-    let again = request.attempt != 1 || elsewhere;
+    let again = request.attempt != 1 || (elsewhere && !excused());
     // To other webhooks the same jobs go at the same time.
     let mut earlier = story.together.iter().filter(|other| other.process == process);
-    let after = story.alone.contains(&process)
+    let after = (story.alone.contains(&process) && !excused())
         || earlier.any(|other| other.webhook == request.webhook || other.jobs != request.jobs);
     let again = again.then(|| format!("together with others at attempt {}", request.attempt));
     let after = after.then(|| "together with others after an attempt".to_owned());
