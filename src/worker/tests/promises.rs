@@ -117,7 +117,7 @@ async fn time_in_which_nothing_could_be_received_is_not_part_of_a_jobs_window() 
         is_away.then(|| ReceiveError::Throttled(String::new()))
     });
     world.send("g", 1);
-    world.start(|_, _, number, _| (Duration::ZERO, if number < 4 { down() } else { ok() }));
+    world.start(|_, _, number, _| (Duration::ZERO, if number < 6 { down() } else { ok() }));
     world.drain().await;
     assert_eq!((world.delivered(), world.queue.letters().len()), (vec![1], 0));
 }
