@@ -72,7 +72,9 @@ fn shows(text: &str) -> bool {
         match value {
             Value::Object(members) => members.iter().any(|(name, member)| {
                 let open = match name.as_str() {
-                    "id" | "region" => member.to_string().contains(MARK),
+                    "id" | "region" | "lambda_function" | "function_name" => {
+                        member.to_string().contains(MARK)
+                    }
                     "endpoint" => {
                         let member = member.to_string();
                         member.contains(MARK) && !member.contains(['@', '?', '#'])

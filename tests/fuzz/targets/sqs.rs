@@ -74,7 +74,12 @@ async fn ask(endpoint: &Endpoint, head: &str, body: &str) -> Option<(Response, S
     };
     let action = url::form_urlencoded::parse(parameters.as_bytes()).find(|(name, _)| name == "Action");
     let action = action.map(|(_, action)| action.into_owned()).unwrap_or_default();
-    Some((endpoint.answer(&method, &uri, &HeaderMap::new(), body.as_bytes()).await, action))
+    let answer = endpoint.answer(&method, &uri, &HeaderMap::new(), body.as_bytes()).await;
+    if method == Method::GET && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+        assert!(answer.headers().contains_key("allow"));
+        return None;
+    }
+    Some((answer, action))
 }
 
 /// Puts the handles in their places.
