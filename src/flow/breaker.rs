@@ -1,9 +1,10 @@
 //! Which destinations have been failing, and for how long.
 //!
-//! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups, or it
-//! starves every other app; nor may it keep the app's healthy webhooks waiting. So a destination that has failed for
-//! as long as the retry window without a success, at many jobs or then at new ones too, is down: what was sent longer ago than the window, or has another webhook to go to, is given up for it without an attempt,
-//! but for one probe an attempt timeout, whatever the number of groups. What is younger is attempted as ever.
+//! A dead destination's backlog must not fill the part of the queue that SQS scans for free groups, or it starves every
+//! other app; nor may it keep the app's healthy webhooks waiting. So a destination that has failed for as long as the
+//! retry window without a success, at many jobs or then at new ones too, is down: what was sent longer ago than the
+//! window, or has another webhook to go to, is given up for it without an attempt, but for one probe an attempt
+//! timeout, whatever the number of groups. What is younger is attempted as ever.
 //!
 //! Other jobs tell a destination that is down from a few jobs that it cannot take: those fail for all of
 //! their windows, each at the head of its group, and what is behind them would be given up untried.

@@ -11,7 +11,8 @@
 //! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
 //! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
-//! A lane waits only for a place, where a job of it has no other chance, and never receives. It knows the ports and no adapter.
+//! A lane waits only for a place, where a job of it has no other chance, and never receives. It knows the ports and no
+//! adapter.
 
 mod attempt;
 mod prepare;

@@ -171,7 +171,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
         record.deferrals = record.deferrals.saturating_add(1);
         if matches!(outcome, Outcome::Transient { .. }) {
             down = shared.undeliverable.is_down(key, now);
-            record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
+            record.failed_elsewhere = elsewhere;
             let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
             shared.undeliverable.failed(key, job, (now, now), "");
         }
@@ -296,8 +296,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
                     let first =
                         if outcome.was_made() { first } else { record.first_attempt.unwrap_or(began) };
                     let elsewhere = failed_elsewhere(head, &shared.rules.retry);
-                    let failing =
-                        shared.absences.present_since(first) + record.failed_elsewhere.max(elsewhere);
+                    let failing = shared.absences.present_since(first) + elsewhere;
                     own_rules::judged(outcome, own, number, failing)
                 }
                 None => outcome,
@@ -384,7 +383,7 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
         let elsewhere = failed_elsewhere(held, &shared.rules.retry);
         let record = held.claim.record_mut();
         if failed_or_made {
-            record.failed_elsewhere = record.failed_elsewhere.max(elsewhere);
+            record.failed_elsewhere = elsewhere;
             record.first_attempt.get_or_insert(began);
         }
         if made {

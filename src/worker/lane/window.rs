@@ -26,16 +26,17 @@ pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
     if held.claim.held_before() { number } else { number.max(held.message.receive_count.min(HINT)) }
 }
 
-/// For how long others have been failing with a job when this process first does: none, if it has held it before. A job
-/// that it never held was received for the first time so long ago, as far as the backoffs of so many attempts reach: what
-/// lay in the queue while no worker ran was not failing, and what waited behind another job has few receives. It may
-/// have been received and never attempted, so half of the window is left to it.
+/// For how long others had been failing with a job when this process first did. A job that it never held before was
+/// received for the first time so long ago, as far as the backoffs of so many attempts reach: what lay in the queue
+/// while no worker ran was not failing, and what waited behind another job has few receives. It may have been received
+/// and never attempted, so half of the window is left to it.
 pub(super) fn failed_elsewhere(held: &InFlight, retry: &Retry) -> Duration {
+    let known = held.claim.record().failed_elsewhere;
     if held.claim.held_before() {
-        return Duration::ZERO;
+        return known;
     }
     let before = held.message.receive_count.saturating_sub(1);
-    held.message.since_first_receive.min(policy::backoffs(before, retry)).min(retry.window / 2)
+    known.max(held.message.since_first_receive.min(policy::backoffs(before, retry)).min(retry.window / 2))
 }
 
 /// Whether it has waited for longer than the window. That is asked only where everything that it waits for is

@@ -2,8 +2,8 @@
 //! makes it take less.
 //!
 //! They are shared among apps: of what is left an app holds half as much at the most, and a quarter is out of reach of apps
-//! without an answer in the last minute, however many those are. An endpoint that has left its last attempts unanswered has two at a time until it
-//! answers.
+//! without an answer in the last minute, however many those are. An endpoint that has left its last attempts unanswered
+//! has two at a time until it answers.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
