@@ -5,6 +5,8 @@
 //! - a hit awaits nothing; the lock is never held across an await;
 //! - of one key there is at most one look-up under way. It lives as long as anyone waits for it: a
 //!   caller that gives up takes nothing from the others, and the last one ends it;
+//! - while the source is down the last answer about an app serves, if the source gave it within an hour before it last
+//!   answered at all: an older one may be of an app that has changed many times since;
 //! - every look-up ends within a deadline of its own, shorter than an attempt's, so that a source
 //!   which hangs still leaves time to serve what is remembered;
 //! - that an app does not exist is remembered briefly, and never served once that is over: a job is
@@ -41,6 +43,9 @@ const MAX_BYTES: usize = 32 << 20;
 const NEGATIVE: Duration = Duration::from_secs(5);
 /// How long a stale entry is served before the source is asked again.
 const STALE: Duration = Duration::from_secs(5);
+/// By how much an answer may be older than the source's last one, about whichever app, to be served while the source
+/// is down: an app with few jobs has to get over a short outage, and not by its webhooks of last week.
+const OLDEST_STALE: Duration = Duration::from_secs(3600);
 /// How often the same complaint is logged.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Different complaints told apart; past it they are not logged.
@@ -107,12 +112,16 @@ struct Kept {
     flights: HashMap<String, WeakShared<Flight>>,
     complaints: HashMap<String, Instant>,
     down: bool,
+    /// When the source last answered, whatever it was asked for.
+    answered_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     /// What the source said: an app, none, or a record that cannot be used.
     answer: Answer,
+    /// When it said so.
+    answered_at: Instant,
     /// `None` is for ever.
     until: Option<Instant>,
     used: Instant,
@@ -264,13 +273,15 @@ impl State {
         let served = match &fresh {
             Ok(_) | Err(LookUpError::Unusable(_)) => {
                 recovered = std::mem::take(&mut kept.down);
+                kept.answered_at = Some(now);
                 if let Err(failure) = &fresh {
                     complain = kept.complains(&failure.to_string(), now);
                 }
                 kept.remark(key, &fresh, now);
                 match self.until(matches!(fresh, Ok(Some(_))), now) {
                     Some(until) => {
-                        kept.insert(key.to_owned(), Entry { answer: fresh.clone(), until, used: now });
+                        let entry = Entry { answer: fresh.clone(), answered_at: now, until, used: now };
+                        kept.insert(key.to_owned(), entry);
                     }
                     None => kept.remove(key),
                 }
@@ -347,11 +358,14 @@ impl Kept {
         }
     }
 
-    /// The app that the source told of when it last answered, for a while longer. That there is none, or
+    /// The app that the source told of not long before it last answered, for a while longer. That there is none, or
     /// none that can be used, is not said for a source that is down.
     fn stale(&mut self, key: &str, now: Instant) -> Option<Arc<App>> {
         let entry = self.entries.get_mut(key)?;
-        if let Ok(Some(app)) = &entry.answer {
+        let is_old = self.answered_at.is_some_and(|last| last > entry.answered_at + OLDEST_STALE);
+        if let Ok(Some(app)) = &entry.answer
+            && !is_old
+        {
             entry.until = Some(now + STALE);
             return Some(Arc::clone(app));
         }

@@ -11,7 +11,8 @@
 //! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
 //! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
-//! A lane waits only for a place, where a job of it has no other chance, and never receives. It knows the ports and no
+//! A lane waits only for a place or for a newer answer about its app, where a job of it has no other chance, and never
+//! receives. It knows the ports and no
 //! adapter.
 
 mod attempt;
@@ -59,11 +60,12 @@ pub const AMPLE_RECEIVES: u32 = 1000;
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);
 
-/// For as long a job that SQS would not hand over again waits in its lane for a place at its destination: many times
-/// what requests under way may take, and little of the time for which ten such jobs can be hidden.
+/// For as long a job that SQS would not hand over again waits in its lane for a place at its destination, or for a newer
+/// answer about its app: many times what requests under way or a lagging source may take, and little of the time for
+/// which ten such jobs can be hidden.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Between two attempts to get a place.
+/// Between two attempts to get a place, or two look-ups of the app.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What every lane of a worker shares.
@@ -127,7 +129,7 @@ pub struct Lane<Q, T, A> {
     ahead: Option<Planned>,
     /// So many from the head on go out alone: together they failed.
     alone: usize,
-    /// Since when it has waited for a place at the head's destinations.
+    /// Since when it has waited for a place at the head's destinations, or for a newer answer about its app.
     waits_since: Option<Instant>,
     times: Times,
     lease: Lease,
@@ -175,7 +177,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             settle::give_up_expiring(&mut self).await;
             let prepared = prepare(&mut self).await;
             let Some(attempted) = attempt(&mut self, prepared).await else { return };
-            if self.waits_for_a_place(&attempted) {
+            if self.waits_here(&attempted) {
                 // It was planned for those in front of it being gone.
                 self.ahead = None;
                 timeout(PAUSE, self.shared.shutdown.cancelled()).await.ok();
@@ -261,15 +263,15 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         self.jobs.iter().any(|held| last(held).is_some())
     }
 
-    /// Whether what was not attempted for want of a place waits for one here: put back, it or one behind it would not
-    /// be handed over again, and would be given up untried.
-    fn waits_for_a_place(&mut self, attempted: &Attempted) -> bool {
+    /// Whether what was put off for a little waits here: put back, it or one behind it would not be handed over again,
+    /// and would be given up untried.
+    fn waits_here(&mut self, attempted: &Attempted) -> bool {
         let (now, rules) = (Instant::now(), self.shared.rules);
         let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
         // About the longest that a retry hides for.
         let hidden = rules.retry.cap + rules.attempt_timeout + Duration::from_secs(2);
         let is_last = |held: &InFlight| held.last_chance(&rules, self.times, hidden).is_some();
-        if !attempted.lacks_a_place()
+        if !attempted.may_go_on_soon()
             || !self.jobs.iter().any(is_last)
             || !is_in_time
             || self.shared.shutdown.is_cancelled()

@@ -151,6 +151,20 @@ async fn a_stale_entry_is_served_while_the_source_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_entry_far_older_than_what_the_source_last_said_is_not_served_while_it_is_down() {
+    for (since, served) in [(OLDEST_STALE, true), (OLDEST_STALE + MOMENT, false)] {
+        let cache = cache(CacheTtl::For(TTL), ONE);
+        cache.find_by_key("rare").await.unwrap();
+        advance(since).await;
+        cache.find_by_key("busy").await.unwrap();
+        cache.source().does(Does::Fails);
+        advance(OLDEST_STALE * 10).await;
+        assert_eq!(cache.find_by_key("rare").await.is_ok(), served, "{since:?}");
+        cache.find_by_key("busy").await.expect("however long the source is down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_is_given_up_in_time_to_serve_what_is_stale() {
     let cache = cache(CacheTtl::For(TTL), ONE);
     cache.find_by_key("k").await.unwrap();

@@ -70,9 +70,10 @@ impl Attempted {
         self.app.is_some() && !self.was_tried() && !self.tried.iter().any(failed)
     }
 
-    /// Whether some of it was not attempted for want of a place, and nothing failed.
-    pub(super) fn lacks_a_place(&self) -> bool {
-        let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if reason.is_for_want_of_a_place());
+    /// Whether some of it was put off for what passes soon, and nothing failed: it lacks a place, or what is known of
+    /// its app is older than it.
+    pub(super) fn may_go_on_soon(&self) -> bool {
+        let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if tried.webhook.is_none() || reason.is_for_want_of_a_place());
         let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
         self.tried.iter().any(lacks) && !self.tried.iter().any(failed)
     }

@@ -14,6 +14,7 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
+use crate::apps::{Fresh, LookUpError};
 use crate::flow::breaker::{Job, destination};
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
@@ -76,6 +77,27 @@ impl Transport for Destination {
     }
 }
 
+/// Apps that are there from some time on, in a source that lags.
+struct Source {
+    apps: Array,
+    there_from: Instant,
+    lag: Duration,
+}
+
+impl Apps for Source {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        if Instant::now() < self.there_from { Ok(None) } else { self.apps.find_by_key(key).await }
+    }
+
+    async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
+        Ok(Fresh { app: self.find_by_key(key).await?, asked_at: Instant::now() })
+    }
+
+    fn lag(&self) -> Duration {
+        self.lag
+    }
+}
+
 struct World {
     queue: FakeQueue,
     rules: Rules,
@@ -85,6 +107,8 @@ struct World {
     ledger: Arc<Ledger>,
     /// A webhook of the first app that has been failing for a window.
     down: Option<usize>,
+    /// For so long from a receive on there are no apps, and by so much their source lags.
+    lag: Duration,
 }
 
 impl World {
@@ -108,6 +132,7 @@ impl World {
             metrics: Arc::new(Metrics::new()),
             ledger: Arc::default(),
             down: None,
+            lag: Duration::ZERO,
         };
         (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
         world
@@ -136,10 +161,14 @@ impl World {
         let shared = Arc::new(Shared {
             queue: self.queue.clone(),
             transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
-            apps: Array::new(["k", "other"].map(|key| {
-                let app = json!({"id": key, "key": key, "secret": "s", "webhooks": self.webhooks});
-                serde_json::from_value::<App>(app).unwrap()
-            })),
+            apps: Source {
+                apps: Array::new(["k", "other"].map(|key| {
+                    let app = json!({"id": key, "key": key, "secret": "s", "webhooks": self.webhooks});
+                    serde_json::from_value::<App>(app).unwrap()
+                })),
+                there_from: Instant::now() + self.lag,
+                lag: self.lag,
+            },
             rules: self.rules,
             ledger: Arc::clone(&self.ledger),
             breaker,
@@ -370,6 +399,20 @@ async fn at_its_last_receive_a_job_waits_in_its_lane_for_a_place_and_is_attempte
         assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 2]);
         assert!(world.requests.lock().unwrap().iter().all(|request| request.number == 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_last_receive_a_job_waits_in_its_lane_for_an_answer_about_its_app_that_is_not_older_than_it() {
+    let mut world = World::new(5, 4, 2);
+    world.rules.max_receive_count = Some(1);
+    world.lag = 3 * SECOND;
+    world.work(Duration::ZERO, delivered).await;
+    assert_eq!(world.attempted(), [0, 1]);
+    assert!(world.queue.letters().is_empty());
+    world.send(2, "nobody", "s", "c");
+    world.work(Duration::ZERO, delivered).await;
+    let letters = world.queue.letters();
+    assert_eq!((letters.len(), letters[0].reason), (1, "unknown_app"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -189,6 +189,7 @@ impl Apps for SimulatedApps {
         if current > 0 {
             outside.write(Event::Fault("app changed"));
         }
+        outside.write(Event::AppTold { process: self.0.id, app });
         Ok(outside.apps[app][current].clone())
     }
 }

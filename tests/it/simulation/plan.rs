@@ -141,6 +141,12 @@ impl Version {
             hook.kind.is_none_or(|kind| kind == job.kind)
                 && hook.prefix.is_none_or(|prefix| job.channel.starts_with(prefix))
         };
+        let webhooks = self.hooks.iter().zip(self.identities());
+        webhooks.filter(|(hook, _)| wanted(hook)).map(|(hook, id)| (id, hook.url())).collect()
+    }
+
+    /// The webhooks' identities, in their order.
+    pub fn identities(&self) -> Vec<String> {
         let mut seen: Vec<WebhookId> = Vec::new();
         let identity = |hook: &Hook| {
             let first = WebhookId::of(&Target::Http(hook.url()));
@@ -148,8 +154,7 @@ impl Version {
             seen.push(first.clone());
             if before == 0 { first.to_string() } else { format!("{first}-{}", before + 1) }
         };
-        let identities: Vec<String> = self.hooks.iter().map(identity).collect();
-        self.hooks.iter().zip(identities).filter(|(h, _)| wanted(h)).map(|(h, id)| (id, h.url())).collect()
+        self.hooks.iter().map(identity).collect()
     }
 }
 
@@ -478,14 +483,6 @@ impl Plan {
     pub fn is_busy(&self, url: &str) -> bool {
         self.host_of(url)
             .is_some_and(|host| host.until.is_empty() && matches!(host.at_last, Behaviour::Busy(..)))
-    }
-
-    /// For how long an answer of the app source may be served at the most.
-    pub fn remembered(&self) -> Duration {
-        self.cache.unwrap_or_default()
-            + self.app_lag
-            + self.apps_down.end.saturating_sub(self.apps_down.start)
-            + 5 * SECOND
     }
 
     /// The versions of an app that were in force at some time in between.

@@ -65,6 +65,8 @@ pub enum Event {
     Told(Arc<Request>),
     /// A process has no good answer to its request: an error, or it stopped waiting.
     InVain(Arc<Request>),
+    /// The app source has told a process of an app, or that there is none.
+    AppTold { process: Id, app: usize },
     /// A process has begun to run.
     Started { process: Id },
     /// A process was told to end.
@@ -203,6 +205,7 @@ impl Event {
             | Self::Over { .. }
             | Self::Told(_)
             | Self::InVain(_)
+            | Self::AppTold { .. }
             | Self::EndedUnasked { .. }
             | Self::StoodStill { .. }
             | Self::Fault(_)

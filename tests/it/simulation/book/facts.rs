@@ -9,7 +9,7 @@ mod receives;
 use std::collections::BTreeMap;
 
 pub use attempts::Attempts;
-pub use knowledge::{Knowledge, all_have_it, unwanted};
+pub use knowledge::{Knowledge, Times, all_have_it, unwanted};
 pub use leases::Leases;
 pub use outages::Outages;
 pub use receives::{LastReceive, LastReceives};

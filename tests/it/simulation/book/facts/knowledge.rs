@@ -1,14 +1,19 @@
 //! What each process was told.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::super::plan::{Plan, Poison, Version};
 use super::super::event::{Event, Id};
 use super::Each;
 
-/// What each process knows of each message.
+/// What each process knows of each message, and of the apps.
 #[derive(Debug, Default)]
-pub struct Knowledge(Each<Message>);
+pub struct Knowledge {
+    messages: Each<Message>,
+    /// When the source told which process of which app.
+    apps: BTreeMap<(usize, Id), Vec<Duration>>,
+}
 
 #[derive(Debug, Default)]
 struct Message {
@@ -24,15 +29,18 @@ struct Message {
 impl Knowledge {
     pub fn see(&mut self, at: Duration, event: &Event) {
         match event {
-            Event::Sent { message, .. } => self.0.of(*message).sent = at,
+            Event::Sent { message, .. } => self.messages.of(*message).sent = at,
             Event::Told(request) => {
                 for job in &request.jobs {
                     let told = (request.process, request.webhook.clone(), request.url.clone());
-                    self.0.of(*job).told.push(told);
+                    self.messages.of(*job).told.push(told);
                 }
             }
-            Event::PutBack { message, delivered, .. } => self.0.of(*message).delivered.clone_from(delivered),
-            Event::LetterConfirmed { process, message } => self.0.of(*message).lettered.push(*process),
+            Event::PutBack { message, delivered, .. } => {
+                self.messages.of(*message).delivered.clone_from(delivered)
+            }
+            Event::LetterConfirmed { process, message } => self.messages.of(*message).lettered.push(*process),
+            Event::AppTold { process, app } => self.apps.entry((*app, *process)).or_default().push(at),
             _ => {}
         }
     }
@@ -40,31 +48,59 @@ impl Knowledge {
     /// Whether a process was told that this webhook has it.
     pub fn told(&self, message: usize, process: Id, webhook: &str, url: &str) -> bool {
         let same = |(by, w, u): &(Id, String, String)| *by == process && w == webhook && u == url;
-        self.0.get(message).is_some_and(|message| message.told.iter().any(same))
+        self.messages.get(message).is_some_and(|message| message.told.iter().any(same))
     }
 
     /// Whether its letter said so.
     pub fn said(&self, message: usize, webhook: &str) -> bool {
-        self.0.get(message).is_some_and(|message| message.delivered.iter().any(|id| id == webhook))
+        self.messages.get(message).is_some_and(|message| message.delivered.iter().any(|id| id == webhook))
     }
 
     /// Whether a process knows that the dead-letter queue has it.
     pub fn lettered(&self, message: usize, process: Id) -> bool {
-        self.0.get(message).is_some_and(|message| message.lettered.contains(&process))
+        self.messages.get(message).is_some_and(|message| message.lettered.contains(&process))
     }
 
     pub fn sent(&self, message: usize) -> Duration {
-        self.0.get(message).map(|message| message.sent).unwrap_or_default()
+        self.messages.get(message).map(|message| message.sent).unwrap_or_default()
     }
 
     /// Whether this process may know the job to be done: every webhook that wants it has told it so, or the
     /// dead-letter queue has it.
     pub fn is_done(&self, plan: &Plan, now: Duration, message: usize, process: Id) -> bool {
-        self.lettered(message, process)
-            || all_have_it(plan, message, (self.sent(message), now), |webhook, url| {
-                self.told(message, process, webhook, url) || self.said(message, webhook)
-            })
+        let has = |webhook: &str, url: &str| {
+            self.told(message, process, webhook, url) || self.said(message, webhook)
+        };
+        let times =
+            Times { remembered: self.remembered(plan, message, process), sent: self.sent(message), now };
+        self.lettered(message, process) || all_have_it(plan, message, &times, has)
     }
+
+    /// Since when what a process remembers of a job's app may have been in force: the source is asked for a job after
+    /// it was sent, unless an answer from before that is remembered, or serves while the source is down.
+    pub fn remembered(&self, plan: &Plan, message: usize, process: Id) -> Duration {
+        let sent = self.sent(message);
+        let told = self.apps.get(&(plan.job(message).app, process));
+        let last = told.and_then(|told| told.iter().rfind(|at| **at <= sent)).copied();
+        last.unwrap_or(sent).saturating_sub(plan.app_lag)
+    }
+
+    /// The same of whichever process remembers the oldest.
+    pub fn remembered_by_any(&self, plan: &Plan, message: usize) -> Duration {
+        let app = plan.job(message).app;
+        let processes = self.apps.keys().filter(|(other, _)| *other == app).map(|(_, process)| process);
+        let oldest = processes.map(|process| self.remembered(plan, message, *process)).min();
+        oldest.unwrap_or_else(|| self.sent(message).saturating_sub(plan.app_lag))
+    }
+}
+
+/// The times that say which versions of its app a job may have been planned by.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From when on a version that was in force may be remembered.
+    pub remembered: Duration,
+    pub sent: Duration,
+    pub now: Duration,
 }
 
 /// Whether all webhooks that want a job have it, in some version of its app that may have been remembered
@@ -73,7 +109,7 @@ impl Knowledge {
 pub fn all_have_it(
     plan: &Plan,
     job: usize,
-    (sent, now): (Duration, Duration),
+    Times { remembered, sent, now }: &Times,
     has: impl Fn(&str, &str) -> bool,
 ) -> bool {
     let planned = plan.job(job);
@@ -82,18 +118,18 @@ pub fn all_have_it(
         !wants.is_empty() && wants.iter().all(|(webhook, url)| has(webhook, url))
     };
     let filtered = |version: &Version| version.is_for(planned.kind) && version.wants(planned).is_empty();
-    let remembered = sent.saturating_sub(plan.remembered());
     planned.poison == Poison::None
-        && (plan.versions_between(planned.app, remembered, now).any(|version| version.there && told(version))
+        && (plan
+            .versions_between(planned.app, *remembered, *now)
+            .any(|version| version.there && told(version))
             || plan
-                .versions_between(planned.app, sent.saturating_sub(plan.app_lag), now)
+                .versions_between(planned.app, sent.saturating_sub(plan.app_lag), *now)
                 .any(|version| version.there && filtered(version)))
 }
 
 /// Some version that may have been remembered has no webhook for the job.
-pub fn unwanted(plan: &Plan, sent: Duration, now: Duration, message: usize) -> bool {
+pub fn unwanted(plan: &Plan, remembered: Duration, now: Duration, message: usize) -> bool {
     let job = plan.job(message);
-    let from = sent.saturating_sub(plan.remembered());
     let none = |version: &Version| version.there && version.wants(job).is_empty();
-    job.poison == Poison::None && plan.versions_between(job.app, from, now).any(none)
+    job.poison == Poison::None && plan.versions_between(job.app, remembered, now).any(none)
 }

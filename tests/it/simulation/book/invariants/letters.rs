@@ -157,7 +157,8 @@ impl Seen {
     /// Whether a process may have taken a destination of the job for dead, after `from`, when it last had the
     /// job or earlier: what was decided is on the ledger if the letter did not come through.
     fn is_down(&self, plan: &Plan, now: Duration, job: usize, process: Id, from: Duration) -> bool {
-        let (planned, sent, rules) = (plan.job(job), self.knowledge.sent(job), &plan.rules);
+        let (planned, rules) = (plan.job(job), &plan.rules);
+        let remembered = self.knowledge.remembered(plan, job, process);
         let window = rules.retry.window;
         // A lane has up to ten jobs; then the letter has to be sent.
         let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
@@ -171,7 +172,7 @@ impl Seen {
             })
         };
         let alive = |url: &str| plan.is_busy(url);
-        let mut versions = plan.versions_between(planned.app, sent.saturating_sub(plan.remembered()), now);
+        let mut versions = plan.versions_between(planned.app, remembered, now);
         versions.any(|version| {
             version.wants(planned).into_iter().any(|(id, url)| !alive(&url) && down((id, url)))
         })
@@ -179,8 +180,8 @@ impl Seen {
 
     /// Whether one of several webhooks is known to have it, in some version of the app.
     fn others_have_it(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
-        let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
-        let mut versions = plan.versions_between(planned.app, sent.saturating_sub(plan.remembered()), now);
+        let (planned, remembered) = (plan.job(job), self.knowledge.remembered(plan, job, process));
+        let mut versions = plan.versions_between(planned.app, remembered, now);
         versions.any(|version| {
             let wants = version.wants(planned);
             let told = |(webhook, url): &&(String, String)| {

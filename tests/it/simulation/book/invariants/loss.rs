@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
-use crate::simulation::book::facts::{Each, Knowledge, all_have_it, unwanted};
+use crate::simulation::book::facts::{Each, Knowledge, Times, all_have_it, unwanted};
 
 #[derive(Default)]
 struct Job {
@@ -25,7 +25,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
         match event {
             Event::Sent { message, .. } => drop(jobs.of(plan.number(*message))),
             Event::DeleteBegan { process, message } if !knowledge.is_done(plan, *at, *message, *process) => {
-                let why = if unwanted(plan, knowledge.sent(*message), *at, *message) {
+                let remembered = knowledge.remembered(plan, *message, *process);
+                let why = if unwanted(plan, remembered, *at, *message) {
                     "though only what was remembered has no webhook for it"
                 } else {
                     "and it is neither delivered nor dead-lettered"
@@ -57,11 +58,12 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
             }
             Event::End => {
                 for (job, Job { gone, accepted, letters }) in jobs.iter() {
-                    let times = (knowledge.sent(job), gone.unwrap_or(*at));
+                    let remembered = knowledge.remembered_by_any(plan, job);
+                    let times = Times { remembered, sent: knowledge.sent(job), now: gone.unwrap_or(*at) };
                     let has =
                         |webhook: &str, url: &str| accepted.iter().any(|(w, u)| w == webhook && u == url);
-                    if letters.is_empty() && !all_have_it(plan, job, times, has) {
-                        let unwanted = unwanted(plan, times.0, times.1, job);
+                    if letters.is_empty() && !all_have_it(plan, job, &times, has) {
+                        let unwanted = unwanted(plan, remembered, times.now, job);
                         let how = if unwanted { ": no webhook is for it" } else { "" };
                         found.push(Violation { entry, what: format!("job {job} is lost{how}") });
                     }

@@ -1,4 +1,7 @@
-//! A process numbers its attempts of a job at each webhook from 1 upwards, however often others received it.
+//! A process numbers its attempts of a job at each webhook from 1 upwards, however often others received it, and anew
+//! where the webhook was taken away in between.
+
+use std::time::Duration;
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id, Request};
@@ -7,7 +10,7 @@ use crate::simulation::book::facts::{Attempts, Each, Leases};
 #[derive(Default)]
 struct Story {
     /// The requests that set out, each with its process, its webhook and the attempt's number; not each has arrived.
-    attempts: Vec<(usize, Id, String, u32)>,
+    attempts: Vec<(usize, Id, String, u32, Duration)>,
 }
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
@@ -21,12 +24,18 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
             Event::SetOut(request) => {
                 for job in &request.jobs {
                     let (webhook, attempt) = (request.webhook.clone(), request.attempt);
-                    stories.of(*job).attempts.push((request.number, request.process, webhook, attempt));
+                    stories.of(*job).attempts.push((request.number, request.process, webhook, attempt, *at));
                 }
             }
             Event::Arrived(request) => {
                 for job in request.jobs.iter().copied() {
-                    let wrong = stories.of(job).wrong(request);
+                    let app = record.plan.job(job).app;
+                    let was_gone = |since: Duration| {
+                        let mut versions =
+                            record.plan.versions_between(app, since.saturating_sub(record.plan.app_lag), *at);
+                        versions.any(|version| !version.identities().contains(&request.webhook))
+                    };
+                    let wrong = stories.of(job).wrong(request, was_gone);
                     if let Some(wrong) = wrong
                         && !record.lease_unknown(&attempts, request, job)
                     {
@@ -42,14 +51,14 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
 }
 
 impl Story {
-    fn wrong(&self, request: &Request) -> Option<&'static str> {
+    fn wrong(&self, request: &Request, was_gone: impl Fn(Duration) -> bool) -> Option<&'static str> {
         let (process, number) = (request.process, request.attempt);
         let earlier = self.attempts.iter().take_while(|(other, ..)| *other != request.number);
-        let mine = earlier.filter(|(_, by, webhook, _)| *by == process && *webhook == request.webhook);
-        let mine = mine.map(|(.., number)| *number).max();
+        let mine = earlier.filter(|(_, by, webhook, ..)| *by == process && *webhook == request.webhook);
+        let mine = mine.map(|(.., number, at)| (*number, *at)).max();
         match mine {
             _ if number == 0 => Some("is none"),
-            Some(mine) => (number < mine).then_some("after a higher one"),
+            Some((mine, at)) => (number < mine && !was_gone(at)).then_some("after a higher one"),
             None => (number > 1).then_some("of a job that it has not attempted"),
         }
     }

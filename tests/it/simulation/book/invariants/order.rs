@@ -73,8 +73,8 @@ impl Groups<'_> {
             for (_, other) in self.queued.get(group).into_iter().flat_map(|queued| queued.range(..before)) {
                 let ahead = request.jobs[..place].contains(other);
                 if !ahead && !self.knowledge.is_done(plan, now, *other, process) {
-                    let sent = self.knowledge.sent(*other);
-                    let why = if unwanted(plan, sent, now, *other) {
+                    let remembered = self.knowledge.remembered(plan, *other, process);
+                    let why = if unwanted(plan, remembered, now, *other) {
                         ", though only what was remembered has no webhook for it"
                     } else {
                         ""
