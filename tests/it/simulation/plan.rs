@@ -436,8 +436,9 @@ impl Plan {
             let urls = versions.flat_map(|version| jobs(group).flat_map(|job| version.wants(job)));
             urls.filter(|(_, url)| self.is_dead(url)).collect::<BTreeSet<_>>().len()
         };
-        // That a webhook is down takes more than one job: the next that needs it may have a window of its own.
-        let windows = 2 * groups.map(dead).max().unwrap_or_default().max(1);
+        // That a webhook is down takes more than one job, and each process has to find it out for itself: a job that
+        // needs the webhook may have a window of its own at each.
+        let windows = (1 + self.replicas) * groups.map(dead).max().unwrap_or_default().max(1);
         let is_busy = self.hosts.iter().any(|host| matches!(host.at_last, Behaviour::Busy(..)));
         let attempts = if is_busy { 2 * longest + 10 } else { 10 };
         let receives = longest.div_ceil(self.bounds.batch.min(self.bounds.max_in_flight)) + 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
 use crate::simulation::book::facts::{Each, Knowledge, Leases, Outages};
-use crate::simulation::plan::{Plan, Poison, Version};
+use crate::simulation::plan::{Incident, Plan, Poison, Version};
 
 #[derive(Default)]
 struct Story {
@@ -30,6 +30,7 @@ struct Seen {
     leases: Leases,
     outages: Outages,
     stood_still: Duration,
+    frozen: Duration,
     ended_in_mid_run: bool,
 }
 
@@ -74,7 +75,12 @@ impl Seen {
             }
             Event::Moved { message } => self.stories.of(*message).moved = true,
             Event::StoodStill { lasts } => self.stood_still += *lasts,
-            Event::Incident(incident) => self.ended_in_mid_run |= incident.is_shutdown(),
+            Event::Incident(incident) => {
+                self.ended_in_mid_run |= incident.is_shutdown();
+                if let Incident::Freeze(_, lasts) = incident {
+                    self.frozen += *lasts;
+                }
+            }
             _ => {}
         }
     }
@@ -162,7 +168,8 @@ impl Seen {
         let window = rules.retry.window;
         // A lane has up to ten jobs; then the letter has to be sent.
         let takes = rules.attempt_timeout * 10 + Duration::from_secs(5) + self.stood_still;
-        let forgotten = window + rules.attempt_timeout * 3;
+        // A failure is remembered for as much longer as nothing could be attempted.
+        let forgotten = window + rules.attempt_timeout * 3 + self.stood_still + self.frozen;
         let handed = self.stories.get(job).map(|story| &story.handed[..]).unwrap_or_default();
         let down = |(_, url): (String, String)| {
             let mut handed = handed.iter().filter(|(to, _)| *to == process);
