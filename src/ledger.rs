@@ -56,8 +56,8 @@ pub struct Record {
     pub settled: Vec<Settled>,
     /// The webhooks that were to get it, and still are.
     pub waiting: Vec<WebhookId>,
-    /// How many webhooks have it that were not among those of its first attempt.
-    pub successors: usize,
+    /// The webhooks that were to get it and are none of the app's any more, without another that came in their stead.
+    pub owed: Vec<WebhookId>,
 }
 
 /// What was tried at one webhook.
@@ -109,6 +109,31 @@ impl Record {
         let registered = app.webhooks.iter().find(|registered| registered.id == *webhook);
         let precise = registered.map_or(webhook, |registered| &registered.precise_id).clone();
         self.settled.push(Settled { webhook: webhook.clone(), precise, failed });
+    }
+
+    /// Whether it was attempted before, at webhooks that may have changed since.
+    #[must_use]
+    pub fn knows_webhooks(&self) -> bool {
+        !(self.waiting.is_empty() && self.settled.is_empty() && self.owed.is_empty())
+    }
+
+    /// It is about to go to the webhooks `to`; `all` are those that its app has. One that came since the last attempt
+    /// stands for one that went: a URL was corrected.
+    pub fn goes_to(&mut self, to: &[&Webhook], all: &[&Webhook]) {
+        let is_new = |webhook: &&&Webhook| !self.waiting.iter().any(|id| webhook.is(id));
+        let new: Vec<&Webhook> = to.iter().filter(is_new).copied().collect();
+        let failed = self.settled.extract_if(.., |settled| {
+            settled.failed.is_some() && !all.iter().any(|webhook| settled.is_of(webhook))
+        });
+        self.owed.extend(failed.map(|settled| settled.webhook));
+        self.owed.extend(self.waiting.extract_if(.., |id| !all.iter().any(|webhook| webhook.is(id))));
+        for webhook in new {
+            let came_back = self.owed.iter().position(|id| webhook.is(id));
+            if !self.owed.is_empty() {
+                self.owed.remove(came_back.unwrap_or_default());
+            }
+            self.wait_for(&webhook.id);
+        }
     }
 
     /// A webhook needs a further attempt.

@@ -119,7 +119,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         held.begin_span(&lane.shared.traces);
     }
     let gates = gates(lane, &batch);
-    let newcomers: Vec<_> = lane.jobs.iter().take(batch.jobs).map(|held| newcomers(held, &batch)).collect();
+    goes_to(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
     for (parcels, gates) in batch.parcels.chunks(AT_ONCE).zip(gates.chunks(AT_ONCE)) {
@@ -132,27 +132,17 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         tried.extend(ended);
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
-    for (held, newcomers) in lane.jobs.iter_mut().zip(newcomers) {
-        let delivered = tried.iter().filter(|tried| tried.outcome == Outcome::Delivered);
-        let has_it = delivered.filter_map(|tried| tried.webhook.as_ref());
-        held.claim.record_mut().successors += has_it.filter(|webhook| newcomers.contains(webhook)).count();
-    }
     Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
 }
 
-/// The webhooks that a job goes to and that were not among those of its first attempt.
-fn newcomers(held: &InFlight, batch: &Batch) -> Vec<WebhookId> {
-    let record = held.claim.record();
-    if record.waiting.is_empty() && record.settled.is_empty() {
-        return Vec::new();
+/// Puts the webhooks that the batch goes to on the record of every job in it.
+fn goes_to<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch) {
+    for held in lane.jobs.iter_mut().take(batch.jobs).filter(|held| held.claim.record().knows_webhooks()) {
+        let ids = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel));
+        let to: Vec<_> = ids.filter_map(|(id, _)| own_rules::webhook(Some(&batch.app), id)).collect();
+        let all: Vec<_> = batch.app.webhooks.iter().collect();
+        held.claim.record_mut().goes_to(&to, &all);
     }
-    let webhooks = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel)).map(|(id, _)| id);
-    let is_new = |id: &&WebhookId| {
-        let webhook = own_rules::webhook(Some(&batch.app), id);
-        let waits = |waiting: &WebhookId| webhook.map_or(waiting == *id, |webhook| webhook.is(waiting));
-        !record.waiting.iter().any(waits)
-    };
-    webhooks.filter(is_new).cloned().collect()
 }
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;

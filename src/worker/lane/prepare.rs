@@ -307,7 +307,7 @@ fn waits_for_none(held: &InFlight, app: &App) -> bool {
     let record = held.claim.record();
     let is_gone = |waiting: &WebhookId| !app.webhooks.iter().any(|webhook| webhook.is(waiting));
     let redriven = held.message.redriven.is_some();
-    redriven && record.settled.is_empty() || record.waiting.iter().any(is_gone)
+    redriven && record.settled.is_empty() || !record.owed.is_empty() || record.waiting.iter().any(is_gone)
 }
 
 /// What is still to be sent, given what this process and a redrive know.

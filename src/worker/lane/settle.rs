@@ -15,7 +15,7 @@ use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
-use crate::ledger::{Record, Settled};
+use crate::ledger::Settled;
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
@@ -77,18 +77,11 @@ pub(super) fn decide<Q, T, A>(
             Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
             None => Disposition::Retry { reason, backoff },
         },
-        Disposition::Done if is_owed(record, webhooks) => Disposition::DeadLetter(Reason::NoWebhook),
+        // The owner of a webhook that is gone may be about to put another in its place, which gets it from the
+        // dead-letter queue.
+        Disposition::Done if !record.owed.is_empty() => Disposition::DeadLetter(Reason::NoWebhook),
         disposition @ (Disposition::Done | Disposition::DeadLetter(_)) => disposition,
     }
-}
-
-/// Whether a webhook that was to have the job, and does not, is none of the app's any more, and none has it in its stead:
-/// its owner may be about to put another in its place, which gets it from the dead-letter queue.
-fn is_owed(record: &Record, webhooks: &[Webhook]) -> bool {
-    let waiting = record.waiting.iter().filter(|id| !webhooks.iter().any(|webhook| webhook.is(id)));
-    let failed = record.settled.iter().filter(|settled| settled.failed.is_some());
-    let failed = failed.filter(|settled| !webhooks.iter().any(|webhook| settled.is_of(webhook)));
-    waiting.count() + failed.count() > record.successors
 }
 
 /// Whether jobs that failed together go on alone, at once, instead of being settled: were they settled now, one of
@@ -323,7 +316,7 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
     // The webhook that failed for this reason; else the first that failed.
     let failed = || record.settled.iter().filter(|settled| settled.failed.is_some());
     let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());
-    let webhook = about.map(|settled| settled.webhook.clone());
+    let webhook = about.map(|settled| &settled.webhook).or_else(|| record.owed.first()).cloned();
     let tried = attempted.map_or(&[][..], |attempted| &attempted.tried);
     let destination = tried.iter().find(|tried| tried.webhook.is_some() && tried.webhook == webhook);
     DeadLetter {

@@ -112,6 +112,60 @@ async fn a_webhook_that_is_removed_while_another_is_waited_for_leaves_a_letter_f
     }
 }
 
+/// What a is, and all that fails.
+fn takes_a_alone(request: &Request) -> (Takes, Outcome) {
+    let outcome =
+        if url(request) == "a" { Outcome::Delivered } else { Outcome::transient(Reason::Status(503)) };
+    (Takes::Time(NOW), outcome)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_that_is_corrected_twice_or_changed_back_while_a_job_waits_leaves_no_letter() {
+    for (steps, last) in [
+        (&[&["a", "b"][..], &["a", "b2"], &["a", "b3"]][..], "b3"),
+        (&[&["a", "b"], &["a", "b2"], &["a", "b"]], "b"),
+        (&[&["a", "b"], &["a"], &["a", "b2"]], "b2"),
+        (&[&["b"], &["b2"], &["b"]], "b"),
+    ] {
+        let mut world = World::registered(steps[0]);
+        for step in &steps[..steps.len() - 1] {
+            world.register(step);
+            world.work(NOW, takes_a_alone).await;
+            sleep(10 * SECOND).await;
+        }
+        world.register(steps[steps.len() - 1]);
+        world.work(NOW, delivered).await;
+        if steps[1] == ["a"] {
+            // With nothing left to send it was given up, for its owner to put another in its place.
+            assert_eq!(world.letters(), [("no_webhook", both("a"))]);
+            continue;
+        }
+        assert_eq!(world.urls().last().map(String::as_str), Some(last), "{steps:?}");
+        assert_eq!(world.letters(), [], "{steps:?}");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{steps:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_is_added_stands_for_none_that_is_removed_later() {
+    let mut world = World::registered(&["a", "b", "d"]);
+    world.work(NOW, takes_a_alone).await;
+    sleep(10 * SECOND).await;
+    world.register(&["a", "b", "c", "d"]);
+    let takes_c = |request: &Request| {
+        let outcome =
+            if url(request) == "c" { Outcome::Delivered } else { Outcome::transient(Reason::Status(503)) };
+        (Takes::Time(NOW), outcome)
+    };
+    world.work(NOW, takes_c).await;
+    sleep(10 * SECOND).await;
+    world.register(&["a", "c", "d"]);
+    world.work(NOW, delivered).await;
+    let letters = world.queue.letters();
+    assert_eq!((letters.len(), letters[0].reason, &letters[0].webhook), (1, "no_webhook", &Some(id("b"))));
+    assert!([id("a"), id("c"), id("d")].iter().all(|has| letters[0].delivered.contains(has)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_no_longer_wants_the_job_it_waits_for_is_counted_as_unmatched() {
     let mut world = World::registered(&["a", "b"]);
