@@ -39,13 +39,16 @@ use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times, bounded};
-use crate::worker::lane::{Lane, Shared};
+use crate::worker::lane::{Lane, Shared, settle};
 use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
 use poll::{Poll, Polled};
 
 /// At the end of the grace this much is kept back for the last deletes.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// As long before it the lanes are told that it comes: for ten dead letters.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
@@ -125,6 +128,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             health: Arc::clone(&parts.health),
             shutdown,
             received_last: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            longest_poll: bounds.wait,
         };
         let places = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
         Self { shared: Arc::new(shared), permits, places, bounds, health: parts.health }
@@ -185,6 +190,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     self.health.draining();
                     end = Some(Instant::now() + self.bounds.grace.saturating_sub(FLUSH + FLUSH));
                 }
+                () = sleep_until(end.map_or_else(Instant::now, closes_at)),
+                    if end.is_some() && !self.shared.closing.is_cancelled() => self.shared.closing.cancel(),
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     error!(lanes = lanes.len(), polls = polls.len(),
                         "the grace has run out; what is unfinished will come back (raise SHUTDOWN_GRACE_SECONDS)");
@@ -359,13 +366,19 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     }
 }
 
-/// Makes messages visible at once that were not put into a lane.
+/// When lanes have to give up what has no other chance, if they are cut off at `end`.
+fn closes_at(end: Instant) -> Instant {
+    end.checked_sub(CLOSING).unwrap_or(end)
+}
+
+/// Gives messages back that were not put into a lane, by a process that is ending.
 async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<Message>) {
     // A poll of this process that is parked would be the first to get them again.
     if timeout(shared.rules.visibility, shared.received_last.cancelled()).await.is_err() {
         return;
     }
-    let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, Duration::ZERO)).collect();
+    let hidden = settle::for_how_long(&shared, true);
+    let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, hidden)).collect();
     if let Err(error) = shared.queue.change_visibility(&changes).await {
         debug!(%error, "not released; they come back when their visibility timeout ends");
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Retry;
-use crate::lease::SETTLE_MARGIN;
+use super::{Retry, whole_seconds};
+use crate::lease::{MAX_VISIBILITY, SETTLE_MARGIN};
 use crate::outcome::Reason;
 use crate::plan::Limits;
 
@@ -74,6 +74,16 @@ impl Rules {
         kept.map(LastChance::Retention)
     }
 
+    /// The backoff of a job that is not given up for its failure: once half of its receives are spent it doubles with
+    /// each, beyond the cap, up to an even share of the time for which SQS keeps the message.
+    pub(crate) fn sparing_backoff(&self, backoff: Duration, receives: u32, age: Duration) -> Duration {
+        let Some(most) = self.max_receive_count else { return backoff };
+        let beyond = receives.saturating_sub(most / 2).min(16);
+        let left = most.saturating_sub(receives).saturating_add(1);
+        let share = self.retention.unwrap_or_default().saturating_sub(age) / left;
+        whole_seconds(backoff.saturating_mul(1 << beyond).min(share).min(MAX_VISIBILITY / 2)).max(backoff)
+    }
+
     /// Whether SQS would delete a message of this age, by its age, while a job before it in its lane is attempted.
     pub(crate) fn expires_waiting(&self, age: Duration) -> Option<LastChance> {
         let longest = self.attempt_timeout + SETTLE_MARGIN * 2;
@@ -91,5 +101,38 @@ impl Rules {
     pub(crate) fn may_wait(&self, age: Duration) -> bool {
         let ends = age + self.attempt_timeout + SETTLE_MARGIN;
         self.retention.is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_up_spares_its_receives_once_half_of_them_are_spent() {
+        let day = Duration::from_secs(86_400);
+        let rules = Rules {
+            visibility: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(4),
+            retry: Retry {
+                window: Duration::from_secs(300),
+                base: Duration::from_secs(1),
+                cap: Duration::from_secs(60),
+            },
+            max_receive_count: Some(250),
+            retention: Some(4 * day),
+            coalesce: None,
+        };
+        let cap = rules.retry.cap;
+        assert_eq!(rules.sparing_backoff(cap, 125, Duration::ZERO), cap);
+        assert_eq!(rules.sparing_backoff(cap, 127, Duration::ZERO), 4 * cap);
+        let (mut age, mut receives) = (Duration::ZERO, 0);
+        while receives < 250 {
+            receives += 1;
+            age += rules.sparing_backoff(cap, receives, age);
+        }
+        assert!(age > 3 * day && age <= 4 * day, "{age:?}");
+        let without = Rules { max_receive_count: None, ..rules };
+        assert_eq!(without.sparing_backoff(cap, 10_000, Duration::ZERO), cap);
     }
 }

@@ -72,6 +72,11 @@ impl InFlight {
         rules.last_chance(self.message.receive_count, self.age(times), hidden)
     }
 
+    /// The backoff of what is not given up for its failure.
+    pub(crate) fn sparing_backoff(&self, rules: &Rules, times: Times, backoff: Duration) -> Duration {
+        rules.sparing_backoff(backoff, self.message.receive_count, self.age(times))
+    }
+
     /// Whether it may be put back untried.
     pub(crate) fn may_be_deferred(&self, rules: &Rules) -> bool {
         rules.may_be_deferred(self.message.receive_count, self.message.age)

@@ -17,7 +17,7 @@
 
 mod attempt;
 mod prepare;
-mod settle;
+pub(super) mod settle;
 mod window;
 
 use std::collections::VecDeque;
@@ -105,6 +105,10 @@ pub struct Shared<Q, T, A> {
     pub shutdown: CancellationToken,
     /// Cancelled once this process will receive nothing more.
     pub received_last: CancellationToken,
+    /// Cancelled shortly before what is not done by then is cut off.
+    pub closing: CancellationToken,
+    /// For as long a poll of another process may be parked.
+    pub longest_poll: Duration,
 }
 
 impl<Q, T, A> Shared<Q, T, A> {
@@ -131,6 +135,8 @@ pub struct Lane<Q, T, A> {
     alone: usize,
     /// Since when it has waited for a place at the head's destinations, or for a newer answer about its app.
     waits_since: Option<Instant>,
+    /// It was received after this process was told to end.
+    came_late: bool,
     times: Times,
     lease: Lease,
     watch: Watch,
@@ -147,6 +153,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let lease = Lease::new(times.lease_start, shared.rules.visibility);
         let watch = shared.health.watch(shared.rules.visibility);
         let count = jobs.len();
+        let came_late = shared.shutdown.is_cancelled();
         Self {
             shared,
             acknowledgements,
@@ -155,6 +162,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             ahead: None,
             alone: 0,
             waits_since: None,
+            came_late,
             times,
             lease,
             watch,
@@ -167,7 +175,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             if self.jobs.is_empty() {
                 return;
             }
-            if self.shared.shutdown.is_cancelled() && !self.holds_a_last_chance() {
+            let is_last = self.holds_a_last_chance();
+            if self.shared.shutdown.is_cancelled() && !is_last {
                 return settle::release(self).await;
             }
             if n > 0 && self.gives_way() {
@@ -175,12 +184,21 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             }
             self.goes_on();
             settle::give_up_expiring(&mut self).await;
-            let prepared = prepare(&mut self).await;
-            let Some(attempted) = attempt(&mut self, prepared).await else { return };
+            let closing = self.shared.closing.clone();
+            let attempted = tokio::select! {
+                biased;
+                // Cut off in its attempt, it would be gone without a word.
+                () = closing.cancelled(), if is_last => return settle::close(self).await,
+                attempted = async {
+                    let prepared = prepare(&mut self).await;
+                    attempt(&mut self, prepared).await
+                } => attempted,
+            };
+            let Some(attempted) = attempted else { return };
             if self.waits_here(&attempted) {
                 // It was planned for those in front of it being gone.
                 self.ahead = None;
-                timeout(PAUSE, self.shared.shutdown.cancelled()).await.ok();
+                timeout(PAUSE, self.shared.closing.cancelled()).await.ok();
                 continue;
             }
             if settle::goes_on_alone(&mut self, &attempted) {
@@ -230,7 +248,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let extension = self.shared.rules.visibility.max(MIN_EXTENSION).min(self.lease.longest(now));
         let extended = self.lease.extended(now, extension);
         if self.lease.is_over(now) || !extended.fits(now, needed) {
-            self.abandoned("the lease has run out");
+            self.abandon("the lease has run out").await;
             return false;
         }
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
@@ -243,7 +261,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             Ok(Err(_)) | Err(_) => false,
         };
         if !granted {
-            self.abandoned("the lease could not be extended");
+            self.abandon("the lease could not be extended").await;
             return false;
         }
         self.shared.metrics.lease_extensions.inc();
@@ -271,11 +289,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         // About the longest that a retry hides for.
         let hidden = rules.retry.cap + rules.attempt_timeout + Duration::from_secs(2);
         let is_last = |held: &InFlight| held.last_chance(&rules, self.times, hidden).is_some();
-        if !attempted.may_go_on_soon()
-            || !self.jobs.iter().any(is_last)
-            || !is_in_time
-            || self.shared.shutdown.is_cancelled()
-        {
+        if !attempted.may_go_on_soon() || !self.jobs.iter().any(is_last) || !is_in_time {
             self.waits_since = None;
             return false;
         }
@@ -293,7 +307,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             && self.jobs.iter().all(|held| held.may_be_deferred(&self.shared.rules))
     }
 
-    fn abandoned(&self, why: &'static str) {
+    /// Leaves what is not done to SQS, but for what SQS would not hand over again.
+    async fn abandon(&mut self, why: &'static str) {
+        settle::give_up_without_another_chance(self, why).await;
         self.shared.metrics.abandoned.inc_by(self.jobs.len() as u64);
         if let Some(head) = self.jobs.front() {
             warn!(message_id = %head.message.id, group = settle::shown(&head.message.group),

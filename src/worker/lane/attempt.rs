@@ -197,10 +197,13 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     }
     let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry));
     let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
+    let is_redriven = jobs.front().is_some_and(|head| head.message.redriven.is_some());
     for gate in gates.iter_mut().filter(|_| past || sibling) {
         gate.spared = gate.down.is_some() && !past;
         gate.skipped = match &gate.down {
             None => false,
+            // Its operator has put it back in the belief that the destination was mended.
+            Some(Reason::DestinationDown(_)) if is_redriven => false,
             // A probe goes alone: what it answers to several jobs may be the doing of one.
             Some(Reason::DestinationDown(_)) => batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, now),
             Some(_) => true,

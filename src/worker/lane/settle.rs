@@ -72,11 +72,15 @@ pub(super) fn decide<Q, T, A>(
     let failing = failing(shared, head, attempted, times);
     let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
     match policy::decide(outcomes, tries, failing, &retry, random) {
-        // SQS would dispose of it by itself, without a word.
-        Disposition::Retry { reason, backoff } => match head.last_chance(rules, times, backoff) {
-            Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
-            None => Disposition::Retry { reason, backoff },
-        },
+        Disposition::Retry { reason, backoff } => {
+            let backoff =
+                if reason.gives_up() { backoff } else { head.sparing_backoff(rules, times, backoff) };
+            match head.last_chance(rules, times, backoff) {
+                // SQS would dispose of it by itself, without a word.
+                Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
+                None => Disposition::Retry { reason, backoff },
+            }
+        }
         // The owner of a webhook that is gone may be about to put another in its place, which gets it from the
         // dead-letter queue.
         Disposition::Done if !record.owed.is_empty() => Disposition::DeadLetter(Reason::NoWebhook),
@@ -430,6 +434,47 @@ async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
     }
 }
 
+/// Gives up what SQS would not hand over again, as far as the lease reaches: nobody else would say a word of it.
+pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    why: &str,
+) {
+    let (mut place, mut failed) = (0, 0);
+    let attempted = Attempted::without_any(0, None);
+    while let Some(held) = lane.jobs.get(place) {
+        let chance = held.last_chance(&lane.shared.rules, lane.times, Duration::ZERO);
+        let Some(last) = chance.filter(|_| !held.claim.record().done) else {
+            place += 1;
+            continue;
+        };
+        let reason = last.reason(why.to_owned());
+        let in_time = lane.lease.fits(Instant::now(), SETTLE_MARGIN);
+        if in_time && dead_letter(lane, place, &reason, &attempted).await.is_ok() {
+            if let Some(held) = lane.jobs.get_mut(place) {
+                held.span.ends(Ending::DeadLettered, 0, Some(&reason));
+            }
+            acknowledge_at(lane, place).await;
+        } else {
+            place += 1;
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        let group = lane.jobs.front().map(|head| shown(&head.message.group));
+        error!(
+            group,
+            jobs = failed,
+            "SQS will move these to its dead-letter queue, or delete them, without a letter of ours: {why}"
+        );
+    }
+}
+
+/// Ends a lane that would be cut off otherwise.
+pub(super) async fn close<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
+    give_up_without_another_chance(&mut lane, "the worker ended (raise SHUTDOWN_GRACE_SECONDS)").await;
+    release(lane).await;
+}
+
 /// Gives back what has not been started, in one call so that order holds, once this process receives
 /// nothing more: a poll of its own that is parked would be the first to get it again, and spend another
 /// receive of each job.
@@ -447,7 +492,16 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
         lane.goes_on();
     }
     lane.shared.metrics.released.inc_by(lane.jobs.len() as u64);
-    settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
+    let hidden = for_how_long(&lane.shared, lane.came_late);
+    settle_visibility(lane, hidden, hidden).await;
+}
+
+/// For how long what an ending process gives back stays hidden. Where all processes end at the same time a poll that
+/// is parked at another would get it, and each would spend a receive of it: what such a poll brought, and where receives
+/// are few all of it, waits until no poll of that time can be parked any more.
+pub(in crate::worker) fn for_how_long<Q, T, A>(shared: &Shared<Q, T, A>, came_late: bool) -> Duration {
+    let are_few = shared.rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES);
+    if came_late || are_few { whole_seconds(shared.longest_poll) } else { Duration::ZERO }
 }
 
 /// Hides a lane for which its app has no room, untried. The backoff is the same for all of it, so that it comes back

@@ -184,6 +184,8 @@ impl World {
             health: Arc::clone(&health),
             shutdown: CancellationToken::new(),
             received_last: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            longest_poll: SECOND,
         });
         let received = self.queue.take(None);
         let mut reserved = Permits::new(10, 1 << 20).reserve(10).await;

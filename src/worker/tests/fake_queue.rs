@@ -31,6 +31,8 @@ pub(crate) struct FakeQueue {
     pub(crate) receive_fault: Arc<ReceiveFault>,
     pub(crate) dead_letters_down_for: Duration,
     pub(crate) deletes_fail_for: Duration,
+    /// The role may not change visibilities.
+    pub(crate) changes_denied: bool,
     letters: Arc<Mutex<Vec<DeadLetter>>>,
     letter_calls: Arc<Mutex<Vec<Duration>>>,
     attempt_ids: Arc<Mutex<Vec<String>>>,
@@ -48,6 +50,7 @@ impl FakeQueue {
             receive_fault: Arc::new(|_| None),
             dead_letters_down_for: Duration::ZERO,
             deletes_fail_for: Duration::ZERO,
+            changes_denied: false,
             letters: Arc::default(),
             letter_calls: Arc::default(),
             attempt_ids: Arc::default(),
@@ -197,6 +200,9 @@ impl Queue for FakeQueue {
         changes: &[(&Receipt, Duration)],
     ) -> Result<Vec<BatchEntryResult>, Error> {
         sleep(self.way).await;
+        if self.changes_denied {
+            return Err(Error::Call("denied".into()));
+        }
         let (now, mut broker) = (self.now(), self.broker());
         let entries: Vec<_> = changes
             .iter()

@@ -211,6 +211,73 @@ async fn behind_a_failing_head_no_job_is_left_to_sqs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_a_shutdown_a_job_at_its_last_receive_waits_for_its_place_and_is_given_up_before_the_grace_ends() {
+    for frees in [10, 60] {
+        let mut world = World::new();
+        world.max_receive_count = Some(1);
+        world.send("g", 1);
+        world.send("g", 2);
+        let start = world.queue.now();
+        let worker = world.start(move |_, _, _, at| {
+            let free = at >= start + Duration::from_secs(frees);
+            (Duration::ZERO, if free { ok() } else { Outcome::Deferred(Reason::Busy(2)) })
+        });
+        sleep(Duration::from_secs(1)).await;
+        world.shutdown.cancel();
+        worker.await.unwrap();
+        let letters = world.queue.letters();
+        if frees == 10 {
+            assert_eq!((world.delivered(), letters.len()), (vec![1, 2], 0), "in its grace");
+        } else {
+            assert_eq!(letters.iter().map(|l| l.reason).collect::<Vec<_>>(), ["last_receive"; 2]);
+            assert!(world.queue.is_empty(), "nothing is left for SQS to move");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_by_the_end_of_the_grace_at_its_last_receive_is_given_up_by_us() {
+    let mut world = World::new();
+    world.max_receive_count = Some(1);
+    (0..10).for_each(|n| world.send("g", n));
+    let worker = world.start(|_, _, _, _| (Duration::from_millis(3500), ok()));
+    sleep(Duration::from_secs(1)).await;
+    world.shutdown.cancel();
+    worker.await.unwrap();
+    let (delivered, letters) = (world.delivered(), world.queue.letters());
+    assert_eq!((delivered.len(), letters.len()), (5, 5), "{delivered:?}");
+    assert!(letters.iter().all(|letter| letter.reason == "last_receive"));
+    assert!(world.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_lease_cannot_be_extended_a_job_at_its_last_receive_is_given_up_by_us() {
+    let mut world = World::new();
+    world.max_receive_count = Some(1);
+    world.queue.changes_denied = true;
+    (0..10).for_each(|n| world.send("g", n));
+    world.start(|_, _, _, _| (Duration::from_millis(1500), ok()));
+    sleep(Duration::from_secs(30)).await;
+    let letters = world.queue.letters();
+    assert_eq!(world.delivered().len() + letters.len(), 10);
+    assert!(letters.len() > 5 && letters.iter().all(|letter| letter.reason == "last_receive"));
+    assert!(world.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_signal_is_hidden_until_no_other_process_can_have_a_poll_of_that_time() {
+    let world = World::new();
+    let worker = world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    sleep(Duration::from_secs(2)).await;
+    world.shutdown.cancel();
+    sleep(Duration::from_millis(50)).await;
+    (0..3).for_each(|n| world.send("g", n));
+    worker.await.unwrap();
+    assert_eq!(world.queue.changes(), [[10; 3]], "as long as a poll is parked");
+    assert!(world.attempts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_spends_one_receive_of_each_job() {
     let world = World::new();
     for n in 0..300 {

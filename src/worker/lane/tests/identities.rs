@@ -385,3 +385,19 @@ async fn a_webhook_that_cannot_be_used_counts_no_attempts_and_its_job_backs_off(
     let backoffs: Vec<u64> = world.queue.changes().into_iter().flatten().collect();
     assert!(backoffs.iter().any(|backoff| *backoff > 2), "{backoffs:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_back_is_attempted_even_where_its_webhook_is_known_to_be_down() {
+    let mut world = World::new(30, 4, 3);
+    world.register(&["a", "b"]);
+    world.down = Some(1);
+    world.queue.redriven = Some(Redriven { source: "letter".into(), delivered: vec![id("a")] });
+    let mended = |request: &Request| {
+        let outcome =
+            if request.before == 0 { Outcome::transient(Reason::Status(500)) } else { Outcome::Delivered };
+        (Takes::Time(NOW), outcome)
+    };
+    world.work(NOW, mended).await;
+    assert_eq!(world.attempted(), [0, 1, 2], "each once, whether or not it is time for a probe");
+    assert_eq!(world.letters().len(), 1, "the one that failed");
+}
