@@ -355,7 +355,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
         let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
         let (permits, places) = (self.permits.clone(), Arc::clone(&self.places));
-        async move { poll.run(&shared, (&permits, &places), &bounds).await }
+        async move { poll.run(&shared, &permits, &places, &bounds).await }
     }
 }
 

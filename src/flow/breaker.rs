@@ -68,6 +68,19 @@ impl Job {
     }
 }
 
+/// An attempt that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// The job that it was for.
+    pub job: Job,
+    /// When it began.
+    pub began: Instant,
+    /// When it failed.
+    pub ended: Instant,
+    /// What failed.
+    pub why: &'a str,
+}
+
 /// Remembers failing destinations.
 #[derive(Debug)]
 pub struct Breaker {
@@ -147,8 +160,9 @@ impl Breaker {
         }
     }
 
-    /// An attempt that began at `began` failed, for this reason.
-    pub fn failed(&self, destination: u64, job: Job, (began, now): (Instant, Instant), why: &str) {
+    /// An attempt failed.
+    pub fn failed(&self, destination: u64, failure: &Failure<'_>) {
+        let Failure { job, began, ended: now, why } = *failure;
         let mut failing = self.lock();
         if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
             failing.retain(|_, state| !self.is_stale(state, now));
@@ -221,7 +235,8 @@ mod tests {
 
     /// A failed attempt that took no time.
     fn fail(breaker: &Breaker, key: u64, first_attempt: Instant, now: Instant) {
-        breaker.failed(1, Job { key, first_attempt }, (now, now), WHY);
+        let job = Job { key, first_attempt };
+        breaker.failed(1, &Failure { job, began: now, ended: now, why: WHY });
     }
 
     /// Fails from `start` for a window, and then at new jobs until it is down; gives the moment.

@@ -92,7 +92,8 @@ impl Poll {
     pub(super) async fn run<Q: Queue, T, A>(
         self,
         shared: &Shared<Q, T, A>,
-        (permits, places): (&Permits, &Shares),
+        permits: &Permits,
+        places: &Shares,
         bounds: &Bounds,
     ) -> Polled {
         let wait = self.wait;

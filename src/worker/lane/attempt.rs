@@ -1,5 +1,6 @@
 //! One attempt at the head of a lane, and at what goes out with it.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use tokio::time::{Instant, timeout};
 use super::prepare::{Batch, Parcel, Prepared};
 use super::window::{failed_elsewhere, is_past, next_number, next_number_at};
 use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
-use crate::app::{App, Host, Target, WebhookId};
+use crate::app::{App, Host, Target, Webhook, WebhookId};
 use crate::apps::Apps;
 use crate::board::{self, Text};
 use crate::delivery::Transport;
-use crate::flow::breaker::{self, Job, destination};
+use crate::flow::breaker::{self, Failure, Job, destination};
 use crate::flow::room::Memory;
 use crate::flow::shares::Share;
 use crate::outcome::{Outcome, Reason};
@@ -174,7 +175,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
             down = shared.undeliverable.is_down(key, now);
             record.failed_elsewhere = elsewhere;
             let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
-            shared.undeliverable.failed(key, job, (now, now), "");
+            shared.undeliverable.failed(key, &Failure { job, began: now, ended: now, why: "" });
         }
     }
     Tried { webhook: None, number, destination: Text::default(), down, outcome }
@@ -232,138 +233,214 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     gates: &[Gate],
 ) -> Vec<Tried> {
     let Lane { shared, jobs, times, .. } = lane;
-    let ages: Vec<Duration> = jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect();
-    let urgent = lane.holds_a_last_chance();
-    let deferrable = jobs.iter().all(|held| held.may_be_deferred(&shared.rules));
+    let round = Round {
+        batch,
+        jobs,
+        ages: jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect(),
+        urgent: lane.holds_a_last_chance(),
+        deferrable: jobs.iter().all(|held| held.may_be_deferred(&shared.rules)),
+    };
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
-        let ages = &ages;
-        async move {
-            let began = Instant::now();
-            let (webhook, target) = batch.webhook(parcel).unzip();
-            let tries = jobs.front().zip(webhook).and_then(|(head, id)| head.claim.record().tries_at(id));
-            let first = tries.map_or(began, |tries| tries.first);
-            let job = Job::new(jobs.front().map_or("", |head| head.known_as()), first);
-            // Those that go together are at their first.
-            let number = jobs.front().zip(webhook).map_or(1, |(head, id)| next_number_at(head, id));
-            let own = webhook.and_then(|id| own_rules::webhook(Some(&batch.app), id));
-            let longest = own_rules::timeout(own, shared.rules.attempt_timeout);
-            let destination = Text::new(&Host(target).to_string());
-            let share = jobs.front().and_then(|head| head.share.as_ref());
-            let attempting = share.map(Share::begin_attempt);
-            let memory = Memory { share, deferrable };
-            let outcome = if let Some(why) = gate.down.clone().filter(|_| gate.skipped) {
-                Outcome::Deferred(why)
-            } else {
-                let about = About {
-                    webhook: webhook.map_or("", WebhookId::as_str),
-                    destination: match target {
-                        Some(Target::Lambda(_)) => Destination::Function(destination.as_str()),
-                        _ => Destination::Host(destination.as_str()),
-                    },
-                    number,
-                    jobs: batch.jobs,
-                };
-                let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
-                let span = AttemptSpan::begin(&shared.traces, spans, &about);
-                let outcome = deliver(
-                    shared,
-                    batch,
-                    parcel,
-                    gate,
-                    (number, job),
-                    (ages, urgent, longest, &memory, &span),
-                )
-                .await;
-                span.ends(&outcome);
-                outcome
-            };
-            let took = began.elapsed();
-            shared.metrics.board.attempted(&board::Attempt {
-                app_id: &batch.app.id,
-                webhook: webhook.map_or("", WebhookId::as_str),
-                destination: &destination.as_str(),
-                outcome: &outcome,
-                took,
-            });
-            if let Some(attempting) = attempting
-                && !matches!(outcome, Outcome::Deferred(_))
-            {
-                attempting.ended(outcome == Outcome::Delivered);
-            }
-            // What failed together goes on alone first.
-            let outcome = match jobs.front().filter(|_| batch.jobs == 1) {
-                Some(head) => {
-                    let record = head.claim.record();
-                    let first =
-                        if outcome.was_made() { first } else { record.first_attempt.unwrap_or(began) };
-                    let elsewhere = failed_elsewhere(head, &shared.rules.retry);
-                    let failing = shared.absences.present_since(first) + elsewhere;
-                    own_rules::judged(outcome, own, number, failing)
-                }
-                None => outcome,
-            };
-            Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), outcome }
-        }
+        let round = &round;
+        async move { Try::begin(shared, round, parcel, gate).run(shared).await }
     });
     // Nearly every job has one webhook; join_all costs nothing worth a special case.
     join_all(tries).await
 }
 
-/// Makes one attempt that takes no longer than it may.
-async fn deliver<Q: Queue, T: Transport, A: Apps>(
-    shared: &Shared<Q, T, A>,
-    batch: &Batch,
-    parcel: &Parcel,
-    gate: &Gate,
-    (number, job): (u32, Job),
-    (ages, urgent, longest, memory, span): (&[Duration], bool, Duration, &Memory<'_>, &AttemptSpan),
-) -> Outcome {
-    let began = Instant::now();
-    let _leave = match shared.throttle.enter(gate.key, began) {
-        Ok(leave) => Some(leave),
-        // It, or one behind it, has no other chance.
-        Err(_) if urgent => None,
-        Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
-    };
-    let attempt = async {
-        let made = batch.made_by(parcel);
-        let Ok(_room) = memory.wait(&shared.permits, made, longest).await else {
-            return Outcome::Deferred(Reason::NoRoom(made));
-        };
-        let Some(mut delivery) = batch.render(parcel) else { return Outcome::Permanent(Reason::NoWebhook) };
-        span.carry(&mut delivery.headers);
-        shared.transport.attempt(&delivery, number).await
-    };
-    // One webhook at which our own code fails must not take the others' outcomes with it.
-    let attempt = AssertUnwindSafe(timeout(longest, attempt)).catch_unwind();
-    let outcome = match attempt.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Outcome::transient(Reason::Timeout(longest)),
-        Err(_) => Outcome::transient(Reason::Panicked),
-    };
-    let (now, took) = (Instant::now(), began.elapsed());
-    shared.metrics.attempted(&outcome, took);
-    match &outcome {
-        Outcome::Delivered => {
-            shared.breaker.succeeded(gate.key);
-            shared.throttle.took(gate.key);
-            for age in ages {
-                shared.metrics.age_at_delivery.observe((*age + took).as_secs_f64());
-                shared.metrics.board.delivered(*age + took);
-            }
+/// What the tries that are made at the same time have in common.
+struct Round<'a> {
+    batch: &'a Batch,
+    /// All of the lane.
+    jobs: &'a VecDeque<InFlight>,
+    /// Of the jobs that go out.
+    ages: Vec<Duration>,
+    /// A job of the lane has no other chance.
+    urgent: bool,
+    /// Every job of the lane may go back untried.
+    deferrable: bool,
+}
+
+/// One parcel on its way to its webhook.
+struct Try<'a> {
+    round: &'a Round<'a>,
+    parcel: &'a Parcel,
+    gate: &'a Gate,
+    webhook: Option<&'a WebhookId>,
+    target: Option<&'a Target>,
+    /// The app's webhook, for what it says itself of its attempts.
+    own: Option<&'a Webhook>,
+    /// The target's host or function.
+    destination: Text,
+    began: Instant,
+    /// When the head was tried first at this webhook.
+    first: Instant,
+    /// The number of the attempt at this webhook.
+    number: u32,
+    /// What it may take.
+    longest: Duration,
+}
+
+impl<'a> Try<'a> {
+    fn begin<Q, T, A>(
+        shared: &Shared<Q, T, A>,
+        round: &'a Round<'a>,
+        parcel: &'a Parcel,
+        gate: &'a Gate,
+    ) -> Self {
+        let began = Instant::now();
+        let (webhook, target) = round.batch.webhook(parcel).unzip();
+        let head = round.jobs.front().zip(webhook);
+        let tries = head.and_then(|(head, id)| head.claim.record().tries_at(id));
+        let own = webhook.and_then(|id| own_rules::webhook(Some(&round.batch.app), id));
+        Self {
+            round,
+            parcel,
+            gate,
+            webhook,
+            target,
+            own,
+            destination: Text::new(&Host(target).to_string()),
+            began,
+            first: tries.map_or(began, |tries| tries.first),
+            // Those that go together are at their first.
+            number: head.map_or(1, |(head, id)| next_number_at(head, id)),
+            longest: own_rules::timeout(own, shared.rules.attempt_timeout),
         }
-        Outcome::Transient { reason, retry_after } if asks_for_fewer(reason, retry_after.is_some()) => {
-            shared.breaker.succeeded(gate.key);
-            shared.throttle.too_many(gate.key, now);
-        }
-        Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
-            shared.breaker.failed(gate.key, job, (began, now), &reason.to_string());
-        }
-        // Neither sign of life nor of failure: the destination was not asked, cannot be, or is not asked again
-        // for this job.
-        Outcome::Transient { .. } | Outcome::Deferred(_) | Outcome::Permanent(_) => {}
     }
-    outcome
+
+    /// Makes the attempt, if it is not to be skipped, and tells the board and the app's share what came of it.
+    async fn run<Q: Queue, T: Transport, A: Apps>(self, shared: &Shared<Q, T, A>) -> Tried {
+        let attempting = self.share().map(Share::begin_attempt);
+        let outcome = match self.gate.down.clone().filter(|_| self.gate.skipped) {
+            Some(why) => Outcome::Deferred(why),
+            None => self.traced(shared).await,
+        };
+        let took = self.began.elapsed();
+        shared.metrics.board.attempted(&board::Attempt {
+            app_id: &self.round.batch.app.id,
+            webhook: self.webhook_id(),
+            destination: &self.destination.as_str(),
+            outcome: &outcome,
+            took,
+        });
+        if let Some(attempting) = attempting
+            && !matches!(outcome, Outcome::Deferred(_))
+        {
+            attempting.ended(outcome == Outcome::Delivered);
+        }
+        self.judged(shared, outcome)
+    }
+
+    /// Makes the attempt, and a span of it.
+    async fn traced<Q: Queue, T: Transport, A: Apps>(&self, shared: &Shared<Q, T, A>) -> Outcome {
+        let Round { batch, jobs, .. } = self.round;
+        let about = About {
+            webhook: self.webhook_id(),
+            destination: match self.target {
+                Some(Target::Lambda(_)) => Destination::Function(self.destination.as_str()),
+                _ => Destination::Host(self.destination.as_str()),
+            },
+            number: self.number,
+            jobs: batch.jobs,
+        };
+        let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
+        let span = AttemptSpan::begin(&shared.traces, spans, &about);
+        let outcome = self.deliver(shared, &span).await;
+        span.ends(&outcome);
+        outcome
+    }
+
+    /// Makes one attempt that takes no longer than it may.
+    async fn deliver<Q: Queue, T: Transport, A: Apps>(
+        &self,
+        shared: &Shared<Q, T, A>,
+        span: &AttemptSpan,
+    ) -> Outcome {
+        let Self { round: Round { batch, .. }, parcel, gate, longest, .. } = *self;
+        let began = Instant::now();
+        let _leave = match shared.throttle.enter(gate.key, began) {
+            Ok(leave) => Some(leave),
+            // It, or one behind it, has no other chance.
+            Err(_) if self.round.urgent => None,
+            Err(under_way) => return Outcome::Deferred(Reason::Throttled(under_way)),
+        };
+        let memory = Memory { share: self.share(), deferrable: self.round.deferrable };
+        let attempt = async {
+            let made = batch.made_by(parcel);
+            let Ok(_room) = memory.wait(&shared.permits, made, longest).await else {
+                return Outcome::Deferred(Reason::NoRoom(made));
+            };
+            let Some(mut delivery) = batch.render(parcel) else {
+                return Outcome::Permanent(Reason::NoWebhook);
+            };
+            span.carry(&mut delivery.headers);
+            shared.transport.attempt(&delivery, self.number).await
+        };
+        // One webhook at which our own code fails must not take the others' outcomes with it.
+        let attempt = AssertUnwindSafe(timeout(longest, attempt)).catch_unwind();
+        let outcome = match attempt.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::transient(Reason::Timeout(longest)),
+            Err(_) => Outcome::transient(Reason::Panicked),
+        };
+        self.count(shared, &outcome, began);
+        outcome
+    }
+
+    /// Tells metrics, breaker and throttle what came of an attempt that began then.
+    fn count<Q, T, A>(&self, shared: &Shared<Q, T, A>, outcome: &Outcome, began: Instant) {
+        let (key, now, took) = (self.gate.key, Instant::now(), began.elapsed());
+        shared.metrics.attempted(outcome, took);
+        match outcome {
+            Outcome::Delivered => {
+                shared.breaker.succeeded(key);
+                shared.throttle.took(key);
+                for age in &self.round.ages {
+                    shared.metrics.age_at_delivery.observe((*age + took).as_secs_f64());
+                    shared.metrics.board.delivered(*age + took);
+                }
+            }
+            Outcome::Transient { reason, retry_after } if asks_for_fewer(reason, retry_after.is_some()) => {
+                shared.breaker.succeeded(key);
+                shared.throttle.too_many(key, now);
+            }
+            Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
+                let id = self.round.jobs.front().map_or("", |head| head.known_as());
+                let job = Job::new(id, self.first);
+                shared.breaker.failed(key, &Failure { job, began, ended: now, why: &reason.to_string() });
+            }
+            // Neither sign of life nor of failure: the destination was not asked, cannot be, or is not asked again
+            // for this job.
+            Outcome::Transient { .. } | Outcome::Deferred(_) | Outcome::Permanent(_) => {}
+        }
+    }
+
+    /// What it came to, by the webhook's own rules too.
+    fn judged<Q, T, A>(self, shared: &Shared<Q, T, A>, outcome: Outcome) -> Tried {
+        // What failed together goes on alone first.
+        let outcome = match self.round.jobs.front().filter(|_| self.round.batch.jobs == 1) {
+            Some(head) => {
+                let record = head.claim.record();
+                let first =
+                    if outcome.was_made() { self.first } else { record.first_attempt.unwrap_or(self.began) };
+                let elsewhere = failed_elsewhere(head, &shared.rules.retry);
+                let failing = shared.absences.present_since(first) + elsewhere;
+                own_rules::judged(outcome, self.own, self.number, failing)
+            }
+            None => outcome,
+        };
+        let Self { webhook, number, destination, gate, .. } = self;
+        Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), outcome }
+    }
+
+    fn webhook_id(&self) -> &'a str {
+        self.webhook.map_or("", WebhookId::as_str)
+    }
+
+    fn share(&self) -> Option<&'a Share> {
+        self.round.jobs.front().and_then(|head| head.share.as_ref())
+    }
 }
 
 /// Whether a failure is a sign of life: the receiver is there, and has too much to do.

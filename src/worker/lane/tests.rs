@@ -15,7 +15,7 @@ use super::*;
 use crate::app::{App, WebhookId, webhooks};
 use crate::apps::array::Array;
 use crate::apps::{Fresh, LookUpError};
-use crate::flow::breaker::{Job, destination};
+use crate::flow::breaker::{Failure, Job, destination};
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
 use crate::outcome::Outcome;
@@ -154,7 +154,8 @@ impl World {
             let (key, now) = (destination("k", &self.ids()[webhook]), Instant::now());
             let since = now.checked_sub(self.rules.retry.window).unwrap();
             (0..8).for_each(|n| {
-                breaker.failed(key, Job::new(&format!("other {n}"), since), (since, now), "status 500");
+                let job = Job::new(&format!("other {n}"), since);
+                breaker.failed(key, &Failure { job, began: since, ended: now, why: "status 500" });
             });
             advance(self.rules.attempt_timeout).await;
         }
