@@ -26,7 +26,7 @@ use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
-use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};
+use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
 use crate::worker::in_flight::{InFlight, Times};
 
@@ -252,7 +252,7 @@ async fn judge<Q, T, A>(
     let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
         return Err(Doubt::Certain(turns.over(longest)));
     };
-    let (wanted, selected, pieces) = selected?;
+    let Plan { wanted, selected, pieces } = selected?;
     match wanted {
         Wanted::Unlisted => return Err(Doubt::Old(Outcome::transient(Reason::NoWebhook))),
         Wanted::Filtered => return Err(Doubt::Unmatched(app)),
@@ -273,33 +273,15 @@ async fn judge<Q, T, A>(
 
 /// What each webhook gets, a little at a time with others' work in between: there may be many events and many
 /// webhooks.
-async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<(Wanted, Vec<Selection>, Pieces), Doubt> {
+async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<Plan, Doubt> {
     let malformed =
         |error: crate::plan::Error| Doubt::Certain(Outcome::Permanent(Reason::Malformed(error.to_string())));
     let outline = Outline::read(job).map_err(malformed)?;
-    let mut all = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
-    let mut selected = Vec::new();
-    for (place, webhook) in app.webhooks.iter().enumerate() {
-        let mut selecting = outline.select(place, webhook);
-        let (wanted, selection) = loop {
-            match selecting.advance(&mut turns.left) {
-                Some(selected) => break selected,
-                None => turns.next().await,
-            }
-        };
-        if turns.left == 0 {
-            turns.next().await;
-        }
-        all = match (all, wanted) {
-            (Wanted::Some, _) | (_, Wanted::Some) => Wanted::Some,
-            (Wanted::Filtered, _) | (_, Wanted::Filtered) => Wanted::Filtered,
-            (Wanted::Unlisted, Wanted::Unlisted) => Wanted::Unlisted,
-        };
-        selected.extend(selection);
+    let mut planning = Planning::new(&outline, app);
+    while !planning.advance(&mut turns.left) {
+        turns.next().await;
     }
-    let partial = selected.iter().any(Selection::is_partial);
-    let pieces = if partial { outline.pieces().map_err(malformed)? } else { Pieces::default() };
-    Ok((all, selected, pieces))
+    planning.finish().map_err(malformed)
 }
 
 /// Whether what a job waited for is none of the app's webhooks any more.
@@ -359,13 +341,10 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);
-    let deliveries = |planned: &Planned| -> Vec<Delivery> {
-        planned.selected.iter().filter_map(|selection| planned.render(selection)).collect()
-    };
     let first = fresh.next()?;
     let find = |planned: &Planned| room::find(&shared.permits, first.share.as_ref(), planned.merged());
     let mut rooms = vec![find(head)?];
-    if !coalescer.add(first.known_as(), &deliveries(head)) {
+    if !coalescer.add(first.known_as(), &head.job, &head.pieces, &head.selected) {
         return None;
     }
     for held in fresh {
@@ -373,7 +352,7 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
         let Some(job) = job else { break };
         let Ok(next) = judge(shared, held, job, Some(Arc::clone(&head.app))).await else { break };
         let room = find(&next);
-        if room.is_none() || !coalescer.add(held.known_as(), &deliveries(&next)) {
+        if room.is_none() || !coalescer.add(held.known_as(), &next.job, &next.pieces, &next.selected) {
             *ahead = Some(next);
             break;
         }
