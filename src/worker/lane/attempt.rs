@@ -320,7 +320,7 @@ impl<'a> Try<'a> {
         shared.metrics.board.attempted(&board::Attempt {
             app_id: &self.round.batch.app.id,
             webhook: self.webhook_id(),
-            destination: &self.destination.as_str(),
+            destination: self.destination.as_str(),
             outcome: &outcome,
             took,
         });
