@@ -67,15 +67,15 @@ pub enum Wanted {
     Unlisted,
     /// It lists some, and its filter lets none of those pass.
     Filtered,
-    /// It gets something.
-    Some,
+    /// It gets some or all of them.
+    Events,
 }
 
 /// What of a job one webhook gets; nothing is rendered yet.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// The webhook's place in the app's list.
-    pub place: usize,
+    /// Which of the app's webhooks it is, from 0.
+    pub index: usize,
     /// Which events; all if absent.
     kept: Option<Vec<bool>>,
 }
@@ -107,7 +107,7 @@ pub struct Planning<'o> {
 #[derive(Debug)]
 struct Selecting<'o> {
     events: &'o [Event<'o>],
-    place: usize,
+    index: usize,
     filter: &'o Filter,
     types: Option<HashSet<&'o [u8]>>,
     some_listed: bool,
@@ -164,12 +164,12 @@ impl<'a> Outline<'a> {
         self.payload.time_ms.map(RawValue::get)
     }
 
-    /// Begins to find out what the webhook at that place gets: in time linear in the events and in the types that it
+    /// Begins to find out what the webhook of that index gets: in time linear in the events and in the types that it
     /// lists, and in what its pattern costs.
-    fn select<'o>(&'o self, place: usize, webhook: &'o Webhook) -> Selecting<'o> {
+    fn select<'o>(&'o self, index: usize, webhook: &'o Webhook) -> Selecting<'o> {
         let types = webhook.event_types.as_ref().map(|types| types.iter().map(String::as_bytes).collect());
         let kept = Vec::with_capacity(self.events.len());
-        Selecting { events: &self.events, place, filter: &webhook.filter, types, some_listed: false, kept }
+        Selecting { events: &self.events, index, filter: &webhook.filter, types, some_listed: false, kept }
     }
 
     /// Where the parts of the payload lie. Single events are looked for only if one of these is of some of them.
@@ -212,7 +212,7 @@ impl<'o> Planning<'o> {
             let selecting = match &mut self.selecting {
                 Some(selecting) => selecting,
                 None => match self.webhooks.next() {
-                    Some((place, webhook)) => self.selecting.insert(self.outline.select(place, webhook)),
+                    Some((index, webhook)) => self.selecting.insert(self.outline.select(index, webhook)),
                     None => return true,
                 },
             };
@@ -255,7 +255,7 @@ impl Selecting<'_> {
             return Some((if self.some_listed { Wanted::Filtered } else { Wanted::Unlisted }, None));
         }
         let kept = kept.contains(&false).then_some(kept);
-        Some((Wanted::Some, Some(Selection { place: self.place, kept })))
+        Some((Wanted::Events, Some(Selection { index: self.index, kept })))
     }
 }
 
@@ -267,18 +267,18 @@ impl Selection {
 
     /// How many bytes of memory the body takes that is rendered: none if it is the payload itself.
     #[must_use]
-    pub fn made(&self, pieces: &Pieces) -> usize {
+    pub fn rendered_bytes(&self, pieces: &Pieces) -> usize {
         let Some(kept) = &self.kept else { return 0 };
         let events =
             pieces.events.iter().zip(kept).filter(|(_, kept)| **kept).map(|(range, _)| range.len() + 1);
         FRAME + pieces.time_ms.as_ref().map_or(0, |range| TIME + range.len()) + events.sum::<usize>()
     }
 
-    /// Makes the delivery; `None` if the app has no webhook at that place. `id` is the first half of
+    /// Makes the delivery; `None` if the app has no webhook of that index. `id` is the first half of
     /// `X-Hookferry-Id`: the SQS message id.
     #[must_use]
     pub fn render(&self, job: &Job, pieces: &Pieces, app: &App, id: &str) -> Option<Delivery> {
-        let webhook = app.webhooks.get(self.place)?;
+        let webhook = app.webhooks.get(self.index)?;
         let (body, signature) = match &self.kept {
             None => (job.payload.clone(), job.signature_under(&app.secret)),
             Some(kept) => {
@@ -521,7 +521,7 @@ mod tests {
             }
         };
         assert!((100..=1000).contains(&pieces), "{pieces}");
-        assert_eq!(wanted, Wanted::Some);
+        assert_eq!(wanted, Wanted::Events);
         let selection = selection.unwrap();
         let parts = outline.pieces(std::slice::from_ref(&selection)).unwrap();
         let delivery = selection.render(&job, &parts, &app, "m").unwrap();

@@ -57,7 +57,7 @@ impl<'a> Coalescer<'a> {
         let first = self.ids.is_empty();
         let mut next = Vec::with_capacity(selected.len());
         for selection in selected {
-            let Some(webhook) = self.app.webhooks.get(selection.place) else { continue };
+            let Some(webhook) = self.app.webhooks.get(selection.index) else { continue };
             let is_next =
                 first || self.bodies.get(next.len()).is_some_and(|body| body.webhook.id == webhook.id);
             if !is_next || !matches!(webhook.target, Target::Http(_)) {

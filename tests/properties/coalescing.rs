@@ -64,7 +64,7 @@ proptest! {
 
         let (taken, merged) = merge(&planned, &app, AMPLE);
         let wants = |(.., plan): &Planned<'_>| -> Vec<WebhookId> {
-            plan.selected.iter().map(|selection| app.webhooks[selection.place].id.clone()).collect()
+            plan.selected.iter().map(|selection| app.webhooks[selection.index].id.clone()).collect()
         };
         let first = planned.iter().map(wants).find(|all| !all.is_empty());
         let same = planned.iter().filter(|job| Some(wants(job)) == first);
