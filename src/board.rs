@@ -62,8 +62,8 @@ pub struct Attempt<'a> {
     pub app_id: &'a str,
     /// The webhook's identity.
     pub webhook: &'a str,
-    /// Its host or function, without path, query and user info; asked for once a webhook.
-    pub destination: &'a dyn fmt::Display,
+    /// Its host or function, without path, query and user info.
+    pub destination: &'a str,
     /// What came of it.
     pub outcome: &'a Outcome,
     /// How long it took.
@@ -307,7 +307,7 @@ impl Board {
                 Destination {
                     app_id: Text::name(attempt.app_id),
                     webhook: Text::new(attempt.webhook),
-                    destination: Text::new(&attempt.destination.to_string()),
+                    destination: Text::new(attempt.destination),
                     ..Destination::default()
                 }
             });

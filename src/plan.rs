@@ -8,7 +8,9 @@ mod coalesce;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::iter::Enumerate;
 use std::ops::Range;
+use std::slice;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -58,31 +60,54 @@ pub struct Outline<'a> {
     events: Vec<Event<'a>>,
 }
 
-/// What one webhook makes of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What webhooks make of a job: of several, the one that wants the most of it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wanted {
     /// It lists none of the events' types.
     Unlisted,
     /// It lists some, and its filter lets none of those pass.
     Filtered,
-    /// It gets something.
-    Some,
+    /// It gets some or all of them.
+    Events,
 }
 
 /// What of a job one webhook gets; nothing is rendered yet.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// The webhook's place in the app's list.
-    pub place: usize,
+    /// Which of the app's webhooks it is, from 0.
+    pub index: usize,
     /// Which events; all if absent.
     kept: Option<Vec<bool>>,
 }
 
+/// What a job comes to for all of an app's webhooks; nothing is rendered yet.
+#[derive(Debug)]
+pub struct Plan {
+    /// What the webhooks make of it, all in all.
+    pub wanted: Wanted,
+    /// What each gets that gets something, in the app's order.
+    pub selected: Vec<Selection>,
+    /// What those are rendered from.
+    pub pieces: Pieces,
+}
+
+/// A plan while it is made, a little at a time: there may be many events and many webhooks.
+#[derive(Debug)]
+pub struct Planning<'o> {
+    outline: &'o Outline<'o>,
+    /// That are not asked yet.
+    webhooks: Enumerate<slice::Iter<'o, Webhook>>,
+    /// What the one makes of it that is being asked.
+    selecting: Option<Selecting<'o>>,
+    wanted: Wanted,
+    selected: Vec<Selection>,
+}
+
 /// Events that a webhook is asked about, one after the other: there may be many, and each may take long.
 #[derive(Debug)]
-pub struct Selecting<'o> {
+struct Selecting<'o> {
     events: &'o [Event<'o>],
-    place: usize,
+    index: usize,
     filter: &'o Filter,
     types: Option<HashSet<&'o [u8]>>,
     some_listed: bool,
@@ -98,10 +123,15 @@ const TIME: usize = r#""time_ms":,"#.len();
 /// What it takes to see that an event's type is not listed, in nanoseconds.
 const UNLISTED_COST: u64 = 50;
 
-/// Where a payload's parts lie in it, for bodies that hold some of them.
-#[derive(Clone, Debug, Default)]
+/// Where a payload's parts lie in it, for bodies that are made of them.
+#[derive(Clone, Debug)]
 pub struct Pieces {
     time_ms: Option<Range<usize>>,
+    /// All events as they stand, without the brackets around them.
+    all: Range<usize>,
+    /// How many they are.
+    count: usize,
+    /// Each event; empty where no webhook gets some of them alone.
     events: Vec<Range<usize>>,
 }
 
@@ -134,38 +164,82 @@ impl<'a> Outline<'a> {
         self.payload.time_ms.map(RawValue::get)
     }
 
-    /// Begins to find out what the webhook at that place gets: in time linear in the events and in the types that it
+    /// Begins to find out what the webhook of that index gets: in time linear in the events and in the types that it
     /// lists, and in what its pattern costs.
-    #[must_use]
-    pub fn select<'o>(&'o self, place: usize, webhook: &'o Webhook) -> Selecting<'o> {
+    fn select<'o>(&'o self, index: usize, webhook: &'o Webhook) -> Selecting<'o> {
         let types = webhook.event_types.as_ref().map(|types| types.iter().map(String::as_bytes).collect());
         let kept = Vec::with_capacity(self.events.len());
-        Selecting { events: &self.events, place, filter: &webhook.filter, types, some_listed: false, kept }
+        Selecting { events: &self.events, index, filter: &webhook.filter, types, some_listed: false, kept }
     }
 
-    /// Where the parts of the payload lie: needed where a webhook gets some of the events.
+    /// Where the parts of the payload lie. Single events are looked for only if one of these is of some of them.
+    fn pieces(&self, selected: &[Selection]) -> Result<Pieces, Error> {
+        let start = self.job.payload.as_ptr() as usize;
+        let range = |part: &str| {
+            let from = part.as_ptr() as usize - start;
+            from..from + part.len()
+        };
+        let list = self.payload.events.get();
+        let events: Vec<&RawValue> = if selected.iter().any(Selection::is_partial) {
+            serde_json::from_str(list)
+                .map_err(|error| Error(why_without_events(&self.job.payload, &error)))?
+        } else {
+            Vec::new()
+        };
+        let all = list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default();
+        Ok(Pieces {
+            time_ms: self.payload.time_ms.map(|time_ms| range(time_ms.get())),
+            all: range(all.trim_ascii()),
+            count: self.events.len(),
+            events: events.into_iter().map(|event| range(event.get())).collect(),
+        })
+    }
+}
+
+impl<'o> Planning<'o> {
+    /// Nothing yet, of this job and app.
+    #[must_use]
+    pub fn new(outline: &'o Outline<'o>, app: &'o App) -> Self {
+        let wanted = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
+        let webhooks = app.webhooks.iter().enumerate();
+        Self { outline, webhooks, selecting: None, wanted, selected: Vec::new() }
+    }
+
+    /// Goes on for so many nanoseconds, which are taken off `left`. `false` if they are used up: there may be more to do.
+    /// At least one event is looked at, if there is one.
+    pub fn advance(&mut self, left: &mut u64) -> bool {
+        loop {
+            let selecting = match &mut self.selecting {
+                Some(selecting) => selecting,
+                None => match self.webhooks.next() {
+                    Some((index, webhook)) => self.selecting.insert(self.outline.select(index, webhook)),
+                    None => return true,
+                },
+            };
+            let Some((wanted, selection)) = selecting.advance(left) else { return false };
+            self.selecting = None;
+            self.wanted = self.wanted.max(wanted);
+            self.selected.extend(selection);
+            if *left == 0 {
+                return false;
+            }
+        }
+    }
+
+    /// The plan, once there is nothing more to do.
     ///
     /// # Errors
-    /// It is no list of events.
-    pub fn pieces(&self) -> Result<Pieces, Error> {
-        let start = self.job.payload.as_ptr() as usize;
-        let range = |value: &RawValue| {
-            let from = value.get().as_ptr() as usize - start;
-            from..from + value.get().len()
-        };
-        let events: Vec<&RawValue> = serde_json::from_str(self.payload.events.get())
-            .map_err(|error| Error(why_without_events(&self.job.payload, &error)))?;
-        Ok(Pieces {
-            time_ms: self.payload.time_ms.map(range),
-            events: events.into_iter().map(range).collect(),
-        })
+    /// The payload is no list of events.
+    pub fn finish(self) -> Result<Plan, Error> {
+        let Self { outline, wanted, selected, .. } = self;
+        Ok(Plan { wanted, pieces: outline.pieces(&selected)?, selected })
     }
 }
 
 impl Selecting<'_> {
     /// Looks at events for so many nanoseconds, which are taken off `left`; `None` if there are more. At least one event
     /// is looked at.
-    pub fn advance(&mut self, left: &mut u64) -> Option<(Wanted, Option<Selection>)> {
+    fn advance(&mut self, left: &mut u64) -> Option<(Wanted, Option<Selection>)> {
         for event in self.events.get(self.kept.len()..).unwrap_or_default() {
             let listed = self.types.as_ref().is_none_or(|types| types.contains(&*event.name));
             self.some_listed |= listed;
@@ -181,31 +255,30 @@ impl Selecting<'_> {
             return Some((if self.some_listed { Wanted::Filtered } else { Wanted::Unlisted }, None));
         }
         let kept = kept.contains(&false).then_some(kept);
-        Some((Wanted::Some, Some(Selection { place: self.place, kept })))
+        Some((Wanted::Events, Some(Selection { index: self.index, kept })))
     }
 }
 
 impl Selection {
-    /// Whether it is of some events alone, so that [`Pieces`] are needed to render it.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
+    /// Whether it is of some events alone.
+    fn is_partial(&self) -> bool {
         self.kept.is_some()
     }
 
     /// How many bytes of memory the body takes that is rendered: none if it is the payload itself.
     #[must_use]
-    pub fn made(&self, pieces: &Pieces) -> usize {
+    pub fn rendered_bytes(&self, pieces: &Pieces) -> usize {
         let Some(kept) = &self.kept else { return 0 };
         let events =
             pieces.events.iter().zip(kept).filter(|(_, kept)| **kept).map(|(range, _)| range.len() + 1);
         FRAME + pieces.time_ms.as_ref().map_or(0, |range| TIME + range.len()) + events.sum::<usize>()
     }
 
-    /// Makes the delivery; `None` if the app has no webhook at that place. `id` is the first half of
+    /// Makes the delivery; `None` if the app has no webhook of that index. `id` is the first half of
     /// `X-Hookferry-Id`: the SQS message id.
     #[must_use]
     pub fn render(&self, job: &Job, pieces: &Pieces, app: &App, id: &str) -> Option<Delivery> {
-        let webhook = app.webhooks.get(self.place)?;
+        let webhook = app.webhooks.get(self.index)?;
         let (body, signature) = match &self.kept {
             None => (job.payload.clone(), job.signature_under(&app.secret)),
             Some(kept) => {
@@ -227,25 +300,29 @@ impl Selection {
     }
 }
 
+/// Works out what each of an app's webhooks gets of a job, in one go.
+///
+/// The job's signature has to have been verified.
+///
+/// # Errors
+/// The payload is no list of events.
+pub fn select(job: &Job, app: &App) -> Result<Plan, Error> {
+    let outline = Outline::read(job)?;
+    let mut planning = Planning::new(&outline, app);
+    while !planning.advance(&mut u64::MAX.clone()) {}
+    planning.finish()
+}
+
 /// Works out what is to be sent, in the app's order of webhooks, and renders it; empty if nothing is.
 ///
 /// The job's signature has to have been verified. `id` is the first half of `X-Hookferry-Id`: the
 /// SQS message id.
+///
+/// # Errors
+/// The payload is no list of events.
 pub fn plan(job: &Job, app: &App, id: &str) -> Result<Vec<Delivery>, Error> {
-    let outline = Outline::read(job)?;
-    let selected: Vec<Selection> = app
-        .webhooks
-        .iter()
-        .enumerate()
-        .filter_map(|(place, webhook)| outline.select(place, webhook).advance(&mut u64::MAX.clone())?.1)
-        .collect();
-    let partial = selected.iter().any(Selection::is_partial);
-    let pieces = if partial { outline.pieces()? } else { Pieces::default() };
+    let Plan { selected, pieces, .. } = select(job, app)?;
     Ok(selected.iter().filter_map(|selected| selected.render(job, &pieces, app, id)).collect())
-}
-
-fn bytes(value: &RawValue) -> &[u8] {
-    value.get().as_bytes()
 }
 
 fn part<'a>(time_ms: Option<&[u8]>, events: impl Iterator<Item = &'a [u8]>) -> Bytes {
@@ -444,8 +521,10 @@ mod tests {
             }
         };
         assert!((100..=1000).contains(&pieces), "{pieces}");
-        assert_eq!(wanted, Wanted::Some);
-        let delivery = selection.unwrap().render(&job, &outline.pieces().unwrap(), &app, "m").unwrap();
+        assert_eq!(wanted, Wanted::Events);
+        let selection = selection.unwrap();
+        let parts = outline.pieces(std::slice::from_ref(&selection)).unwrap();
+        let delivery = selection.render(&job, &parts, &app, "m").unwrap();
         let kept: Vec<&str> = events.iter().skip(1).step_by(2).map(String::as_str).collect();
         assert_eq!(delivery.body, format!(r#"{{"events":[{}]}}"#, kept.join(",")));
         let short = self::job(TWO);

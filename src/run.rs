@@ -32,6 +32,7 @@ use crate::delivery::standard::Standard;
 use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::flow::scaler::DENIED_WAIT;
+use crate::policy::rules::Rules;
 use crate::policy::whole_milliseconds;
 use crate::process::reload::Reload;
 use crate::process::{Failure, configuration, env, log, signals};
@@ -43,7 +44,6 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
-use crate::worker::rules::Rules;
 use crate::worker::{Bounds, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.

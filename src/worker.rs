@@ -1,4 +1,4 @@
-//! The worker: pollers that receive, lanes that deliver, acknowledgements, and the drain.
+//! The worker: pollers that receive, lanes that deliver, deletes, and the drain.
 //!
 //! Invariants:
 //! - a poll asks only for what there is room for, so memory is bounded by configuration;
@@ -30,7 +30,7 @@ use crate::flow::shares::{Admitted, Shares};
 use crate::flow::throttle::Throttle;
 use crate::job::{app_named_by, app_of_group, claimed_app_id};
 use crate::ledger::{Claim, Ledger};
-pub use crate::policy::rules;
+use crate::policy::rules::Rules;
 use crate::policy::whole_milliseconds;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
@@ -40,7 +40,6 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::in_flight::{InFlight, Times, bounded};
 use crate::worker::lane::{Lane, Shared, settle};
-use crate::worker::rules::Rules;
 use delete_batcher::DeleteBatcher;
 use poll::{Poll, Polled};
 
@@ -94,15 +93,9 @@ pub struct Parts<Q, T, A> {
 pub struct Worker<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
     permits: Permits,
-    places: Arc<Shares>,
+    shares: Arc<Shares>,
     bounds: Bounds,
     health: Arc<Health>,
-}
-
-impl<Q, T, A> AsRef<Q> for Shared<Q, T, A> {
-    fn as_ref(&self) -> &Q {
-        &self.queue
-    }
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
@@ -110,7 +103,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
     pub fn new(parts: Parts<Q, T, A>, rules: Rules, bounds: Bounds, shutdown: CancellationToken) -> Self {
         let permits = Permits::new(bounds.max_in_flight, bounds.max_bytes);
         let shared = Shared {
-            queue: parts.queue,
+            queue: Arc::new(parts.queue),
             transport: parts.transport,
             apps: parts.apps,
             rules,
@@ -131,31 +124,36 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             closing: CancellationToken::new(),
             longest_poll: bounds.wait,
         };
-        let places = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
-        Self { shared: Arc::new(shared), permits, places, bounds, health: parts.health }
+        Self {
+            shared: Arc::new(shared),
+            permits,
+            shares: Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes)),
+            bounds,
+            health: parts.health,
+        }
     }
 
     /// Receives and delivers until shutdown, then drains within the grace.
     pub async fn run(self) {
-        let (acknowledgements, serve) = delete_batcher::start::<Q, Shared<Q, T, A>>(
-            Arc::clone(&self.shared),
+        let (deletes, serve) = delete_batcher::start(
+            Arc::clone(&self.shared.queue),
             Arc::clone(&self.shared.metrics),
             Arc::clone(&self.health),
             self.bounds.max_in_flight,
         );
         // In a set of its own: it ends with this future, should that be dropped.
-        let mut acknowledging = JoinSet::new();
-        acknowledging.spawn(serve);
-        self.receive_and_deliver(acknowledgements).await;
+        let mut deleting = JoinSet::new();
+        deleting.spawn(serve);
+        self.receive_and_deliver(deletes).await;
         // Every sender is gone with the lanes: what remains is flushed and answered.
-        match timeout(FLUSH, acknowledging.join_next()).await {
-            Ok(Some(Err(failure))) => error!(%failure, "the acknowledging task failed"),
+        match timeout(FLUSH, deleting.join_next()).await {
+            Ok(Some(Err(failure))) => error!(%failure, "the delete task failed"),
             Ok(Some(Ok(())) | None) => info!("drained"),
             Err(_) => error!("the last deletes were not answered in time; those jobs will come back"),
         }
     }
 
-    async fn receive_and_deliver(&self, acknowledgements: DeleteBatcher) {
+    async fn receive_and_deliver(&self, deletes: DeleteBatcher) {
         let shutdown = self.shared.shutdown.clone();
         let mut pollers = PollScaler::new(self.bounds.batch);
         let mut polls: JoinSet<Polled> = JoinSet::new();
@@ -202,14 +200,14 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 // Before what there may be very much of: this says that the loop turns.
                 _ = beat.tick() => {
                     self.health.turned();
-                    self.measure(lanes.len(), polls.len());
+                    self.measure();
                 }
                 Some(ended) = lanes.join_next(), if !lanes.is_empty() => Self::lane_ended(ended),
                 Some(polled) = polls.join_next(), if !polls.is_empty() => {
                     if polled.as_ref().is_ok_and(Polled::was_long) {
                         long = false;
                     }
-                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &acknowledgements)
+                    if let Some(again) = self.polled(polled, &mut pollers, &mut lanes, &deletes)
                         && end.is_none()
                         && (again.repeats() || polls.len() < pollers.target())
                     {
@@ -227,7 +225,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         polled: Result<Polled, JoinError>,
         pollers: &mut PollScaler,
         lanes: &mut JoinSet<()>,
-        acknowledgements: &DeleteBatcher,
+        deletes: &DeleteBatcher,
     ) -> Option<Poll> {
         match polled {
             Ok(Polled::Stopped) => None,
@@ -240,7 +238,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 }
                 let (groups, refused) = self.groups(messages, reserved);
                 for group in groups {
-                    self.start(group, times, acknowledgements, lanes);
+                    self.start(group, times, deletes, lanes);
                 }
                 // A process that is ending gives them back: it is only in the way.
                 if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
@@ -292,13 +290,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
 
     /// Starts the lane of one group's messages. What its app has no room for goes back: behind a head that is
     /// attempted at once, as the queue hands it over only when the head is done; else for a backoff.
-    fn start(
-        &self,
-        group: Vec<Claimed>,
-        times: Times,
-        acknowledgements: &DeleteBatcher,
-        lanes: &mut JoinSet<()>,
-    ) {
+    fn start(&self, group: Vec<Claimed>, times: Times, deletes: &DeleteBatcher, lanes: &mut JoinSet<()>) {
         let Some((first, ..)) = group.first() else { return };
         let claimed = claimed_app_id(&first.body);
         // A group that names no app says which jobs share a place, and no more.
@@ -309,7 +301,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let deferrable = group
             .iter()
             .all(|(message, ..)| self.shared.rules.may_be_deferred(message.receive_count, message.age));
-        let admitted = match self.places.admits(&app, &sizes) {
+        let admitted = match self.shares.admits(&app, &sizes) {
             Admitted::Head | Admitted::Nothing if self.shared.shutdown.is_cancelled() || !deferrable => {
                 Admitted::All
             }
@@ -321,13 +313,13 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             Admitted::Nothing => 0,
         };
         let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
-            let share = (n < count).then(|| self.places.take(&app, message.body.len()));
+            let share = (n < count).then(|| self.shares.take(&app, message.body.len()));
             let (app_id, span) = (Arc::clone(&app_id), JobSpan::default());
             InFlight { message, claim, app_id, _permit: permit, share, span }
         };
         let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();
         let rest = jobs.split_off(count);
-        let lane = |jobs| Lane::new(Arc::clone(&self.shared), acknowledgements.clone(), jobs, times);
+        let lane = |jobs| Lane::new(Arc::clone(&self.shared), deletes.clone(), jobs, times);
         if !rest.is_empty() {
             let rest = lane(rest);
             if jobs.is_empty() {
@@ -349,20 +341,18 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    fn measure(&self, lanes: usize, polls: usize) {
+    fn measure(&self) {
         let metrics = &self.shared.metrics;
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.in_flight.set(number(self.permits.taken()));
         metrics.bytes_in_flight.set(number(self.permits.bytes()));
-        metrics.lanes.set(number(lanes));
-        metrics.pollers.set(number(polls));
         metrics.breakers_open.set(number(self.shared.breaker.down(Instant::now())));
     }
 
     fn poll(&self, poll: Poll) -> impl Future<Output = Polled> + Send + use<Q, T, A> {
         let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
-        let (permits, places) = (self.permits.clone(), Arc::clone(&self.places));
-        async move { poll.run(&shared, &permits, &places, &bounds).await }
+        let (permits, app_shares) = (self.permits.clone(), Arc::clone(&self.shares));
+        async move { poll.run(&shared, &permits, &app_shares, &bounds).await }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Target;
 
-/// A target's host or function: never a path, query or user info. Looked for only where it is shown.
+/// A target's host or function: never a path, query or user info.
 pub struct Host<'a>(pub Option<&'a Target>);
 
 impl fmt::Display for Host<'_> {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn attempt<'a>(app_id: &'a str, webhook: &'a str, outcome: &'a Outcome) -> Attempt<'a> {
-    Attempt { app_id, webhook, destination: &"example.com", outcome, took: Duration::from_millis(20) }
+    Attempt { app_id, webhook, destination: "example.com", outcome, took: Duration::from_millis(20) }
 }
 
 fn condition(board: &Board, webhook: &str) -> Condition {

@@ -10,7 +10,7 @@ use super::permits::{Permit, Permits};
 use super::shares::{Made, Share};
 
 /// The part of an attempt's time that it waits for room: what is left has to be enough for the attempt.
-const PATIENCE: u32 = 8;
+const ROOM_WAIT_DIVISOR: u32 = 8;
 
 /// What was made, given back when dropped.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Memory<'_> {
     ) -> Result<Option<Room>, NoRoom> {
         let Some(share) = self.share.filter(|_| bytes > 0) else { return Ok(None) };
         let made = if self.deferrable {
-            share.make_within(bytes, longest / PATIENCE).await.ok_or(NoRoom)?
+            share.make_within(bytes, longest / ROOM_WAIT_DIVISOR).await.ok_or(NoRoom)?
         } else {
             share.make_anyway(bytes)
         };

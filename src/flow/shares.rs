@@ -181,7 +181,7 @@ pub struct Made {
 
 /// Whether something may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
+enum Grant {
     /// Its app has room for it.
     Within,
     /// There is none left, but so few bytes are made that nobody else is held up.
@@ -313,24 +313,24 @@ impl Shares {
     }
 
     /// Whether an app may make so many bytes more. Messages do not count here: many small ones leave memory enough.
-    fn room(&self, book: &mut Book, app: &str, bytes: usize) -> Room {
+    fn grant(&self, book: &mut Book, app: &str, bytes: usize) -> Grant {
         let part = |bytes| self.part(Usage { messages: 0, bytes });
         let quick = is_quick(book.slowness(app));
         let own = book.apps.get(app).map_or(0, |app| app.held.bytes);
         let taken = part(book.held.bytes);
         let all = part(book.held.bytes + bytes);
         match () {
-            () if !self.enough && all <= 1.0 => Room::Within,
-            () if self.enough && all <= PRESSURE => Room::Within,
-            () if self.enough && quick && all <= 1.0 - SCARCE => Room::Within,
-            () if self.enough && !quick && part(own + bytes) <= share(1.0 - taken) => Room::Within,
+            () if !self.enough && all <= 1.0 => Grant::Within,
+            () if self.enough && all <= PRESSURE => Grant::Within,
+            () if self.enough && quick && all <= 1.0 - SCARCE => Grant::Within,
+            () if self.enough && !quick && part(own + bytes) <= share(1.0 - taken) => Grant::Within,
             // Whoever fills all of it with what is still to be worked would make nothing, and give nothing back.
             () if (quick || !self.enough)
                 && (book.made_beyond == 0 || part(book.made_beyond + bytes) <= SCARCE) =>
             {
-                Room::Beyond
+                Grant::Beyond
             }
-            () => Room::Nowhere,
+            () => Grant::Nowhere,
         }
     }
 
@@ -387,14 +387,14 @@ impl Share {
     #[must_use]
     pub fn make(&self, bytes: usize) -> Option<Made> {
         let mut book = self.shares.lock();
-        match self.shares.room(&mut book, &self.app, bytes) {
-            Room::Nowhere => None,
-            room => Some(self.shares.make(&mut book, &self.app, bytes, room == Room::Beyond)),
+        match self.shares.grant(&mut book, &self.app, bytes) {
+            Grant::Nowhere => None,
+            grant => Some(self.shares.make(&mut book, &self.app, bytes, grant == Grant::Beyond)),
         }
     }
 
     /// The same, waiting so long for it.
-    pub async fn make_within(&self, bytes: usize, patience: Duration) -> Option<Made> {
+    pub async fn make_within(&self, bytes: usize, longest: Duration) -> Option<Made> {
         if let Some(made) = self.make(bytes) {
             return Some(made);
         }
@@ -408,7 +408,7 @@ impl Share {
                 freed.await;
             }
         };
-        timeout(patience, made).await.ok()
+        timeout(longest, made).await.ok()
     }
 
     /// The same for what has no other chance, whether there is room or not.
@@ -819,11 +819,11 @@ mod tests {
         assert!(slow.gives_way());
         let all: Vec<Made> = std::iter::from_fn(|| quick.make(MB)).take(1000).collect();
         assert_eq!(all.len(), 39 + 10, "until little is left, and that little at a time beyond it");
-        let patience = Duration::from_millis(500);
-        assert!(slow.make_within(MB, patience).await.is_none());
+        let longest = Duration::from_millis(500);
+        assert!(slow.make_within(MB, longest).await.is_none());
         let now = Instant::now();
-        let (more, ()) = tokio::join!(slow.make_within(MB, patience), async { drop((all, made.pop())) });
-        assert!(more.is_some() && now.elapsed() < patience);
+        let (more, ()) = tokio::join!(slow.make_within(MB, longest), async { drop((all, made.pop())) });
+        assert!(more.is_some() && now.elapsed() < longest);
         drop((made, more, slow, quick));
         let book = shares.lock();
         assert_eq!((book.held.bytes, book.made_beyond, book.waiting), (0, 0, 0));

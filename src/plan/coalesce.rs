@@ -3,12 +3,13 @@
 //! Pure, as all of planning. A merged body is the events' own bytes in the order of the jobs, under the
 //! first job's `time_ms`, signed anew.
 
-use bytes::Bytes;
-use serde::de::IgnoredAny;
+use std::ops::Range;
 
-use super::{Delivery, FRAME, Payload, TIME, bytes, headers, part};
+use bytes::Bytes;
+
+use super::{Delivery, FRAME, Pieces, Selection, TIME, headers, part};
 use crate::app::{App, Target, Webhook};
-use crate::job::sign;
+use crate::job::{Job, sign};
 
 /// The most that one merged delivery holds. A job beyond them goes alone, as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Coalescer<'a> {
 struct Body<'a> {
     webhook: &'a Webhook,
     time_ms: Option<Bytes>,
-    /// Each job's events, without the brackets around them.
+    /// The events, without the brackets around them: one after the other, or all of a job as they stand in it.
     events: Vec<Bytes>,
     count: usize,
     length: usize,
@@ -47,21 +48,26 @@ impl<'a> Coalescer<'a> {
         Self { app, limits, ids: Vec::new(), bodies: Vec::new() }
     }
 
-    /// Adds the next job's deliveries, all that it has left to deliver; `id` is that of
+    /// Adds the next job: all that it has left to deliver of what was selected for the app's webhooks. `id` is that of
     /// [`plan`](super::plan).
     ///
-    /// `false`, and nothing is added, if they cannot go out with those before them: there are none, one
-    /// is no HTTP request, they are for other webhooks, or a limit would be exceeded.
-    pub fn add(&mut self, id: &'a str, deliveries: &[Delivery]) -> bool {
-        let http = deliveries.iter().all(|delivery| matches!(delivery.target, Target::Http(_)));
-        let webhooks = deliveries.iter().map(|delivery| &delivery.webhook);
+    /// `false`, and nothing is added, if it cannot go out with those before it: there is nothing to deliver, a webhook
+    /// is no HTTP request, they are other webhooks, or a limit would be exceeded.
+    pub fn add(&mut self, id: &'a str, job: &Job, pieces: &Pieces, selected: &[Selection]) -> bool {
         let first = self.ids.is_empty();
-        let same = first || self.bodies.iter().map(|body| &body.webhook.id).eq(webhooks);
-        if deliveries.is_empty() || !http || !same {
+        let mut next = Vec::with_capacity(selected.len());
+        for selection in selected {
+            let Some(webhook) = self.app.webhooks.get(selection.index) else { continue };
+            let is_next =
+                first || self.bodies.get(next.len()).is_some_and(|body| body.webhook.id == webhook.id);
+            if !is_next || !matches!(webhook.target, Target::Http(_)) {
+                return false;
+            }
+            next.push(Body::of(webhook, job, pieces, selection));
+        }
+        if next.is_empty() || !first && next.len() != self.bodies.len() {
             return false;
         }
-        let next = deliveries.iter().map(|delivery| Body::of(delivery, self.app));
-        let Some(next) = next.collect::<Option<Vec<_>>>() else { return false };
         if first {
             self.bodies = next;
         } else if self.bodies.iter().zip(&next).all(|(body, next)| body.has_room(next, self.limits)) {
@@ -105,20 +111,26 @@ impl<'a> Coalescer<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn of(delivery: &Delivery, app: &'a App) -> Option<Self> {
-        let body = &delivery.body;
-        let payload: Payload<'_> = serde_json::from_slice(body).ok()?;
-        let count = serde_json::from_str::<Vec<IgnoredAny>>(payload.events.get()).ok()?.len();
-        let events = bytes(payload.events).strip_prefix(b"[")?.strip_suffix(b"]")?.trim_ascii();
-        let time_ms = payload.time_ms.map(|time_ms| body.slice_ref(bytes(time_ms)));
-        let length = FRAME + time_ms.as_ref().map_or(0, |time_ms| TIME + time_ms.len()) + events.len();
-        Some(Self {
-            webhook: app.webhooks.iter().find(|webhook| webhook.id == delivery.webhook)?,
-            time_ms,
-            events: vec![body.slice_ref(events)],
-            count,
-            length,
-        })
+    fn of(webhook: &'a Webhook, job: &Job, pieces: &Pieces, selection: &Selection) -> Self {
+        let piece = |range: &Range<usize>| {
+            let part = job.payload.get(range.clone()).unwrap_or_default();
+            job.payload.slice_ref(part)
+        };
+        let (events, count): (Vec<Bytes>, usize) = match &selection.kept {
+            None => (vec![piece(&pieces.all)], pieces.count),
+            Some(kept) => {
+                let kept = pieces.events.iter().zip(kept).filter(|(_, kept)| **kept);
+                let events: Vec<Bytes> = kept.map(|(range, _)| piece(range)).collect();
+                let count = events.len();
+                (events, count)
+            }
+        };
+        let time_ms = pieces.time_ms.as_ref().map(piece);
+        let frame = FRAME + time_ms.as_ref().map_or(0, |time_ms| TIME + time_ms.len());
+        let mut body = Self { webhook, time_ms, events, count, length: 0 };
+        // No comma is before the first event.
+        body.length = frame + body.added().saturating_sub(1);
+        body
     }
 
     fn has_room(&self, next: &Self, limits: Limits) -> bool {
@@ -142,8 +154,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::job::Job;
-    use crate::plan::plan;
+    use crate::plan::{Plan, select};
 
     const ROOM: Limits = Limits { events: 100, bytes: 1 << 18 };
 
@@ -152,15 +163,12 @@ mod tests {
         serde_json::from_str(&app).unwrap()
     }
 
-    fn planned(app: &App, id: &str, payload: &str) -> Vec<Delivery> {
+    fn add<'a>(merge: &mut Coalescer<'a>, id: &'a str, payload: &str) -> bool {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
-        let signature = sign(&app.secret, [payload.as_ref()]);
-        plan(
-            &Job { app_key: "k".into(), app_id: "a".into(), payload, signature, sender_secret: None },
-            app,
-            id,
-        )
-        .unwrap()
+        let signature = sign(&merge.app.secret, [payload.as_ref()]);
+        let job = Job { app_key: "k".into(), app_id: "a".into(), payload, signature, sender_secret: None };
+        let Plan { pieces, selected, .. } = select(&job, merge.app).unwrap();
+        merge.add(id, &job, &pieces, &selected)
     }
 
     fn header<'a>(delivery: &'a Delivery, name: &str) -> &'a str {
@@ -176,7 +184,7 @@ mod tests {
             r#"{"events":[{"name":"b"}],"time_ms":9}"#,
         ];
         let mut merge = Coalescer::new(&app, ROOM);
-        assert!(merge.add("m", &planned(&app, "m", jobs[0])) && merge.add("n", &planned(&app, "n", jobs[1])));
+        assert!(add(&mut merge, "m", jobs[0]) && add(&mut merge, "n", jobs[1]));
         assert_eq!(merge.jobs(), 2);
         let merged = merge.finish();
         assert_eq!(
@@ -202,11 +210,10 @@ mod tests {
     fn a_body_fills_its_limits_exactly() {
         let app = app(r#"[{"url":"http://u/"}]"#);
         for job in [r#"{"time_ms":1,"events":[{"n":1},{}]}"#, r#"{"events":[{},{ }]}"#] {
-            let job = planned(&app, "m", job);
             let merge = |limits| {
                 let mut merge = Coalescer::new(&app, limits);
-                assert!(merge.add("m", &job), "the first goes whatever the limits are");
-                let fits = (1..3).all(|_| merge.add("n", &job));
+                assert!(add(&mut merge, "m", job), "the first goes whatever the limits are");
+                let fits = (1..3).all(|_| add(&mut merge, "n", job));
                 fits.then(|| merge.finish().remove(0).body.len())
             };
             let length = merge(ROOM).unwrap();
@@ -220,10 +227,10 @@ mod tests {
     fn what_does_not_fit_one_webhook_fits_none() {
         let app = app(r#"[{"url":"http://u/","event_types":["a"]},{"url":"http://v/"}]"#);
         let mut merge = Coalescer::new(&app, Limits { events: 3, bytes: 1000 });
-        assert!(merge.add("1", &planned(&app, "1", r#"{"events":[{"name":"a"},{"name":"b"}]}"#)));
-        assert!(!merge.add("2", &planned(&app, "2", r#"{"events":[{"name":"a"},{"name":"b"}]}"#)));
+        assert!(add(&mut merge, "1", r#"{"events":[{"name":"a"},{"name":"b"}]}"#));
+        assert!(!add(&mut merge, "2", r#"{"events":[{"name":"a"},{"name":"b"}]}"#));
         assert_eq!(merge.jobs(), 1);
-        assert!(merge.add("3", &planned(&app, "3", r#"{"events":[{"name":"a"}]}"#)));
+        assert!(add(&mut merge, "3", r#"{"events":[{"name":"a"}]}"#));
         assert_eq!(merge.finish()[0].body, r#"{"events":[{"name":"a"},{"name":"a"}]}"#);
     }
 
@@ -236,7 +243,7 @@ mod tests {
             (r#"{"events":[{"name":"a"}]}"#, r#"{"events":[{}]}"#, r#"{"events":[{"name":"f"}]}"#);
         let adds = |first: &str, next: &str| {
             let mut merge = Coalescer::new(&app, ROOM);
-            merge.add("1", &planned(&app, "1", first)) && merge.add("2", &planned(&app, "2", next))
+            add(&mut merge, "1", first) && add(&mut merge, "2", next)
         };
         assert!(adds(both, both) && adds(second, second));
         assert!(!adds(both, second) && !adds(second, both));

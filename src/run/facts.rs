@@ -113,7 +113,7 @@ mod tests {
             metrics.board.attempted(&Attempt {
                 app_id,
                 webhook: shop.webhooks[0].id.as_str(),
-                destination: &"hooks.example",
+                destination: "hooks.example",
                 outcome: &Outcome::transient(Reason::Status(500)),
                 took: Duration::from_millis(5),
             });

@@ -8,7 +8,7 @@ use crate::queue::{BatchEntryResult, Error};
 
 /// A batch's call was answered, or failed. What is refused of it, or left out of the answer, counts as a
 /// call that failed; an entry whose receipt is over does not, it is only late.
-pub fn settle_batch(
+pub fn report_batch(
     metrics: &Metrics,
     health: &Health,
     call: SettleCall,
@@ -19,14 +19,14 @@ pub fn settle_batch(
     // A missing right lasts: it is what is told.
     let denied = failures().find(|error| matches!(error, Error::Denied(_)));
     match denied.or_else(|| failures().next()) {
-        Some(error) => settle_call::<()>(metrics, health, call, &Err(error)),
-        None => settle_call(metrics, health, call, answer),
+        Some(error) => report_call::<()>(metrics, health, call, &Err(error)),
+        None => report_call(metrics, health, call, answer),
     };
 }
 
 /// A call that settles jobs was answered, or failed. A failing one is logged once a minute with the
 /// permission that it needs, and a denied one makes the worker unready. Gives whether it was logged.
-pub fn settle_call<T>(
+pub fn report_call<T>(
     metrics: &Metrics,
     health: &Health,
     call: SettleCall,

@@ -17,7 +17,7 @@ use crate::board::Text;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
-use crate::telemetry::settling::settle_batch;
+use crate::telemetry::settling::report_batch;
 use crate::worker::in_flight::InFlight;
 
 /// The longest that a delivered job waits for its delete.
@@ -63,20 +63,20 @@ impl DeleteBatcher {
     }
 }
 
-/// A queue of acknowledgements for at most `bound` jobs, and the task's future that serves it until
+/// A queue of deletes for at most `bound` jobs, and the task's future that serves it until
 /// every sender is gone and every delete has been answered.
-pub fn start<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
-    queue: Arc<S>,
+pub fn start<Q: Queue>(
+    queue: Arc<Q>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     bound: usize,
 ) -> (DeleteBatcher, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(bound.max(1));
-    (DeleteBatcher(sender), serve::<Q, S>(queue, metrics, health, receiver))
+    (DeleteBatcher(sender), serve(queue, metrics, health, receiver))
 }
 
-async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
-    queue: Arc<S>,
+async fn serve<Q: Queue>(
+    queue: Arc<Q>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     mut receiver: mpsc::Receiver<Deletion>,
@@ -111,7 +111,7 @@ async fn serve<Q: Queue, S: AsRef<Q> + Send + Sync + 'static>(
         if !waiting.is_empty() && (due || (urgent && calls.len() < BUSY)) {
             let batch = std::mem::replace(&mut waiting, Vec::with_capacity(MAX_BATCH));
             urgent = false;
-            calls.spawn(delete::<Q, S>(Arc::clone(&queue), Arc::clone(&metrics), Arc::clone(&health), batch));
+            calls.spawn(delete(Arc::clone(&queue), Arc::clone(&metrics), Arc::clone(&health), batch));
         }
         if !open && waiting.is_empty() {
             break;
@@ -129,16 +129,11 @@ fn take(done: Deletion, waiting: &mut Vec<InFlight>, urgent: &mut bool, due_at: 
     waiting.push(done.held);
 }
 
-async fn delete<Q: Queue, S: AsRef<Q>>(
-    queue: Arc<S>,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    batch: Vec<InFlight>,
-) {
+async fn delete<Q: Queue>(queue: Arc<Q>, metrics: Arc<Metrics>, health: Arc<Health>, batch: Vec<InFlight>) {
     let receipts: Vec<&Receipt> = batch.iter().map(|held| &held.message.receipt).collect();
     metrics.delete_calls.inc();
-    let answer = (*queue).as_ref().delete(&receipts).await;
-    settle_batch(&metrics, &health, SettleCall::Delete, &answer);
+    let answer = queue.delete(&receipts).await;
+    report_batch(&metrics, &health, SettleCall::Delete, &answer);
     let entries = answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); batch.len()]);
     for (held, entry) in batch.into_iter().zip(entries) {
         match entry {

@@ -10,9 +10,9 @@ use crate::board::Text;
 use crate::flow::permits::Permit;
 use crate::flow::shares::Share;
 use crate::ledger::Claim;
+use crate::policy::rules::{LastChance, Rules};
 use crate::queue::{Message, MessageId};
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::rules::{LastChance, Rules};
 
 /// A received message with all that it holds.
 #[derive(Debug)]

@@ -37,17 +37,17 @@ use crate::flow::shares::Share;
 use crate::flow::throttle::Throttle;
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
+use crate::policy::rules::Rules;
 use crate::policy::{Disposition, own_rules};
 use crate::queue::{BatchEntryResult, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
-use crate::telemetry::settling::settle_batch;
+use crate::telemetry::settling::report_batch;
 use crate::telemetry::traces::Traces;
 use crate::worker::delete_batcher::DeleteBatcher;
 use crate::worker::in_flight::{InFlight, Times};
-use crate::worker::rules::Rules;
 use attempt::{Attempted, attempt};
 use prepare::{Planned, prepare};
 
@@ -72,7 +72,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Shared<Q, T, A> {
     /// The queue.
-    pub queue: Q,
+    pub queue: Arc<Q>,
     /// The destinations.
     pub transport: T,
     /// The app source.
@@ -125,7 +125,7 @@ impl<Q, T, A> Shared<Q, T, A> {
 #[derive(Debug)]
 pub struct Lane<Q, T, A> {
     shared: Arc<Shared<Q, T, A>>,
-    acknowledgements: DeleteBatcher,
+    deletes: DeleteBatcher,
     jobs: VecDeque<InFlight>,
     /// How many they were at first.
     count: usize,
@@ -146,7 +146,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// A lane of messages that came at these times, all of one group, in order.
     pub fn new(
         shared: Arc<Shared<Q, T, A>>,
-        acknowledgements: DeleteBatcher,
+        deletes: DeleteBatcher,
         jobs: VecDeque<InFlight>,
         times: Times,
     ) -> Self {
@@ -156,7 +156,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let came_late = shared.shutdown.is_cancelled();
         Self {
             shared,
-            acknowledgements,
+            deletes,
             jobs,
             count,
             ahead: None,
@@ -254,7 +254,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
         let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
         if let Ok(answer) = &answer {
-            settle_batch(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, answer);
+            report_batch(&self.shared.metrics, &self.shared.health, SettleCall::ChangeVisibility, answer);
         }
         let granted = match answer {
             Ok(Ok(entries)) => entries.iter().all(|entry| *entry == BatchEntryResult::Ok),

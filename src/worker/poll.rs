@@ -93,7 +93,7 @@ impl Poll {
         self,
         shared: &Shared<Q, T, A>,
         permits: &Permits,
-        places: &Shares,
+        app_shares: &Shares,
         bounds: &Bounds,
     ) -> Polled {
         let wait = self.wait;
@@ -104,7 +104,7 @@ impl Poll {
             if let Some(reserved) = self.reserved {
                 return reserved;
             }
-            places.wait_for_the_quick().await;
+            app_shares.wait_for_the_quick().await;
             permits.reserve(bounds.batch).await
         };
         let reserved = tokio::select! {

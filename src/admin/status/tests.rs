@@ -30,7 +30,7 @@ impl Worker {
         self.metrics.board.attempted(&Attempt {
             app_id,
             webhook,
-            destination: &"hooks.example.com",
+            destination: "hooks.example.com",
             outcome,
             took: Duration::from_millis(40),
         });

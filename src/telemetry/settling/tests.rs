@@ -8,7 +8,7 @@ fn what_is_refused_of_a_batch_counts_as_a_call_that_failed_and_what_is_late_does
     health.received();
     let call = SettleCall::ChangeVisibility;
     let told = |entries: Vec<BatchEntryResult>| {
-        settle_batch(&metrics, &health, call, &Ok(entries));
+        report_batch(&metrics, &health, call, &Ok(entries));
         health.ready().err().map(|reasons| reasons.join("; "))
     };
     let failures = || {

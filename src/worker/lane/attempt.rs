@@ -313,7 +313,7 @@ impl<'a> Try<'a> {
         shared.metrics.board.attempted(&board::Attempt {
             app_id: &self.round.batch.app.id,
             webhook: self.webhook_id(),
-            destination: &self.destination.as_str(),
+            destination: self.destination.as_str(),
             outcome: &outcome,
             took,
         });
@@ -360,9 +360,9 @@ impl<'a> Try<'a> {
         };
         let memory = Memory { share: self.share(), deferrable: self.round.deferrable };
         let attempt = async {
-            let made = batch.made_by(parcel);
-            let Ok(_room) = memory.wait(&shared.permits, made, longest).await else {
-                return Outcome::Deferred(Reason::NoRoom(made));
+            let bytes = batch.rendered_bytes(parcel);
+            let Ok(_room) = memory.wait(&shared.permits, bytes, longest).await else {
+                return Outcome::Deferred(Reason::NoRoom(bytes));
             };
             let Some(mut delivery) = batch.render(parcel) else {
                 return Outcome::Permanent(Reason::NoWebhook);

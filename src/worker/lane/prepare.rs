@@ -26,7 +26,7 @@ use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
 use crate::job::Job;
 use crate::outcome::{Outcome, Reason};
-use crate::plan::{Coalescer, Delivery, Outline, Pieces, Selection, Wanted};
+use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
 use crate::worker::in_flight::{InFlight, Times};
 
@@ -82,13 +82,13 @@ pub(super) struct Planned {
 }
 
 /// Why nothing is to be sent by what is known of the app.
-enum Doubt {
+enum NothingToSend {
     /// It would be so whatever the app was.
-    Certain(Outcome),
+    ByTheJobAlone(Outcome),
     /// It may be the app's former state; what it is if it is not.
-    Old(Outcome),
+    IfTheAppIsCurrent(Outcome),
     /// The same, for a job that its filters let no webhook have.
-    Unmatched(Arc<App>),
+    UnmatchedIfTheAppIsCurrent(Arc<App>),
 }
 
 impl Batch {
@@ -96,16 +96,16 @@ impl Batch {
     pub(super) fn webhook<'a>(&'a self, parcel: &'a Parcel) -> Option<(&'a WebhookId, &'a Target)> {
         match parcel {
             Parcel::Selected(selection) => {
-                self.app.webhooks.get(selection.place).map(|webhook| (&webhook.id, &webhook.target))
+                self.app.webhooks.get(selection.index).map(|webhook| (&webhook.id, &webhook.target))
             }
             Parcel::Rendered(delivery) => Some((&delivery.webhook, &delivery.target)),
         }
     }
 
     /// How many bytes of memory it takes to render a parcel.
-    pub(super) fn made_by(&self, parcel: &Parcel) -> usize {
+    pub(super) fn rendered_bytes(&self, parcel: &Parcel) -> usize {
         match (parcel, &self.planned) {
-            (Parcel::Selected(selection), Some(planned)) => selection.made(&planned.pieces),
+            (Parcel::Selected(selection), Some(planned)) => selection.rendered_bytes(&planned.pieces),
             (Parcel::Selected(_), None) | (Parcel::Rendered(_), _) => 0,
         }
     }
@@ -125,10 +125,10 @@ impl Planned {
     }
 
     /// How many bytes it adds to what goes out together, of which each webhook gets a copy.
-    fn merged(&self) -> usize {
-        let size = |selection: &Selection| match selection.made(&self.pieces) {
+    fn rendered_bytes(&self) -> usize {
+        let size = |selection: &Selection| match selection.rendered_bytes(&self.pieces) {
             0 => self.job.payload.len(),
-            made => made,
+            rendered => rendered,
         };
         self.selected.iter().map(size).sum()
     }
@@ -179,10 +179,10 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     // A letter is put back once its app was mended: what is remembered of it may be from before that.
     if held.message.redriven.is_none() {
         let known = look_up(shared, shared.apps.find_by_key(&job.app_key)).await?;
-        match judge(shared, held, job.clone(), known).await {
+        match verify_and_plan(shared, held, job.clone(), known).await {
             Ok(planned) => return Ok(planned),
-            Err(Doubt::Certain(outcome)) => return Err(Prepared::Undeliverable(outcome)),
-            Err(Doubt::Old(_) | Doubt::Unmatched(_)) => {}
+            Err(NothingToSend::ByTheJobAlone(outcome)) => return Err(Prepared::Undeliverable(outcome)),
+            Err(NothingToSend::IfTheAppIsCurrent(_) | NothingToSend::UnmatchedIfTheAppIsCurrent(_)) => {}
         }
     }
     let Fresh { app, asked_at } = look_up(shared, shared.apps.find_fresh(&job.app_key)).await?;
@@ -195,16 +195,22 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     // that lags behind what is written to it.
     let is_old = sent.is_some_and(|sent| asked_at < sent);
     let may_lag = sent.is_some_and(|sent| asked_at < sent + shared.apps.lag());
-    match judge(shared, held, job, app).await {
+    match verify_and_plan(shared, held, job, app).await {
         Ok(_) if is_old && held.message.redriven.is_some() => {
             let why = "its last answer is from before the job was put back".to_owned();
             Err(put_off(Outcome::transient(Reason::Apps(why))))
         }
         Ok(planned) => Ok(planned),
-        Err(Doubt::Old(outcome)) if is_old || may_lag && is_final(&outcome) => Err(put_off(outcome)),
-        Err(Doubt::Unmatched(_)) if is_old => Err(put_off(Outcome::transient(Reason::NoWebhook))),
-        Err(Doubt::Certain(outcome) | Doubt::Old(outcome)) => Err(Prepared::Undeliverable(outcome)),
-        Err(Doubt::Unmatched(app)) => Err(Prepared::Unmatched(app)),
+        Err(NothingToSend::IfTheAppIsCurrent(outcome)) if is_old || may_lag && is_final(&outcome) => {
+            Err(put_off(outcome))
+        }
+        Err(NothingToSend::UnmatchedIfTheAppIsCurrent(_)) if is_old => {
+            Err(put_off(Outcome::transient(Reason::NoWebhook)))
+        }
+        Err(NothingToSend::ByTheJobAlone(outcome) | NothingToSend::IfTheAppIsCurrent(outcome)) => {
+            Err(Prepared::Undeliverable(outcome))
+        }
+        Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app)) => Err(Prepared::Unmatched(app)),
     }
 }
 
@@ -235,71 +241,58 @@ async fn look_up<Q, T, A, F>(
 }
 
 /// Verifies and plans a job by an app as it is known.
-async fn judge<Q, T, A>(
+async fn verify_and_plan<Q, T, A>(
     shared: &Shared<Q, T, A>,
     held: &InFlight,
     job: Job,
     app: Option<Arc<App>>,
-) -> Result<Planned, Doubt> {
+) -> Result<Planned, NothingToSend> {
     let Some(app) = app else {
         let key = Text::new(&job.app_key).as_str().to_owned();
-        return Err(Doubt::Old(Outcome::Permanent(Reason::UnknownApp(key))));
+        return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::UnknownApp(key))));
     };
-    let job = app.verified(job).map_err(|error| Doubt::Old(Outcome::Permanent(error.into())))?;
+    let job = app
+        .verified(job)
+        .map_err(|error| NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(error.into())))?;
     shared.metrics.board.met(&held.message.group, &app.id);
     let longest = shared.rules.attempt_timeout;
     let mut turns = Turns::begin();
     let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
-        return Err(Doubt::Certain(turns.over(longest)));
+        return Err(NothingToSend::ByTheJobAlone(turns.over(longest)));
     };
-    let (wanted, selected, pieces) = selected?;
+    let Plan { wanted, selected, pieces } = selected?;
     match wanted {
-        Wanted::Unlisted => return Err(Doubt::Old(Outcome::transient(Reason::NoWebhook))),
-        Wanted::Filtered => return Err(Doubt::Unmatched(app)),
-        Wanted::Some => {}
+        Wanted::Unlisted => {
+            return Err(NothingToSend::IfTheAppIsCurrent(Outcome::transient(Reason::NoWebhook)));
+        }
+        Wanted::Filtered => return Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app)),
+        Wanted::Events => {}
     }
     let selected = pending(selected, held, &app);
     // The webhook that it waited for, or that its letter was for, is no more: a letter keeps the job for its
     // owner, who may have put another in its place.
     if selected.is_empty() && waits_for_none(held, &app) {
-        return Err(Doubt::Old(Outcome::Permanent(Reason::NoWebhook)));
+        return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::NoWebhook)));
     }
     // What waited for it does not want it any more.
     if selected.is_empty() && !held.claim.record().waiting.is_empty() {
-        return Err(Doubt::Unmatched(app));
+        return Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app));
     }
     Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
 }
 
 /// What each webhook gets, a little at a time with others' work in between: there may be many events and many
 /// webhooks.
-async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<(Wanted, Vec<Selection>, Pieces), Doubt> {
-    let malformed =
-        |error: crate::plan::Error| Doubt::Certain(Outcome::Permanent(Reason::Malformed(error.to_string())));
+async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<Plan, NothingToSend> {
+    let malformed = |error: crate::plan::Error| {
+        NothingToSend::ByTheJobAlone(Outcome::Permanent(Reason::Malformed(error.to_string())))
+    };
     let outline = Outline::read(job).map_err(malformed)?;
-    let mut all = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
-    let mut selected = Vec::new();
-    for (place, webhook) in app.webhooks.iter().enumerate() {
-        let mut selecting = outline.select(place, webhook);
-        let (wanted, selection) = loop {
-            match selecting.advance(&mut turns.left) {
-                Some(selected) => break selected,
-                None => turns.next().await,
-            }
-        };
-        if turns.left == 0 {
-            turns.next().await;
-        }
-        all = match (all, wanted) {
-            (Wanted::Some, _) | (_, Wanted::Some) => Wanted::Some,
-            (Wanted::Filtered, _) | (_, Wanted::Filtered) => Wanted::Filtered,
-            (Wanted::Unlisted, Wanted::Unlisted) => Wanted::Unlisted,
-        };
-        selected.extend(selection);
+    let mut planning = Planning::new(&outline, app);
+    while !planning.advance(&mut turns.left) {
+        turns.next().await;
     }
-    let partial = selected.iter().any(Selection::is_partial);
-    let pieces = if partial { outline.pieces().map_err(malformed)? } else { Pieces::default() };
-    Ok((all, selected, pieces))
+    planning.finish().map_err(malformed)
 }
 
 /// Whether what a job waited for is none of the app's webhooks any more.
@@ -318,7 +311,7 @@ fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selectio
         let has_it = |webhook: &Webhook| {
             delivered.iter().any(|id| webhook.is(id)) || settled.iter().any(|settled| settled.is_of(webhook))
         };
-        app.webhooks.get(selection.place).is_some_and(|webhook| !has_it(webhook))
+        app.webhooks.get(selection.index).is_some_and(|webhook| !has_it(webhook))
     };
     selected.into_iter().filter(lacks).collect()
 }
@@ -344,7 +337,7 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     let Lane { shared, jobs, ahead, alone, .. } = lane;
     let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *alone == 0)?;
     // What failed together is tried once more, alone: a webhook that gets each job once gets it alone at once.
-    let webhooks = head.selected.iter().filter_map(|selection| head.app.webhooks.get(selection.place));
+    let webhooks = head.selected.iter().filter_map(|selection| head.app.webhooks.get(selection.index));
     if webhooks.map(|webhook| &webhook.retry).any(Retry::ends_at_once) {
         return None;
     }
@@ -359,21 +352,19 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     };
     let mut fresh = jobs.iter().take_while(is_fresh);
     let mut coalescer = Coalescer::new(&head.app, limits);
-    let deliveries = |planned: &Planned| -> Vec<Delivery> {
-        planned.selected.iter().filter_map(|selection| planned.render(selection)).collect()
-    };
     let first = fresh.next()?;
-    let find = |planned: &Planned| room::find(&shared.permits, first.share.as_ref(), planned.merged());
+    let find =
+        |planned: &Planned| room::find(&shared.permits, first.share.as_ref(), planned.rendered_bytes());
     let mut rooms = vec![find(head)?];
-    if !coalescer.add(first.known_as(), &deliveries(head)) {
+    if !coalescer.add(first.known_as(), &head.job, &head.pieces, &head.selected) {
         return None;
     }
     for held in fresh {
         let job = Job::decode(&held.message.body).ok().filter(|job| job.app_key == head.app.key);
         let Some(job) = job else { break };
-        let Ok(next) = judge(shared, held, job, Some(Arc::clone(&head.app))).await else { break };
+        let Ok(next) = verify_and_plan(shared, held, job, Some(Arc::clone(&head.app))).await else { break };
         let room = find(&next);
-        if room.is_none() || !coalescer.add(held.known_as(), &deliveries(&next)) {
+        if room.is_none() || !coalescer.add(held.known_as(), &next.job, &next.pieces, &next.selected) {
             *ahead = Some(next);
             break;
         }

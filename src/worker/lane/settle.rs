@@ -17,16 +17,16 @@ use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
 use crate::ledger::Settled;
 use crate::outcome::{Outcome, Reason};
+use crate::policy::rules::LastChance;
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
 use crate::shown;
 use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
-use crate::telemetry::settling::{settle_batch, settle_call};
+use crate::telemetry::settling::{report_batch, report_call};
 use crate::telemetry::traces::Ending;
 use crate::worker::delete_batcher::{Deletion, Urgency};
 use crate::worker::in_flight::{InFlight, Times};
-use crate::worker::rules::LastChance;
 
 /// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
 /// minute, so that few of a job's receives go that way.
@@ -245,7 +245,7 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
         (true, 1) => Urgency::Soon,
         (true, _) => Urgency::Now,
     };
-    lane.acknowledgements.send(Deletion { held, urgency }).await;
+    lane.deletes.send(Deletion { held, urgency }).await;
 }
 
 /// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
@@ -263,7 +263,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     let app_id = app_id.as_str();
     let webhook = letter.webhook.as_ref().map_or("", |webhook| webhook.as_str());
     let answer = shared.queue.dead_letter(&letter).await;
-    let said = settle_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
+    let said = report_call(&shared.metrics, &shared.health, SettleCall::DeadLetter, &answer);
     match &answer {
         Ok(()) => {
             warn!(message_id = %letter.id, app_id, group = shown(&letter.group), destination, webhook,
@@ -551,7 +551,7 @@ async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
         .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
         .collect();
     let answer = lane.shared.queue.change_visibility(&changes).await;
-    settle_batch(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
+    report_batch(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
     let failed = match answer {
         Ok(entries) => entries.iter().filter(|entry| **entry != BatchEntryResult::Ok).count(),
         Err(_) => changes.len(),

@@ -160,7 +160,7 @@ impl World {
             advance(self.rules.attempt_timeout).await;
         }
         let shared = Arc::new(Shared {
-            queue: self.queue.clone(),
+            queue: Arc::new(self.queue.clone()),
             transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
             apps: Source {
                 apps: Array::new(["k", "other"].map(|key| {
@@ -203,11 +203,11 @@ impl World {
             })
             .collect();
         sleep(WAY).await;
-        let (acknowledgements, serve) =
-            delete_batcher::start::<FakeQueue, _>(Arc::clone(&shared), Arc::clone(&self.metrics), health, 10);
+        let (deletes, serve) =
+            delete_batcher::start(Arc::clone(&shared.queue), Arc::clone(&self.metrics), health, 10);
         let serve = tokio::spawn(serve);
         let now = Instant::now();
-        let lane = Lane::new(shared, acknowledgements, jobs, Times { received_at: now, lease_start: now });
+        let lane = Lane::new(shared, deletes, jobs, Times { received_at: now, lease_start: now });
         advance(stands_still).await;
         lane.run().await;
         serve.await.unwrap();

@@ -64,6 +64,7 @@ async fn a_receiver_that_answers_429_is_never_down_and_is_sent_less_at_a_time() 
     world.start(|_, _, _, _| (Duration::from_millis(50), asks_for_fewer()));
     world.drain().await;
     let letters = world.queue.letters();
+    assert_eq!(letters.len(), 100);
     assert!(letters.iter().all(|letter| letter.reason == "status"), "none for a destination that is down");
     let attempts = world.attempts();
     let late =
