@@ -117,7 +117,7 @@ impl Record {
         !(self.waiting.is_empty() && self.settled.is_empty() && self.owed.is_empty())
     }
 
-    /// It is about to go to the webhooks `to`; `all` are those that its app has. One that came since the last attempt
+    /// It is about to go to the webhooks `to`; `all` are those that its app has for such jobs. One that came since the last attempt
     /// stands for one that went: a URL was corrected.
     pub fn goes_to(&mut self, to: &[&Webhook], all: &[&Webhook]) {
         let is_new = |webhook: &&&Webhook| !self.waiting.iter().any(|id| webhook.is(id));

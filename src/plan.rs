@@ -89,6 +89,8 @@ pub struct Plan {
     pub selected: Vec<Selection>,
     /// What those are rendered from.
     pub pieces: Pieces,
+    /// The webhooks, by their index, that list none of the events' names.
+    pub unlisted: Vec<usize>,
 }
 
 /// A plan while it is made, a little at a time: there may be many events and many webhooks.
@@ -101,6 +103,7 @@ pub struct Planning<'o> {
     selecting: Option<Selecting<'o>>,
     wanted: Wanted,
     selected: Vec<Selection>,
+    unlisted: Vec<usize>,
 }
 
 /// Events that a webhook is asked about, one after the other: there may be many, and each may take long.
@@ -202,7 +205,7 @@ impl<'o> Planning<'o> {
     pub fn new(outline: &'o Outline<'o>, app: &'o App) -> Self {
         let wanted = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
         let webhooks = app.webhooks.iter().enumerate();
-        Self { outline, webhooks, selecting: None, wanted, selected: Vec::new() }
+        Self { outline, webhooks, selecting: None, wanted, selected: Vec::new(), unlisted: Vec::new() }
     }
 
     /// Goes on for so many nanoseconds, which are taken off `left`. `false` if they are used up: there may be more to do.
@@ -217,6 +220,9 @@ impl<'o> Planning<'o> {
                 },
             };
             let Some((wanted, selection)) = selecting.advance(left) else { return false };
+            if wanted == Wanted::Unlisted {
+                self.unlisted.push(selecting.index);
+            }
             self.selecting = None;
             self.wanted = self.wanted.max(wanted);
             self.selected.extend(selection);
@@ -231,8 +237,8 @@ impl<'o> Planning<'o> {
     /// # Errors
     /// The payload is no list of events.
     pub fn finish(self) -> Result<Plan, Error> {
-        let Self { outline, wanted, selected, .. } = self;
-        Ok(Plan { wanted, pieces: outline.pieces(&selected)?, selected })
+        let Self { outline, wanted, selected, unlisted, .. } = self;
+        Ok(Plan { wanted, pieces: outline.pieces(&selected)?, selected, unlisted })
     }
 }
 

@@ -141,8 +141,7 @@ fn goes_to<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch) {
     for held in lane.jobs.iter_mut().take(batch.jobs).filter(|held| held.claim.record().knows_webhooks()) {
         let ids = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel));
         let to: Vec<_> = ids.filter_map(|(id, _)| own_rules::webhook(Some(&batch.app), id)).collect();
-        let all: Vec<_> = batch.app.webhooks.iter().collect();
-        held.claim.record_mut().goes_to(&to, &all);
+        held.claim.record_mut().goes_to(&to, &batch.listing());
     }
 }
 

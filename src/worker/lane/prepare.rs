@@ -79,6 +79,8 @@ pub(super) struct Planned {
     job: Job,
     pieces: Pieces,
     selected: Vec<Selection>,
+    /// The app's webhooks, by their index, that are for no such job.
+    unlisted: Vec<usize>,
 }
 
 /// Why nothing is to be sent by what is known of the app.
@@ -100,6 +102,12 @@ impl Batch {
             }
             Parcel::Rendered(delivery) => Some((&delivery.webhook, &delivery.target)),
         }
+    }
+
+    /// The app's webhooks that are for such jobs, whatever their filters say.
+    pub(super) fn listing(&self) -> Vec<&Webhook> {
+        let unlisted = self.planned.as_ref().map_or(&[][..], |planned| &planned.unlisted);
+        listing(&self.app, unlisted)
     }
 
     /// How many bytes of memory it takes to render a parcel.
@@ -260,7 +268,7 @@ async fn verify_and_plan<Q, T, A>(
     let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
         return Err(NothingToSend::ByTheJobAlone(turns.over(longest)));
     };
-    let Plan { wanted, selected, pieces } = selected?;
+    let Plan { wanted, selected, pieces, unlisted } = selected?;
     match wanted {
         Wanted::Unlisted => {
             return Err(NothingToSend::IfTheAppIsCurrent(Outcome::transient(Reason::NoWebhook)));
@@ -271,14 +279,14 @@ async fn verify_and_plan<Q, T, A>(
     let selected = pending(selected, held, &app);
     // The webhook that it waited for, or that its letter was for, is no more: a letter keeps the job for its
     // owner, who may have put another in its place.
-    if selected.is_empty() && waits_for_none(held, &app) {
+    if selected.is_empty() && waits_for_none(held, &app, &unlisted) {
         return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::NoWebhook)));
     }
-    // What waited for it does not want it any more.
+    // By its filter, what waited for it does not want it any more.
     if selected.is_empty() && !held.claim.record().waiting.is_empty() {
         return Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app));
     }
-    Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected })
+    Ok(Planned { id: Arc::clone(held.known_as()), app, job, pieces, selected, unlisted })
 }
 
 /// What each webhook gets, a little at a time with others' work in between: there may be many events and many
@@ -295,10 +303,16 @@ async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<Plan, Nothing
     planning.finish().map_err(malformed)
 }
 
-/// Whether what a job waited for is none of the app's webhooks any more.
-fn waits_for_none(held: &InFlight, app: &App) -> bool {
-    let record = held.claim.record();
-    let is_gone = |waiting: &WebhookId| !app.webhooks.iter().any(|webhook| webhook.is(waiting));
+/// The app's webhooks that are for such a job, whatever their filters say.
+fn listing<'a>(app: &'a App, unlisted: &[usize]) -> Vec<&'a Webhook> {
+    let webhooks = app.webhooks.iter().enumerate();
+    webhooks.filter(|(index, _)| unlisted.binary_search(index).is_err()).map(|(_, webhook)| webhook).collect()
+}
+
+/// Whether what a job waited for is none of the app's webhooks for such jobs any more.
+fn waits_for_none(held: &InFlight, app: &App, unlisted: &[usize]) -> bool {
+    let (record, listing) = (held.claim.record(), listing(app, unlisted));
+    let is_gone = |waiting: &WebhookId| !listing.iter().any(|webhook| webhook.is(waiting));
     let redriven = held.message.redriven.is_some();
     redriven && record.settled.is_empty() || !record.owed.is_empty() || record.waiting.iter().any(is_gone)
 }

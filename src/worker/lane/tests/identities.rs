@@ -167,6 +167,24 @@ async fn a_webhook_that_is_added_stands_for_none_that_is_removed_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_webhook_that_waits_and_no_longer_lists_the_event_leaves_a_letter() {
+    // A misspelt type; with a sibling that has the job, and with one that still lacks it.
+    let listing = |types: &str| json!([{"url": "http://a/"}, {"url": "http://b/", "event_types": [types]}]);
+    for first in [takes_all_but_b, |_: &Request| (Takes::Time(NOW), Outcome::transient(Reason::Status(500)))]
+    {
+        let mut world = World::registered(&[]);
+        world.webhooks = listing("client_event");
+        world.work(NOW, first).await;
+        sleep(10 * SECOND).await;
+        world.webhooks = listing("client_events");
+        world.work(NOW, delivered).await;
+        let letters = world.queue.letters();
+        assert_eq!((letters.len(), letters[0].reason, &letters[0].delivered[0]), (1, "no_webhook", &id("a")));
+        assert_eq!(world.metrics.unmatched.get(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_webhook_that_no_longer_wants_the_job_it_waits_for_is_counted_as_unmatched() {
     let mut world = World::registered(&["a", "b"]);
     world.work(NOW, takes_all_but_b).await;
