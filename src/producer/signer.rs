@@ -90,9 +90,11 @@ impl Signer {
         event.group(&self.app_id)
     }
 
-    /// A job of one event, `fields` beside its name, at `time_ms` since the Unix epoch.
+    /// A job of one event, `fields` beside its name, at `time_ms` since the Unix epoch. For tests and demonstrations: by
+    /// none of Pusher's rules, and with its members in another order than soketi's.
+    #[cfg(feature = "worker")]
     #[must_use]
-    pub fn event(
+    pub(crate) fn event(
         &self,
         kind: QueueType,
         fields: serde_json::Map<String, serde_json::Value>,
