@@ -254,6 +254,10 @@ async fn judge<Q, T, A>(
     };
     let (wanted, selected, pieces) = selected?;
     match wanted {
+        // sockudo has all apps' jobs in one group, and ends such a one itself: nobody waits for it, and a letter keeps it.
+        Wanted::Unlisted if job.sender_secret.is_some() => {
+            return Err(Doubt::Old(Outcome::Permanent(Reason::NoWebhook)));
+        }
         Wanted::Unlisted => return Err(Doubt::Old(Outcome::transient(Reason::NoWebhook))),
         Wanted::Filtered => return Err(Doubt::Unmatched(app)),
         Wanted::Some => {}
