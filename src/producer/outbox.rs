@@ -253,7 +253,10 @@ impl<T> Outbox<T> {
     ) -> Vec<Settled<T>> {
         match &answer {
             Ok(_) => self.pace.answered(),
-            Err(CallError::NoResponse(_)) => self.pace.unanswered(now.tick, batch.began),
+            // A connection that breaks says nothing of how much it carries.
+            Err(CallError::NoResponse(_)) if now.tick - batch.began >= CALL_DEADLINE / 2 => {
+                self.pace.unanswered(now.tick, batch.began);
+            }
             Err(_) => {}
         }
         let several = batch.entries.len() > 1;
