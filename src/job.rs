@@ -60,6 +60,34 @@ pub enum SignatureError {
     /// It is the right one behind `sha256=`.
     #[error("the signature begins with sha256=: send the hex digits alone")]
     Prefixed,
+    /// It is the right one with something around its digits.
+    #[error(
+        "there is more in the signature than its hex digits, such as 0x, v1,, quotes, b'…' or colons: send the digits alone"
+    )]
+    Decorated,
+    /// It is the right one's hex digits in base64.
+    #[error("the signature is base64 of the hex digits: send the digits themselves")]
+    Base64OfHex,
+    /// It is as long as the HMAC by another hash.
+    #[error("the signature is as long as one by HMAC-{0}: make it by HMAC-SHA256")]
+    OtherHash(&'static str),
+    /// It is made with payload and secret in each other's place.
+    #[error("the signature is made with the payload as the key: swap the arguments, the secret is the key")]
+    Swapped,
+    /// It is made with the app's key or id as the secret.
+    #[error("the signature is made with the app's {0} in the place of its secret")]
+    WithoutSecret(&'static str),
+    /// It is a hash and no HMAC.
+    #[error("the signature is a plain SHA-256 of {0}: make it by HMAC-SHA256, with the secret as the key")]
+    Hash(&'static str),
+    /// It is that of something else in the job than its payload.
+    #[error("the signature is of {0}: sign the payload alone, in the bytes in which it stands in the job")]
+    OtherPart(&'static str),
+    /// It is that of the same JSON with characters of HTML escaped otherwise.
+    #[error(
+        "the signature is of the same payload with <, > and & escaped otherwise, as Go, Rails and PHP do (SetEscapeHTML, escape_html_entities_in_json, JSON_HEX_TAG): send the bytes that were signed"
+    )]
+    Html,
     /// It is the right one in base64.
     #[error("the signature is in base64: send it in lower-case hex")]
     Base64,
@@ -244,7 +272,7 @@ impl Job {
     /// Why the signature, which does not match, does not.
     #[must_use]
     pub fn why_unverified(&self, secret: &SecretString) -> SignatureError {
-        forms::why_unsigned(&self.payload, &self.signature, secret)
+        forms::why_unsigned(self, secret)
     }
 
     /// The signature of the whole payload, of a job that was verified under `secret`.

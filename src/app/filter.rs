@@ -114,6 +114,12 @@ impl Pattern {
         }
     }
 
+    /// As it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The bytes of memory that it takes, compiled.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -132,6 +138,11 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+/// The type that a channel's name begins with.
+pub(super) fn channel_type(name: &str) -> Option<&'static str> {
+    TYPES.into_iter().find(|kind| name.starts_with(kind))
+}
 
 /// What stands before the first colon of a channel's own name.
 fn namespace(channel: &[u8]) -> Option<&[u8]> {

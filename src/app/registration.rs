@@ -17,6 +17,7 @@ use super::remark::{Remarks, Severity};
 use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
 use crate::json::{describe_json_error, scalar_text};
+use webhook::Dialect;
 pub use webhook::{CONNECTION_HEADERS, EVENT_TYPES, RESERVED_HEADERS};
 
 /// The columns, or members, of each part. Of several that have a value the first counts, as with soketi;
@@ -142,7 +143,8 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
         secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
     let mut remarks = Remarks::on(&own_id);
     let stored = stored_webhooks(&mut record, origin, &mut remarks).map_err(unusable)?;
-    let webhooks = listed(stored, &mut remarks).and_then(bounded).map_err(unusable)?;
+    let (stored, dialect) = stored;
+    let webhooks = listed(stored, dialect, &mut remarks).and_then(bounded).map_err(unusable)?;
     if origin == Origin::File {
         for name in record.keys().filter(|name| !OTHERS.contains(&name.as_str())) {
             remarks.unknown("member", name, ["id", "key", "secret", "previous_secret", "webhooks", "policy"]);
@@ -175,7 +177,8 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
 /// It is no list, or past a limit.
 pub fn webhooks(text: &str, id: &str) -> Result<(Vec<Webhook>, Vec<super::Remark>), String> {
     let mut remarks = Remarks::on(id);
-    let webhooks = listed(Value::String(text.to_owned()), &mut remarks).and_then(bounded)?;
+    let stored = Value::String(text.to_owned());
+    let webhooks = listed(stored, Dialect::Soketi, &mut remarks).and_then(bounded)?;
     Ok((webhooks, remarks.finish()))
 }
 
@@ -219,25 +222,25 @@ fn secrets(record: &mut Map<String, Value>) -> Result<Vec<SecretString>, String>
     Ok(texts.into_iter().map(SecretString::from).collect())
 }
 
-/// The webhooks of sockudo's policy, if there is one, else the app's own. As with sockudo nothing beside a
-/// policy counts then.
+/// The webhooks of sockudo's policy, if there is one, else the app's own, and whose words they are in. As with
+/// sockudo nothing beside a policy counts then.
 fn stored_webhooks(
     record: &mut Map<String, Value>,
     origin: Origin,
     remarks: &mut Remarks,
-) -> Result<Value, String> {
+) -> Result<(Value, Dialect), String> {
     let own = take(record, &WEBHOOKS);
     let policy = match take(record, &POLICY) {
         Some(Value::String(text)) => Some(text_as_value(&text, "policy")?),
         policy => policy,
     };
     let mut policy = match policy {
-        None | Some(Value::Null) => return Ok(own.unwrap_or_default()),
+        None | Some(Value::Null) => return Ok((own.unwrap_or_default(), Dialect::Soketi)),
         Some(Value::Object(policy)) => policy,
         Some(_) => return Err("its policy is no object".to_owned()),
     };
     if origin == Origin::Row && !OF_POLICY.iter().any(|name| policy.contains_key(*name)) {
-        return Ok(own.unwrap_or_default());
+        return Ok((own.unwrap_or_default(), Dialect::Soketi));
     }
     let of_policy = take(&mut policy, &WEBHOOKS);
     let some = |own: &Value| match own {
@@ -250,10 +253,10 @@ fn stored_webhooks(
         );
         remarks.add(Severity::Warning, &text);
     }
-    Ok(of_policy.unwrap_or_default())
+    Ok((of_policy.unwrap_or_default(), Dialect::Sockudo))
 }
 
-fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> {
+fn listed(stored: Value, dialect: Dialect, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> {
     let mut stored = Cow::<Value>::Owned(stored);
     for _ in 0..2 {
         if let Value::String(text) = &*stored {
@@ -269,7 +272,7 @@ fn listed(stored: Value, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> 
         return Err(format!("it has {} webhooks; {MAX_WEBHOOKS} is the most", list.len()));
     }
     let digests: Vec<String> = list.iter().map(digest).collect();
-    let read = |(n, value)| webhook::read(value, &format!("webhooks[{n}]"), remarks);
+    let read = |(n, value)| webhook::read(value, dialect, &format!("webhooks[{n}]"), remarks);
     let mut webhooks = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     identify(&mut webhooks, &digests);
     Ok(webhooks)

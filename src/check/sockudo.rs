@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::queue::sqs::Description;
 use crate::run::preflight::{Finding, Severity};
 
@@ -75,6 +75,15 @@ pub(super) fn judge(
             ),
         );
     }
+    let unread = unread(environment, &config.apps.source);
+    if !unread.is_empty() {
+        let (its, ours): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+        wrong(
+            Severity::Warning,
+            &format!("{} are sockudo's, and not read here", its.join(", ")),
+            &format!("set {} to the same", ours.join(", ")),
+        );
+    }
     let together = if config.coalesce.is_some() {
         "WEBHOOKS_COALESCE sends what waits of one app together"
     } else {
@@ -87,6 +96,27 @@ pub(super) fn judge(
         ),
     ));
     findings
+}
+
+/// Its variables of the database in use that are set, where hookferry's own for the same are not: both names.
+fn unread(environment: &HashMap<String, String>, source: &Source) -> Vec<(String, String)> {
+    let sql = |name: &str| {
+        let member = |member: &str| (format!("DATABASE_{name}_{member}"), format!("DB_{name}_{member}"));
+        let mut pairs = ["HOST", "PORT", "USERNAME", "PASSWORD", "DATABASE"].map(member).to_vec();
+        pairs.push((format!("DATABASE_{name}_TABLE_NAME"), format!("APP_MANAGER_{name}_TABLE")));
+        pairs
+    };
+    let mut pairs = match source {
+        Source::Array => Vec::new(),
+        Source::Postgres(_) => sql("POSTGRES"),
+        Source::MySql(_) => sql("MYSQL"),
+        Source::DynamoDb(_) => [("TABLE_NAME", "TABLE"), ("REGION", "REGION"), ("ENDPOINT_URL", "ENDPOINT")]
+            .map(|(its, ours)| (format!("DATABASE_DYNAMODB_{its}"), format!("APP_MANAGER_DYNAMODB_{ours}")))
+            .to_vec(),
+    };
+    let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
+    pairs.retain(|(its, ours)| is_set(its) && !is_set(ours) && !is_set(&format!("SOKETI_{ours}")));
+    pairs
 }
 
 /// What sockudo takes for true.
@@ -105,9 +135,10 @@ mod tests {
 
     fn judged(name: &str, variables: &[(&str, &str)], by_content: &str) -> Vec<Finding> {
         let url = format!("https://sqs.eu-west-1.amazonaws.com/123456789012/{name}");
-        let config = Config::from_env([("QUEUE_SQS_URL".to_owned(), url)]).unwrap();
-        let environment =
+        let environment: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let own = environment.clone().into_iter().filter(|(name, _)| !name.starts_with("QUEUE_SQS_"));
+        let config = Config::from_env(own.chain([("QUEUE_SQS_URL".to_owned(), url)])).unwrap();
         let description = Description {
             visibility: Duration::from_secs(5),
             dead_letter_url: None,
@@ -131,6 +162,29 @@ mod tests {
         assert!(told.len() == 1 && told[0].text.contains("WEBHOOKS_COALESCE"), "{told:?}");
         assert_eq!(judged("jobs.fifo", &[], "false"), [], "no sockudo");
         assert_eq!(judged("webhooks.fifo", &[], "false").len(), 1, "its queue's name is a hint");
+    }
+
+    #[test]
+    #[cfg(feature = "postgres")]
+    fn its_variables_of_the_database_are_told_with_those_that_are_read() {
+        let its = [
+            ("APP_MANAGER_DRIVER", "pgsql"),
+            ("DATABASE_POSTGRES_HOST", "db.internal"),
+            ("DATABASE_POSTGRES_PASSWORD", "hush"),
+            ("DATABASE_POSTGRES_TABLE_NAME", "applications"),
+            ("DATABASE_MYSQL_HOST", "not in use"),
+        ];
+        let ours =
+            [("DB_POSTGRES_HOST", "db.internal"), ("SOKETI_APP_MANAGER_POSTGRES_TABLE", "applications")];
+        let found = faults("webhooks.fifo", &[&GOOD[..], &its, &ours].concat(), "true");
+        let [(Severity::Warning, line)] = &found[..] else { panic!("{found:?}") };
+        assert!(
+            line.contains("DATABASE_POSTGRES_PASSWORD") && line.contains("DB_POSTGRES_PASSWORD"),
+            "{line}"
+        );
+        assert!(!["HOST", "TABLE", "MYSQL", "hush"].iter().any(|other| line.contains(other)), "{line}");
+        let array = faults("webhooks.fifo", &[&GOOD[..], &its[1..]].concat(), "true");
+        assert_eq!(array, [], "no database is asked");
     }
 
     #[test]

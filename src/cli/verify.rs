@@ -68,6 +68,17 @@ struct Line {
     others: BTreeMap<String, IgnoredAny>,
 }
 
+/// What `enqueue` makes a job of.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "it is told by what it has")]
+#[serde(deny_unknown_fields)]
+struct EventLine {
+    #[allow(clippy::zero_sized_map_values, reason = "of any members")]
+    event: BTreeMap<String, IgnoredAny>,
+    group: Option<String>,
+    dedup: Option<String>,
+}
+
 pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
     let input = read(options.file.as_ref())?;
@@ -80,7 +91,7 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
         let key = options.key.unwrap_or_else(|| secrets.default_key.clone());
         let known = secrets.of(&key)?;
         findings::webhook(
-            &Webhook { body: input, signature: options.signature, standard },
+            &Webhook { body: input, signature: options.signature, standard, key },
             &known,
             SystemTime::now(),
         )
@@ -107,6 +118,12 @@ fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
     };
     let decoded = match Job::decode(&body) {
         Ok(decoded) => decoded,
+        Err(_) if serde_json::from_slice::<EventLine>(&body).is_ok() => {
+            return Ok(Findings::wrong(
+                "it is a line for enqueue, which makes a job of its event: hookferry enqueue --print < FILE | hookferry verify"
+                    .to_owned(),
+            ));
+        }
         Err(error) => return Ok(Findings::wrong(error.to_string())),
     };
     let known = secrets.of(&decoded.app_key)?;

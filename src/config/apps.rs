@@ -196,13 +196,26 @@ pub fn left_out_of_this_build(driver: &str) -> String {
     format!("APP_MANAGER_DRIVER: {driver} was left out of this build; build with the cargo feature {driver}")
 }
 
+/// soketi's name of a driver, which sockudo has other names for too, in any case.
+fn soketis_name(driver: &str) -> String {
+    let driver = driver.trim().to_ascii_lowercase();
+    match driver.as_str() {
+        "memory" => "array",
+        "pgsql" | "postgresql" => "postgres",
+        "mariadb" => "mysql",
+        other => other,
+    }
+    .to_owned()
+}
+
 fn read_source(raw: &Raw, reader: &mut Reader) -> Option<Source> {
-    let driver = raw.app_manager.driver.as_deref();
-    if let Some(left_out) = driver.filter(|driver| LEFT_OUT.contains(driver)) {
+    let given = raw.app_manager.driver.as_deref();
+    let driver = given.map(soketis_name);
+    if let Some(left_out) = driver.as_deref().filter(|driver| LEFT_OUT.contains(driver)) {
         reader.error(left_out_of_this_build(left_out));
         return None;
     }
-    match driver {
+    match driver.as_deref() {
         None | Some("array") => Some(Source::Array),
         Some("dynamodb") => Some(Source::DynamoDb(read_dynamodb(raw, reader))),
         Some("postgres") => {
@@ -215,9 +228,16 @@ fn read_source(raw: &Raw, reader: &mut Reader) -> Option<Source> {
             let table = raw.app_manager.mysql_table.as_deref();
             read_sql("MYSQL", &raw.mysql, table, raw, defaults, reader).map(Source::MySql)
         }
-        Some(other) => {
+        Some(driver @ ("scylladb" | "surrealdb")) => {
             reader.error(format!(
-                "APP_MANAGER_DRIVER: {other:?} is unknown; there are array, dynamodb, postgres and mysql"
+                "APP_MANAGER_DRIVER: {driver} is not read here: write the apps to a file and name it by APPS_FILE, with APP_MANAGER_DRIVER=array"
+            ));
+            None
+        }
+        Some(_) => {
+            reader.error(format!(
+                "APP_MANAGER_DRIVER: {:?} is unknown; there are array, dynamodb, postgres and mysql",
+                given.unwrap_or_default()
             ));
             None
         }

@@ -385,6 +385,29 @@ fn the_array_is_not_read_for_another_driver() {
 }
 
 #[test]
+fn a_driver_may_have_the_name_that_sockudo_gives_it() {
+    for name in ["memory", "Memory", "ARRAY", "array"] {
+        let config = read(&[("APP_MANAGER_DRIVER", name)]).unwrap();
+        assert!(matches!(config.apps.source, Source::Array), "{name}");
+    }
+    #[cfg(all(feature = "postgres", feature = "mysql", feature = "dynamodb"))]
+    for (names, is) in [
+        (&["pgsql", "postgresql", "PostgreSQL", "Postgres"][..], "Postgres"),
+        (&["mariadb", "MySQL"], "MySql"),
+        (&["DynamoDB"], "DynamoDb"),
+    ] {
+        for name in names {
+            let source = read(&[("APP_MANAGER_DRIVER", *name)]).unwrap().apps.source;
+            assert!(format!("{source:?}").starts_with(is), "{name}: {source:?}");
+        }
+    }
+    for name in ["scylladb", "SurrealDB"] {
+        let told = errors(&[("APP_MANAGER_DRIVER", name)]);
+        assert!(told.contains("is not read here") && told.contains("APPS_FILE"), "{told}");
+    }
+}
+
+#[test]
 #[cfg(not(feature = "postgres"))]
 fn a_driver_that_was_left_out_is_refused() {
     assert!(errors(&[("APP_MANAGER_DRIVER", "postgres")]).contains("the cargo feature postgres"));

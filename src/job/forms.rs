@@ -8,7 +8,11 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use hmac::Mac;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{SignatureError, mac};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::{Job, SignatureError, mac, mac_by};
 
 /// The longest JSON that is tried in other forms: some fifty of them, and whoever sends it has not proved anything.
 const MAX_FORMED: usize = 16 * 1024;
@@ -40,9 +44,80 @@ const ESCAPES: [(Option<bool>, Option<bool>); 7] = [
     (Some(true), Some(true)),
 ];
 
-/// Why `signature` is not that of `bytes` under `secret`, as far as it can be told.
-pub(super) fn why_unsigned(bytes: &[u8], signature: &str, secret: &SecretString) -> SignatureError {
+/// How `<`, `>` and `&` are escaped, and the line separators U+2028 and U+2029 with them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Html {
+    Kept,
+    /// As Go and Rails do.
+    Lower,
+    /// As PHP does where it is told to.
+    Upper,
+}
+
+/// Why the signature of a job is not that of its payload under `secret`, as far as it can be told.
+pub(super) fn why_unsigned(job: &Job, secret: &SecretString) -> SignatureError {
+    match of_payload(&job.payload, &job.signature, secret) {
+        SignatureError::Mismatch if job.payload.len() <= MAX_FORMED => {
+            of_another_kind(job, secret).unwrap_or(SignatureError::Mismatch)
+        }
+        why => why,
+    }
+}
+
+/// What else was done in place of signing the payload under the secret.
+fn of_another_kind(job: &Job, secret: &SecretString) -> Option<SignatureError> {
+    #[derive(Deserialize)]
+    struct Events<'a> {
+        #[serde(borrow)]
+        events: &'a RawValue,
+    }
+    let (claimed, _) = claimed(&job.signature)?;
+    let (payload, own) = (&*job.payload, secret.expose_secret().as_bytes());
+    let is = |key: &[u8], bytes: &[u8]| mac_by(key, [bytes]).verify_slice(&claimed).is_ok();
+    if is(payload, own) {
+        return Some(SignatureError::Swapped);
+    }
+    for (other, name) in [(&job.app_key, "key"), (&job.app_id, "id")] {
+        if !other.is_empty() && is(other.as_bytes(), payload) {
+            return Some(SignatureError::WithoutSecret(name));
+        }
+    }
+    for (bytes, name) in [
+        (payload.to_vec(), "the payload"),
+        ([own, payload].concat(), "secret and payload"),
+        ([payload, own].concat(), "payload and secret"),
+    ] {
+        if Sha256::digest(bytes)[..] == claimed[..] {
+            return Some(SignatureError::Hash(name));
+        }
+    }
+    if serde_json::from_slice(payload).is_ok_and(|of: Events<'_>| is(own, of.events.get().as_bytes())) {
+        return Some(SignatureError::OtherPart("its events alone"));
+    }
+    let whole = Job { signature: String::new(), ..job.clone() }.encode();
+    let unsigned = whole.replace(r#","originalPusherSignature":"""#, "");
+    let is_whole = is(own, whole.as_bytes()) || is(own, unsigned.as_bytes());
+    is_whole.then_some(SignatureError::OtherPart("the whole job"))
+}
+
+/// The hash whose HMAC has so many bytes.
+fn other_hash(length: usize) -> Option<&'static str> {
+    Some(match length {
+        16 => "MD5",
+        20 => "SHA1",
+        28 => "SHA224",
+        48 => "SHA384",
+        64 => "SHA512",
+        _ => return None,
+    })
+}
+
+/// Why `signature` is not that of `bytes` under `secret`, as far as it can be told by forms of these.
+fn of_payload(bytes: &[u8], signature: &str, secret: &SecretString) -> SignatureError {
     let Some((claimed, form)) = claimed(signature) else { return SignatureError::Mismatch };
+    if let Some(hash) = other_hash(claimed.len()) {
+        return SignatureError::OtherHash(hash);
+    }
     let signs_under =
         |secret: &SecretString, bytes: &[u8]| mac(secret, [bytes]).verify_slice(&claimed).is_ok();
     let signs = |bytes: &[u8]| signs_under(secret, bytes);
@@ -89,9 +164,41 @@ fn claimed(signature: &str) -> Option<(Vec<u8>, Option<SignatureError>)> {
     {
         return Some((digest, Some(SignatureError::Prefixed)));
     }
+    if let Some(bare) = undecorated(signature) {
+        return hex::decode(&bare)
+            .ok()
+            .or_else(|| from_base64(&bare))
+            .map(|digest| (digest, Some(SignatureError::Decorated)));
+    }
+    let decoded = from_base64(signature)?;
+    Some(match hex::decode(&decoded) {
+        Ok(digest) if !digest.is_empty() => (digest, Some(SignatureError::Base64OfHex)),
+        Ok(_) | Err(_) => (decoded, Some(SignatureError::Base64)),
+    })
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
     let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
-    let digest = engines.iter().find_map(|engine| engine.decode(signature).ok())?;
-    Some((digest, Some(SignatureError::Base64)))
+    engines.iter().find_map(|engine| engine.decode(text).ok())
+}
+
+/// A signature without what people leave around it or put into it, if anything is there.
+fn undecorated(signature: &str) -> Option<String> {
+    let quoted =
+        signature.strip_prefix('b').filter(|rest| rest.starts_with(['\'', '"'])).unwrap_or(signature);
+    let mut bare = quoted.trim_matches(['\'', '"', '`']);
+    for prefix in ["hmac-sha256", "hmac_sha256", "hmacsha256", "sha256", "sha-256", "hmac", "v1", "v0", "0x"]
+    {
+        if let Some((start, rest)) = bare.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            bare = rest.trim_start_matches(['=', ',', ':', ' ']);
+            break;
+        }
+    }
+    let digits = bare.replace([':', ' ', '-'], "");
+    let bare = if hex::decode(&digits).is_ok() { digits } else { bare.to_owned() };
+    (bare != signature && !bare.is_empty()).then_some(bare)
 }
 
 /// What was signed in place of some JSON, if it is the same in another form.
@@ -105,6 +212,14 @@ fn other_form(json: &[u8], signs: impl Fn(&[u8]) -> bool) -> Option<SignatureErr
             }
         }
     }
+    for html in [Html::Kept, Html::Lower, Html::Upper] {
+        let escaped = with_html(json, html);
+        if escaped != json
+            && std::iter::once(Layout::Kept).chain(LAYOUTS).any(|layout| signs(&laid_out(&escaped, layout)))
+        {
+            return Some(SignatureError::Html);
+        }
+    }
     // Its members in the order of their names, written compactly and with nothing escaped.
     let value: serde_json::Value = serde_json::from_slice(json).ok()?;
     let sorted = serde_json::to_vec(&value).ok()?;
@@ -114,7 +229,39 @@ fn other_form(json: &[u8], signs: impl Fn(&[u8]) -> bool) -> Option<SignatureErr
             return Some(SignatureError::Sorted);
         }
     }
-    None
+    // As Go writes what it has read into a map.
+    let html = with_html(&sorted, Html::Lower);
+    (html != sorted && signs(&html)).then_some(SignatureError::Sorted)
+}
+
+/// JSON text with characters of HTML escaped so, or not at all.
+fn with_html(json: &[u8], html: Html) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(json) else { return json.to_vec() };
+    let escape = |char: char| format!("\\u{:04x}", u32::from(char));
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let found = if c == '\\' { html_escape(rest) } else { Some((c, c.len_utf8())) };
+        // An escape that stays, so that what it escapes is not looked at.
+        let (char, length) =
+            found.unwrap_or_else(|| (c, rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at)));
+        let is_html = found.is_some() && matches!(char, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        match html {
+            Html::Lower if is_html => out.push_str(&escape(char)),
+            Html::Upper if is_html => out.push_str(&escape(char).to_ascii_uppercase().replace('U', "u")),
+            Html::Kept if is_html => out.push(char),
+            _ => out.push_str(rest.get(..length).unwrap_or_default()),
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out.into_bytes()
+}
+
+/// The character of HTML whose escape a text begins with, and the escape's length.
+fn html_escape(text: &str) -> Option<(char, usize)> {
+    let digits = text.get(..6)?.strip_prefix("\\u")?;
+    let char = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    matches!(char, '<' | '>' | '&' | '\u{2028}' | '\u{2029}').then_some((char, 6))
 }
 
 /// In what two forms of the same JSON differ, members in the same order.
@@ -260,20 +407,36 @@ mod tests {
 
     fn why(bytes: &str, signed: &str) -> SignatureError {
         let secret = SecretString::from("s");
-        why_unsigned(bytes.as_bytes(), &sign(&secret, [signed.as_bytes()]), &secret)
+        of_payload(bytes.as_bytes(), &sign(&secret, [signed.as_bytes()]), &secret)
     }
 
     #[test]
     fn a_right_signature_in_a_wrong_form_is_recognised() {
         let secret = SecretString::from("s");
-        let of = |signature: String| why_unsigned(PAYLOAD.as_bytes(), &signature, &secret);
+        let of = |signature: String| of_payload(PAYLOAD.as_bytes(), &signature, &secret);
         let hex = sign(&secret, [PAYLOAD.as_bytes()]);
         let digest = hex::decode(&hex).unwrap();
         assert_eq!(of(format!("sha256={hex}")), SignatureError::Prefixed);
         assert_eq!(of(format!("SHA256={hex}")), SignatureError::Prefixed);
         assert_eq!(of(BASE64_STANDARD.encode(&digest)), SignatureError::Base64);
         assert_eq!(of(BASE64_URL_SAFE_NO_PAD.encode(&digest)), SignatureError::Base64);
-        for none in ["sha256=00", "", "zz", "é", "sha256="] {
+        for decorated in [
+            format!("0x{hex}"),
+            format!("hmac-sha256={hex}"),
+            format!("v1,{}", BASE64_STANDARD.encode(&digest)),
+            format!("v1={hex}"),
+            format!("\"{hex}\""),
+            format!("b'{hex}'"),
+            digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"),
+        ] {
+            assert_eq!(of(decorated.clone()), SignatureError::Decorated, "{decorated}");
+        }
+        assert_eq!(of(BASE64_STANDARD.encode(&hex)), SignatureError::Base64OfHex);
+        for (length, hash) in [(16, "MD5"), (20, "SHA1"), (64, "SHA512")] {
+            assert_eq!(of(hex::encode(vec![7; length])), SignatureError::OtherHash(hash));
+            assert_eq!(of(BASE64_STANDARD.encode(vec![7; length])), SignatureError::OtherHash(hash));
+        }
+        for none in ["sha256=00", "\"", "b'", "0x", "v1,", ":::", "b'é'", "", "zz", "é", "sha256="] {
             assert_eq!(of(none.to_owned()), SignatureError::Mismatch, "{none}");
         }
     }
@@ -307,6 +470,54 @@ mod tests {
         assert_eq!(why(PAYLOAD, &PAYLOAD.replace("a/b", "a/c")), SignatureError::Mismatch);
     }
 
+    #[test]
+    fn escapes_of_html_are_recognised_whichever_was_signed() {
+        let plain = r#"{"time_ms":1,"events":[{"name":"a","data":"<b>1 & 2</b> \\u003c \\"}]}"#;
+        let go = r#"{"time_ms":1,"events":[{"name":"a","data":"\u003cb\u003e1 \u0026 2\u003c/b\u003e \\u003c \\"}]}"#;
+        let php =
+            go.replace(r"\u003cb\u003e", r"\u003Cb\u003E").replace(r"\u003c/b\u003e", r"\u003C/b\u003E");
+        for (sent, signed) in [(plain, go), (go, plain), (plain, &php), (&php, plain), (&php, go)] {
+            assert_eq!(why(sent, signed), SignatureError::Html, "sent {sent}, signed {signed}");
+        }
+        let sorted = r#"{"events":[{"data":"\u003cb\u003e1 \u0026 2\u003c/b\u003e \\u003c \\","name":"a"}],"time_ms":1}"#;
+        assert_eq!(why(plain, sorted), SignatureError::Sorted);
+    }
+
+    #[test]
+    fn what_was_done_in_place_of_signing_the_payload_is_recognised() {
+        let secret = SecretString::from("s");
+        let mac = |key: &str, text: &str| sign(&SecretString::from(key), [text.as_bytes()]);
+        let hash = |text: String| hex::encode(Sha256::digest(text));
+        let bare = Job {
+            app_key: "the-key".to_owned(),
+            app_id: "the-id".to_owned(),
+            payload: PAYLOAD.into(),
+            signature: String::new(),
+            sender_secret: None,
+        };
+        let events = PAYLOAD.strip_prefix(r#"{"time_ms":1,"events":"#).unwrap().strip_suffix('}').unwrap();
+        let without = format!(r#"{{"appKey":"the-key","appId":"the-id","payload":{PAYLOAD}}}"#);
+        for (signature, error) in [
+            (mac(PAYLOAD, "s"), SignatureError::Swapped),
+            (mac("the-key", PAYLOAD), SignatureError::WithoutSecret("key")),
+            (mac("the-id", PAYLOAD), SignatureError::WithoutSecret("id")),
+            (hash(PAYLOAD.to_owned()), SignatureError::Hash("the payload")),
+            (hash(format!("s{PAYLOAD}")), SignatureError::Hash("secret and payload")),
+            (mac("s", events), SignatureError::OtherPart("its events alone")),
+            (mac("s", &bare.encode()), SignatureError::OtherPart("the whole job")),
+            (mac("s", &without), SignatureError::OtherPart("the whole job")),
+            (mac("other", PAYLOAD), SignatureError::Mismatch),
+        ] {
+            assert_eq!(why_unsigned(&Job { signature, ..bare.clone() }, &secret), error);
+        }
+        let large = Job {
+            payload: format!("[{}1]", "1,".repeat(MAX_FORMED)).into(),
+            signature: mac("the-key", &format!("[{}1]", "1,".repeat(MAX_FORMED))),
+            ..bare
+        };
+        assert_eq!(why_unsigned(&large, &secret), SignatureError::Mismatch, "too long to be tried");
+    }
+
     fn laid(json: &str, space: &'static str) -> String {
         String::from_utf8(laid_out(json.as_bytes(), Layout::Spaced(space))).unwrap()
     }
@@ -319,7 +530,7 @@ mod tests {
         assert_eq!(why(&serde_json::to_string(PAYLOAD).unwrap(), PAYLOAD), SignatureError::EncodedTwice);
         let under = |other: &str, own: &str| {
             let signature = sign(&SecretString::from(other), [PAYLOAD.as_bytes()]);
-            why_unsigned(PAYLOAD.as_bytes(), &signature, &SecretString::from(own))
+            of_payload(PAYLOAD.as_bytes(), &signature, &SecretString::from(own))
         };
         assert_eq!(under("s\n", "s"), SignatureError::SecretWithLineBreak);
         assert_eq!(under("\"s\"", "s"), SignatureError::SecretQuoted);

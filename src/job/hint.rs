@@ -25,7 +25,7 @@ const IN_S3: &str = "the job is in S3, where SQS' extended client puts large mes
     message takes 1 MiB)";
 
 /// Services that wrap what they pass on, by members of theirs that no job has, and how to do without.
-const WRAPPERS: [(&[&str], &str); 15] = [
+const WRAPPERS: [(&[&str], &str); 17] = [
     (
         &["TopicArn", "Message"],
         "it is an SNS notification: turn on raw message delivery for the subscription (RawMessageDelivery=true)",
@@ -35,6 +35,11 @@ const WRAPPERS: [(&[&str], &str); 15] = [
         "it is an EventBridge event: let the rule's target send the job alone (InputPath $.detail)",
     ),
     (&["Records"], "it is an AWS event with Records: send each record's body as a message of its own"),
+    (
+        &["Messages"],
+        "it is what aws sqs receive-message prints: send each message's Body alone, as a message of its own",
+    ),
+    (&["Entries"], "it is a whole SendMessageBatch request: each entry's body has to be a job alone"),
     (&["MessageBody"], "it is a whole SendMessage request: the message's body has to be the job alone"),
     (&["job", "data"], "it is a job of a Laravel queue: it needs a queue of its own"),
     (&["specversion", "type"], "it is a CloudEvent: send its data alone"),
@@ -77,6 +82,9 @@ pub(super) fn why(body: &[u8], error: &serde_json::Error) -> String {
     }
     match kind_of(text) {
         Some("a list") if is_pointer(text) => IN_S3.to_owned(),
+        Some("a list") if is_of_messages(text) => {
+            "it is a list of messages: send each one's body alone, as a message of its own".to_owned()
+        }
         Some("a list") => "it is a list: send each job as a message of its own".to_owned(),
         Some("a string")
             if serde_json::from_str::<String>(text).is_ok_and(|inner| is_base64_of_json(&inner)) =>
@@ -128,6 +136,14 @@ fn is_several(text: &str) -> bool {
 fn is_pointer(list: &str) -> bool {
     let values: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
     matches!(values.as_slice(), [class, _] if class.get().ends_with("S3Pointer\""))
+}
+
+/// Whether a list is of messages as they are received, or of a batch's entries.
+fn is_of_messages(list: &str) -> bool {
+    let first = serde_json::from_str::<Vec<&RawValue>>(list).ok().and_then(|list| list.first().copied());
+    let first = first.and_then(|first| serde_json::from_str::<HashMap<String, &RawValue>>(first.get()).ok());
+    first
+        .is_some_and(|members| ["Body", "body", "MessageBody"].iter().any(|name| members.contains_key(*name)))
 }
 
 /// The member in which a whole job is, as an object or as text.
@@ -331,6 +347,10 @@ mod tests {
                 "EventBridge event",
             ),
             (r#"{"Records":[{"body":"hush"}]}"#, "Records"),
+            (r#"{"Messages":[{"MessageId":"m","Body":"hush"}]}"#, "send each message's Body alone"),
+            (r#"{"Entries":[{"Id":"1","MessageBody":"hush"}]}"#, "each entry's body"),
+            (r#"[{"MessageId":"m","Body":"hush"}]"#, "a list of messages"),
+            (r#"[{"Id":"1","MessageBody":"hush"}]"#, "a list of messages"),
             (&twice, "encoded twice"),
             (&BASE64_STANDARD.encode(job), "it is base64"),
             (&BASE64_URL_SAFE_NO_PAD.encode(job), "it is base64"),

@@ -14,15 +14,12 @@ use tracing::{error, info, warn};
 
 use super::error::{CallError, Error, FlushError};
 use super::failures::{Failures, Handle, Untold};
-use super::outbox::{Batch, CALL_DEADLINE, Outbox, Patience, Settled};
+use super::outbox::{Batch, CALL_DEADLINE, Moment, Outbox, Patience, Settled};
 use super::places::{Buffer, Place, Places};
 use super::port::{EntryResult, SendBatch};
 use crate::queue::{MessageId, NewMessage};
 use crate::random::Random;
 
-/// The most calls under way at once: enough to keep a partition of SQS busy, few enough that one client's
-/// connections serve them.
-const MAX_CALLS: usize = 32;
 /// How often it is said that the queue does not take jobs.
 const REMIND: Duration = Duration::from_secs(30);
 /// Commands taken over before the outbox is looked at.
@@ -142,8 +139,11 @@ impl<Q: SendBatch> Driver<Q> {
     async fn run(mut self) {
         let mut commands = Vec::with_capacity(COMMANDS);
         let mut handles = true;
-        while handles || self.open > 0 {
+        loop {
             self.send_what_can_go();
+            if !handles && self.open == 0 {
+                return;
+            }
             let pause = self.outbox.next_change();
             tokio::select! {
                 count = self.received.recv_many(&mut commands, COMMANDS), if handles => {
@@ -186,8 +186,7 @@ impl<Q: SendBatch> Driver<Q> {
     }
 
     fn send_what_can_go(&mut self) {
-        while let Some(batch) = self.outbox.take(Instant::now(), MAX_CALLS - self.calls.len().min(MAX_CALLS))
-        {
+        while let Some(batch) = self.outbox.take(Moment::now(), self.calls.len()) {
             let queue = Arc::clone(&self.queue);
             self.calls.spawn(async move {
                 let jobs: Vec<&NewMessage> = batch.entries.iter().map(|entry| &entry.job).collect();
@@ -203,11 +202,15 @@ impl<Q: SendBatch> Driver<Q> {
                 (batch, answer)
             });
         }
+        for expired in std::mem::take(&mut self.outbox.expired) {
+            self.answer(expired);
+        }
+        self.end_flushes();
     }
 
     fn settle(&mut self, batch: Batch<Numbered>, answer: CallResult) {
         let mut sent = false;
-        for settled in self.outbox.settle(Instant::now(), batch, answer, self.random.fraction()) {
+        for settled in self.outbox.settle(Moment::now(), batch, answer, self.random.fraction()) {
             sent |= settled.result.is_ok();
             self.answer(settled);
         }

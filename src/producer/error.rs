@@ -41,8 +41,9 @@ pub enum Error {
     /// No answer came until the job was given up: it **may be** on the queue.
     #[error("no answer from the queue, the job may be on it: {0}")]
     NoResponse(String),
-    /// An attempt got no answer, so that the job **may be** on the queue; the last one ended with this.
-    #[error("the job may be on the queue, since an attempt got no answer; the last one: {0}")]
+    /// An attempt got no answer or failed at the queue, so that the job **may be** on the queue; the last one ended with
+    /// this.
+    #[error("the job may be on the queue, since an attempt got no answer or failed there; the last one: {0}")]
     Unconfirmed(Box<Error>),
     /// The buffer has no place: only from [`super::Producer::try_enqueue`].
     #[error("the producer's buffer is full")]

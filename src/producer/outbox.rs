@@ -5,18 +5,19 @@
 //! - What is to be sent again comes before everything later of its group.
 //! - Where a job is given up because its sender is denied or its queue is gone, what waits behind it in its group is
 //!   given up with it: nothing goes before it that its sender may send anew.
-//! - A job is sent for the last time so early that it arrives within the deduplication interval of its first
-//!   send.
+//! - A job that may be on the queue is sent for the last time so early that it arrives within the deduplication
+//!   interval of its first send: for the jobs that wait longer for a call, the process that stood still and the
+//!   machine that slept, too.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::check::MAX_BYTES;
 use super::error::{CallError, Error, RETRY_WINDOW};
+use super::pace::Pace;
 use super::port::EntryResult;
 use crate::queue::{MAX_BATCH, MessageId, NewMessage};
 
@@ -34,18 +35,40 @@ pub(super) struct Entry<T> {
     pub(super) job: NewMessage,
     pub(super) ticket: T,
     size: usize,
-    first_sent: Option<Instant>,
+    first_sent: Option<Moment>,
     failures: u32,
-    /// An attempt got no answer: it may be on the queue.
-    uncertain: bool,
+    /// An attempt may have put it on the queue; the error of the last such one.
+    uncertain: Option<Error>,
     /// A batch with it was refused, and it is not known for whom of them: it goes by itself.
     alone: bool,
+}
+
+/// A point in time by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// It stands still while the machine sleeps.
+    pub(super) tick: Instant,
+    /// It is set, forwards and backwards.
+    pub(super) wall: SystemTime,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { tick: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// How long ago that was at the most.
+    fn since(&self, earlier: &Self) -> Duration {
+        let by_wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        by_wall.max(self.tick - earlier.tick)
+    }
 }
 
 /// What goes out in one call: jobs of one group or more, those of a group in their order.
 #[derive(Debug)]
 pub(super) struct Batch<T> {
     pub(super) entries: Vec<Entry<T>>,
+    began: Instant,
 }
 
 /// The end of a job: what its sender is to be told.
@@ -89,6 +112,24 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// How long after its first send a job is sent again at the latest: the wait before the last attempt begins within
+    /// the window.
+    fn last_send(&self) -> Duration {
+        self.retry_for + BACKOFF_CAP
+    }
+}
+
+impl<T> Entry<T> {
+    /// Whether it may be on the queue for so long that SQS may have forgotten it before it arrives again: why it may
+    /// be, and since when.
+    fn is_over(&self, now: Moment, last: Duration) -> Option<(Error, Duration)> {
+        let error = self.uncertain.clone()?;
+        let since = now.since(self.first_sent.as_ref()?);
+        (since > last).then_some((error, since))
+    }
+}
+
 /// All that is not yet confirmed and not under way.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
@@ -101,6 +142,9 @@ pub(super) struct Outbox<T> {
     pub(super) overtaken: u64,
     /// Why jobs are to be sent again, since it was taken.
     pub(super) trouble: Option<Error>,
+    /// Jobs whose time was over before they could be sent again, since they were taken.
+    pub(super) expired: Vec<Settled<T>>,
+    pace: Pace,
 }
 
 impl<T> Outbox<T> {
@@ -112,6 +156,8 @@ impl<T> Outbox<T> {
             paused: BinaryHeap::new(),
             overtaken: 0,
             trouble: None,
+            expired: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -122,8 +168,7 @@ impl<T> Outbox<T> {
 
     /// Takes over a job, behind all others of its group.
     pub(super) fn push(&mut self, job: NewMessage, size: usize, ticket: T) {
-        let entry =
-            Entry { job, ticket, size, first_sent: None, failures: 0, uncertain: false, alone: false };
+        let entry = Entry { job, ticket, size, first_sent: None, failures: 0, uncertain: None, alone: false };
         if let Some(group) = self.groups.get_mut(entry.job.group.as_str()) {
             group.waiting.push_back(entry);
             return;
@@ -138,20 +183,23 @@ impl<T> Outbox<T> {
         self.paused.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// What to send next, if anything can go. A batch has jobs of one group, and of more only where more
-    /// groups wait than could be sent at once.
-    pub(super) fn take(&mut self, now: Instant, free_calls: usize) -> Option<Batch<T>> {
-        while self.paused.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+    /// What to send next beside the calls under way, if anything can go. A batch has jobs of one group, and of more
+    /// only where more groups wait than could be sent at once. Jobs whose time is over are put to the
+    /// expired ones.
+    pub(super) fn take(&mut self, now: Moment, under_way: usize) -> Option<Batch<T>> {
+        while self.paused.peek().is_some_and(|Reverse((at, _))| *at <= now.tick) {
             let Some(Reverse((_, name))) = self.paused.pop() else { break };
             if let Some(group) = self.groups.get_mut(&name) {
                 group.state = State::Ready;
                 self.ready.push_back(name);
             }
         }
+        let free_calls = self.pace.calls().saturating_sub(under_way);
         if free_calls == 0 {
             return None;
         }
-        let mut entries = Vec::new();
+        let (most_bytes, last) = (self.pace.bytes(), self.patience.last_send());
+        let mut entries: Vec<Entry<T>> = Vec::new();
         let mut bytes = 0;
         let mut groups = self.ready.len().div_ceil(free_calls).clamp(1, MAX_BATCH);
         while groups > 0 {
@@ -159,8 +207,14 @@ impl<T> Outbox<T> {
             let before = entries.len();
             let Some(group) = self.groups.get_mut(&name) else { continue };
             while let Some(next) = group.waiting.front() {
-                let full = entries.len() == MAX_BATCH || bytes + next.size > MAX_BYTES;
-                if full || (next.alone && !entries.is_empty()) {
+                if let Some(over) = next.is_over(now, last) {
+                    let error = over.0.after(next.failures, over.1);
+                    let expired = group.waiting.pop_front().map(|entry| failed(entry, error));
+                    self.expired.extend(expired);
+                    continue;
+                }
+                let full = entries.len() == MAX_BATCH || bytes + next.size > most_bytes;
+                if !entries.is_empty() && (full || next.alone) {
                     break;
                 }
                 let Some(mut entry) = group.waiting.pop_front() else { break };
@@ -170,10 +224,14 @@ impl<T> Outbox<T> {
                 entries.push(entry);
                 if alone {
                     group.state = State::UnderWay;
-                    return Some(Batch { entries });
+                    return Some(Batch { entries, began: now.tick });
                 }
             }
             if entries.len() == before {
+                if group.waiting.is_empty() {
+                    self.groups.remove(&name);
+                    continue;
+                }
                 // No room for its first job: it is the next batch's.
                 self.ready.push_front(name);
                 break;
@@ -181,18 +239,26 @@ impl<T> Outbox<T> {
             group.state = State::UnderWay;
             groups -= 1;
         }
-        (!entries.is_empty()).then_some(Batch { entries })
+        (!entries.is_empty()).then_some(Batch { entries, began: now.tick })
     }
 
     /// Books what became of a batch: gives the jobs that are done with, and keeps the others in their
     /// places. `chance` in 0..1 draws the wait.
     pub(super) fn settle(
         &mut self,
-        now: Instant,
+        now: Moment,
         batch: Batch<T>,
         answer: Result<Vec<EntryResult>, CallError>,
         chance: f64,
     ) -> Vec<Settled<T>> {
+        match &answer {
+            Ok(_) => self.pace.answered(),
+            // A connection that breaks says nothing of how much it carries.
+            Err(CallError::NoResponse(_)) if now.tick - batch.began >= CALL_DEADLINE / 2 => {
+                self.pace.unanswered(now.tick, batch.began);
+            }
+            Err(_) => {}
+        }
         let several = batch.entries.len() > 1;
         let mut settled = Vec::with_capacity(batch.entries.len());
         let mut again: Vec<(Arc<str>, VecDeque<Entry<T>>)> = Vec::new();
@@ -213,7 +279,11 @@ impl<T> Outbox<T> {
             }
             let behind = again.last_mut().filter(|(group, _)| *group == name);
             let verdict = answers.next(several);
-            entry.uncertain |= matches!(verdict, Verdict::Again(Error::NoResponse(_)));
+            if let Verdict::Again(error) = &verdict
+                && error.may_be_on_the_queue()
+            {
+                entry.uncertain = Some(error.clone());
+            }
             match (verdict, ended.get(&name)) {
                 (Verdict::Sent(id), behind_ended) => {
                     if behind.is_some() || behind_ended.is_some() {
@@ -236,7 +306,7 @@ impl<T> Outbox<T> {
                 }
                 (Verdict::Again(error), None) => {
                     entry.failures += 1;
-                    let tried = entry.first_sent.map_or(Duration::ZERO, |first| now - first);
+                    let tried = entry.first_sent.map_or(Duration::ZERO, |first| now.tick - first.tick);
                     // The next wait is inside the 50 s that the window leaves.
                     if tried >= self.patience.retry_for || entry.failures >= self.patience.attempts {
                         let error = error.after(entry.failures, tried);
@@ -259,7 +329,7 @@ impl<T> Outbox<T> {
                 settled.extend(group.waiting.drain(..).map(|entry| failed(entry, error.clone())));
             }
             let failed = again.remove(&name).unwrap_or_default();
-            self.put_back(now, name, failed, chance);
+            self.put_back(now.tick, name, failed, chance);
         }
         settled
     }
@@ -292,8 +362,11 @@ fn keep<T>(again: &mut Vec<(Arc<str>, VecDeque<Entry<T>>)>, name: Arc<str>, entr
 
 /// The end of a job that is given up.
 fn failed<T>(entry: Entry<T>, error: Error) -> Settled<T> {
-    let says_so = matches!(error, Error::NoResponse(_));
-    let error = if entry.uncertain && !says_so { Error::Unconfirmed(Box::new(error)) } else { error };
+    let error = if entry.uncertain.is_some() && !error.may_be_on_the_queue() {
+        Error::Unconfirmed(Box::new(error))
+    } else {
+        error
+    };
     Settled { entry, result: Err(error) }
 }
 

@@ -2,23 +2,26 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use secrecy::SecretString;
 
 use super::event::Event;
-use crate::job::{Job, QueueType, group_id, sign};
+use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
 use crate::queue::NewMessage;
+use crate::random::Random;
 
 /// Makes an app's jobs: stamps, signs, and names group and deduplication id.
 ///
-/// The deduplication id is a hash of the body, so that two equal events of one millisecond would be one job
-/// to SQS, in whatever groups they are where the queue's `DeduplicationScope` is `queue`. No two equal events
-/// of an app therefore get the same `time_ms` within a process, however many signers it has: the second gets
-/// the next millisecond, and an app's `time_ms` never goes back: 50,000 equal events of one second end 49 s in the
-/// future, and so does what follows them. Processes do not know of each other; events
-/// that may be equal there need a member that tells them apart ([`Event::with`]).
+/// soketi's deduplication id is a hash of the body, so that two equal events of one millisecond are one job to
+/// SQS, in whatever groups they are where the queue's `DeduplicationScope` is `queue`. Of equal events of an app that
+/// a process makes in one millisecond the first one therefore has soketi's id, and each later one an id that no
+/// other job has, however many signers there are. Processes do not know of each other: where two of them make equal
+/// events in the same millisecond, SQS takes the first ones of both for one job. Events that may be equal there
+/// need a member that tells them apart ([`Event::with`]), or an id of yours
+/// ([`NewMessage::deduplication`]).
 #[derive(Clone, Debug)]
 pub struct Signer {
     app_id: String,
@@ -26,18 +29,27 @@ pub struct Signer {
     secret: SecretString,
 }
 
-/// The last millisecond given, and what was given it.
+/// The last millisecond in which events were made, and hashes of those of them that have soketi's id.
 #[derive(Debug, Default)]
-struct Clock {
+struct Made {
     at_ms: u64,
-    given: HashSet<u64>,
+    events: HashSet<u64>,
 }
 
-/// The process's clocks. An app has the one of its hash, so that every signer of it has the same; apps that
-/// share one get a later time than they need at the worst.
-static CLOCKS: LazyLock<[Mutex<Clock>; 256]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
+/// What this process has made. An app has the place of its hash, so that every signer of it has the same.
+static MADE: LazyLock<[Mutex<Made>; 256]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
 
-/// The most that one millisecond is given to: past it the clock goes on, so that the set stays small.
+/// Deduplication ids that no other job has.
+#[derive(Debug)]
+struct OwnIds {
+    process: String,
+    count: AtomicU64,
+}
+
+static OWN_IDS: LazyLock<OwnIds> = LazyLock::new(OwnIds::new);
+
+/// As many events of a millisecond are remembered, so that the set stays small: what comes after them gets an id of
+/// its own.
 const MAX_A_MILLISECOND: usize = 10_000;
 
 impl Signer {
@@ -63,8 +75,13 @@ impl Signer {
     pub fn job_of(&self, group: &str, events: &[Event]) -> NewMessage {
         let events: Vec<&str> = events.iter().map(Event::json).collect();
         let events = events.join(",");
-        let time_ms = self.stamp(&events, now_ms());
-        self.payload_in(group.to_owned(), format!(r#"{{"time_ms":{time_ms},"events":[{events}]}}"#))
+        let (time_ms, is_first) = self.stamp(&events);
+        let payload = format!(r#"{{"time_ms":{time_ms},"events":[{events}]}}"#);
+        let mut job = self.payload_in(group.to_owned(), payload);
+        if !is_first {
+            job.deduplication = OWN_IDS.next(&job.body);
+        }
+        job
     }
 
     /// The message group of an event: its own, or that of its app and queue type.
@@ -73,9 +90,11 @@ impl Signer {
         event.group(&self.app_id)
     }
 
-    /// A job of one event, `fields` beside its name, at `time_ms` since the Unix epoch.
+    /// A job of one event, `fields` beside its name, at `time_ms` since the Unix epoch. For tests and demonstrations: by
+    /// none of Pusher's rules, and with its members in another order than soketi's.
+    #[cfg(feature = "worker")]
     #[must_use]
-    pub fn event(
+    pub(crate) fn event(
         &self,
         kind: QueueType,
         fields: serde_json::Map<String, serde_json::Value>,
@@ -113,30 +132,41 @@ impl Signer {
         self.payload_in(String::new(), none).body.len()
     }
 
-    /// The `time_ms` for these events: now, or as much later as they need to be told from equal ones. The
-    /// group is no part of what makes them equal, since it is no part of the body.
-    fn stamp(&self, events: &str, now_ms: u64) -> u64 {
+    /// The `time_ms` for these events, and whether no equal ones of the app have it. The group is no part of what
+    /// makes them equal, since it is no part of the body.
+    fn stamp(&self, events: &str) -> (u64, bool) {
         let app = print(&(&self.app_id, &self.app_key));
-        let clock = usize::try_from(app % CLOCKS.len() as u64).ok().and_then(|place| CLOCKS.get(place));
+        let made = usize::try_from(app % MADE.len() as u64).ok().and_then(|place| MADE.get(place));
         // There is one at every place.
-        let Some(clock) = clock else { return now_ms };
+        let Some(made) = made else { return (now_ms(), false) };
         let events = print(&(app, events));
-        clock.lock().unwrap_or_else(PoisonError::into_inner).stamp(events, now_ms)
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = now_ms();
+        (now_ms, made.is_first(events, now_ms))
     }
 }
 
-impl Clock {
-    fn stamp(&mut self, print: u64, now_ms: u64) -> u64 {
+impl Made {
+    /// Whether it is known that no equal events have that millisecond. Of those before the last one, which a clock
+    /// that is set back gives again, nothing is known.
+    fn is_first(&mut self, events: u64, now_ms: u64) -> bool {
         if now_ms > self.at_ms {
             self.at_ms = now_ms;
-            self.given.clear();
+            self.events.clear();
         }
-        if self.given.len() >= MAX_A_MILLISECOND || !self.given.insert(print) {
-            self.at_ms += 1;
-            self.given.clear();
-            self.given.insert(print);
-        }
-        self.at_ms
+        now_ms == self.at_ms && self.events.len() < MAX_A_MILLISECOND && self.events.insert(events)
+    }
+}
+
+impl OwnIds {
+    fn new() -> Self {
+        Self { process: Random::from_system().uuid().to_string(), count: AtomicU64::new(0) }
+    }
+
+    /// The next one, in the form of soketi's.
+    fn next(&self, body: &str) -> String {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        deduplication_id(format!("{body}{}{count}", self.process).as_bytes())
     }
 }
 
@@ -159,11 +189,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_events_of_one_millisecond_get_several_and_time_never_goes_back() {
-        let mut clock = Clock::default();
-        let stamps =
-            [(7, 1), (7, 2), (7, 1), (7, 2), (3, 1), (100, 1)].map(|(now, print)| clock.stamp(print, now));
-        assert_eq!(stamps, [7, 7, 8, 8, 9, 100]);
+    fn only_the_first_of_equal_events_of_a_millisecond_has_soketis_id() {
+        let mut made = Made::default();
+        let first = [(7, 1), (7, 2), (7, 1), (8, 1), (7, 3), (8, 2), (100, 1)]
+            .map(|(now, events)| made.is_first(events, now));
+        assert_eq!(first, [true, true, false, true, false, true, true]);
+    }
+
+    #[test]
+    fn no_job_has_another_time_than_that_of_its_making() {
+        let signer = Signer::new("times", "a-key", "s");
+        let event = Event::own("order.paid").unwrap();
+        let before = now_ms();
+        let jobs: Vec<_> = (0..3000).map(|_| signer.job(&event)).collect();
+        let times = before..=now_ms();
+        let mut soketis = BTreeSet::new();
+        for job in jobs {
+            let payload = Job::decode(&job.body.clone().into()).unwrap().payload;
+            let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            let time_ms = payload["time_ms"].as_u64().unwrap();
+            assert!(times.contains(&time_ms), "{time_ms} of {times:?}");
+            if job.deduplication == deduplication_id(job.body.as_bytes()) {
+                assert!(soketis.insert(time_ms), "two with soketi's id in {time_ms}");
+            }
+        }
+        assert!(!soketis.is_empty());
+    }
+
+    #[test]
+    fn the_ids_of_two_processes_differ() {
+        let ids: BTreeSet<_> = [OwnIds::new(), OwnIds::new()]
+            .iter()
+            .flat_map(|process| (0..10).map(|_| process.next("{}")).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(ids.len(), 20);
     }
 
     #[test]
@@ -180,11 +239,9 @@ mod tests {
 
     #[test]
     fn a_millisecond_remembers_a_bounded_number_of_events() {
-        let mut clock = Clock::default();
-        for print in 0..25_000 {
-            clock.stamp(print, 1);
-        }
-        assert_eq!((clock.at_ms, clock.given.len() <= MAX_A_MILLISECOND), (3, true));
+        let mut made = Made::default();
+        let first = (0..25_000).filter(|events| made.is_first(*events, 1)).count();
+        assert_eq!((first, made.events.len()), (MAX_A_MILLISECOND, MAX_A_MILLISECOND));
     }
 
     #[test]

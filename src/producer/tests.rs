@@ -103,6 +103,106 @@ async fn no_job_is_sent_after_its_deduplication_id_may_be_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_may_be_on_the_queue_is_not_sent_again_after_a_standstill() {
+    for (fault, sent_again) in
+        [(Fault::LosesResponse, false), (Fault::Breaks, false), (Fault::Throttles, true)]
+    {
+        let queue = Queue::new();
+        queue.fault("g", fault);
+        let producer = Producer::over(queue.clone(), Buffer::default());
+        let first = producer.enqueue(job("g", 0)).await.unwrap();
+        let behind = producer.enqueue(job("g", 1)).await.unwrap();
+        while queue.sent().is_empty() || queue.under_way("g") > 0 {
+            tokio::task::yield_now().await;
+        }
+        advance(Duration::from_secs(400)).await;
+        let first = first.await;
+        assert_eq!(first.is_ok(), sent_again, "{fault:?}: {first:?}");
+        assert!(first.err().is_none_or(|error| error.may_be_on_the_queue()));
+        behind.await.unwrap_or_default();
+        let arrived = queue.arrived().remove("g").unwrap_or_default();
+        assert!(arrived.iter().filter(|n| **n == 0).count() <= 1, "{fault:?}: {arrived:?}");
+    }
+}
+
+#[test]
+fn time_that_the_machine_slept_counts() {
+    let mut outbox = outbox::Outbox::new(Patience::default());
+    let began = outbox::Moment::now();
+    outbox.push(job("g", 0), 10, ());
+    let batch = outbox.take(began, 0).unwrap();
+    let lost = Err(CallError::NoResponse("lost".into()));
+    assert!(outbox.settle(began, batch, lost, 0.5).is_empty());
+    let slept = |seconds| outbox::Moment {
+        tick: began.tick + Duration::from_secs(1),
+        wall: began.wall + Duration::from_secs(seconds),
+    };
+    assert!(outbox.take(slept(400), 0).is_none());
+    let error = outbox.expired.pop().unwrap().result.unwrap_err();
+    assert!(error.may_be_on_the_queue() && error.to_string().contains("(1 attempt in 400.0 s)"), "{error}");
+    outbox.push(job("g", 1), 10, ());
+    assert!(outbox.take(slept(400), 0).is_some(), "the group goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_wait_for_a_queue_that_does_not_answer_none_arrives_twice() {
+    let queue = Queue::new();
+    queue.silent_for(Duration::from_secs(309));
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    for n in 0..3000 {
+        drop(producer.enqueue(job(&format!("g{n}"), n)).await.unwrap());
+    }
+    let failed = producer.flush().await.unwrap_err();
+    assert!(failed.first.may_be_on_the_queue(), "{failed}");
+    let arrived = queue.arrived();
+    let twice: Vec<_> = arrived.iter().filter(|(_, ns)| ns.len() > 1).collect();
+    assert!(twice.is_empty() && arrived.len() == 3000, "{} arrived, twice {twice:?}", arrived.len());
+}
+
+/// An uplink of so many bytes a second, which the calls under way share.
+struct Uplink {
+    queue: Queue,
+    rate: usize,
+    under_way: std::sync::atomic::AtomicUsize,
+}
+
+impl SendBatch for Uplink {
+    async fn send_batch(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        struct Ends<'a>(&'a Uplink);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.under_way.fetch_sub(1, Relaxed);
+            }
+        }
+        self.under_way.fetch_add(1, Relaxed);
+        let _ends = Ends(self);
+        let step = Duration::from_millis(50);
+        let mut left: usize = batch.iter().map(|job| job.body.len()).sum();
+        while left > 0 {
+            tokio::time::sleep(step).await;
+            left = left.saturating_sub(self.rate / 20 / self.under_way.load(Relaxed));
+        }
+        Ok(self.queue.put(batch))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_uplink_has_so_few_calls_that_they_end_in_time() {
+    let queue = Queue::new();
+    let uplink = Uplink { queue: queue.clone(), rate: 500_000, under_way: 0.into() };
+    let producer = Producer::over(uplink, Buffer::default());
+    for n in 0..640 {
+        let group = format!("g{}", n % 64);
+        let body = serde_json::json!({"g": group, "n": n / 64, "x": "x".repeat(60_000)}).to_string();
+        drop(producer.enqueue(NewMessage::new(group, body)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    let arrived = queue.arrived();
+    assert!(arrived.len() == 64 && arrived.values().all(|ns| ns.iter().copied().eq(0..10)), "{arrived:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_queue_denies_or_does_not_have_is_told_at_once() {
     for (fault, ends) in
         [(Fault::Denies, Error::Denied("no".into())), (Fault::IsMissing, Error::Missing("none".into()))]
@@ -143,9 +243,11 @@ async fn nothing_of_a_group_goes_before_a_job_that_is_denied() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_answer_was_lost_may_be_on_the_queue_whatever_comes_after() {
-    for last in [Fault::Denies, Fault::DeniesEntry(0)] {
+    let denials = [Fault::Denies, Fault::DeniesEntry(0)];
+    let first = [Fault::LosesResponse, Fault::TakesAndBreaks];
+    for (first, last) in first.into_iter().flat_map(|first| denials.map(|last| (first, last))) {
         let queue = Queue::new();
-        queue.fault("g", Fault::LosesResponse);
+        queue.fault("g", first);
         queue.fault("g", last);
         let producer = Producer::over(queue.clone(), Buffer::default());
         let error = producer.enqueue(job("g", 0)).await.unwrap().await.unwrap_err();

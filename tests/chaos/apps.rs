@@ -8,7 +8,7 @@ use hookferry::job::QueueType;
 use hookferry::producer::Signer;
 use hookferry::queue::NewMessage;
 use secrecy::SecretString;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 const APPS: usize = 10;
 
@@ -81,12 +81,12 @@ pub fn job(group: usize, n: usize, kind: Kind, size: usize) -> NewMessage {
         if kind == Kind::UnknownApp { "nobody".to_owned() } else { key(app) },
         if kind == Kind::Forged { "forged".to_owned() } else { secret(app) },
     );
-    let fields = json!({
-        "channel": "private-chaos", "group": group, "n": n,
+    let event = json!({
+        "name": kind_of_queue.event_name(), "channel": "private-chaos", "group": group, "n": n,
         "gone": kind == Kind::Gone, "data": "x".repeat(size),
     });
-    let Value::Object(fields) = fields else { unreachable!("it is written as an object") };
-    let job = producer.event(kind_of_queue, Map::from_iter(fields), 1_700_000_000_000 + n as u64);
+    let payload = json!({"time_ms": 1_700_000_000_000 + n as u64, "events": [event]}).to_string();
+    let job = producer.payload(kind_of_queue, payload);
     if kind == Kind::Malformed {
         return NewMessage::new(job.group, format!("no JSON: {group} {n}"));
     }

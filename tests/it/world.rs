@@ -16,7 +16,7 @@ use hookferry::local::server::{ACCOUNT, Server};
 use hookferry::producer::Signer;
 use hookferry::queue::NewMessage;
 use secrecy::SecretString;
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -217,9 +217,9 @@ pub fn job(group: &str, n: u64) -> NewMessage {
 
 pub fn signed(group: &str, n: u64, key: &str, secret: &str) -> NewMessage {
     let producer = Signer::new("app-id", key, secret);
-    let fields = [("channel", json!("private-x")), ("group", json!(group)), ("n", json!(n))];
-    let fields = Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value)));
-    let mut job = producer.event(QueueType::ClientEvent, fields, n);
+    let event = json!({"name": "client_event", "channel": "private-x", "group": group, "n": n});
+    let payload = json!({"time_ms": n, "events": [event]}).to_string();
+    let mut job = producer.payload(QueueType::ClientEvent, payload);
     group.clone_into(&mut job.group);
     job
 }

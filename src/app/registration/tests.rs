@@ -30,12 +30,19 @@ fn limits_that_mean_nothing_and_namespaces_that_exclude_each_other_are_told_of()
         (r#""retry":{"max_elapsed_time_ms":"0"}"#, "webhooks[0].retry.max_elapsed_time_ms is 0"),
         (r#""retry":{"initial_backoff_ms":100,"max_backoff_ms":50}"#, "max_backoff_ms is below"),
         (r#""filter":{"channel_namespace":"chat","channel_namespaces":["a"]}"#, "no channel is in"),
+        (r#""filter":{"channel_namespace":"chat:"}"#, "holds a colon, where a namespace ends"),
+        (r#""filter":{"channel_namespaces":["a","chat:1"]}"#, "did you mean \"chat\"?"),
+        (r#""filter":{"channel_namespace":"private-chat"}"#, "begins with private-"),
+        (r#""filter":{"channel_namespaces":["presence-cache-a"]}"#, "begins with presence-cache-"),
+        (r#""filter":{"channel_pattern":"/^a$/i"}"#, "has slashes around it"),
+        (r#""filter":{"channel_pattern":"/^a$/"}"#, "has slashes around it"),
+        (r#""filter":{"channel_pattern":"private-*"}"#, "looks like a wildcard"),
     ] {
         let (_, said) = one(&format!(r#"{{"url":"http://h.example/",{members}}}"#));
         assert!(said.contains(says), "{members}: {said}");
     }
     let (_, said) = one(
-        r#"{"url":"http://h.example/","request_timeout_ms":1,"retry":{"initial_backoff_ms":50,"max_backoff_ms":50},"filter":{"channel_namespace":"a","channel_namespaces":["a"]}}"#,
+        r#"{"url":"http://h.example/","request_timeout_ms":1,"retry":{"initial_backoff_ms":50,"max_backoff_ms":50},"filter":{"channel_namespace":"a","channel_namespaces":["a"],"channel_pattern":"^private-.*[0-9]*$"}}"#,
     );
     assert_eq!(said, "");
 }
@@ -354,6 +361,20 @@ fn a_url_wins_over_a_function_and_sockudos_function_over_soketis() {
         "sockudo never waits for an answer"
     );
     assert_eq!(target(r#"{"lambda":{"function_name":"g","async":false}}"#), lambda("g", false, None));
+}
+
+#[test]
+fn a_function_in_a_policy_is_invoked_as_sockudo_does_whichever_way_it_is_named() {
+    let target = |webhook: Value| {
+        let record = json!({"id": "a", "key": "k", "secret": "s", "policy": {"webhooks": [webhook]}});
+        file(record).unwrap().webhooks.remove(0).target
+    };
+    let lambda = |asynchronous| {
+        let (function, invocation) = ("f".to_owned(), Invocation::Plain);
+        Target::Lambda(Lambda { function, asynchronous, invocation, region: None, client_options: None })
+    };
+    assert_eq!(target(json!({"lambda_function": "f"})), lambda(true));
+    assert_eq!(target(json!({"lambda_function": "f", "lambda": {"async": false}})), lambda(false));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use crate::app::filter::{Filter, Pattern};
+use crate::app::filter::{Filter, Pattern, channel_type};
 use crate::app::limits::{
     MAX_CLIENT_OPTIONS_BYTES, MAX_FUNCTION_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_NAME_BYTES, MAX_NAMES,
     MAX_PATTERN_BYTES, MAX_URL_BYTES,
@@ -88,6 +88,15 @@ const FILTER: [&str; 7] = [
 const RETRY: [&str; 5] =
     ["enabled", "max_attempts", "max_elapsed_time_ms", "initial_backoff_ms", "max_backoff_ms"];
 
+/// Whose words a webhook is registered in: `lambda_function` means something else to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A list of webhooks of an app, which sockudo's older records have too.
+    Soketi,
+    /// Those within a `policy`.
+    Sockudo,
+}
+
 /// Why a webhook is not as it was registered.
 enum Fault {
     /// It cannot be used: its siblings can.
@@ -106,11 +115,21 @@ fn unusable<T>(why: impl Into<String>) -> Part<T> {
 ///
 /// # Errors
 /// It is past a limit: then its app is unusable.
-pub(super) fn read(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webhook, String> {
-    read_object(value, place, remarks).map_err(|excess| format!("{place}: {excess}"))
+pub(super) fn read(
+    value: Value,
+    dialect: Dialect,
+    place: &str,
+    remarks: &mut Remarks,
+) -> Result<Webhook, String> {
+    read_object(value, dialect, place, remarks).map_err(|excess| format!("{place}: {excess}"))
 }
 
-fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webhook, String> {
+fn read_object(
+    value: Value,
+    dialect: Dialect,
+    place: &str,
+    remarks: &mut Remarks,
+) -> Result<Webhook, String> {
     let Value::Object(mut members) = value else {
         let why = "it is no object".to_owned();
         return Ok(Webhook::of(left_out(Target::Missing, why, place, remarks)));
@@ -119,7 +138,7 @@ fn read_object(value: Value, place: &str, remarks: &mut Remarks) -> Result<Webho
         remarks.unknown(place, name, MEMBERS);
     }
     let mut faults = Faults::default();
-    let target = faults.keep(target(&mut members, place, remarks))?.unwrap_or(Target::Missing);
+    let target = faults.keep(target(&mut members, dialect, place, remarks))?.unwrap_or(Target::Missing);
     // What can be read counts even where something else cannot: only the jobs that it wants wait for it.
     let mut webhook = Webhook {
         headers: faults.keep(headers(&mut members))?.unwrap_or_default(),
@@ -176,7 +195,12 @@ fn left_out(registered: Target, why: String, place: &str, remarks: &mut Remarks)
 }
 
 /// Where it goes. soketi looks at `url` first; sockudo at `lambda` before `lambda_function`.
-fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Target> {
+fn target(
+    members: &mut Map<String, Value>,
+    dialect: Dialect,
+    place: &str,
+    remarks: &mut Remarks,
+) -> Part<Target> {
     let url = text(members, "url")?;
     let function = text(members, "lambda_function")?;
     let mut lambda = object(members, "lambda")?;
@@ -194,9 +218,10 @@ fn target(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
         return Ok(Target::Http(url));
     }
     let structured = text(&mut lambda, "function_name")?;
-    // sockudo never waits for a function's answer.
-    let asynchronous = lambda.remove("async").map_or(structured.is_some(), truthy);
-    let invocation = if structured.is_some() { Invocation::Plain } else { Invocation::Wrapped };
+    // sockudo never waits for a function's answer, and invokes each with the body, whichever way it is named.
+    let is_sockudos = structured.is_some() || dialect == Dialect::Sockudo;
+    let asynchronous = lambda.remove("async").map_or(is_sockudos, truthy);
+    let invocation = if is_sockudos { Invocation::Plain } else { Invocation::Wrapped };
     let Some(function) = structured.or(function) else { return Ok(Target::Missing) };
     bounded("lambda function's name", function.len(), MAX_FUNCTION_BYTES)?;
     let client_options = lambda.remove("client_options").filter(|options| !options.is_null());
@@ -442,7 +467,51 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
         }
         (Some(_) | None, _) => {}
     }
+    remark_on_filter(&filter, place, remarks);
     Ok(filter)
+}
+
+/// Says which parts of a filter no channel can pass, or mean something else than what they look like.
+fn remark_on_filter(filter: &Filter, place: &str, remarks: &mut Remarks) {
+    let one = filter.channel_namespace.iter().map(|name| ("channel_namespace", name));
+    let several = filter.channel_namespaces.iter().flatten().map(|name| ("channel_namespaces", name));
+    for (member, name) in one.chain(several) {
+        if let Some(kind) = channel_type(name) {
+            remarks.add(
+                Severity::Warning,
+                &format_args!(
+                    "{place}.filter.{member}: {} begins with {kind}, which is taken off a channel's name before it is compared; leave it out",
+                    shown(name)
+                ),
+            );
+        } else if let Some((before, _)) = name.split_once(':') {
+            remarks.add(
+                Severity::Warning,
+                &format_args!(
+                    "{place}.filter.{member}: {} holds a colon, where a namespace ends: no channel is in it; did you mean {}?",
+                    shown(name),
+                    shown(before)
+                ),
+            );
+        }
+    }
+    let Some(pattern) = filter.channel_pattern.as_ref().map(Pattern::text) else { return };
+    let delimited = pattern.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
+    let said = if delimited.is_some_and(|(_, flags)| flags.bytes().all(|flag| flag.is_ascii_alphabetic())) {
+        "has slashes around it, which count as part of it here: no channel's name holds one; leave them out, and write (?i) in front for the flag i"
+    } else if is_glob(pattern) {
+        "looks like a wildcard, and is a regular expression: * repeats what stands before it; write .* for any characters, and ^ for the beginning of the name"
+    } else {
+        return;
+    };
+    remarks
+        .add(Severity::Warning, &format_args!("{place}.filter.channel_pattern: {} {said}", shown(pattern)));
+}
+
+/// Whether a pattern has nothing but what channels' names have, and asterisks.
+fn is_glob(pattern: &str) -> bool {
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=@,;:#".contains(&byte);
+    pattern.contains('*') && pattern.bytes().all(|byte| byte == b'*' || in_name(byte))
 }
 
 fn retry(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Retry> {

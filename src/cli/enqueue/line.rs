@@ -171,6 +171,26 @@ impl Members {
     }
 }
 
+/// Refuses the name of an event without a group where it was probably meant for one of Pusher's: it would be an event
+/// of one's own, which webhooks for Pusher's do not get.
+fn no_slip(name: &str) -> anyhow::Result<()> {
+    if QueueType::of_event(name).is_some() {
+        return Ok(());
+    }
+    let own = "give a \"group\" if it is an event of your own";
+    if name.starts_with("client-") {
+        bail!(
+            "the event has the name {}; a client event has the name client_event, and that name in its member event ({own})",
+            shown(name)
+        );
+    }
+    let known = QueueType::ALL.into_iter().map(QueueType::event_name);
+    if let Some(meant) = nearest(name, known) {
+        bail!("the event has the name {}; did you mean {meant}? ({own})", shown(name));
+    }
+    Ok(())
+}
+
 /// The job of a line.
 pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
     let line = line.trim();
@@ -180,6 +200,9 @@ pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
         read.only(&["event", "group", "dedup"])?;
         let mut members: Members = serde_json::from_str(event.get()).context("event is not an object")?;
         let name = members.take_text("name")?.context("the event has no name")?;
+        if group.is_none() {
+            no_slip(&name)?;
+        }
         let channel = members.take_text("channel")?;
         signing.signer()?.job(&made(&name, channel.as_deref(), group.as_deref(), members)?)
     } else if let Some(body) = read.text("body")? {
@@ -223,6 +246,10 @@ pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
 /// Why a line is none of what it may be.
 fn no_job(line: &str) -> anyhow::Error {
     let kinds = "neither a job, nor {\"group\",\"dedup\",\"body\"}, nor {\"event\",\"group\",\"dedup\"}";
+    let is_cut = |error: serde_json::Error| error.is_eof();
+    if line.starts_with('{') && serde_json::from_str::<&RawValue>(line).is_err_and(is_cut) {
+        return anyhow!("the object does not end in its line: write one JSON object a line, as jq -c . does");
+    }
     match Job::decode(&line.to_owned().into()) {
         Ok(_) => anyhow!(kinds),
         Err(error) => anyhow!(error).context(kinds),
@@ -341,6 +368,26 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_is_probably_one_of_pushers_needs_a_group_to_be_ones_own() {
+        for (name, says) in [
+            ("member_aded", "did you mean member_added?"),
+            ("Channel-Occupied", "did you mean channel_occupied?"),
+            ("client-hello", "has the name client_event, and that name in its member event"),
+        ] {
+            let bare = serde_json::json!({"event": {"name": name, "channel": "presence-a", "user_id": "1"}});
+            let error = format!("{:#}", job(&bare.to_string(), &signing("a", "k", "s")).unwrap_err());
+            assert!(error.contains(says) && error.contains("give a \"group\""), "{name}: {error}");
+            let mut grouped = bare;
+            grouped["group"] = "g".into();
+            assert_eq!(made_of(&grouped.to_string()).group, "g");
+        }
+        for name in ["order.paid", "subscription_count", "invoice.created"] {
+            let line = serde_json::json!({"event": {"name": name}}).to_string();
+            assert_eq!(made_of(&line).group, format!("app-id_{name}"));
+        }
+    }
+
+    #[test]
     fn a_job_that_only_javascript_reads_is_taken_as_it_stands() {
         for payload in [
             r#"{"time_ms":1,"events":[{"name":"cache_miss","x":"\ud800","\udfff":1}]}"#.to_owned(),
@@ -405,6 +452,8 @@ mod tests {
             (format!(r#"{{{bare},"MessageGroupId":"g"}}"#), "is none of a job; did you mean group?"),
             (r#"{"group":"g"}"#.to_owned(), "neither a job"),
             ("7".to_owned(), "neither a job"),
+            ("{".to_owned(), "write one JSON object a line"),
+            (r#"{"appKey":"k","#.to_owned(), "write one JSON object a line"),
         ] {
             let error = format!("{:#}", job(&line, &signing("a", "k", "s")).unwrap_err());
             assert!(error.contains(says), "{line}: {error}");

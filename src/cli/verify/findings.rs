@@ -20,6 +20,8 @@ pub(super) struct Webhook {
     pub(super) body: Bytes,
     pub(super) signature: Option<String>,
     pub(super) standard: Option<Standard>,
+    /// Of its app.
+    pub(super) key: String,
 }
 
 pub(super) fn job(
@@ -80,13 +82,13 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
         Ok(outline) => outline,
         Err(error) => return found.say(false, format!("{error}; a worker dead-letters it as malformed")),
     };
-    match outline.time_ms().and_then(|time| time.parse::<u64>().ok()) {
+    match outline.time_ms() {
         None => found.say(false, "the payload has no time_ms, milliseconds since 1970 as a number"),
-        Some(time) if !THIS_CENTURY.contains(&time) => found.say(
-            true,
-            format!("a receiver may refuse its time_ms: {time} ms since 1970 is no time of this century; is it in seconds?"),
-        ),
-        Some(_) => {}
+        Some(time) => {
+            if let Some((delivered, what)) = of_time(time) {
+                found.say(delivered, what);
+            }
+        }
     }
     let names: Vec<_> = outline.names().map(String::from_utf8_lossy).collect();
     if names.is_empty() || names.iter().any(|name| name.is_empty()) {
@@ -111,11 +113,47 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
     }
 }
 
+/// What there is to say of a `time_ms`, and whether it is one at all. A worker delivers any as it stands.
+fn of_time(time: &str) -> Option<(bool, String)> {
+    let expected = "a whole number of milliseconds since 1970 is expected, and a receiver may refuse it";
+    let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+    if !is_number(time) {
+        let inner = serde_json::from_str::<String>(time).is_ok_and(|inner| is_number(&inner));
+        return Some(if inner {
+            (true, format!("its time_ms is a string: {expected}"))
+        } else {
+            (false, "its time_ms is no number: milliseconds since 1970 are expected".to_owned())
+        });
+    }
+    if time.starts_with('-') {
+        return Some((true, format!("its time_ms is negative: {expected}")));
+    }
+    if time.contains(['.', 'e', 'E']) {
+        return Some((true, format!("its time_ms is written as a fraction or with an exponent: {expected}")));
+    }
+    let ms: u64 = time.parse().unwrap_or(u64::MAX);
+    if THIS_CENTURY.contains(&ms) {
+        return None;
+    }
+    let unit = if ms < THIS_CENTURY.start {
+        "seconds"
+    } else if ms / 1_000_000 < THIS_CENTURY.start {
+        "microseconds"
+    } else {
+        "nanoseconds"
+    };
+    let time = short(time);
+    let what = format!(
+        "a receiver may refuse its time_ms: {time} ms since 1970 is no time of this century; is it in {unit}?"
+    );
+    Some((true, what))
+}
+
 pub(super) fn webhook(webhook: &Webhook, secrets: &[SecretString], now: SystemTime) -> Findings {
     let mut found = Findings::none();
     if let Some(signature) = &webhook.signature {
         let claimed = Job {
-            app_key: String::new(),
+            app_key: webhook.key.clone(),
             app_id: String::new(),
             payload: webhook.body.clone(),
             signature: signature.trim().to_owned(),
@@ -126,13 +164,33 @@ pub(super) fn webhook(webhook: &Webhook, secrets: &[SecretString], now: SystemTi
             Some(_) => {
                 found.say(true, "X-Pusher-Signature is that of the body under an older secret of the app's");
             }
-            None => found.say(false, why_not(&claimed, secrets)),
+            None => {
+                let why = not_as_sent(&webhook.body).map(str::to_owned);
+                found.say(false, why.unwrap_or_else(|| why_not(&claimed, secrets)));
+            }
         }
     }
     if let Some(claimed) = &webhook.standard {
         standard::judge(&mut found, claimed, &webhook.body, secrets, now);
     }
     found
+}
+
+/// What is wrong with a body that cannot be the one that was sent.
+fn not_as_sent(body: &[u8]) -> Option<&'static str> {
+    if body.is_empty() {
+        Some("the body is empty: something has read it before, or the file was not written")
+    } else if body.starts_with(&[0x1f, 0x8b]) {
+        Some(
+            "the body is compressed with gzip: the signature is of the body as it was before, and hookferry sends none so",
+        )
+    } else if body.starts_with("\u{feff}".as_bytes()) {
+        Some(
+            "the body begins with a byte order mark, which an editor or PowerShell adds: keep the bytes as they came",
+        )
+    } else {
+        None
+    }
 }
 
 /// Why a signature is not that of a payload, as far as it can be told, under the newest secret.
@@ -173,7 +231,7 @@ mod tests {
     fn received(body: &str, signature: String) -> Findings {
         let body = Bytes::copy_from_slice(body.as_bytes());
         webhook(
-            &Webhook { body, signature: Some(signature), standard: None },
+            &Webhook { body, signature: Some(signature), standard: None, key: "app-key".to_owned() },
             &[secret()],
             SystemTime::UNIX_EPOCH,
         )
@@ -193,6 +251,10 @@ mod tests {
             ("{ }", own("other"), "another secret"),
             ("{ }", "ab".to_owned(), "1 bytes"),
             ("{ }", "xyz".to_owned(), "not in hex"),
+            ("{ }", sign(&"app-key".into(), [&b"{ }"[..]]), "the app's key in the place of its secret"),
+            ("{ }", "00".repeat(20), "HMAC-SHA1"),
+            ("", own("{ }"), "the body is empty"),
+            ("\u{feff}{ }", own("{ }"), "byte order mark"),
         ] {
             let found = received(body, signature);
             assert!(!found.valid() && found.to_string().contains(why), "{why}: {found}");
@@ -226,6 +288,29 @@ mod tests {
             let found = of_payload(&format!(r#"{{"time_ms":1,"events":[{{"name":"a","x":{good}}}]}}"#));
             assert!(found.valid(), "{good}: {found}");
         }
+    }
+
+    #[test]
+    fn a_time_that_a_worker_delivers_is_valid_and_said_to_be_odd() {
+        for (time, says) in [
+            ("1732800000000.123", "written as a fraction"),
+            ("1.7e12", "with an exponent"),
+            ("\"1732800000000\"", "is a string"),
+            ("-5", "is negative"),
+            ("1732800000", "is it in seconds?"),
+            ("1732800000000000", "is it in microseconds?"),
+            ("1732800000000000000", "is it in nanoseconds?"),
+            ("99999999999999999999999", "no time of this century"),
+        ] {
+            let found = of_payload(&format!(r#"{{"time_ms":{time},"events":[{{"name":"a"}}]}}"#));
+            assert!(found.valid() && found.to_string().contains(says), "{time}: {found}");
+        }
+        for time in ["null", "\"today\"", "{}"] {
+            let found = of_payload(&format!(r#"{{"time_ms":{time},"events":[{{"name":"a"}}]}}"#));
+            assert!(!found.valid() && found.to_string().contains("is no number"), "{time}: {found}");
+        }
+        let found = of_payload(r#"{"time_ms":1732800000000,"events":[{"name":"a"}]}"#);
+        assert!(found.valid() && !found.to_string().contains("time_ms"), "{found}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Fault {
     LosesRequest,
     Throttles,
     Breaks,
+    /// It takes effect, and the answer is that the queue failed.
+    TakesAndBreaks,
     Denies,
     IsMissing,
     /// The group's entry of that number is denied, and nothing of it is sent from there on.
@@ -41,6 +43,7 @@ pub struct Queue(Arc<Mutex<State>>);
 struct State {
     broker: Broker,
     start: Instant,
+    silent: Duration,
     faults: HashMap<String, VecDeque<Fault>>,
     for_ever: HashMap<String, Fault>,
     refused: HashSet<(String, u64)>,
@@ -57,6 +60,7 @@ impl Queue {
         Self(Arc::new(Mutex::new(State {
             broker,
             start: Instant::now(),
+            silent: Duration::ZERO,
             faults: HashMap::new(),
             for_ever: HashMap::new(),
             refused: HashSet::new(),
@@ -74,6 +78,11 @@ impl Queue {
     /// All of the group's batches fail so.
     pub fn for_ever(&self, group: &str, fault: Fault) {
         self.0.lock().unwrap().for_ever.insert(group.to_owned(), fault);
+    }
+
+    /// For so long it takes everything, and answers nothing.
+    pub fn silent_for(&self, time: Duration) {
+        self.0.lock().unwrap().silent = time;
     }
 
     /// A batch with that job is refused.
@@ -177,7 +186,16 @@ impl Queue {
     }
 
     async fn act(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
-        let Some((group, fault)) = self.begin(batch)? else {
+        let fault = self.begin(batch)?;
+        let silent = {
+            let state = self.0.lock().unwrap();
+            state.start.elapsed() < state.silent
+        };
+        if silent {
+            self.put(batch);
+            return std::future::pending().await;
+        }
+        let Some((group, fault)) = fault else {
             sleep(Duration::from_millis(10)).await;
             return Ok(self.put(batch));
         };
@@ -210,6 +228,10 @@ impl Queue {
                 Err(CallError::NoResponse("lost".into()))
             }
             Fault::LosesRequest => Err(CallError::NoResponse("lost".into())),
+            Fault::TakesAndBreaks => {
+                self.put(batch);
+                Err(CallError::Service("broken".into()))
+            }
             Fault::Throttles => Err(CallError::Throttled("slow down".into())),
             Fault::Breaks => Err(CallError::Service("broken".into())),
             Fault::Denies => Err(CallError::Denied("no".into())),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -24,6 +24,8 @@ struct Way {
     alive: Arc<AtomicBool>,
     random: std::sync::Mutex<SmallRng>,
     trouble: f64,
+    /// Calls whose end nobody knows yet, and what is on its way although its call was given up.
+    arriving: Arc<AtomicUsize>,
 }
 
 /// What happens to one call.
@@ -62,9 +64,12 @@ impl SendBatch for Way {
         }
         let jobs: Vec<NewMessage> = batch.iter().map(|job| (*job).clone()).collect();
         let queue = self.queue.clone();
+        let arriving = Arc::clone(&self.arriving);
+        arriving.fetch_add(1, Ordering::Relaxed);
         // What is on its way arrives, even if whoever sent it has given up waiting, or crashed.
         let effect = tokio::spawn(async move {
             sleep(fate.there).await;
+            arriving.fetch_sub(1, Ordering::Relaxed);
             if fate.throttled {
                 return Err(CallError::Throttled("slow down".into()));
             }
@@ -110,6 +115,7 @@ async fn live(seed: u64) -> bool {
             alive: Arc::clone(&alive),
             random: std::sync::Mutex::new(SmallRng::seed_from_u64(seed << 8 | life)),
             trouble,
+            arriving: Arc::default(),
         };
         let buffer = Buffer { jobs: random.random_range(100..1000), ..Buffer::default() };
         let producer = Producer::over(way, buffer);
@@ -156,4 +162,59 @@ async fn in_every_world_each_job_arrives_once_and_in_the_order_of_its_group() {
         judged += u64::from(live(seed).await);
     }
     assert!(judged * 10 >= seeds * 9, "{judged} of {seeds} worlds were short enough to judge");
+}
+
+/// A process that stands still once for some minutes, when nothing of it is on its way.
+async fn stand_still(seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let (groups, per_group) = (random.random_range(1..200), random.random_range(1..30));
+    let queue = Queue::new();
+    let arriving = Arc::<AtomicUsize>::default();
+    let way = Way {
+        queue: queue.clone(),
+        alive: Arc::new(AtomicBool::new(true)),
+        random: std::sync::Mutex::new(SmallRng::seed_from_u64(seed << 8)),
+        trouble: random.random_range(0.5..1.0),
+        arriving: Arc::clone(&arriving),
+    };
+    let producer = Producer::over(way, Buffer::default());
+    let jobs: Vec<_> =
+        (0..per_group).flat_map(|n| (0..groups).map(move |group| (format!("g{group}"), n))).collect();
+    let made = stream::iter(jobs.clone().into_iter().map(|(group, n)| job(&group, n)));
+    let results = producer.enqueue_all(made).collect::<Vec<_>>();
+    let stop = Duration::from_millis(random.random_range(1..3000));
+    let stands = async {
+        sleep(stop).await;
+        for _ in 0..10_000 {
+            if arriving.load(Ordering::Relaxed) == 0 {
+                advance(Duration::from_secs(random.random_range(200..600))).await;
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (results, ()) = tokio::join!(results, stands);
+    sleep(Duration::from_secs(60)).await;
+    let mut arrived: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    for (group, ns) in queue.arrived() {
+        for n in ns {
+            *arrived.entry((group.clone(), n)).or_default() += 1;
+        }
+    }
+    for (job, result) in jobs.iter().zip(results) {
+        let times = arrived.get(job).copied().unwrap_or_default();
+        let may = match &result {
+            Ok(_) => times == 1,
+            Err(error) if error.may_be_on_the_queue() => times <= 1,
+            Err(_) => times == 0,
+        };
+        assert!(may, "seed {seed}: {job:?} is {times} times on the queue: {result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_no_world_does_a_standstill_make_two_of_a_job() {
+    for seed in 0..30 {
+        stand_still(seed).await;
+    }
 }

@@ -270,6 +270,10 @@ async fn verify_and_plan<Q, T, A>(
     };
     let Plan { wanted, selected, pieces, unlisted } = selected?;
     match wanted {
+        // sockudo has all apps' jobs in one group, and ends such a one itself: nobody waits for it, and a letter keeps it.
+        Wanted::Unlisted if job.sender_secret.is_some() => {
+            return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::NoWebhook)));
+        }
         Wanted::Unlisted => {
             return Err(NothingToSend::IfTheAppIsCurrent(Outcome::transient(Reason::NoWebhook)));
         }

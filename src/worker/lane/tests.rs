@@ -419,6 +419,31 @@ async fn at_its_last_receive_a_job_waits_in_its_lane_for_an_answer_about_its_app
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_sockudos_that_no_webhook_lists_becomes_a_letter_and_holds_no_other_app_up() {
+    for lag in [Duration::ZERO, 3 * SECOND] {
+        let mut world = World::new(30, 4, 0);
+        world.webhooks = json!([{"url": "http://h/", "event_types": ["cache_miss"]}]);
+        world.lag = lag;
+        for (n, key, name) in [(0, "k", "client_event"), (1, "other", "cache_miss")] {
+            let event = json!({"name": name, "channel": "cache-a", "n": n});
+            let job = json!({
+                "app_key": key, "app_id": key, "app_secret": "s", "original_signature": "a label",
+                "payload": {"time_ms": 1, "events": [event]},
+            });
+            world.queue.send("default", job.to_string());
+        }
+        world.work(Duration::ZERO, delivered).await;
+        if lag.is_zero() {
+            assert_eq!(world.attempted(), [1]);
+            let letters = world.queue.letters();
+            assert_eq!((letters.len(), letters[0].reason), (1, "no_webhook"));
+        } else {
+            assert!(world.queue.letters().is_empty(), "the webhook may be newer than the answer");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_without_a_place_waits_for_one_where_a_job_behind_it_would_not_be_handed_over_again() {
     let mut world = World::new(5, 4, 1);
     world.rules.max_receive_count = Some(2);

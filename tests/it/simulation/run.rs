@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use hookferry::apps::cache::{Cache, CacheTtl};
 use hookferry::fifo::Outgoing;
-use hookferry::job::{QueueType, deduplication_id, group_id};
+use hookferry::job::{deduplication_id, group_id};
 use hookferry::producer::Signer;
 use hookferry::random::Random;
 use hookferry::telemetry::health::Health;
 use hookferry::telemetry::metrics::Metrics;
 use hookferry::telemetry::traces::Traces;
 use hookferry::worker::{Parts, Worker};
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -231,7 +231,7 @@ fn message(plan: &Plan, n: usize, job: &Planned) -> (String, String) {
     let secret = if job.poison == Poison::Signature { "wrong" } else { version.secret };
     let key = if job.poison == Poison::UnknownApp { "nobody".to_owned() } else { format!("k{app}") };
     let producer = Signer::new(app, key, secret);
-    let fields = Map::from_iter([("n".to_owned(), json!(n)), ("channel".to_owned(), json!(job.channel))]);
-    let kind: QueueType = job.kind;
-    (group, producer.event(kind, fields, 0).body)
+    let event = json!({"name": job.kind.event_name(), "n": n, "channel": job.channel});
+    let payload = json!({"time_ms": 0, "events": [event]}).to_string();
+    (group, producer.payload(job.kind, payload).body)
 }
