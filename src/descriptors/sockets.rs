@@ -5,8 +5,8 @@
 //! - An app gets no more than a part of what is free, so that a hundred that take all they can leave some for the next.
 //! - A quarter is out of reach of apps without an answer in the last minute. Those that had one may have twice of what is
 //!   free: one alone gets two thirds of all.
-//! - Of what is left to its app, a host gets as much as it holds already, at the most: one takes half of all, where it is
-//!   an answering app's.
+//! - A host is refused once it holds as many as its app may still open: one host of an answering app ends at half of
+//!   all.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
