@@ -38,7 +38,7 @@ use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
-use crate::egress::resolver::{Resolve, SystemResolver};
+use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::tls::Authorities;
@@ -83,9 +83,6 @@ pub enum SetUpError {
     /// The client refuses its configuration.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// The system's resolver configuration cannot be used.
-    #[error(transparent)]
-    Resolver(#[from] crate::egress::resolver::SetUpError),
 }
 
 /// The HTTP transport.
@@ -105,18 +102,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Sets it up with the system's resolver.
-    ///
-    /// # Errors
-    /// What is missing.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub fn new(settings: Settings) -> Result<Self, SetUpError> {
-        Self::with_resolver(settings, Arc::new(SystemResolver::new()?))
-    }
-
-    /// Sets it up with another resolver.
+    /// Sets it up, with what looks names up.
     ///
     /// # Errors
     /// What is missing.

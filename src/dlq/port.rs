@@ -61,7 +61,7 @@ pub(super) struct JobQueue(pub(super) Sqs);
 
 impl Source for JobQueue {
     async fn send_jobs(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
-        self.0.send_each(jobs).await
+        self.0.send(jobs).await
     }
 }
 
