@@ -8,6 +8,8 @@
 //!
 //! It holds no URL, header, body or receipt handle, and nothing here decides what becomes of a job.
 
+#![allow(clippy::struct_field_names, reason = "the names are those of /status")]
+
 pub mod blocked;
 pub mod heaviest;
 pub mod history;
