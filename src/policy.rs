@@ -3,8 +3,8 @@
 //! A job past its window is given up after a failed attempt, unless the failure is one that
 //! [`Reason::gives_up`] excepts.
 //!
-//! No clock, no randomness and no I/O of its own: the age of the job and a random number are
-//! arguments.
+//! No clock, no randomness and no I/O of its own: how long the job's attempts have failed and a random number
+//! are arguments.
 
 pub(crate) mod own_rules;
 pub mod rules;
@@ -23,7 +23,7 @@ pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// What is done with a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Every webhook has it: delete.
+    /// No webhook lacks it: delete.
     Done,
     /// Hide it and what is left of its lane, and let SQS bring it back.
     Retry {
@@ -49,13 +49,13 @@ pub struct Retry {
 
 /// Decides what becomes of a job after an attempt at its webhooks.
 ///
-/// `attempts` counts this one too, or, where nothing was tried, how often that was so; `age` is for how long
-/// the job has been failing, as far as is known; `random` lies in 0..1.
+/// `attempts` counts this one too, or, where nothing was tried, how often that was so; `failing_for` is how long
+/// the job's attempts have failed, as far as is known; `random` lies in 0..1.
 #[must_use]
 pub fn decide<'a>(
     outcomes: impl IntoIterator<Item = &'a Outcome>,
     attempts: u32,
-    age: Duration,
+    failing_for: Duration,
     retry: &Retry,
     random: f64,
 ) -> Disposition {
@@ -85,7 +85,7 @@ pub fn decide<'a>(
     }
     match (failed, transient, patient) {
         (None, _, _) => Disposition::Done,
-        (Some(_), Some(reason), _) if age < retry.window => {
+        (Some(_), Some(reason), _) if failing_for < retry.window => {
             Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason: reason.clone() }
         }
         // It may last for hours: however often this process has tried, jitter over the whole cap.

@@ -32,6 +32,7 @@ use crate::delivery::standard::Standard;
 use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::flow::scaler::DENIED_WAIT;
+use crate::lease;
 use crate::policy::whole_milliseconds;
 use crate::process::reload::Reload;
 use crate::process::{Failure, configuration, env, log, signals};
@@ -133,7 +134,7 @@ pub(super) async fn worker(
         visibility: Some(visibility),
         settle_timeout: visibility
             .saturating_sub(config.timeout)
-            .clamp(Duration::from_millis(750), Duration::from_secs(5)),
+            .clamp(lease::margins(), Duration::from_secs(5)),
         dead_letter_url,
         traced: traces.is_on(),
         retention: Some(retention.unwrap_or(MAX_RETENTION)),

@@ -20,11 +20,16 @@ pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
 }
 
 /// An attempt's outcome by the webhook's own end of retrying: a failure that may pass is final after so many
-/// attempts, or for a job that has been failing for so long.
-pub(crate) fn judged(outcome: Outcome, webhook: Option<&Webhook>, attempt: u32, age: Duration) -> Outcome {
+/// attempts, or where the job's attempts have failed for so long.
+pub(crate) fn judged(
+    outcome: Outcome,
+    webhook: Option<&Webhook>,
+    attempt: u32,
+    failing_for: Duration,
+) -> Outcome {
     let Some(own) = webhook.map(|webhook| webhook.retry) else { return outcome };
-    let over =
-        own.max_attempts.is_some_and(|most| attempt >= most) || own.window.is_some_and(|most| age >= most);
+    let over = own.max_attempts.is_some_and(|most| attempt >= most)
+        || own.window.is_some_and(|most| failing_for >= most);
     match outcome {
         Outcome::Transient { reason, .. } if over && reason.gives_up() => Outcome::Permanent(reason),
         outcome => outcome,
