@@ -20,7 +20,6 @@ pub mod window;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +27,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::hash;
 use crate::outcome::{Outcome, Reason};
 use crate::shown;
 use blocked::{Blocked, Groups};
@@ -517,9 +517,7 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
 
 /// What entries are found by, without a copy of their names.
 fn key(parts: &[&str]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    parts.hash(&mut hasher);
-    hasher.finish()
+    hash::of(parts)
 }
 
 #[cfg(test)]

@@ -73,10 +73,14 @@ mod dev;
 mod dlq;
 #[cfg(feature = "worker")]
 pub mod egress;
+#[cfg(any(feature = "worker", feature = "producer"))]
+mod error_chain;
 #[cfg(feature = "worker")]
 pub mod fifo;
 #[cfg(feature = "worker")]
 mod flow;
+#[cfg(any(feature = "worker", feature = "producer"))]
+mod hash;
 pub mod job;
 mod json;
 #[cfg(feature = "worker")]

@@ -9,11 +9,13 @@
 //!   all.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::hash;
 
 /// The part that apps without recent answers leave to others: one in so many.
 const RESERVED: usize = 4;
@@ -66,7 +68,7 @@ impl Sockets {
     /// Leave for a connection of an app to a host, if there is any.
     #[must_use]
     pub fn take(&self, app: &str, host: impl Hash) -> Option<Socket> {
-        let (app, host) = (hash(app), hash(host));
+        let (app, host) = (hash::of(app), hash::of(host));
         let mut held = lock(&self.held);
         let free = self.most.saturating_sub(held.all);
         let known = held.apps.get(&app);
@@ -100,12 +102,6 @@ impl App {
     fn answers(&self) -> bool {
         self.answered.is_some_and(|answered| answered.elapsed() < MEMORY)
     }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {

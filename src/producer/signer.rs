@@ -1,13 +1,13 @@
 //! Making jobs as soketi makes them.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use secrecy::SecretString;
 
 use super::event::Event;
+use crate::hash;
 use crate::job::{Job, QueueType, group_id, sign};
 use crate::queue::NewMessage;
 
@@ -116,34 +116,28 @@ impl Signer {
     /// The `time_ms` for these events: now, or as much later as they need to be told from equal ones. The
     /// group is no part of what makes them equal, since it is no part of the body.
     fn stamp(&self, events: &str, now_ms: u64) -> u64 {
-        let app = print(&(&self.app_id, &self.app_key));
+        let app = hash::of((&self.app_id, &self.app_key));
         let clock = usize::try_from(app % CLOCKS.len() as u64).ok().and_then(|place| CLOCKS.get(place));
         // There is one at every place.
         let Some(clock) = clock else { return now_ms };
-        let events = print(&(app, events));
+        let events = hash::of((app, events));
         clock.lock().unwrap_or_else(PoisonError::into_inner).stamp(events, now_ms)
     }
 }
 
 impl Clock {
-    fn stamp(&mut self, print: u64, now_ms: u64) -> u64 {
+    fn stamp(&mut self, hash: u64, now_ms: u64) -> u64 {
         if now_ms > self.at_ms {
             self.at_ms = now_ms;
             self.given.clear();
         }
-        if self.given.len() >= MAX_A_MILLISECOND || !self.given.insert(print) {
+        if self.given.len() >= MAX_A_MILLISECOND || !self.given.insert(hash) {
             self.at_ms += 1;
             self.given.clear();
-            self.given.insert(print);
+            self.given.insert(hash);
         }
         self.at_ms
     }
-}
-
-fn print(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The time as soketi writes it into `time_ms`.

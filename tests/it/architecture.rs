@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 10] =
-    ["app", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "shown", "standard"];
+const PURE: [&str; 11] =
+    ["app", "hash", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "shown", "standard"];
 
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
     ("shown", &[], &[]),
+    ("hash", &[], &[]),
+    ("error_chain", &[], &[]),
     ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
     ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
     ("outcome", &["job"], &[]),
@@ -43,12 +45,12 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["delivery/bulkhead", "descriptors", "egress", "tls"],
+        &["delivery/bulkhead", "descriptors", "egress", "error_chain", "hash", "tls"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/bulkhead", "delivery/lambda/function_name", "aws/region", "egress", "json"],
+        &["aws", "delivery/bulkhead", "delivery/lambda/function_name", "aws/region", "egress", "error_chain", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
@@ -65,16 +67,16 @@ const ROOMS: &[Room] = &[
     // Which authorities are trusted, and what TLS says when it fails.
     ("tls", &[], &["httpdate", "rustls", "rustls_native_certs", "webpki"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
-    ("descriptors", &[], &["rustix"]),
+    ("descriptors", &["hash"], &["rustix"]),
     (
         "aws",
-        &["shown"],
+        &["error_chain", "shown"],
         &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
     ),
     // What is known of messages that may come back.
     ("ledger", &["app", "outcome", "queue"], &[]),
     // How much is taken, and what is attempted.
-    ("flow", &["app", "outcome", "queue"], &[]),
+    ("flow", &["app", "hash", "outcome", "queue"], &[]),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -103,8 +105,8 @@ const ROOMS: &[Room] = &[
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     // What is shown of apps, destinations and groups; and the counters.
-    ("board", &["outcome", "shown"], &["prometheus_client"]),
-    ("telemetry", &["apps", "board", "outcome", "queue"], &["prometheus_client"]),
+    ("board", &["hash", "outcome", "shown"], &["prometheus_client"]),
+    ("telemetry", &["apps", "board", "descriptors", "outcome", "queue"], &["prometheus_client"]),
     (
         "telemetry/traces",
         &[],
@@ -119,7 +121,7 @@ const ROOMS: &[Room] = &[
     ),
     ("admin", &["board", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
-    ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
+    ("producer", &["hash", "job", "queue", "random"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),

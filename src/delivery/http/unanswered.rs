@@ -13,13 +13,13 @@
 //! One that has answered within a minute is trusted with more requests at once than one of which nothing is known.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::request::Origin;
+use crate::hash;
 
 /// What an unanswered attempt weighs, in answers: who leaves one in five unanswered may do harm with each.
 const UNANSWERED: u32 = 4;
@@ -131,9 +131,7 @@ impl Drop for AttemptWatch<'_> {
 }
 
 fn destination(app_id: &str, origin: &Arc<Origin>) -> Destination {
-    let mut hasher = DefaultHasher::new();
-    app_id.hash(&mut hasher);
-    (hasher.finish(), Arc::clone(origin))
+    (hash::of(app_id), Arc::clone(origin))
 }
 
 #[cfg(test)]
