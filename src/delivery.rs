@@ -9,6 +9,7 @@ mod bulkhead;
 pub mod http;
 pub mod lambda;
 pub mod standard;
+mod unanswered;
 
 use crate::outcome::Outcome;
 use crate::plan::Delivery;

@@ -4,9 +4,10 @@
 //! one app's ([`shares`]), whether there is room for a body that is made ([`room`]), how many polls ([`scaler`]),
 //! whether a destination is down ([`breaker`]) and which time counts for that ([`absences`], [`stalls`]), how many
 //! requests at a time one that asked for fewer gets ([`throttle`]), and for how long one job is planned before others
-//! get a turn ([`turns`]).
+//! get a turn ([`turns`]). [`app_quota`] shares what there is a number of among apps, for others as well.
 
 pub mod absences;
+pub mod app_quota;
 pub mod breaker;
 pub mod permits;
 pub mod room;

@@ -11,7 +11,7 @@
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
-//! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
+//! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
 //!   of their own (`bulkhead`).
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
@@ -23,7 +23,6 @@ mod names;
 mod proxy;
 mod request;
 mod reuse;
-mod unanswered;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +33,7 @@ use reqwest::{Client, Request, Response, StatusCode, Version};
 use tokio::time::sleep;
 
 use super::bulkhead::Bulkhead;
+use super::unanswered::{Standing, Unanswered};
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
@@ -47,7 +47,6 @@ use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
-use unanswered::{Standing, Unanswered};
 
 /// In so much time connections that were kept are closed.
 const EVICTION_WAIT: Duration = Duration::from_millis(20);
@@ -144,7 +143,7 @@ impl Http {
         if let Err(refused) = self.check(&target.origin) {
             return Outcome::Permanent(Reason::Refused(refused));
         }
-        let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
+        let standing = self.unanswered.standing(&delivery.app_id, &*target.origin);
         let permit = match self.limiter.acquire(&target.origin, standing).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
@@ -153,7 +152,7 @@ impl Http {
         let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
-        let watch = self.unanswered.watch(&delivery.app_id, &target.origin);
+        let watch = self.unanswered.watch(&delivery.app_id, &*target.origin);
         let mute = standing == Standing::Mute;
         let mut sent = self.send(&target, delivery, number, mute).await;
         if let Err(Outcome::Deferred(_)) = &sent {

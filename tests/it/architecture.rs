@@ -29,7 +29,7 @@ const ROOMS: &[Room] = &[
     // The ports.
     ("queue", &["job", "shown"], &[]),
     ("apps", &["app"], &[]),
-    ("delivery", &["app", "outcome", "plan"], &[]),
+    ("delivery", &["app", "hash", "outcome", "plan"], &[]),
     ("delivery/bulkhead", &[], &["rustix"]),
     // Their adapters.
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
@@ -57,6 +57,7 @@ const ROOMS: &[Room] = &[
             "aws/region",
             "egress",
             "error_chain",
+            "flow",
             "json",
         ],
         &[
@@ -75,7 +76,7 @@ const ROOMS: &[Room] = &[
     // Which authorities are trusted, and what TLS says when it fails.
     ("tls", &[], &["httpdate", "rustls", "rustls_native_certs", "webpki"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
-    ("descriptors", &["hash"], &["rustix"]),
+    ("descriptors", &["flow", "hash"], &["rustix"]),
     (
         "aws",
         &["error_chain", "shown"],
