@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::apps::array::Listed;
-use crate::apps::{Apps, LookUpError, Observer, Sources};
+use crate::apps::{Apps, LookUpError, Observer};
 use crate::config::{Config, Errors, Source, environment};
 use crate::descriptors;
 use crate::process::output::print;
@@ -22,6 +22,7 @@ use crate::process::{Failure, configuration, log};
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
+use crate::run::sources::Sources;
 use crate::run::{address, sources};
 use report::{Report, Section};
 

@@ -164,7 +164,11 @@ pub(super) async fn worker(
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
     app_tasks.spawn(facts::keep(facts, warnings, Arc::clone(&metrics), apps.clone()));
     if let Some(reload) = reload {
-        app_tasks.spawn(reload.run(apps.clone()));
+        let apps = apps.clone();
+        app_tasks.spawn(reload.run(move || {
+            let apps = apps.clone();
+            async move { apps.reload().await }
+        }));
     }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let transport = Standard::new(transport, config.standard_headers, SystemTime::now);

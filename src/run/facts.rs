@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
+use super::sources::Sources;
 use crate::admin::status::{Attribute, Facts, Setting};
-use crate::apps::Sources;
 use crate::config::{self, Config};
 use crate::lease::least_visibility;
 use crate::queue::sqs::Description;

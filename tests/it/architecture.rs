@@ -163,7 +163,7 @@ const ROOMS: &[Room] = &[
         &["envy", "http", "strsim", "url", "ipnet", "tracing_subscriber"],
     ),
     // What every command shares.
-    ("process", &["admin", "apps", "config"], &["anyhow", "clap", "tracing_subscriber"]),
+    ("process", &["admin", "config"], &["anyhow", "clap", "tracing_subscriber"]),
     // All wiring of adapters to ports: the worker, and whether it may start.
     ("run", &["*"], &["anyhow", "url"]),
     // The commands of some size.
@@ -235,12 +235,18 @@ fn room(path: &str) -> Option<&'static Room> {
     ROOMS.iter().filter(inside).max_by_key(|room| room.0.len())
 }
 
-/// Every `a::b::c` in some code, and what a `use` opens in braces, as `a/b/c`.
+/// Every `a::b::c` in some code that begins at the crate, at the module above or at one below, and what a `use` opens in
+/// braces, as `a/b/c`.
 fn paths(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    for root in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(root) {
+    let below = code.lines().filter_map(|line| {
+        let (before, name) = line.split_once("mod ")?;
+        let is_declared = before.is_empty() || before.starts_with("pub") && before.ends_with(' ');
+        Some(format!("{}::", name.strip_suffix(';')?)).filter(|_| is_declared)
+    });
+    for root in ["crate::", "super::"].map(str::to_owned).into_iter().chain(below) {
+        for (at, _) in code.match_indices(&root) {
             if code[..at].ends_with(|c: char| is_word(c) || c == ':') {
                 continue;
             }
