@@ -315,13 +315,13 @@ async fn endless_informational_responses_are_no_answer_and_end_with_the_attempt(
             let mut poured: u64 = 0;
             loop {
                 tokio::select! {
-                    accepted = connection.accept() => match accepted {
-                        Some(Ok((_, response))) => waiting.push(response),
-                        Some(Err(_)) | None => {
+                    accepted = connection.accept() => {
+                        let Some(Ok((_, response))) = accepted else {
                             tell.send(poured).unwrap();
                             return;
-                        }
-                    },
+                        };
+                        waiting.push(response);
+                    }
                     // Between two of them the connection gets to write.
                     () = tokio::task::yield_now(), if !waiting.is_empty() => {
                         // No two alike, or they would be packed into next to nothing.
