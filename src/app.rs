@@ -20,8 +20,10 @@ use crate::job::{Job, SignatureError, sign};
 use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
 pub use host::Host;
+/// For tests, which hold that each of them has an effect.
+pub use registration::EVENT_TYPES;
 pub use registration::{
-    CONNECTION_HEADERS, EVENT_TYPES, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
+    CONNECTION_HEADERS, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
 };
 pub use remark::{Remark, Severity, nearest, shown};
 

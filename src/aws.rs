@@ -11,6 +11,7 @@ pub mod region;
 #[cfg(feature = "worker")]
 pub use client::*;
 
+use crate::error_chain::causes;
 use crate::shown::cut;
 
 /// As much of a chain is told: a `credential_process` is quoted with all that it wrote.
@@ -19,14 +20,12 @@ const MAX_CHAIN: usize = 1024;
 /// The chain of causes, each in its own words, on one line and cut; the SDK's `Debug` would dump requests and responses.
 pub fn error_chain(failure: &(dyn std::error::Error + 'static)) -> String {
     let mut text = failure.to_string();
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
+    for cause in causes(failure).skip(1) {
+        let words = cause.to_string();
         if !text.ends_with(&words) {
             text.push_str(": ");
             text.push_str(&words);
         }
-        cause = error.source();
     }
     cut(&text.replace(['\r', '\n'], " "), MAX_CHAIN)
 }

@@ -8,6 +8,8 @@
 //!
 //! It holds no URL, header, body or receipt handle, and nothing here decides what becomes of a job.
 
+#![allow(clippy::struct_field_names, reason = "the names are those of /status")]
+
 pub mod blocked;
 pub mod heaviest;
 pub mod history;
@@ -18,7 +20,6 @@ pub mod window;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::hash;
 use crate::outcome::{Outcome, Reason};
 use crate::shown;
 use blocked::{Blocked, Groups};
@@ -515,9 +517,7 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
 
 /// What entries are found by, without a copy of their names.
 fn key(parts: &[&str]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    parts.hash(&mut hasher);
-    hasher.finish()
+    hash::of(parts)
 }
 
 #[cfg(test)]

@@ -14,13 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::apps::array::Listed;
-use crate::apps::{Apps, LookUpError, Observer, Sources};
+use crate::apps::{Apps, LookUpError, Observer};
 use crate::config::{Config, Errors, Source, environment};
+use crate::descriptors;
 use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
+use crate::run::sources::Sources;
 use crate::run::{address, sources};
 use report::{Report, Section};
 
@@ -309,10 +311,11 @@ async fn of_a_database(source: &Sources) -> Vec<Finding> {
 
 async fn process(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.push(match descriptors() {
-        None => Finding::ok("descriptors", "their limit is not known here"),
-        Some(most) if most >= DESCRIPTORS => Finding::ok("descriptors", format!("{most} at the most")),
-        Some(most) => {
+    findings.push(match descriptors::hard_limit() {
+        u64::MAX => Finding::ok("descriptors", "no limit"),
+        // A worker raises its own limit to the hard one.
+        most if most >= DESCRIPTORS => Finding::ok("descriptors", format!("{most} at the most")),
+        most => {
             let text =
                 format!("{most} at the most, {DESCRIPTORS} are recommended: each connection takes one");
             Finding::new(Severity::Warning, "descriptors", text).remedy(
@@ -339,11 +342,4 @@ async fn process(config: &Config) -> Vec<Finding> {
         }
     });
     findings
-}
-
-/// The hard limit, to which a worker raises its own.
-fn descriptors() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-    line.split_whitespace().nth(4)?.parse().ok()
 }

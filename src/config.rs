@@ -27,7 +27,9 @@ use crate::lease::check_visibility;
 use crate::plan::Limits;
 use crate::policy::Retry;
 use crate::telemetry::traces::Settings as TracesConfig;
-pub use apps::{AppsConfig, Source, WELL_KNOWN_SECRET, left_out_of_this_build};
+#[cfg(not(all(feature = "dynamodb", feature = "mysql", feature = "postgres")))]
+pub use apps::left_out_of_this_build;
+pub use apps::{AppsConfig, Source, WELL_KNOWN_SECRET};
 pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
 pub use variables::VARIABLES;

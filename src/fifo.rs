@@ -141,9 +141,6 @@ pub enum Error {
     /// This was never a receipt handle of the queue.
     #[error("The input receipt handle is invalid.")]
     ReceiptHandleIsInvalid,
-    /// The message is not in flight.
-    #[error("The message is not in flight.")]
-    MessageNotInflight,
     /// The body holds characters that SQS does not take.
     #[error("Invalid characters found in the message body.")]
     InvalidMessageContents,
@@ -167,7 +164,6 @@ impl Error {
             Self::InvalidAttributeName(_) => "InvalidAttributeName",
             Self::InvalidAttributeValue(_) => "InvalidAttributeValue",
             Self::ReceiptHandleIsInvalid => "ReceiptHandleIsInvalid",
-            Self::MessageNotInflight => "MessageNotInflight",
             Self::InvalidMessageContents => "InvalidMessageContents",
             Self::OverLimit => "OverLimit",
             Self::PurgeQueueInProgress => "PurgeQueueInProgress",

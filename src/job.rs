@@ -31,7 +31,8 @@ pub use webhook_id::WebhookId;
 pub struct Job {
     /// The key of the app that the events belong to.
     pub app_key: String,
-    /// The id of that app as the producer wrote it; empty if it wrote none. For logs only.
+    /// The id of that app as the producer wrote it; empty if it wrote none. Nothing authenticates it: it says under whose
+    /// share and counters the job falls until its app is found, and never which app that is.
     pub app_id: String,
     /// The payload's own bytes, exactly as the producer signed them.
     pub payload: Bytes,
@@ -223,8 +224,8 @@ fn key_of<E: Error>(key: &RawValue) -> Result<String, E> {
     serde_json::from_str(text).map_err(|_| E::custom("appKey is no string"))
 }
 
-/// An app id: a string, or a number where an operator's database stores one. It is for logs only, so
-/// that anything else is no reason to refuse the job.
+/// An app id: a string, or a number where an operator's database stores one. The key finds the app, so
+/// anything else is no reason to refuse the job.
 fn shown_id(id: &RawValue) -> String {
     let id = id.get();
     match id.bytes().next() {

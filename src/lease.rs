@@ -63,20 +63,32 @@ impl Lease {
     }
 }
 
+/// What has to be left of a visibility timeout besides the attempt.
+#[must_use]
+pub fn margins() -> Duration {
+    SAFETY_MARGIN + SETTLE_MARGIN
+}
+
+/// The least visibility timeout that leaves room for an attempt and what is around it, in whole seconds.
+#[must_use]
+pub fn least_visibility(timeout: Duration) -> u64 {
+    // One more even where they come to whole seconds: they have to be less than it.
+    (timeout + margins()).as_secs().saturating_add(1)
+}
+
 /// Holds a visibility timeout against the attempt timeout; `source` says where it comes from.
 ///
 /// # Errors
 /// What does not fit, and what to do.
 pub fn check_visibility(timeout: Duration, visibility: Duration, source: &str) -> Result<(), String> {
-    let margins = SAFETY_MARGIN + SETTLE_MARGIN;
-    if timeout + margins < visibility {
+    if timeout + margins() < visibility {
         return Ok(());
     }
     Err(format!(
         "WEBHOOKS_TIMEOUT_MS: {} ms plus {} ms of margins must be less than the visibility timeout of {} s ({source}): \
          lower WEBHOOKS_TIMEOUT_MS or raise QUEUE_SQS_VISIBILITY_TIMEOUT",
         timeout.as_millis(),
-        margins.as_millis(),
+        margins().as_millis(),
         visibility.as_secs()
     ))
 }

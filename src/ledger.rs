@@ -50,7 +50,7 @@ pub struct Record {
     pub deferrals: u32,
     /// Why it was given up, if the dead-letter queue has not confirmed it.
     pub given_up: Option<Reason>,
-    /// Every webhook is settled: there is nothing left but to delete it.
+    /// Nothing is left but the delete: delivered, unwanted, or its letter confirmed.
     pub done: bool,
     /// The webhooks that need no further attempt.
     pub settled: Vec<Settled>,

@@ -13,9 +13,9 @@
 //!   [`policy`], [`lease`].
 //! - The ports are [`queue`], [`apps`] and [`delivery`]; their adapters lie below them. [`egress`] says which
 //!   addresses may be dialled.
-//! - [`worker`] polls, and works one lane a message group; [`flow`] bounds what it takes and attempts. Both know the
+//! - [`worker`] polls, and works one lane a message group; `flow` bounds what it takes and attempts. Both know the
 //!   ports and no adapter.
-//! - [`telemetry`] and [`board`] count, [`admin`] shows, [`config`] reads the environment.
+//! - [`telemetry`] and `board` count, `admin` shows, [`config`] reads the environment.
 //! - `run` wires adapters to ports; `check`, `dlq`, `dev` and [`cli`] are the commands.
 //! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine, over [`fifo`].
 //!
@@ -48,7 +48,7 @@
 //! ```
 
 #[cfg(feature = "worker")]
-pub mod admin;
+mod admin;
 #[cfg(feature = "worker")]
 pub mod app;
 #[cfg(feature = "worker")]
@@ -56,7 +56,7 @@ pub mod apps;
 #[cfg(feature = "producer")]
 mod aws;
 #[cfg(feature = "worker")]
-pub mod board;
+mod board;
 #[cfg(feature = "worker")]
 mod check;
 #[cfg(feature = "worker")]
@@ -73,16 +73,20 @@ mod dev;
 mod dlq;
 #[cfg(feature = "worker")]
 pub mod egress;
+#[cfg(any(feature = "worker", feature = "producer"))]
+mod error_chain;
 #[cfg(feature = "worker")]
 pub mod fifo;
 #[cfg(feature = "worker")]
-pub mod flow;
+mod flow;
+#[cfg(any(feature = "worker", feature = "producer"))]
+mod hash;
 pub mod job;
 mod json;
 #[cfg(feature = "worker")]
 pub mod lease;
 #[cfg(feature = "worker")]
-pub mod ledger;
+mod ledger;
 #[cfg(feature = "worker")]
 pub mod letters;
 #[cfg(feature = "worker")]
@@ -110,6 +114,6 @@ pub mod telemetry;
 #[cfg(feature = "worker")]
 pub mod tls;
 #[cfg(feature = "worker")]
-pub mod visitors;
+mod visitors;
 #[cfg(feature = "worker")]
 pub mod worker;

@@ -3,8 +3,8 @@
 //! A job past its window is given up after a failed attempt, unless the failure is one that
 //! [`Reason::gives_up`] excepts.
 //!
-//! No clock, no randomness and no I/O of its own: how long the job's attempts have failed and a
-//! random number are arguments.
+//! No clock, no randomness and no I/O of its own: how long the job's attempts have failed and a random number
+//! are arguments.
 
 pub(crate) mod own_rules;
 pub mod rules;
@@ -23,7 +23,7 @@ pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// What is done with a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Every webhook has it: delete.
+    /// No webhook lacks it: delete.
     Done,
     /// Hide it and what is left of its lane, and let SQS bring it back.
     Retry {
@@ -49,8 +49,8 @@ pub struct Retry {
 
 /// Decides what becomes of a job after an attempt at its webhooks.
 ///
-/// `attempts` counts this one too, or, where nothing was tried, how often that was so; `failing_for` is how
-/// long the job's attempts have failed, as far as is known; `random` lies in 0..1.
+/// `attempts` counts this one too, or, where nothing was tried, how often that was so; `failing_for` is how long
+/// the job's attempts have failed, as far as is known; `random` lies in 0..1.
 #[must_use]
 pub fn decide<'a>(
     outcomes: impl IntoIterator<Item = &'a Outcome>,

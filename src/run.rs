@@ -32,6 +32,7 @@ use crate::delivery::standard::Standard;
 use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::flow::scaler::DENIED_WAIT;
+use crate::lease;
 use crate::policy::rules::Rules;
 use crate::policy::whole_milliseconds;
 use crate::process::reload::Reload;
@@ -133,7 +134,7 @@ pub(super) async fn worker(
         visibility: Some(visibility),
         settle_timeout: visibility
             .saturating_sub(config.timeout)
-            .clamp(Duration::from_millis(750), Duration::from_secs(5)),
+            .clamp(lease::margins(), Duration::from_secs(5)),
         dead_letter_url,
         traced: traces.is_on(),
         retention: Some(retention.unwrap_or(MAX_RETENTION)),
@@ -163,7 +164,11 @@ pub(super) async fn worker(
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
     app_tasks.spawn(facts::keep(facts, warnings, Arc::clone(&metrics), apps.clone()));
     if let Some(reload) = reload {
-        app_tasks.spawn(reload.run(apps.clone()));
+        let apps = apps.clone();
+        app_tasks.spawn(reload.run(move || {
+            let apps = apps.clone();
+            async move { apps.reload().await }
+        }));
     }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let transport = Standard::new(transport, config.standard_headers, SystemTime::now);

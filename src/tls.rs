@@ -174,7 +174,7 @@ pub(crate) fn words(error: &Error) -> String {
             "the receiver asks for a client certificate, and there is none".to_owned()
         }
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the receiver speaks no HTTP/1.1, and gets no HTTP/2 for a minute: it left attempts unanswered"
+            "the receiver speaks no HTTP/1.1, and gets no HTTP/2 for up to ten minutes: it left attempts unanswered"
                 .to_owned()
         }
         Error::InvalidMessage(_) => {

@@ -26,7 +26,7 @@ const PRECISE_DIGITS: usize = 6;
 const TARGET: [&str; 3] = ["url", "lambda_function", "lambda"];
 
 impl WebhookId {
-    /// The identity of the app's first webhook with this target.
+    /// The identity of a webhook that is alone with this target.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let parts: [&str; 3] = match target {

@@ -149,14 +149,8 @@ impl<A> Clone for Cache<A> {
 }
 
 impl<A: Apps> Cache<A> {
-    /// Remembers what `source` says; asks it at most `deadline` long. `name` is what it is called when it
-    /// does not answer.
-    #[must_use]
-    pub fn new(source: A, name: &str, keep: CacheTtl, deadline: Duration) -> Self {
-        Self::observed(source, name, keep, deadline, Observer::default())
-    }
-
-    /// The same, that tells `observer` of every look-up.
+    /// Remembers what `source` says; asks it at most `deadline` long, and tells `observer` of every look-up. `name` is
+    /// what it is called when it does not answer.
     #[must_use]
     pub fn observed(source: A, name: &str, keep: CacheTtl, deadline: Duration, observer: Observer) -> Self {
         let state = State { keep, observer, kept: Mutex::default() };

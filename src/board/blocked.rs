@@ -61,8 +61,7 @@ pub struct Waiting {
     pub reason: &'static str,
     /// Why, in words.
     pub detail: Text,
-    /// When its head was sent, by the monotonic clock, if that is after the process's start; and else
-    /// its age at `noted`.
+    /// The head's age since it was sent, at `noted`.
     pub age: Duration,
     /// When that was put down.
     pub noted: Instant,

@@ -1,5 +1,5 @@
 //! The entries that matter most of an unbounded number: those with the most failures and those with the
-//! most load, each half of the places.
+//! most load. Three eighths of the places are kept for each, the last quarter is for what is new.
 //!
 //! This is the space-saving algorithm with two weights, its evictions made in batches: when the places
 //! are full, the quarter that is among the heaviest by neither weight is folded into `other`, and
@@ -119,13 +119,15 @@ impl<V: Fold> Heaviest<V> {
     }
 
     fn evict(&mut self) {
-        let half = self.places * 3 / 8;
+        let kept_by_each = self.places * 3 / 8;
         let mut kept = std::collections::HashSet::new();
         for weight in [by_failures, by_load] {
             let mut order: Vec<_> =
                 self.entries.iter().map(|(key, place)| (weight(&place.weights), *key)).collect();
             order.sort_unstable_by(|a, b| b.cmp(a));
-            kept.extend(order.iter().take(half).filter(|(weight, _)| *weight > (0, 0)).map(|(_, key)| *key));
+            kept.extend(
+                order.iter().take(kept_by_each).filter(|(weight, _)| *weight > (0, 0)).map(|(_, key)| *key),
+            );
         }
         let lost: Vec<u64> = self.entries.keys().copied().filter(|key| !kept.contains(key)).collect();
         for key in lost {

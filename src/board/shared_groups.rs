@@ -4,10 +4,11 @@
 //! a group. Remembers a bounded number of groups, and says a bounded number of times.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
+
+use crate::hash;
 
 /// Groups that are remembered, 24 bytes each; past it all are forgotten, and come back with their next jobs.
 const GROUPS: usize = 10_000;
@@ -42,19 +43,13 @@ impl SharedGroups {
 impl Known {
     /// Whether this is to be told: the first time that the group is seen with a second app.
     fn met(&mut self, group: &str, app_id: &str) -> bool {
-        let (group, app) = (hash(group), hash(app_id));
+        let (group, app) = (hash::of(group), hash::of(app_id));
         if self.first.len() >= GROUPS && !self.first.contains_key(&group) {
             self.first.clear();
         }
         let first = *self.first.entry(group).or_insert(app);
         first != app && self.told.len() < TOLD && self.told.insert(group)
     }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
-//! - `unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
+//! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
 //!   of their own (`bulkhead`).
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
@@ -23,7 +23,6 @@ mod names;
 mod proxy;
 mod request;
 mod reuse;
-mod unanswered;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,11 +33,12 @@ use reqwest::{Client, Request, Response, StatusCode, Version};
 use tokio::time::sleep;
 
 use super::bulkhead::Bulkhead;
+use super::unanswered::{Standing, Unanswered};
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
-use crate::egress::resolver::{Resolve, SystemResolver};
+use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::tls::Authorities;
@@ -47,7 +47,6 @@ use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
-use unanswered::{Standing, Unanswered};
 
 /// In so much time connections that were kept are closed.
 const EVICTION_WAIT: Duration = Duration::from_millis(20);
@@ -83,9 +82,6 @@ pub enum SetUpError {
     /// The client refuses its configuration.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// The system's resolver configuration cannot be used.
-    #[error(transparent)]
-    Resolver(#[from] crate::egress::resolver::SetUpError),
 }
 
 /// The HTTP transport.
@@ -105,18 +101,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Sets it up with the system's resolver.
-    ///
-    /// # Errors
-    /// What is missing.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    pub fn new(settings: Settings) -> Result<Self, SetUpError> {
-        Self::with_resolver(settings, Arc::new(SystemResolver::new()?))
-    }
-
-    /// Sets it up with another resolver.
+    /// Sets it up, with what looks names up.
     ///
     /// # Errors
     /// What is missing.
@@ -158,7 +143,7 @@ impl Http {
         if let Err(refused) = self.check(&target.origin) {
             return Outcome::Permanent(Reason::Refused(refused));
         }
-        let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
+        let standing = self.unanswered.standing(&delivery.app_id, &*target.origin);
         let permit = match self.limiter.acquire(&target.origin, standing).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
@@ -167,7 +152,7 @@ impl Http {
         let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
-        let watch = self.unanswered.watch(&delivery.app_id, &target.origin);
+        let watch = self.unanswered.watch(&delivery.app_id, &*target.origin);
         let mute = standing == Standing::Mute;
         let mut sent = self.send(&target, delivery, number, mute).await;
         if let Err(Outcome::Deferred(_)) = &sent {

@@ -1,137 +1,85 @@
 //! The bound on connections that deliveries use at a time: what they take of the descriptors is lacked by SQS,
 //! app sources and whoever else has receivers.
 //!
-//! They are shared among apps, as places are: whoever may register webhooks decides on how many hosts there are.
-//! - An app gets no more than a part of what is free, so that a hundred that take all they can leave some for the next.
+//! They are shared among apps ([`AppQuota`]): whoever may register webhooks decides on how many hosts there are.
 //! - A quarter is out of reach of apps without an answer in the last minute. Those that had one may have twice of what is
 //!   free: one alone gets two thirds of all.
-//! - Of what is left to its app, a host gets as much as it holds already, at the most: one takes half of all, where it is
-//!   an answering app's.
+//! - A host is refused once it holds as many as its app may still open: one host of an answering app ends at half of
+//!   all.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
+use crate::hash;
 
 /// The part that apps without recent answers leave to others: one in so many.
 const RESERVED: usize = 4;
 /// How many times of what is free an app may hold that has answered lately.
 const FACTOR: usize = 2;
-/// For how long an answer counts.
-const MEMORY: Duration = Duration::from_secs(60);
-/// Apps remembered for their answers while they hold nothing, a hundred bytes each; past it those are forgotten.
-const MAX_REMEMBERED: usize = 10_000;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
 pub struct Sockets {
-    most: usize,
-    held: Arc<Mutex<Held>>,
+    quota: AppQuota,
+    hosts: Arc<Mutex<Hosts>>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    all: usize,
-    /// By the hash of an app's id: two that share one share their part.
-    apps: HashMap<u64, App>,
-    /// When the apps that have not answered lately were forgotten.
-    swept: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct App {
-    all: usize,
-    /// By the hash of a host.
-    hosts: HashMap<u64, usize>,
-    answered: Option<Instant>,
-}
+/// How many connections there are to a host of an app, by the hashes of both.
+type Hosts = HashMap<(u64, u64), usize>;
 
 /// Leave for one connection, given back when dropped.
 #[derive(Debug)]
 pub struct Socket {
-    held: Arc<Mutex<Held>>,
-    app: u64,
-    host: u64,
+    permit: AppPermit,
+    hosts: Arc<Mutex<Hosts>>,
+    host: (u64, u64),
 }
 
 impl Sockets {
     /// So many at the most.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, held: Arc::default() }
+        let portion = Portion { answering: |free| free.saturating_mul(FACTOR), other: |free| free };
+        Self { quota: AppQuota::new(most, most / RESERVED, portion), hosts: Arc::default() }
     }
 
     /// Leave for a connection of an app to a host, if there is any.
     #[must_use]
     pub fn take(&self, app: &str, host: impl Hash) -> Option<Socket> {
-        let (app, host) = (hash(app), hash(host));
-        let mut held = lock(&self.held);
-        let free = self.most.saturating_sub(held.all);
-        let known = held.apps.get(&app);
-        let most = match known {
-            Some(known) if known.answers() => free.saturating_mul(FACTOR),
-            Some(_) | None => free.saturating_sub(self.most / RESERVED),
-        };
-        let left = most.saturating_sub(known.map_or(0, |known| known.all)).min(free);
-        let to_host = known.and_then(|known| known.hosts.get(&host)).copied().unwrap_or_default();
-        if to_host >= left {
+        let host = (hash::of(app), hash::of(host));
+        // Held until the permit is taken: none of another host's may come between.
+        let mut hosts = lock(&self.hosts);
+        let to_host = hosts.get(&host).copied().unwrap_or_default();
+        if to_host >= self.quota.left(app) {
             return None;
         }
-        held.all += 1;
-        let own = held.apps.entry(app).or_default();
-        own.all += 1;
-        own.hosts.insert(host, to_host + 1);
-        Some(Socket { held: Arc::clone(&self.held), app, host })
+        let permit = self.quota.take(app)?;
+        hosts.insert(host, to_host + 1);
+        Some(Socket { permit, hosts: Arc::clone(&self.hosts), host })
     }
 }
 
 impl Socket {
     /// What it was taken for was answered.
     pub fn answered(&self) {
-        if let Some(own) = lock(&self.held).apps.get_mut(&self.app) {
-            own.answered = Some(Instant::now());
-        }
+        self.permit.answered();
     }
 }
 
-impl App {
-    fn answers(&self) -> bool {
-        self.answered.is_some_and(|answered| answered.elapsed() < MEMORY)
-    }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(hosts: &Mutex<Hosts>) -> MutexGuard<'_, Hosts> {
+    hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let mut held = lock(&self.held);
-        held.all -= 1;
-        let many = held.apps.len() > MAX_REMEMBERED;
-        let Some(own) = held.apps.get_mut(&self.app) else { return };
-        own.all -= 1;
-        let left = own.hosts.get(&self.host).copied().unwrap_or_default().saturating_sub(1);
-        if left > 0 {
-            own.hosts.insert(self.host, left);
-        } else {
-            own.hosts.remove(&self.host);
-        }
-        let (is_idle, has_answered) = (own.all == 0, own.answered.is_some());
-        if many && held.swept.is_none_or(|swept| swept.elapsed() >= MEMORY) {
-            held.swept = Some(Instant::now());
-            held.apps.retain(|_, app| app.all > 0 || app.answers());
-        }
-        if is_idle && (!has_answered || held.apps.len() > MAX_REMEMBERED) {
-            held.apps.remove(&self.app);
+        let mut hosts = lock(&self.hosts);
+        if let Some(to_host) = hosts.get_mut(&self.host) {
+            *to_host -= 1;
+            if *to_host == 0 {
+                hosts.remove(&self.host);
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn queue_url(address: SocketAddr, name: &str) -> String {
     format!("http://{address}/{ACCOUNT}/{name}")
 }
 
-/// The attributes that README recommends for a real queue.
+/// The attributes that `docs/operating.md` recommends for a real queue.
 fn create(
     broker: &mut Broker,
     now: Duration,

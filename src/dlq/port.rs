@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::{Duration, timeout};
 
-use crate::apps::{Apps, LookUpError, Sources};
+use crate::apps::{Apps, LookUpError};
 use crate::job::Job;
 use crate::letters::redrive::Wanted;
 use crate::letters::{Letter, Letters, Origin, Sent, Source};
 use crate::queue::sqs::{RawLetter, Sqs};
 use crate::queue::{AttemptId, BatchEntryResult, Error, NewMessage, Receipt, ReceiveError};
+use crate::run::sources::Sources;
 
 /// The longest that one look-up of an app may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ pub(super) struct JobQueue(pub(super) Sqs);
 
 impl Source for JobQueue {
     async fn send_jobs(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
-        self.0.send_each(jobs).await
+        self.0.send(jobs).await
     }
 }
 

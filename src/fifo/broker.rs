@@ -169,11 +169,6 @@ impl Broker {
         self.queues.get(name)?.next_change()
     }
 
-    /// Whether a receive would find something now.
-    pub fn receivable(&mut self, now: Duration, name: &str) -> bool {
-        self.queue(now, name).is_ok_and(|queue| queue.receivable())
-    }
-
     /// How long a receive waits that does not say.
     #[must_use]
     pub fn default_wait(&self, name: &str) -> Duration {

@@ -16,13 +16,13 @@
 //! that asks for fewer requests is a sign of life.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::app::WebhookId;
+use crate::hash;
 
 /// How many failing destinations are remembered; past it, the one failing most recently is not.
 /// 10,000 entries are about half a megabyte.
@@ -44,13 +44,13 @@ const MAX_WHY: usize = 200;
 /// A destination as one app uses it.
 #[must_use]
 pub fn destination(app_id: &str, webhook: &WebhookId) -> u64 {
-    hashed((app_id, webhook))
+    hash::of((app_id, webhook))
 }
 
 /// An app's jobs of one message group, as the breaker tells them apart.
 #[must_use]
 pub fn group(group: &str, app_id: &str) -> u64 {
-    hashed((group, app_id))
+    hash::of((group, app_id))
 }
 
 /// A job, as the breaker tells jobs apart.
@@ -64,7 +64,7 @@ impl Job {
     /// The job of this id, which was first attempted then.
     #[must_use]
     pub fn new(id: &str, first_attempt: Instant) -> Self {
-        Self { key: hashed(id), first_attempt }
+        Self { key: hash::of(id), first_attempt }
     }
 }
 
@@ -217,12 +217,6 @@ impl Breaker {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Failing>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hashed(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

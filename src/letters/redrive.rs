@@ -86,16 +86,6 @@ pub trait Wanted: Send + Sync {
     fn is_wanted(&self, letter: &Letter) -> impl Future<Output = bool> + Send;
 }
 
-/// Takes every letter for wanted: the worker that gets it knows.
-#[derive(Clone, Copy, Debug)]
-pub struct AlwaysWanted;
-
-impl Wanted for AlwaysWanted {
-    async fn is_wanted(&self, _: &Letter) -> bool {
-        true
-    }
-}
-
 /// What a redrive did.
 #[derive(Debug, Default)]
 pub struct Report {

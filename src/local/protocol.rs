@@ -37,7 +37,6 @@ impl WireError {
             | "BatchEntryIdsNotDistinct"
             | "InvalidBatchEntryId"
             | "BatchRequestTooLong"
-            | "MessageNotInflight"
             | "PurgeQueueInProgress"
             | "UnsupportedOperation") => format!("AWS.SimpleQueueService.{shape}"),
             shape => shape.to_owned(),

@@ -60,7 +60,7 @@ pub struct Endpoint {
 pub enum Clock {
     /// The system's wall clock.
     Wall,
-    /// Tokio's, from this instant on: a test pauses and advances it.
+    /// Tokio's, from this instant on: for tests, which pause and advance it.
     Since(Instant),
 }
 

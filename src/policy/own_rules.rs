@@ -20,7 +20,7 @@ pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
 }
 
 /// An attempt's outcome by the webhook's own end of retrying: a failure that may pass is final after so many
-/// attempts, or for a job that has been failing for so long.
+/// attempts, or where the job's attempts have failed for so long.
 pub(crate) fn judged(
     outcome: Outcome,
     webhook: Option<&Webhook>,

@@ -13,7 +13,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::reload::Handle;
 
 use super::{env_file, targets};
-use crate::apps::Sources;
 use crate::config::{self, ENV_FILE, Errors, LogConfig};
 
 /// The filter of the log that is in force.
@@ -45,11 +44,11 @@ impl Reload {
         Some(Self { hangups, level, environment, files, at_start })
     }
 
-    /// Reloads at each SIGHUP.
-    pub(crate) async fn run(mut self, apps: Sources) {
+    /// Reloads at each SIGHUP; `reload_apps` does it for the apps.
+    pub(crate) async fn run<F: Future<Output = ()>>(mut self, reload_apps: impl Fn() -> F) {
         while self.hangups.recv().await.is_some() {
             info!("SIGHUP: apps and log level are reloaded");
-            apps.reload().await;
+            reload_apps().await;
             let Some(handle) = &self.level else { continue };
             let level = match self.level() {
                 Ok(level) => level,

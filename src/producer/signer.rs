@@ -1,7 +1,6 @@
 //! Making jobs as soketi makes them.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -9,6 +8,7 @@ use std::time::SystemTime;
 use secrecy::SecretString;
 
 use super::event::Event;
+use crate::hash;
 use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
 use crate::queue::NewMessage;
 use crate::random::Random;
@@ -135,11 +135,11 @@ impl Signer {
     /// The `time_ms` for these events, and whether no equal ones of the app have it. The group is no part of what
     /// makes them equal, since it is no part of the body.
     fn stamp(&self, events: &str) -> (u64, bool) {
-        let app = print(&(&self.app_id, &self.app_key));
+        let app = hash::of((&self.app_id, &self.app_key));
         let made = usize::try_from(app % MADE.len() as u64).ok().and_then(|place| MADE.get(place));
         // There is one at every place.
         let Some(made) = made else { return (now_ms(), false) };
-        let events = print(&(app, events));
+        let events = hash::of((app, events));
         let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = now_ms();
         (now_ms, made.is_first(events, now_ms))
@@ -168,12 +168,6 @@ impl OwnIds {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         deduplication_id(format!("{body}{}{count}", self.process).as_bytes())
     }
-}
-
-fn print(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The time as soketi writes it into `time_ms`.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
+use super::sources::Sources;
 use crate::admin::status::{Attribute, Facts, Setting};
-use crate::apps::Sources;
 use crate::config::{self, Config};
+use crate::lease::least_visibility;
 use crate::queue::sqs::Description;
 use crate::telemetry::metrics::Metrics;
 
@@ -57,7 +58,7 @@ pub(super) fn attributes(queue: &Description, config: &Config) -> Vec<Attribute>
         rows.push(Attribute { name: name.to_owned(), value, recommended, ok });
     };
     let at_least = |name: &str, least: u64| queue.number(name).is_none_or(|number| number >= least);
-    let visibility = preflight::enough_visibility(config);
+    let visibility = least_visibility(config.timeout);
     row(
         "VisibilityTimeout",
         queue.attribute("VisibilityTimeout"),

@@ -6,10 +6,8 @@ mod receives;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use crate::config::Config;
-use crate::lease::check_visibility;
+use crate::lease::{check_visibility, least_visibility};
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Description, Probe};
 pub(crate) use dead_letters::{is_same_queue, is_the_queue_itself, moves_on};
@@ -126,17 +124,12 @@ impl Remedy<'_> {
     }
 }
 
-/// The least visibility timeout that leaves room for an attempt and what is around it, in seconds.
-pub(crate) fn enough_visibility(config: &Config) -> u64 {
-    (config.timeout + Duration::from_millis(750)).as_secs() + 1
-}
-
 fn visibility(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let visibility = config.queue.visibility.unwrap_or(facts.queue.visibility);
     findings.push(match check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout") {
         Ok(()) => Finding::ok("visibility timeout", format!("{} s", visibility.as_secs())),
         Err(error) => Finding::new(Severity::Refused, "visibility timeout", error)
-            .remedy(set.attribute("VisibilityTimeout", &enough_visibility(config).to_string())),
+            .remedy(set.attribute("VisibilityTimeout", &least_visibility(config.timeout).to_string())),
     });
 }
 

@@ -1,5 +1,6 @@
 //! The configured app source, and the tasks that go with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -7,11 +8,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::app::App;
 use crate::apps::array::Array;
 #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
 use crate::apps::cache::Cache;
 use crate::apps::cache::CacheTtl;
-use crate::apps::{Apps, Observer, Sources};
+use crate::apps::{Apps, Fresh, LookUpError, Observer};
 use crate::config::{AppsConfig, Errors, Source};
 
 /// The longest look-up, where half an attempt is not shorter.
@@ -20,6 +22,127 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 const START_WAIT: Duration = Duration::from_secs(5);
 /// The key by which a source is tried out at start; what it answers is not used.
 const TRIAL: &str = "hookferry-start-up";
+
+/// The sources that there are, those but the array with a memory.
+#[derive(Clone, Debug)]
+pub(crate) enum Sources {
+    /// The environment and a file.
+    Array(Array),
+    /// A DynamoDB table.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(Cache<crate::apps::dynamodb::DynamoDb>),
+    /// A table in MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(Cache<crate::apps::sql::MySql>),
+    /// A table in PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(Cache<crate::apps::sql::Postgres>),
+}
+
+impl Sources {
+    /// Reads the file again, or forgets that what a database said is new: it is asked again, and what it said
+    /// before serves while it is down.
+    pub(crate) async fn reload(&self) {
+        match self {
+            Self::Array(array) => array.reload().await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.expire(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.expire(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.expire(),
+        }
+    }
+
+    /// What is wrong with the apps of the environment and of a file: the first of it, and how much there is. Of a
+    /// database's apps it is known when they are looked up, and logged then.
+    pub(crate) fn warnings(&self) -> (Vec<String>, usize) {
+        match self {
+            Self::Array(array) => array.warnings(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(_) => (Vec::new(), 0),
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => (Vec::new(), 0),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => (Vec::new(), 0),
+        }
+    }
+
+    /// All apps that can be used, as they are now, where that is known: those of the environment and of a file.
+    pub(crate) fn all(&self) -> Option<Vec<Arc<App>>> {
+        match self {
+            Self::Array(array) => Some(array.all()),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            _ => None,
+        }
+    }
+
+    /// The keys of some apps of a database, for people to see.
+    ///
+    /// # Errors
+    /// The database's.
+    #[cfg_attr(
+        not(any(feature = "dynamodb", feature = "mysql", feature = "postgres")),
+        allow(unused_variables, clippy::unused_async, reason = "there is no database to be asked")
+    )]
+    pub(crate) async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        match self {
+            Self::Array(_) => Ok(Vec::new()),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.source().keys(most).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.source().keys(most).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.source().keys(most).await,
+        }
+    }
+}
+
+impl Apps for Sources {
+    fn unusable(&self, app_id: &str) -> Option<String> {
+        match self {
+            Self::Array(array) => array.unusable(app_id),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            _ => None,
+        }
+    }
+
+    fn lag(&self) -> Duration {
+        match self {
+            Self::Array(array) => array.lag(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.lag(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.lag(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.lag(),
+        }
+    }
+
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        match self {
+            Self::Array(array) => array.find_by_key(key).await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.find_by_key(key).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.find_by_key(key).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.find_by_key(key).await,
+        }
+    }
+
+    async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
+        match self {
+            Self::Array(array) => array.find_fresh(key).await,
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(cache) => cache.find_fresh(key).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(cache) => cache.find_fresh(key).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(cache) => cache.find_fresh(key).await,
+        }
+    }
+}
 
 /// Where the apps are, in words.
 pub(crate) fn describe(config: &AppsConfig) -> String {

@@ -109,11 +109,11 @@ pub struct Metrics {
     pub receive_errors: Family<Labels, Counter>,
     /// Delete calls made.
     pub delete_calls: Counter,
-    /// Places taken of `QUEUE_SQS_MAX_IN_FLIGHT`, those of polls under way included.
+    /// Messages in memory; what a poll under way has reserved is not counted.
     pub in_flight: Gauge,
     /// `QUEUE_SQS_MAX_IN_FLIGHT`, or what descriptors leave of it.
     pub max_in_flight: Gauge,
-    /// Bytes of message bodies in memory.
+    /// Bytes of message bodies, and of bodies made for webhooks, in memory.
     pub bytes_in_flight: Gauge,
     /// The bound on them.
     pub max_bytes_in_flight: Gauge,
@@ -249,9 +249,17 @@ impl Metrics {
 
     fn register_gauges(&self, r: &mut Registry) {
         let gauges = [
-            ("in_flight", "Places taken, those of polls under way included", &self.in_flight),
+            (
+                "in_flight",
+                "Messages in memory; what a poll under way has reserved is not counted",
+                &self.in_flight,
+            ),
             ("max_in_flight", "Places that there are", &self.max_in_flight),
-            ("bytes_in_flight", "Bytes of message bodies in memory", &self.bytes_in_flight),
+            (
+                "bytes_in_flight",
+                "Bytes of message bodies, and of bodies made for webhooks, in memory",
+                &self.bytes_in_flight,
+            ),
             ("max_bytes_in_flight", "Bytes beyond which no poll starts", &self.max_bytes_in_flight),
             ("lanes", "Groups of which jobs are held", &self.lanes),
             ("pollers", "Receives under way", &self.pollers),

@@ -9,6 +9,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::descriptors;
+
 /// Linux counts a process's CPU time in hundredths of a second on every architecture.
 const TICKS: f64 = 100.0;
 
@@ -82,10 +84,7 @@ impl Readings {
             threads: field("Threads:"),
             // The one that reads the list is on it.
             open: open.map(|count| count.saturating_sub(1) as u64),
-            most: text("limits").lines().find_map(|line| {
-                let soft = line.strip_prefix("Max open files")?.split_whitespace().next()?;
-                soft.parse().ok()
-            }),
+            most: Some(descriptors::limit()).filter(|limit| *limit < u64::MAX),
         }
     }
 }

@@ -87,7 +87,8 @@ impl Producer {
                 job(*group, n, *kind, size)
             })
             .collect();
-        let ids = self.queue.send(&jobs).await.expect("the queue takes what is sent straight to it");
+        let answers = self.queue.send(&jobs).await.expect("the queue takes what is sent straight to it");
+        let ids: Vec<_> = answers.into_iter().map(|id| id.expect("the queue takes each job")).collect();
         assert_eq!(ids.len(), batch.len());
         let mut sent = lock(&self.sent);
         for ((group, kind), id) in batch.iter().zip(ids) {

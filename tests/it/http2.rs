@@ -1,5 +1,7 @@
 //! HTTP/2 by ALPN: shared connections, and what a receiver that goes away says of requests.
 
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ use hookferry::tls::Authorities;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::certificates::{Authority, Speaks};
-use crate::peer::{Peer, attempt, deliver, http, loopback};
+use crate::peer::{PATIENCE, Peer, attempt, deliver, http, loopback};
 
 type Server = Connection<TlsStream<TcpStream>, Bytes>;
 
@@ -174,19 +176,25 @@ async fn a_close_without_a_goodbye_that_the_runtime_has_not_heard_of_costs_nothi
 
 #[tokio::test]
 async fn a_request_that_the_peer_says_it_did_not_look_at_fails_for_now_and_is_never_seen_twice() {
-    let (peer, http, seen, url) = receiver(|mut connection, number, seen| async move {
-        let mut first = true;
-        while let Some(Ok((request, mut response))) = connection.accept().await {
-            if number == 0 && !first {
-                response.send_reset(Code::REFUSED_STREAM);
-                continue;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refused);
+    let (peer, http, seen, url) = receiver(move |mut connection, number, seen| {
+        let refused = Arc::clone(&counted);
+        async move {
+            let mut first = true;
+            while let Some(Ok((request, mut response))) = connection.accept().await {
+                if number == 0 && !first {
+                    refused.fetch_add(1, Ordering::AcqRel);
+                    response.send_reset(Code::REFUSED_STREAM);
+                    continue;
+                }
+                first = false;
+                let seen = seen.clone();
+                tokio::spawn(async move {
+                    seen.take(request).await;
+                    answer(response, 200);
+                });
             }
-            first = false;
-            let seen = seen.clone();
-            tokio::spawn(async move {
-                seen.take(request).await;
-                answer(response, 200);
-            });
         }
     })
     .await;
@@ -194,6 +202,8 @@ async fn a_request_that_the_peer_says_it_did_not_look_at_fails_for_now_and_is_ne
     let outcome = attempt(&http, &url).await;
     assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
     assert_eq!((peer.connected(), seen.count()), (1, 1));
+    // Sent, and sent again by the client: a stream that is refused was not looked at.
+    assert_eq!(refused.load(Ordering::Acquire), 3);
 }
 
 #[tokio::test]
@@ -220,24 +230,33 @@ async fn a_request_that_the_peer_may_have_looked_at_is_not_sent_again() {
 
 #[tokio::test]
 async fn an_attempt_that_goes_unanswered_ends_its_stream_and_leaves_the_connection_to_others() {
-    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
-        let (mut number, mut held) = (0, Vec::new());
-        while let Some(Ok((request, response))) = connection.accept().await {
-            number += 1;
-            if number == 2 {
-                held.push((request, response));
-                continue;
+    let (tell, mut ends) = mpsc::unbounded_channel();
+    let (peer, http, seen, url) = receiver(move |mut connection, _, seen| {
+        let tell = tell.clone();
+        async move {
+            let mut number = 0;
+            while let Some(Ok((request, mut response))) = connection.accept().await {
+                number += 1;
+                let (seen, tell) = (seen.clone(), tell.clone());
+                let held = number == 2;
+                tokio::spawn(async move {
+                    if held {
+                        // With the request, or the stream would be reset from here.
+                        let end = poll_fn(|context| response.poll_reset(context)).await;
+                        drop(request);
+                        tell.send(end.unwrap()).unwrap();
+                    } else {
+                        seen.take(request).await;
+                        answer(response, 200);
+                    }
+                });
             }
-            let seen = seen.clone();
-            tokio::spawn(async move {
-                seen.take(request).await;
-                answer(response, 200);
-            });
         }
     })
     .await;
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     assert!(timeout(Duration::from_millis(300), attempt(&http, &url)).await.is_err());
+    assert_eq!(timeout(PATIENCE, ends.recv()).await.unwrap(), Some(Code::CANCEL));
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     assert_eq!((peer.connected(), seen.count()), (1, 2));
 }
@@ -288,23 +307,31 @@ async fn a_connection_that_is_dead_without_knowing_is_given_up_and_another_one_t
 
 #[tokio::test]
 async fn endless_informational_responses_are_no_answer_and_end_with_the_attempt() {
-    let (_peer, http, _seen, url) = receiver(|mut connection, _, _| async move {
-        let mut waiting: Vec<SendResponse<Bytes>> = Vec::new();
-        let mut poured: u64 = 0;
-        loop {
-            tokio::select! {
-                accepted = connection.accept() => match accepted {
-                    Some(Ok((_, response))) => waiting.push(response),
-                    Some(Err(_)) | None => return,
-                },
-                // Between two of them the connection gets to write.
-                () = tokio::task::yield_now(), if !waiting.is_empty() => {
-                    poured += 1;
-                    // No two alike, or they would be packed into next to nothing.
-                    let link = poured.to_string().repeat(500);
-                    let early = Response::builder().status(103).header("link", link).body(()).unwrap();
-                    if waiting[0].send_informational(early).is_err() {
-                        waiting.clear();
+    let (tell, mut ends) = mpsc::unbounded_channel();
+    let (_peer, http, _seen, url) = receiver(move |mut connection, _, _| {
+        let tell = tell.clone();
+        async move {
+            let mut waiting: Vec<SendResponse<Bytes>> = Vec::new();
+            let mut poured: u64 = 0;
+            loop {
+                tokio::select! {
+                    accepted = connection.accept() => {
+                        let Some(Ok((_, response))) = accepted else {
+                            tell.send(poured).unwrap();
+                            return;
+                        };
+                        waiting.push(response);
+                    }
+                    // Between two of them the connection gets to write.
+                    () = tokio::task::yield_now(), if !waiting.is_empty() => {
+                        // No two alike, or they would be packed into next to nothing.
+                        let link = poured.to_string().repeat(500);
+                        let early = Response::builder().status(103).header("link", link).body(()).unwrap();
+                        if waiting[0].send_informational(early).is_err() {
+                            waiting.clear();
+                        } else {
+                            poured += 1;
+                        }
                     }
                 }
             }
@@ -312,6 +339,9 @@ async fn endless_informational_responses_are_no_answer_and_end_with_the_attempt(
     })
     .await;
     assert!(timeout(Duration::from_millis(500), attempt(&http, &url)).await.is_err());
+    drop(http);
+    let poured = timeout(PATIENCE, ends.recv()).await.expect("the connection ends with its client");
+    assert!(poured.is_some_and(|poured| poured > 0), "{poured:?}");
 }
 
 #[tokio::test]
@@ -324,7 +354,7 @@ async fn a_body_is_read_up_to_a_cap_and_its_stream_is_dropped() {
                 let whole = Response::builder().status(200).body(()).unwrap();
                 let mut body = response.send_response(whole, false).unwrap();
                 body.reserve_capacity(1 << 20);
-                while let Some(Ok(room)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await {
+                while let Some(Ok(room)) = poll_fn(|cx| body.poll_capacity(cx)).await {
                     if body.send_data(vec![b'x'; room].into(), false).is_err() {
                         return;
                     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookferry::app::Target;
 use hookferry::delivery::http::{Http, Settings};
 use hookferry::egress::address_policy::AddressPolicy;
-use hookferry::egress::resolver::{Lookup, Resolve, Unresolved};
+use hookferry::egress::resolver::{Lookup, Resolve, SystemResolver, Unresolved};
 use hookferry::outcome::Outcome;
 use hookferry::plan::Delivery;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -137,7 +137,7 @@ pub fn policy(allowed: &[&str]) -> AddressPolicy {
 }
 
 pub fn http(settings: Settings) -> Http {
-    Http::new(settings).unwrap()
+    Http::with_resolver(settings, Arc::new(SystemResolver::new().unwrap())).unwrap()
 }
 
 /// One attempt with a small body.

@@ -179,8 +179,10 @@ async fn run(format: &str, level: &str) {
         _ = worker.wait() => panic!("it ended by itself: {}", reading.await.unwrap()),
     }
     let address = format!("127.0.0.1:{port}");
-    for path in ["/metrics", "/healthz", "/readyz", "/"] {
-        assert_clean(path, &get(&address, path).await);
+    for path in ["/metrics", "/healthz", "/readyz", "/", "/status"] {
+        let answer = get(&address, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        assert_clean(path, &answer);
     }
     worker.kill().await.unwrap();
     let printed = reading.await.unwrap();

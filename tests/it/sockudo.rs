@@ -12,6 +12,7 @@ use hookferry::queue::NewMessage;
 use serde_json::{Value, json};
 use tokio::process::Child;
 
+use crate::peer::{OK, Peer};
 use crate::world::{World, wait_until};
 
 /// A job as sockudo enqueues it, whatever the app, in its one group.
@@ -119,6 +120,22 @@ async fn every_event_type_goes_to_the_webhook_that_names_it_and_to_no_other() {
     world.wait_until_empty().await;
     let expected = EVENT_TYPES.map(|name| (format!("/{name}"), vec![name.to_owned()]));
     assert_eq!(accepted(&world, "name"), BTreeMap::from(expected));
+}
+
+#[tokio::test]
+async fn a_webhooks_headers_are_sent_but_for_those_that_are_reserved() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let peer = Peer::answering(OK).await;
+    world.send(&[alone(1, "member_added")]).await;
+    let headers = json!({"X-Tenant": "seven", "X-Pusher-Signature": "forged"});
+    let webhooks = json!([{"url": peer.url(), "event_types": ["member_added"], "headers": headers}]);
+    let _worker = worker(&world, &webhooks, &[]);
+    world.wait_until_empty().await;
+    let requests = peer.requests.lock().unwrap().clone();
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    let head = request.to_lowercase();
+    assert!(head.contains("\r\nx-tenant: seven\r\n"), "{request}");
+    assert!(head.contains("\r\nx-pusher-signature: ") && !head.contains("forged"), "{request}");
 }
 
 #[tokio::test]

@@ -63,7 +63,8 @@ impl Apps for Scripted {
 }
 
 fn cache(keep: CacheTtl, does: Does) -> Cache<Scripted> {
-    Cache::new(Scripted { does: Mutex::new(does), asked: Mutex::new(0) }, "the script", keep, DEADLINE)
+    let source = Scripted { does: Mutex::new(does), asked: Mutex::new(0) };
+    Cache::observed(source, "the script", keep, DEADLINE, Observer::default())
 }
 
 fn id(answer: Answer) -> Option<String> {

@@ -1,4 +1,5 @@
-//! The HTTP clients: one with a pool of kept connections, and one without.
+//! The HTTP clients: two with a pool of kept connections (HTTP/2 where the receiver speaks it; HTTP/1.1 alone), and one
+//! without.
 //!
 //! The clients with a pool give way to new ones from time to time, so that busy connections notice a
 //! name that moves. What is under way on the old ones goes on; their kept connections end with it. The same

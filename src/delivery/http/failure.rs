@@ -11,6 +11,7 @@ use hyper_util::client::legacy;
 use crate::descriptors;
 use crate::egress::checked::NoAddress;
 use crate::egress::resolver::Unresolved;
+use crate::error_chain::causes;
 use crate::outcome::{Outcome, Reason};
 
 type Cause<'a> = &'a (dyn Error + 'static);
@@ -104,13 +105,4 @@ fn connector(error: &reqwest::Error) -> Option<Cause<'_>> {
 
 fn no_proxy(why: &str) -> Reason {
     Reason::Connect(format!("the proxy of WEBHOOKS_PROXY_URL, check its address and credentials: {why}"))
-}
-
-/// An error and all that it comes from. An I/O error hides the one that it wraps.
-fn causes<'a>(error: Cause<'a>) -> impl Iterator<Item = Cause<'a>> {
-    std::iter::successors(Some(error), |error| {
-        let error: Cause<'a> = *error;
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.map(|wrapped| wrapped as Cause<'a>).or_else(|| error.source())
-    })
 }

@@ -18,14 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::request::Origin;
-use super::unanswered::Standing;
+use crate::delivery::unanswered::{MOST_WHILE_MUTE, Standing};
 
 /// Requests to a destination that has not answered yet: enough that one that works has answered before many wait.
 const UNPROVEN: usize = 16;
-
-/// Requests to one that left its last attempts unanswered. What it sends meanwhile costs processor time as well: over
-/// HTTP/1.1 a flood of 1xx responses keeps a thread busy until the deadline (`bulkhead`).
-const MUTE: usize = 2;
 
 type Hosts = Arc<Mutex<HashMap<Arc<Origin>, Host>>>;
 
@@ -74,8 +70,8 @@ impl HostLimiter {
         let (permits, proven, total) = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound, standing));
-            if mute && host.total - host.permits.available_permits() >= MUTE {
-                return Err(MUTE);
+            if mute && host.total - host.permits.available_permits() >= MOST_WHILE_MUTE {
+                return Err(MOST_WHILE_MUTE);
             }
             (Arc::clone(&host.permits), Arc::clone(&host.proven), host.total)
         };

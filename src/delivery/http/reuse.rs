@@ -2,13 +2,14 @@
 //! way to close what it keeps.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::Response;
+
+use crate::error_chain::causes;
 
 /// Connections remembered, 64 bytes each. Past it all are forgotten: an end of one of them is then an attempt that
 /// failed.
@@ -49,14 +50,8 @@ fn ends(info: &HttpInfo) -> Ends {
 }
 
 fn ends_of(error: &reqwest::Error) -> Option<Ends> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<legacy::Error>() {
-            let mut extras = hyper::http::Extensions::new();
-            error.connect_info()?.get_extras(&mut extras);
-            return extras.get().map(ends);
-        }
-        cause = error.source();
-    }
-    None
+    let error = causes(error).find_map(|cause| cause.downcast_ref::<legacy::Error>())?;
+    let mut extras = hyper::http::Extensions::new();
+    error.connect_info()?.get_extras(&mut extras);
+    extras.get().map(ends)
 }

@@ -107,10 +107,8 @@ impl Lambda {
         } else {
             invocation.send().await
         };
-        if matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_)))
-            && let Some(permit) = permit
-        {
-            permit.answered();
+        if let Some(permit) = permit {
+            permit.ended(matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_))));
         }
         match answer {
             Ok(answer) => outcome(&answer),

@@ -14,17 +14,8 @@ use crate::queue::{NewMessage, batches};
 type Sent = Result<String, String>;
 
 impl Sqs {
-    /// Sends jobs in order, in batches that SQS takes; gives their message ids in the same order.
-    pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<String>, Error> {
-        let sent = self.send_each(jobs).await?;
-        let refused = |(n, sent): (usize, Sent)| {
-            sent.map_err(|why| Error::Call(format!("message {} was refused: {why}", n + 1)))
-        };
-        sent.into_iter().enumerate().map(refused).collect()
-    }
-
-    /// The same; answers for each job.
-    pub async fn send_each(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
+    /// Sends jobs in order, in batches that SQS takes; answers for each job, in the same order.
+    pub async fn send(&self, jobs: &[NewMessage]) -> Result<Vec<Sent>, Error> {
         let mut sent = Vec::with_capacity(jobs.len());
         // In order, the next on top.
         let mut waiting: Vec<&[NewMessage]> = batches(jobs).collect();

@@ -97,14 +97,14 @@ async fn an_answer_without_attributes_describes_no_queue() {
 async fn a_message_that_an_answer_names_no_id_of_is_not_sent() {
     let job = [NewMessage::new("g".to_owned(), "b".to_owned())];
     for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Successful\":[{\"Id\":\"0\"}]}"] {
-        let sent = queue_answering(body).await.send_each(&job).await.unwrap();
+        let sent = queue_answering(body).await.send(&job).await.unwrap();
         assert!(
             sent[0].as_ref().is_err_and(|why| why.contains("no answer of SQS' form")),
             "{body:?}: {sent:?}"
         );
     }
     let sent =
-        queue_answering("{\"Successful\":[{\"Id\":\"0\",\"MessageId\":\"m\"}]}").await.send_each(&job).await;
+        queue_answering("{\"Successful\":[{\"Id\":\"0\",\"MessageId\":\"m\"}]}").await.send(&job).await;
     assert_eq!(sent, Ok(vec![Ok("m".to_owned())]));
 }
 

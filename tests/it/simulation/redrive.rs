@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hookferry::fifo::{Outgoing, Receive};
-use hookferry::letters::redrive::{AlwaysWanted, Plan, redrive as redrive_letters};
+use hookferry::letters::redrive::{Plan, Wanted, redrive as redrive_letters};
 use hookferry::letters::{Letter, Letters, Origin, Sent, Source};
 use hookferry::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
 use hookferry::random::Random;
@@ -19,6 +19,15 @@ use super::outside::{GIVEN_UP, Outside};
 
 /// For how long a letter that was received is hidden.
 const VISIBILITY: Duration = Duration::from_secs(30);
+
+/// Takes every letter for wanted: the worker that gets it knows.
+struct AlwaysWanted;
+
+impl Wanted for AlwaysWanted {
+    async fn is_wanted(&self, _: &Letter) -> bool {
+        true
+    }
+}
 
 /// One redrive of what is there when it begins; after so many calls the operator is gone, without a word.
 pub async fn redrive(outside: Arc<Outside>, calls: u64) {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookferry::apps::Observer;
 use hookferry::apps::cache::{Cache, CacheTtl};
 use hookferry::fifo::Outgoing;
 use hookferry::job::{deduplication_id, group_id};
@@ -163,11 +164,12 @@ fn worker(
     let parts = Parts {
         queue: SimulatedQueue(Arc::clone(process)),
         transport: SimulatedDestinations(Arc::clone(process)),
-        apps: Cache::new(
+        apps: Cache::observed(
             SimulatedApps(Arc::clone(process)),
             "the source",
             keep,
             plan.rules.attempt_timeout / 2,
+            Observer::default(),
         ),
         random: Random::from_seed(seed),
         metrics,

@@ -39,7 +39,7 @@ async fn a_destination_has_a_permit_more_with_each_answer_until_it_is_idle() {
     some[0].answered();
     assert_eq!(
         (some.len(), take(&limiter, &origin, Standing::Mute, 5000).await.len()),
-        (MUTE, 0),
+        (MOST_WHILE_MUTE, 0),
         "though it has answered"
     );
     drop(some);

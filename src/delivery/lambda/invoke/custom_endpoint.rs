@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 
 use crate::egress::address_policy::Refused;
 use crate::egress::checked::{Checked, NoAddress};
+use crate::error_chain::causes;
 
 /// A client that dials names at no other addresses than those of `checked`.
 pub(super) fn http_client(checked: Checked) -> SharedHttpClient {
@@ -19,14 +20,10 @@ pub(super) fn http_client(checked: Checked) -> SharedHttpClient {
 
 /// The refusal that a failure comes from, if it comes from one.
 pub(super) fn refusal<'a>(failure: &'a (dyn Error + 'static)) -> Option<&'a Refused> {
-    let mut next = Some(failure);
-    while let Some(error) = next {
-        if let Some(NoAddress::Refused(refused)) = error.downcast_ref() {
-            return Some(refused);
-        }
-        next = error.source();
-    }
-    None
+    causes(failure).find_map(|cause| match cause.downcast_ref() {
+        Some(NoAddress::Refused(refused)) => Some(refused),
+        _ => None,
+    })
 }
 
 #[derive(Clone, Debug)]

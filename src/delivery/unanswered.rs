@@ -5,26 +5,26 @@
 //! whole of the attempt, and whatever it sends meanwhile (endless headers, 1xx responses, HTTP/2 frames),
 //! which no setting of the client bounds. So after two such attempts, until it has answered several for each of them:
 //!
-//! - no more than a few requests are under way to it;
-//! - it is sent to from threads of its own (`bulkhead`);
-//! - over TLS it is spoken to by HTTP/1.1: HTTP/2's informational responses are queued, and its frames cost more
-//!   than their bytes.
+//! - for the app nothing is begun there while [`MOST_WHILE_MUTE`] are under way to it;
+//! - it is sent to from threads of its own (`bulkhead`), where every endpoint of an app's for Lambda is;
+//! - over TLS HTTP deliveries speak HTTP/1.1 to it: HTTP/2's informational responses are queued, and its frames cost
+//!   more than their bytes.
 //!
 //! One that has answered within a minute is trusted with more requests at once than one of which nothing is known.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::request::Origin;
+use crate::hash;
 
 /// What an unanswered attempt weighs, in answers: who leaves one in five unanswered may do harm with each.
 const UNANSWERED: u32 = 4;
 /// From this weight on a destination is mute: one unanswered attempt happens to good receivers.
-const MUTE: u32 = 2 * UNANSWERED;
+const MUTE_WEIGHT: u32 = 2 * UNANSWERED;
 /// As much weight as can be gathered, so that one that was away for an hour is trusted again after a few answers.
 const HEAVIEST: u32 = 6 * UNANSWERED;
 /// For how long after the last attempt that counts: longer than most backoffs.
@@ -33,6 +33,9 @@ const MUTE_MEMORY: Duration = Duration::from_secs(600);
 const ANSWERED_MEMORY: Duration = Duration::from_secs(60);
 /// An error that comes within it has cost nobody anything.
 const SOON: Duration = Duration::from_secs(1);
+/// So many requests to one that is mute. What it sends meanwhile costs processor time as well: over HTTP/1.1 a flood of
+/// 1xx responses keeps a thread busy until the deadline (`bulkhead`).
+pub(super) const MOST_WHILE_MUTE: usize = 2;
 /// Destinations remembered, a hundred bytes each. Past it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -40,8 +43,8 @@ const MAX_REMEMBERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Unanswered(Mutex<HashMap<Destination, Row>>);
 
-/// An origin as one app uses it: by the hash of the app's id.
-type Destination = (u64, Arc<Origin>);
+/// An origin as one app uses it: by the hash of both.
+type Destination = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -74,30 +77,30 @@ pub(super) struct AttemptWatch<'a> {
 
 impl Unanswered {
     /// What is known of a destination.
-    pub(super) fn standing(&self, app_id: &str, origin: &Arc<Origin>) -> Standing {
-        match self.rows().get(&destination(app_id, origin)) {
-            Some(row) if row.weight >= MUTE && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
+    pub(super) fn standing(&self, app_id: &str, origin: impl Hash) -> Standing {
+        match self.rows().get(&hash::of((app_id, origin))) {
+            Some(row) if row.weight >= MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
             Some(row) if row.answered && row.last.elapsed() < ANSWERED_MEMORY => Standing::Answers,
             Some(_) | None => Standing::Unknown,
         }
     }
 
     /// An attempt begins.
-    pub(super) fn watch(&self, app_id: &str, origin: &Arc<Origin>) -> AttemptWatch<'_> {
+    pub(super) fn watch(&self, app_id: &str, origin: impl Hash) -> AttemptWatch<'_> {
         AttemptWatch {
             unanswered: self,
-            destination: destination(app_id, origin),
+            destination: hash::of((app_id, origin)),
             begun: Instant::now(),
             ended: false,
         }
     }
 
-    fn note(&self, destination: &Destination, answered: bool) {
+    fn note(&self, destination: Destination, answered: bool) {
         let (mut rows, last) = (self.rows(), Instant::now());
-        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(destination) {
+        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(&destination) {
             rows.clear();
         }
-        let row = rows.entry(destination.clone()).or_insert(Row { weight: 0, answered, last });
+        let row = rows.entry(destination).or_insert(Row { weight: 0, answered, last });
         if row.last.elapsed() >= MUTE_MEMORY {
             row.weight = 0;
         }
@@ -117,7 +120,7 @@ impl AttemptWatch<'_> {
     pub(super) fn ended(mut self, answered: bool) {
         self.ended = answered || self.begun.elapsed() < SOON;
         if answered {
-            self.unanswered.note(&self.destination, true);
+            self.unanswered.note(self.destination, true);
         }
     }
 }
@@ -125,15 +128,9 @@ impl AttemptWatch<'_> {
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.unanswered.note(&self.destination, false);
+            self.unanswered.note(self.destination, false);
         }
     }
-}
-
-fn destination(app_id: &str, origin: &Arc<Origin>) -> Destination {
-    let mut hasher = DefaultHasher::new();
-    app_id.hash(&mut hasher);
-    (hasher.finish(), Arc::clone(origin))
 }
 
 #[cfg(test)]

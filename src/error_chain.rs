@@ -1,0 +1,15 @@
+//! An error and what it comes from.
+
+use std::error::Error;
+use std::io;
+
+/// An error and all that it comes from, the outermost first. An I/O error hides the one that it wraps.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as &'a (dyn Error + 'static)).or_else(|| error.source())
+    })
+}
