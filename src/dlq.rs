@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Errors};
 use crate::letters::redrive::Left;
 use crate::process::{Failure, configuration, log, signals};
-use crate::queue::sqs::{Connection, Usage};
+use crate::queue::sqs::{Connection, Policies, Usage};
 use crate::random::Random;
 use crate::run::address;
 use crate::run::preflight::{self, Remedy, moves_on};
@@ -129,9 +129,8 @@ fn usage() -> Usage {
         wait: Duration::from_secs(1),
         visibility: None,
         settle_timeout: Duration::from_secs(10),
-        dead_letter_url: None,
+        policies: Policies::default(),
         traced: false,
-        retention: None,
     }
 }
 

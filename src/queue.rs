@@ -281,6 +281,14 @@ pub enum Error {
     /// The role may not do it; the text names the permission.
     #[error("{0}")]
     Denied(String),
+    /// The dead-letter queue refuses a letter that has no attributes: for its body, whenever it is sent.
+    #[error("the dead-letter queue does not take its {bytes} bytes, even without attributes: {why}")]
+    LetterRefused {
+        /// How long the body is.
+        bytes: usize,
+        /// What the dead-letter queue says.
+        why: String,
+    },
     /// The call failed; it may have taken effect all the same.
     #[error("{0}")]
     Call(String),

@@ -110,7 +110,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             queue: parts.queue,
             transport: parts.transport,
             apps: parts.apps,
-            rules,
             // The longest backoff, whichever webhook's, and a lease.
             ledger: Arc::new(Ledger::new(rules.retry.cap + rules.visibility)),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
@@ -125,6 +124,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             health: Arc::clone(&parts.health),
             shutdown,
             received_last: CancellationToken::new(),
+            rules,
         };
         let places = Arc::new(Shares::new(bounds.max_in_flight, bounds.max_bytes));
         Self { shared: Arc::new(shared), permits, places, bounds, health: parts.health }

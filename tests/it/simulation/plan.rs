@@ -9,7 +9,7 @@ use hookferry::job::QueueType;
 use hookferry::plan::Limits;
 use hookferry::policy::Retry;
 use hookferry::worker::Bounds;
-use hookferry::worker::rules::Rules;
+use hookferry::worker::rules::{Disposal, Rules};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -315,8 +315,7 @@ impl Plan {
                 visibility: Duration::from_secs(visibility),
                 attempt_timeout,
                 retry: Retry { window, base: SECOND, cap },
-                max_receive_count: receives(&mut dice, &mut more),
-                retention: retention(seed, window),
+                disposal: Disposal::new(receives(&mut dice, &mut more), retention(seed, window)),
                 coalesce: coalesce(seed),
             },
             bounds: Bounds {
@@ -409,8 +408,7 @@ impl Plan {
         plan.replicas = 1;
         plan.rules = Rules {
             visibility: plan.rules.attempt_timeout + 2 * SECOND,
-            max_receive_count: None,
-            retention: None,
+            disposal: Disposal::default(),
             coalesce: None,
             ..plan.rules
         };
