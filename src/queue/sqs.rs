@@ -37,7 +37,8 @@ use tracing::warn;
 
 use super::trace::TRACEPARENT;
 use super::{
-    AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
+    AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, MAX_BATCH_BYTES, Message, Queue, Receipt,
+    ReceiveError,
 };
 use crate::aws::{caller, credentials_source, with_clean_credentials};
 use crate::queue::failure as error;
@@ -122,6 +123,13 @@ impl Description {
     #[must_use]
     pub fn retention(&self) -> Option<Duration> {
         self.number("MessageRetentionPeriod").map(Duration::from_secs)
+    }
+
+    /// The largest message that it takes; where it does not say, the largest that any does.
+    #[must_use]
+    pub fn most_bytes(&self) -> usize {
+        let most = self.number("MaximumMessageSize").and_then(|most| usize::try_from(most).ok());
+        most.map_or(MAX_BATCH_BYTES, |most| most.min(MAX_BATCH_BYTES))
     }
 
     /// How many messages there are of a kind, as far as SQS says: `""` for those that can be received, `NotVisible`

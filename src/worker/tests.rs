@@ -453,10 +453,10 @@ async fn a_letter_that_the_dead_letter_queue_never_takes_is_sent_every_few_minut
     world.send("g", 1);
     world.send("other", 2);
     world.start(|_, _, _, _| (Duration::ZERO, ok()));
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_secs(1000)).await;
     let calls = world.queue.letter_calls();
     let apart = calls.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
-    assert!(calls.len() > 8 && apart >= Duration::from_secs(300), "{calls:?}");
+    assert!(calls.len() > 2 && apart >= Duration::from_secs(300), "{calls:?}");
     assert!(world.queue.letters().is_empty() && !world.queue.is_empty(), "the job stays");
     assert_eq!(world.attempts.lock().unwrap().len(), 1, "what is behind it waits, other groups do not");
 }

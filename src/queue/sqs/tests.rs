@@ -198,7 +198,7 @@ async fn a_message_that_an_answer_names_no_id_of_is_not_sent() {
     for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Successful\":[{\"Id\":\"0\"}]}"] {
         let sent = queue_answering(body).await.send_each(&job).await.unwrap();
         assert!(
-            sent[0].as_ref().is_err_and(|why| why.contains("no answer of SQS' form")),
+            sent[0].as_ref().is_err_and(|unsent| unsent.why.contains("no answer of SQS' form")),
             "{body:?}: {sent:?}"
         );
     }
