@@ -67,6 +67,8 @@ pub struct Webhook {
     pub standard_headers: Option<bool>,
     /// Its identity among webhooks of the app with the same target.
     pub precise_id: WebhookId,
+    /// What letters from before URLs were normalised know it by.
+    pub former_ids: Vec<WebhookId>,
 }
 
 /// How a webhook's failures are dealt with: what it says nothing of is the worker's, and so are the
@@ -181,7 +183,7 @@ impl Webhook {
     /// holds both.
     #[must_use]
     pub fn is(&self, id: &WebhookId) -> bool {
-        self.id == *id || self.precise_id == *id
+        self.id == *id || self.precise_id == *id || self.former_ids.contains(id)
     }
 
     /// A webhook that wants everything, with nothing of its own.
@@ -190,6 +192,7 @@ impl Webhook {
         let id = WebhookId::of(&target);
         Self {
             precise_id: id.clone(),
+            former_ids: Vec::new(),
             id,
             target,
             headers: Vec::new(),

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Errors};
 use crate::letters::redrive::Left;
 use crate::process::{Failure, configuration, log, signals};
-use crate::queue::sqs::{Connection, Usage};
+use crate::queue::MAX_BATCH_BYTES;
+use crate::queue::sqs::{Connection, Description, Policies, Usage};
 use crate::random::Random;
 use crate::run::address;
 use crate::run::preflight::{self, Remedy, moves_on};
@@ -69,6 +70,8 @@ enum Command {
 struct Dlq {
     connection: Connection,
     url: String,
+    /// The largest message that the queue takes.
+    most_bytes: usize,
     dead: Connection,
     letters: DeadLetterQueue,
     random: Random,
@@ -99,14 +102,31 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
     let url = config.queue.url.clone();
     let stop = signals::shutdown();
+    if let Some(dead_described) = &dead_described {
+        tell_of_delay(&dead, dead_described);
+    }
     tell_that_letters_move(&dead, &connection, &config).await;
-    let dlq = Dlq { connection, url, dead, letters, random: Random::from_system(), stop };
+    let most_bytes = described.as_ref().map_or(MAX_BATCH_BYTES, Description::most_bytes);
+    let dlq = Dlq { connection, url, most_bytes, dead, letters, random: Random::from_system(), stop };
     match options.command {
         Command::List { filters, json } => list::list(&dlq, &filters, json).await,
         Command::Show { id } => list::show(&dlq, &id).await,
         Command::Redrive(options) => Box::pin(redrive::main(&dlq, config, options)).await,
         Command::Export { filters } => list::export(&dlq, &filters).await,
         Command::Purge(options) => purge::main(&dlq, options).await,
+    }
+}
+
+/// Letters that no command sees yet.
+fn tell_of_delay(dead: &Connection, description: &Description) {
+    let (delay, delayed) =
+        (description.number("DelaySeconds").unwrap_or_default(), description.messages("Delayed"));
+    if delay > 0 || delayed > 0 {
+        eprintln!(
+            "about {delayed} letters are delayed and cannot be seen yet: DelaySeconds of {} is {delay} (set it to 0: hookferry check \
+             prints the line)",
+            dead.url()
+        );
     }
 }
 
@@ -129,9 +149,8 @@ fn usage() -> Usage {
         wait: Duration::from_secs(1),
         visibility: None,
         settle_timeout: Duration::from_secs(10),
-        dead_letter_url: None,
+        policies: Policies::default(),
         traced: false,
-        retention: None,
     }
 }
 

@@ -51,7 +51,10 @@ pub struct DecodeError(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// It is not that of the payload's bytes.
-    #[error("the signature does not match the payload under the app's secret")]
+    #[error(
+        "the signature does not match the payload under the app's secret: where the secret was changed since, give the app the old one as \
+         previous_secret (DEFAULT_APP_PREVIOUS_SECRET) until the queue is empty"
+    )]
     Mismatch,
     /// It is that of the same JSON with other spaces.
     #[error(

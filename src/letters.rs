@@ -4,6 +4,7 @@
 //! - a walk takes what was there when it began, each letter once, and ends though new ones keep coming;
 //! - what a walk does not take it gives back when it ends, in the order of its groups;
 //! - a letter is deleted only when the queue has confirmed the job;
+//! - of a group a letter is sent only when the one before it has been confirmed;
 //! - no letter of another queue is put on ours, deleted or handed out as ours.
 //!
 //! A letter that is held hides what lies behind the first ten of its group: SQS hands over nothing of a
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::job::app_of_group;
-use crate::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError};
+use crate::queue::{AttemptId, BatchEntryResult, Error, Message, NewMessage, Receipt, ReceiveError, Unsent};
 use redrive::Left;
 
 /// The reason of a letter that has none: SQS moved it.
@@ -103,5 +104,5 @@ pub trait Source: Send + Sync {
     fn send_jobs(&self, jobs: &[NewMessage]) -> impl Future<Output = Result<Vec<Sent>, Error>> + Send;
 }
 
-/// What became of one job that was sent: its message id, or why SQS refused it.
-pub type Sent = Result<String, String>;
+/// What became of one job that was sent: its message id, or why SQS did not take it.
+pub type Sent = Result<String, Unsent>;

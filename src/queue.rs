@@ -198,21 +198,53 @@ impl NewMessage {
             + attributes_size(self.attributes().iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// The same message with as much of what a redrive says of it as fits, and whether that is all: first
-    /// it goes without who has it, then without its first id.
+    /// The same message with as much of what a redrive says of it as any queue takes, and whether that is all.
     #[must_use]
-    pub fn fitting(mut self) -> (Self, bool) {
-        if self.size() <= MAX_BATCH_BYTES {
-            return (self, true);
-        }
-        if let Some(redriven) = &mut self.redriven {
-            redriven.delivered.clear();
-        }
-        if self.size() > MAX_BATCH_BYTES {
-            self.redriven = None;
-        }
-        (self, false)
+    pub fn fitting(self) -> (Self, bool) {
+        self.fitting_in(MAX_BATCH_BYTES)
     }
+
+    /// The same for a queue that takes messages up to `most` bytes.
+    #[must_use]
+    pub fn fitting_in(mut self, most: usize) -> (Self, bool) {
+        let mut whole = true;
+        while self.size() > most && self.redriven.is_some() {
+            self = self.with_less();
+            whole = false;
+        }
+        (self, whole)
+    }
+
+    /// The same message with less of what a redrive says of it: first it goes without who has it, then without its
+    /// first id.
+    #[must_use]
+    pub fn with_less(mut self) -> Self {
+        match &mut self.redriven {
+            Some(redriven) if !redriven.delivered.is_empty() => redriven.delivered.clear(),
+            Some(_) | None => self.redriven = None,
+        }
+        self
+    }
+}
+
+/// Why one message of a batch was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// The queue's own words.
+    pub why: String,
+    /// What it is of.
+    pub cause: Cause,
+}
+
+/// What a message was not sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An error of the queue's own, or too many requests: it may be taken when it is sent again.
+    Passing,
+    /// The message: the queue does not take it as it is.
+    Message,
+    /// Something else: a missing right, or what answers is not SQS.
+    Other,
 }
 
 /// The attribute of no webhook: SQS takes no empty one.
@@ -281,6 +313,14 @@ pub enum Error {
     /// The role may not do it; the text names the permission.
     #[error("{0}")]
     Denied(String),
+    /// The dead-letter queue refuses a letter that has no attributes: for its body, whenever it is sent.
+    #[error("the dead-letter queue does not take its {bytes} bytes, even without attributes: {why}")]
+    LetterRefused {
+        /// How long the body is.
+        bytes: usize,
+        /// What the dead-letter queue says.
+        why: String,
+    },
     /// The call failed; it may have taken effect all the same.
     #[error("{0}")]
     Call(String),

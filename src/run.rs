@@ -7,11 +7,12 @@ mod samples;
 pub(super) mod sources;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -33,25 +34,23 @@ use crate::descriptors;
 use crate::egress::resolver::{Resolve, SystemResolver};
 use crate::flow::scaler::DENIED_WAIT;
 use crate::lease;
-use crate::policy::rules::Rules;
+use crate::policy::rules::{Disposal, Rules};
 use crate::policy::whole_milliseconds;
 use crate::process::reload::Reload;
 use crate::process::{Failure, configuration, env, log, signals};
 use crate::queue::ReceiveError;
-use crate::queue::sqs::{Address, Connection, Description, Usage};
+use crate::queue::sqs::{Address, Connection, Description, Policies, Usage};
 use crate::random::Random;
 use crate::telemetry::embedded::{Lines, Writing};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
+
 use crate::worker::{Bounds, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
 const START_WAIT: Duration = Duration::from_secs(2);
-
-/// The longest that SQS keeps a message, whatever a queue says.
-const MAX_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 
 /// What is said of an app that everyone knows the secret of.
 const WELL_KNOWN: &str =
@@ -117,16 +116,25 @@ pub(super) async fn worker(
     let connection = Connection::load(address(&config.queue)).await;
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
-    let (max_receive_count, retention) = (description.max_receive_count, description.retention());
-    facts.attributes.get_or_init(|| facts::attributes(&description, &config));
+    let disposal = Disposal::new(description.max_receive_count, description.retention());
+    let policies = Policies::new(config.queue.dead_letter_url.clone());
+    policies.follow(&description);
+    *facts.attributes.write().unwrap_or_else(PoisonError::into_inner) =
+        facts::attributes(&description, &config);
     let found = Box::pin(preflight::facts(&connection, description, &config)).await;
     let findings = preflight::judge(&found, &config);
     tell(&findings)?;
-    let warnings = facts::warnings(&config, &findings);
-    let dead_letter_url = found.dead_letters.map(|dead| dead.url);
-    let dead_letters = dead_letter_url.as_ref().map(|url| connection.at(url.clone()));
-    let sampling = samples::take(connection.clone(), dead_letters, Arc::clone(&metrics));
-    let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
+    let (said, warnings) = watch::channel(facts::warnings(&config, &findings));
+    let kept = samples::Kept {
+        queue: connection.clone(),
+        config: Arc::new(config.clone()),
+        policies: policies.clone(),
+        disposal: disposal.clone(),
+        metrics: Arc::clone(&metrics),
+        facts: Arc::clone(&facts),
+        warnings: said,
+    };
+    let _sampling = AbortOnDropHandle::new(tokio::spawn(samples::keep(kept, found, findings)));
     let traces = traces(config.traces.as_ref());
     let usage = Usage {
         wait: config.queue.wait,
@@ -135,16 +143,14 @@ pub(super) async fn worker(
         settle_timeout: visibility
             .saturating_sub(config.timeout)
             .clamp(lease::margins(), Duration::from_secs(5)),
-        dead_letter_url,
+        policies,
         traced: traces.is_on(),
-        retention: Some(retention.unwrap_or(MAX_RETENTION)),
     };
     let rules = Rules {
         visibility,
         attempt_timeout: config.timeout,
         retry: config.retry,
-        max_receive_count,
-        retention,
+        disposal,
         coalesce: config.coalesce,
     };
     metrics.board.set_limits(limits(&config, visibility));

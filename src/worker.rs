@@ -106,7 +106,6 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             queue: Arc::new(parts.queue),
             transport: parts.transport,
             apps: parts.apps,
-            rules,
             // The longest backoff, whichever webhook's, and a lease.
             ledger: Arc::new(Ledger::new(rules.retry.cap + rules.visibility)),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
@@ -123,6 +122,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             received_last: CancellationToken::new(),
             closing: CancellationToken::new(),
             longest_poll: bounds.wait,
+            rules,
         };
         Self {
             shared: Arc::new(shared),

@@ -1,7 +1,7 @@
 //! `/status`: what the status page shows, as JSON. Its fields are documented in `docs/status.md`; what is
 //! there keeps its meaning for as long as `version` is the same.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -45,8 +45,8 @@ pub struct Facts {
     pub started: Instant,
     /// The configuration in force.
     pub settings: Vec<Setting>,
-    /// The queue's attributes, once it has answered.
-    pub attributes: OnceLock<Vec<Attribute>>,
+    /// The queue's attributes as it last said, once it has answered.
+    pub attributes: RwLock<Vec<Attribute>>,
     /// What there is to be warned of: the configuration, the queue, the apps that are in force.
     pub warnings: RwLock<Vec<String>>,
 }
@@ -89,7 +89,7 @@ struct Status<'a> {
     totals: Totals,
     #[serde(flatten)]
     board: Snapshot,
-    attributes: &'a [Attribute],
+    attributes: Vec<Attribute>,
     settings: Vec<Setting>,
     warnings: Vec<String>,
 }
@@ -137,7 +137,7 @@ impl Facts {
             replica,
             started: Instant::now(),
             settings,
-            attributes: OnceLock::new(),
+            attributes: RwLock::default(),
             warnings: RwLock::default(),
         }
     }
@@ -189,7 +189,7 @@ fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize)
             dead_letter_queue: metrics.dead_letter_queue_messages.get(),
         },
         board,
-        attributes: facts.attributes.get().map_or(&[], Vec::as_slice),
+        attributes: facts.attributes.read().unwrap_or_else(PoisonError::into_inner).clone(),
         settings: shown(&facts.settings),
         warnings: bounded(&facts.warnings.read().unwrap_or_else(PoisonError::into_inner)),
     }

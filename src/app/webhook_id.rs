@@ -1,16 +1,19 @@
 //! A webhook's identity: what it is, and not which place it has in the app's list.
 //!
 //! Whatever is remembered of a delivery is remembered by it, so that inserting, removing and reordering
-//! webhooks repeats and loses nothing, and a corrected URL counts as another webhook.
+//! webhooks repeats and loses nothing, and a corrected URL counts as another webhook; one that is only written otherwise
+//! does not.
 //!
 //! That is the target, where no other webhook of the app has the same. Those that share one are told apart by all
 //! else that was registered of them, and only those that are equal in everything by a number: it does not matter
 //! then which is which. A change of such a webhook's filter costs a duplicate at the most.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::{Target, Webhook};
 use crate::job::WebhookId;
@@ -29,13 +32,32 @@ impl WebhookId {
     /// The identity of a webhook that is alone with this target.
     #[must_use]
     pub fn of(target: &Target) -> Self {
+        let normalised;
         let parts: [&str; 3] = match target {
-            Target::Http(url) => ["http", url.trim(), ""],
+            Target::Http(url) => {
+                normalised = normalised_url(url);
+                ["http", &normalised, ""]
+            }
             Target::Lambda(lambda) => ["lambda", &lambda.function, lambda.region.as_deref().unwrap_or("")],
             Target::Missing => ["missing", "", ""],
             // Once it is mended it is the same webhook.
             Target::Unusable { registered, .. } => return Self::of(registered),
         };
+        Self::of_parts(parts)
+    }
+
+    /// The same by the URL as it was written, where that makes a difference.
+    fn formerly_of(target: &Target) -> Option<Self> {
+        match target {
+            Target::Http(url) if *url.trim() != *normalised_url(url) => {
+                Some(Self::of_parts(["http", url.trim(), ""]))
+            }
+            Target::Unusable { registered, .. } => Self::formerly_of(registered),
+            Target::Http(_) | Target::Lambda(_) | Target::Missing => None,
+        }
+    }
+
+    fn of_parts(parts: [&str; 3]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update(part.as_bytes());
@@ -52,6 +74,15 @@ impl WebhookId {
     }
 }
 
+/// The URL as it is requested: `HTTP://Host:80` is `http://host/`. One that is none stays as it is.
+fn normalised_url(url: &str) -> Cow<'_, str> {
+    let url = url.trim();
+    match Url::parse(url) {
+        Ok(parsed) if parsed.as_str() != url => Cow::Owned(parsed.into()),
+        Ok(_) | Err(_) => Cow::Borrowed(url),
+    }
+}
+
 /// Gives the webhooks of one app their identities; with what was registered of each.
 pub(super) fn identify(webhooks: &mut [Webhook], registered: &[String]) {
     let mut sharing: HashMap<WebhookId, usize> = HashMap::with_capacity(webhooks.len());
@@ -64,8 +95,16 @@ pub(super) fn identify(webhooks: &mut [Webhook], registered: &[String]) {
         let count = equal.entry(precise.clone()).or_default();
         *count += 1;
         webhook.precise_id = if *count == 1 { precise } else { precise.numbered(*count) };
-        if sharing.get(&webhook.id).is_some_and(|sharing| *sharing > 1) {
+        let is_shared = sharing.get(&webhook.id).is_some_and(|sharing| *sharing > 1);
+        if is_shared {
             webhook.id = webhook.precise_id.clone();
+        }
+        // Equal ones were told apart by a number; a duplicate for one of them is all that comes of leaving that out.
+        if let Some(former) = WebhookId::formerly_of(&webhook.target).filter(|_| *count == 1) {
+            webhook.former_ids.push(WebhookId::from(format!("{former}-{registered}").as_str()));
+            if !is_shared {
+                webhook.former_ids.push(former);
+            }
         }
     }
 }
@@ -131,6 +170,28 @@ mod tests {
         let left = webhooks(&format!("[{q}]"));
         assert!(left[0].is(&both[1].id) && !left[0].is(&both[0].id), "once its sibling is removed");
         assert_eq!(left[0].id, WebhookId::of(&left[0].target));
+    }
+
+    #[test]
+    fn a_url_that_is_only_written_otherwise_is_the_same_webhook_and_letters_know_it_by_either() {
+        let webhooks = |text: &str| read(text, "a").unwrap().0;
+        for (written, same) in [
+            ("http://h:8080", "http://h:8080/"),
+            ("https://Hooks.Example/a", "https://hooks.example/a"),
+            ("https://hooks.example:443/a", "https://hooks.example/a"),
+            (" http://h/ ", "http://h/"),
+        ] {
+            let of = |url: &str| webhooks(&format!(r#"[{{"url":"{url}"}}]"#)).remove(0);
+            let (before, after) = (of(written), of(same));
+            assert_eq!((&before.id, &before.precise_id), (&after.id, &after.precise_id), "{written}");
+            let former = WebhookId::of_parts(["http", written.trim(), ""]);
+            assert!(before.is(&former) && before.is(&before.id), "{written}");
+        }
+        assert_ne!(ids(r#"[{"url":"http://h/a"}]"#), ids(r#"[{"url":"http://h/a/"}]"#));
+        // Two that used to be told apart by how they were written: what one had does not count for the other.
+        let both = webhooks(r#"[{"url":"http://h","headers":{"X":"1"}},{"url":"http://h/"}]"#);
+        let former = WebhookId::of_parts(["http", "http://h", ""]);
+        assert!(both[0].id != both[1].id && !both[0].is(&former) && !both[1].is(&former));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use futures_util::{Stream, StreamExt, stream};
 use crate::process::signals::Stops;
 use crate::process::{Failure, configuration, log};
 use crate::producer::Producer;
-use crate::queue::NewMessage;
-use crate::queue::sqs::Connection;
+use crate::queue::sqs::{Connection, Description};
+use crate::queue::{MAX_BATCH_BYTES, NewMessage};
 use crate::run::address;
 use line::{event, job};
 use progress::Progress;
@@ -73,6 +73,17 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     ])?;
     let signing = Signing::new(&config.apps, options.app_id.as_deref(), options.app_key.as_deref());
     let several = options.event.is_none();
+    let connection = (!options.print).then(|| address(&config.queue)).map(Connection::load);
+    let connection = match connection {
+        Some(loading) => Some(loading.await),
+        None => None,
+    };
+    // Whoever may not ask is told by the queue.
+    let described = match &connection {
+        Some(connection) if several => connection.describe().await.ok(),
+        Some(_) | None => None,
+    };
+    let most_bytes = described.as_ref().map_or(MAX_BATCH_BYTES, Description::most_bytes);
     let progress = Progress::start(several && !options.print);
     let jobs = match &options.event {
         Some(name) => {
@@ -81,12 +92,10 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
             let job = signing.signer()?.job(&event);
             stream::iter([Ok((1, job))]).boxed_local()
         }
-        None => lines(&signing, &progress)?.boxed_local(),
+        None => lines(&signing, &progress, most_bytes)?.boxed_local(),
     };
-    if options.print {
-        return Ok(printing::print(jobs).await?);
-    }
-    let client = Connection::load(address(&config.queue)).await.sender();
+    let Some(connection) = connection else { return Ok(printing::print(jobs).await?) };
+    let client = connection.sender();
     // Someone waits for a single job; of many none may overtake one that is slow to be taken.
     let producer = if several {
         Producer::new(client, config.queue.url)
@@ -103,11 +112,12 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 fn lines<'a>(
     signing: &'a Signing,
     progress: &'a Progress,
+    most_bytes: usize,
 ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Numbered>> + 'a> {
     let lines = input::lines()?;
     Ok(stream::unfold(lines, move |mut lines| async move {
         let made = lines.recv().await?.and_then(|(number, line)| {
-            let job = job(&line, signing).with_context(|| format!("line {number}"))?;
+            let job = job(&line, signing, most_bytes).with_context(|| format!("line {number}"))?;
             progress.read(line.len() as u64);
             Ok((number, job))
         });

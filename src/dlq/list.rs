@@ -258,7 +258,7 @@ pub(super) async fn export(dlq: &Dlq, filters: &Filters) -> Result<ExitCode, Fai
         // SQS hands over nothing of a group of which a message is held, and only a deletion ends that.
         eprintln!(
             "about {unseen} more could not be seen and are not exported: a group shows its first ten letters, and those behind them only \
-             when these are gone; what another command or a worker holds is hidden too. hookferry dlq purge writes all letters to a file \
+             when these are gone; what another command or a worker holds is hidden too, and what the dead-letter queue delays. hookferry dlq purge writes all letters to a file \
              while it deletes them"
         );
         return Ok(ExitCode::FAILURE);

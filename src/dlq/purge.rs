@@ -89,7 +89,7 @@ pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failur
         eprintln!("stopped after {} of about {depth} letters", purged.seen);
     } else if missed {
         eprintln!(
-            "about {unseen} could not be seen: behind ten letters of their group that stay, or held by another command"
+            "about {unseen} could not be seen: behind ten letters of their group that stay, held by another command, or delayed by the dead-letter queue"
         );
     }
     let behind = purged.enough && uncounted > 0;

@@ -77,6 +77,7 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
         most: options.most.unwrap_or(usize::MAX),
         rate: options.rate,
         dry_run: options.dry_run,
+        most_bytes: dlq.most_bytes,
     };
     let (apps, _tasks) = sources::open(config.apps, config.timeout, Observer::default(), &dlq.stop).await?;
     let wanted = ByApps::new(apps);
@@ -123,7 +124,7 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     if hidden > 0 && ended.is_ok() {
         writeln!(
             text,
-            "about {hidden} more are hidden: behind ten letters of their group that were left, or held by another command"
+            "about {hidden} more are hidden: behind ten letters of their group that were left, held by another command, or delayed by the dead-letter queue"
         )
         .ok();
     }
@@ -133,7 +134,9 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     let unmet = !options.ids.is_empty()
         && (!missing.is_empty()
             || report.left.keys().any(|why| !matches!(why, Left::NotChosen | Left::Newer)));
-    let failed = [Left::Refused, Left::NotDeleted].iter().any(|why| report.left.contains_key(why))
+    let failed = [Left::Refused, Left::Unsent, Left::Behind, Left::NotDeleted]
+        .iter()
+        .any(|why| report.left.contains_key(why))
         || report.given_back.late > 0
         || report.stopped
         || hidden > 0 && options.ids.is_empty() && options.filters.all()

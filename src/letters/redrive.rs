@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::walk::{GivenBack, Step, Walk};
 use super::{Letter, Letters, Source};
-use crate::queue::{Error, MAX_BATCH, MessageId, NewMessage, ReceiveError, Redriven};
+use crate::queue::{Cause, Error, MAX_BATCH, MessageId, NewMessage, ReceiveError, Redriven};
 use crate::random::Random;
 
 /// The most letters that are named one by one; of more there is only a count.
@@ -17,6 +17,11 @@ const NAMED: usize = 20;
 
 /// Letters that are received must go out well before their visibility ends, however low the rate is.
 const BATCH_SECONDS: f64 = 20.0;
+
+/// How often a job is sent again that the queue could not take for a passing reason, and the first wait before that:
+/// each next one is twice as long.
+const MAX_RESENDS: u32 = 4;
+const RESEND_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a letter is left where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +36,9 @@ pub enum Left {
     WebhookGone,
     /// The queue refuses it.
     Refused,
-    /// It lies behind one of its group that the queue refuses.
+    /// The queue could not take it, and may when it is sent again.
+    Unsent,
+    /// It lies behind one of its group that the queue did not take.
     Behind,
     /// It is no text.
     NoText,
@@ -55,7 +62,8 @@ impl Left {
             }
             Self::WebhookGone => "its webhook is gone: every webhook that its app has now has it already",
             Self::Refused => "refused by the queue",
-            Self::Behind => "behind one of its group that the queue refuses",
+            Self::Unsent => "the queue has errors of its own, or takes fewer requests: run this again",
+            Self::Behind => "behind one of its group that the queue did not take",
             Self::NoText => "its body is no text",
             Self::Undeleted => "it could not be deleted; the backup has it",
             Self::Newer => {
@@ -78,6 +86,8 @@ pub struct Plan<'a> {
     pub rate: Option<f64>,
     /// Whether nothing is put back, and only said what would be.
     pub dry_run: bool,
+    /// The largest message that the queue takes.
+    pub most_bytes: usize,
 }
 
 /// Whether there is still a webhook for a letter.
@@ -99,7 +109,7 @@ pub struct Report {
     pub overtaken: Vec<(MessageId, Arc<str>)>,
     /// Letters that went without some of their attributes, which would have made them too large.
     pub bare: Vec<MessageId>,
-    /// The queue's own words for the first refusal.
+    /// Why the first was not taken, in the queue's own words where it was asked.
     pub refusal: Option<String>,
     /// What came of giving back what it held.
     pub given_back: GivenBack,
@@ -179,7 +189,7 @@ struct Run<'a, L, S, W, P> {
     stop: CancellationToken,
     progress: P,
     report: Report,
-    /// Groups of which a letter was refused: what lies behind it must not overtake it.
+    /// Groups of which a letter was not taken: what lies behind it must not overtake it.
     refused: HashSet<Arc<str>>,
     /// Letters that were not chosen, by group, until one behind them is.
     skipped: HashMap<Arc<str>, Vec<MessageId>>,
@@ -262,7 +272,16 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
             return Err(Left::WebhookGone);
         }
         let job = job(letter).ok_or(Left::NoText)?;
-        let (job, whole) = job.fitting();
+        let (job, whole) = job.fitting_in(self.plan.most_bytes);
+        if job.size() > self.plan.most_bytes {
+            self.refused.insert(Arc::clone(&letter.message.group));
+            let (bytes, most) = (job.size(), self.plan.most_bytes);
+            self.report.refusal.get_or_insert(format!(
+                "its MaximumMessageSize is {most}, and {} has {bytes} bytes (raise it: hookferry check prints the line)",
+                letter.message.id
+            ));
+            return Err(Left::Refused);
+        }
         if !whole {
             self.report.bare.push(letter.message.id.clone());
         }
@@ -279,25 +298,20 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
     }
 
     async fn put_back(&mut self, going: Vec<(Letter, NewMessage)>) -> Result<(), Failure> {
-        let (letters, jobs): (Vec<Letter>, Vec<NewMessage>) = going.into_iter().unzip();
-        let sent = match self.source.send_jobs(&jobs).await {
-            Ok(sent) => sent,
-            Err(error) => {
-                self.walk.hold_all(letters);
-                return Err(Failure::Send(error));
+        let mut taken = Vec::with_capacity(going.len());
+        let mut ended = Ok(());
+        for wave in waves(going) {
+            if ended.is_err() {
+                self.walk.hold_all(wave.into_iter().map(|(letter, _)| letter));
+                continue;
             }
-        };
-        let mut taken = Vec::with_capacity(letters.len());
-        for (letter, sent) in letters.into_iter().zip(sent) {
-            match sent {
-                Ok(_) => taken.push(letter),
-                Err(why) => {
-                    self.refused.insert(Arc::clone(&letter.message.group));
-                    self.report.refusal.get_or_insert(why);
-                    self.report.leave(&letter, Left::Refused);
-                    self.walk.hold(letter);
-                }
+            let (may_go, behind): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|(letter, _)| !self.refused.contains(&letter.message.group));
+            for (letter, _) in behind {
+                self.report.leave(&letter, Left::Behind);
+                self.walk.hold(letter);
             }
+            ended = self.send(may_go, &mut taken).await;
         }
         // They are on the queue, whatever comes of the letters.
         self.report.put_back += taken.len();
@@ -306,8 +320,82 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         if deletion.left > 0 {
             *self.report.left.entry(Left::NotDeleted).or_default() += deletion.left;
         }
-        deletion.error.map_or(Ok(()), |error| Err(Failure::Delete(error)))
+        ended.and(deletion.error.map_or(Ok(()), |error| Err(Failure::Delete(error))))
     }
+
+    /// Sends jobs of different groups: again what the queue could not take for a passing reason, and with less of what
+    /// is known of it what it does not take as it is.
+    async fn send(
+        &mut self,
+        mut going: Vec<(Letter, NewMessage)>,
+        taken: &mut Vec<Letter>,
+    ) -> Result<(), Failure> {
+        let mut resends = 0;
+        let mut lessened = HashSet::new();
+        while !going.is_empty() {
+            let (letters, jobs): (Vec<Letter>, Vec<NewMessage>) = going.into_iter().unzip();
+            let sent = match self.source.send_jobs(&jobs).await {
+                Ok(sent) => sent,
+                Err(error) => {
+                    self.walk.hold_all(letters);
+                    return Err(Failure::Send(error));
+                }
+            };
+            going = Vec::new();
+            let mut is_passing = false;
+            for ((letter, job), sent) in letters.into_iter().zip(jobs).zip(sent) {
+                let unsent = match sent {
+                    Ok(_) => {
+                        if lessened.contains(&letter.message.id)
+                            && !self.report.bare.contains(&letter.message.id)
+                        {
+                            self.report.bare.push(letter.message.id.clone());
+                        }
+                        taken.push(letter);
+                        continue;
+                    }
+                    Err(unsent) => unsent,
+                };
+                match unsent.cause {
+                    Cause::Passing if resends < MAX_RESENDS => {
+                        is_passing = true;
+                        going.push((letter, job));
+                    }
+                    Cause::Message if job.redriven.is_some() => {
+                        lessened.insert(letter.message.id.clone());
+                        going.push((letter, job.with_less()));
+                    }
+                    cause => {
+                        self.refused.insert(Arc::clone(&letter.message.group));
+                        self.report.refusal.get_or_insert(unsent.why);
+                        let why = if cause == Cause::Passing { Left::Unsent } else { Left::Refused };
+                        self.report.leave(&letter, why);
+                        self.walk.hold(letter);
+                    }
+                }
+            }
+            if is_passing {
+                sleep(RESEND_WAIT * 2_u32.pow(resends)).await;
+                resends += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Letters in batches of one of each group, in order: of two in one batch the queue may take the second alone.
+fn waves(going: Vec<(Letter, NewMessage)>) -> Vec<Vec<(Letter, NewMessage)>> {
+    let mut waves: Vec<Vec<(Letter, NewMessage)>> = Vec::new();
+    let mut next: HashMap<Arc<str>, usize> = HashMap::new();
+    for (letter, job) in going {
+        let place = next.entry(Arc::clone(&letter.message.group)).or_default();
+        match waves.get_mut(*place) {
+            Some(wave) => wave.push((letter, job)),
+            None => waves.push(vec![(letter, job)]),
+        }
+        *place += 1;
+    }
+    waves
 }
 
 /// A letter as the job that it was.

@@ -1,5 +1,7 @@
 //! The rules that lanes go by.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Retry, whole_seconds};
@@ -18,7 +20,7 @@ const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 const LONG_POLL: Duration = Duration::from_secs(20);
 
 /// How time and retries are dealt with; checked when it was configured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// The queue's visibility timeout, as receives use it.
     pub visibility: Duration,
@@ -26,12 +28,71 @@ pub struct Rules {
     pub attempt_timeout: Duration,
     /// Backoff and window.
     pub retry: Retry,
-    /// The queue's own `maxReceiveCount`, if it has one.
-    pub max_receive_count: Option<u32>,
-    /// The queue's `MessageRetentionPeriod`, if it says so.
-    pub retention: Option<Duration>,
+    /// After what the queue itself takes a message away.
+    pub disposal: Disposal,
     /// Whether jobs of a lane go out together, and how much of them at the most.
     pub coalesce: Option<Limits>,
+}
+
+/// After what the queue takes a message away by itself, as it last said: an operator may change it while jobs are
+/// worked, so it is looked at anew for each decision. A clone is the same cell.
+#[derive(Clone, Debug)]
+pub struct Disposal(Arc<Cell>);
+
+#[derive(Debug)]
+struct Cell {
+    /// None has more than 1000.
+    max_receive_count: AtomicU32,
+    retention_ms: AtomicU64,
+}
+
+/// The queue does not say, or has none.
+const NO_COUNT: u32 = u32::MAX;
+const NO_RETENTION: u64 = u64::MAX;
+
+impl Default for Disposal {
+    fn default() -> Self {
+        Self(Arc::new(Cell {
+            max_receive_count: AtomicU32::new(NO_COUNT),
+            retention_ms: AtomicU64::new(NO_RETENTION),
+        }))
+    }
+}
+
+impl Disposal {
+    /// That of a queue with this `maxReceiveCount` and this `MessageRetentionPeriod`.
+    #[must_use]
+    pub fn new(max_receive_count: Option<u32>, retention: Option<Duration>) -> Self {
+        let disposal = Self::default();
+        disposal.set_max_receive_count(max_receive_count);
+        disposal.set_retention(retention);
+        disposal
+    }
+
+    /// The queue's own `maxReceiveCount`, if it has one.
+    #[must_use]
+    pub fn max_receive_count(&self) -> Option<u32> {
+        let count = self.0.max_receive_count.load(Ordering::Relaxed);
+        (count != NO_COUNT).then_some(count)
+    }
+
+    /// The queue's `MessageRetentionPeriod`, if it says so.
+    #[must_use]
+    pub fn retention(&self) -> Option<Duration> {
+        let kept = self.0.retention_ms.load(Ordering::Relaxed);
+        (kept != NO_RETENTION).then_some(Duration::from_millis(kept))
+    }
+
+    /// The queue has this `maxReceiveCount` now.
+    pub fn set_max_receive_count(&self, count: Option<u32>) {
+        self.0.max_receive_count.store(count.unwrap_or(NO_COUNT), Ordering::Relaxed);
+    }
+
+    /// The queue has this `MessageRetentionPeriod` now.
+    pub fn set_retention(&self, retention: Option<Duration>) {
+        let kept = retention.map_or(NO_RETENTION, |kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+        self.0.retention_ms.store(kept, Ordering::Relaxed);
+    }
 }
 
 /// The part of the retention that is left for giving up: of a group SQS hands over only the first few together, and what
@@ -65,12 +126,12 @@ impl Rules {
 
     /// Whether SQS might not hand over once more a message of this age that is hidden for so long.
     pub(crate) fn last_chance(&self, receives: u32, age: Duration, hidden: Duration) -> Option<LastChance> {
-        if let Some(most) = self.max_receive_count.filter(|most| receives >= *most) {
+        if let Some(most) = self.disposal.max_receive_count().filter(|most| receives >= *most) {
             return Some(LastChance::Receives(most));
         }
         // Then it has to be received, attempted once more and dead-lettered.
         let ends = age + hidden + self.attempt_timeout + SETTLE_MARGIN;
-        let kept = self.retention.filter(|kept| ends + *kept / RETENTION_MARGIN >= *kept);
+        let kept = self.disposal.retention().filter(|kept| ends + *kept / RETENTION_MARGIN >= *kept);
         kept.map(LastChance::Retention)
     }
 
@@ -87,7 +148,7 @@ impl Rules {
     /// Whether SQS would delete a message of this age, by its age, while a job before it in its lane is attempted.
     pub(crate) fn expires_waiting(&self, age: Duration) -> Option<LastChance> {
         let longest = self.attempt_timeout + SETTLE_MARGIN * 2;
-        self.retention.filter(|kept| age + longest >= *kept).map(LastChance::Retention)
+        self.disposal.retention().filter(|kept| age + longest >= *kept).map(LastChance::Retention)
     }
 
     /// Whether a message may be put back untried for so long, at the price of a receive.
@@ -100,7 +161,7 @@ impl Rules {
     /// left.
     pub(crate) fn may_wait(&self, age: Duration) -> bool {
         let ends = age + self.attempt_timeout + SETTLE_MARGIN;
-        self.retention.is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
+        self.disposal.retention().is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
     }
 }
 

@@ -150,7 +150,13 @@ pub(crate) fn settling<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    match classify(failure, asked) {
+    settled_by(&classify(failure, asked))
+}
+
+/// The same of one that has been sorted.
+#[cfg(feature = "worker")]
+pub(crate) fn settled_by(error: &ReceiveError) -> Error {
+    match error {
         denied @ ReceiveError::Denied(_) => Error::Denied(denied.to_string()),
         other => Error::Call(other.to_string()),
     }

@@ -14,10 +14,12 @@ mod convert;
 mod dead_letter;
 mod letters;
 mod options;
+mod policies;
 mod probe;
 mod send;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +37,8 @@ use tracing::warn;
 
 use super::trace::TRACEPARENT;
 use super::{
-    AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, Message, Queue, Receipt, ReceiveError,
+    AttemptId, BatchEntryResult, DeadLetter, Error, MAX_BATCH, MAX_BATCH_BYTES, Message, Queue, Receipt,
+    ReceiveError,
 };
 use crate::aws::{caller, credentials_source, with_clean_credentials};
 use crate::queue::failure as error;
@@ -44,6 +47,7 @@ use convert::{answers, messages, queue_of_url, sibling_queue_url};
 use error::Asked;
 pub use letters::RawLetter;
 pub use options::{AccessKey, Options, Proxy};
+pub use policies::Policies;
 pub use probe::Probe;
 
 /// What a receive may take beyond its wait.
@@ -121,6 +125,13 @@ impl Description {
         self.number("MessageRetentionPeriod").map(Duration::from_secs)
     }
 
+    /// The largest message that it takes; where it does not say, the largest that any does.
+    #[must_use]
+    pub fn most_bytes(&self) -> usize {
+        let most = self.number("MaximumMessageSize").and_then(|most| usize::try_from(most).ok());
+        most.map_or(MAX_BATCH_BYTES, |most| most.min(MAX_BATCH_BYTES))
+    }
+
     /// How many messages there are of a kind, as far as SQS says: `""` for those that can be received, `NotVisible`
     /// or `Delayed`.
     #[must_use]
@@ -145,12 +156,10 @@ pub struct Usage {
     pub visibility: Option<Duration>,
     /// How long a settling call may take, all attempts of it.
     pub settle_timeout: Duration,
-    /// Where jobs go that are given up.
-    pub dead_letter_url: Option<String>,
+    /// Where jobs go that are given up, and how long the queue keeps a message.
+    pub policies: Policies,
     /// Whether messages are asked for the span that sent them.
     pub traced: bool,
-    /// How long the queue keeps a message: none is older. Without it any age is believed.
-    pub retention: Option<Duration>,
 }
 
 /// An SQS queue.
@@ -204,42 +213,7 @@ impl Connection {
     /// Asks the queue for its attributes.
     pub async fn describe(&self) -> Result<Description, ReceiveError> {
         let client = self.client(RetryConfig::disabled(), DESCRIBE_TIMEOUT, self.options.timeout);
-        let call = client
-            .get_queue_attributes()
-            .queue_url(&self.url)
-            .attribute_names(QueueAttributeName::All)
-            .send();
-        let answer = Box::pin(call)
-            .await
-            .map_err(|failure| error::classify(&failure, &self.asked("sqs:GetQueueAttributes")))?;
-        let attributes = answer.attributes.unwrap_or_default();
-        // Every queue has both, whatever an emulator leaves out.
-        let known = [QueueAttributeName::QueueArn, QueueAttributeName::VisibilityTimeout];
-        if !known.iter().any(|name| attributes.contains_key(name)) {
-            return Err(ReceiveError::Service(error::formless("QueueArn and no VisibilityTimeout")));
-        }
-        let visibility = attributes
-            .get(&QueueAttributeName::VisibilityTimeout)
-            .and_then(|seconds| seconds.parse().ok())
-            .map_or(Duration::from_secs(30), Duration::from_secs);
-        let policy: Option<serde_json::Value> = attributes
-            .get(&QueueAttributeName::RedrivePolicy)
-            .and_then(|policy| serde_json::from_str(policy).ok());
-        let member = |name| policy.as_ref().and_then(|policy| policy.get(name));
-        let count = member("maxReceiveCount");
-        Ok(Description {
-            visibility,
-            dead_letter_url: member("deadLetterTargetArn")
-                .and_then(|arn| sibling_queue_url(&self.url, arn.as_str()?)),
-            max_receive_count: count
-                .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
-                .and_then(|n| u32::try_from(n).ok()),
-            dead_letter_arn: member("deadLetterTargetArn").and_then(|arn| Some(arn.as_str()?.to_owned())),
-            attributes: attributes
-                .into_iter()
-                .map(|(name, value)| (name.as_str().to_owned(), value))
-                .collect(),
-        })
+        describe(&client, &self.url, self.region()).await
     }
 
     /// By how many milliseconds SQS' clock is ahead of this machine's, by its last answer.
@@ -329,6 +303,37 @@ impl Connection {
     }
 }
 
+/// Asks a queue for its attributes.
+async fn describe(client: &Client, url: &str, region: &str) -> Result<Description, ReceiveError> {
+    let call = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send();
+    let asked = Asked { permission: "sqs:GetQueueAttributes", region };
+    let answer = Box::pin(call).await.map_err(|failure| error::classify(&failure, &asked))?;
+    let attributes = answer.attributes.unwrap_or_default();
+    // Every queue has both, whatever an emulator leaves out.
+    let known = [QueueAttributeName::QueueArn, QueueAttributeName::VisibilityTimeout];
+    if !known.iter().any(|name| attributes.contains_key(name)) {
+        return Err(ReceiveError::Service(error::formless("QueueArn and no VisibilityTimeout")));
+    }
+    let visibility = attributes
+        .get(&QueueAttributeName::VisibilityTimeout)
+        .and_then(|seconds| seconds.parse().ok())
+        .map_or(Duration::from_secs(30), Duration::from_secs);
+    let policy: Option<serde_json::Value> = attributes
+        .get(&QueueAttributeName::RedrivePolicy)
+        .and_then(|policy| serde_json::from_str(policy).ok());
+    let member = |name| policy.as_ref().and_then(|policy| policy.get(name));
+    let count = member("maxReceiveCount");
+    Ok(Description {
+        visibility,
+        dead_letter_url: member("deadLetterTargetArn").and_then(|arn| sibling_queue_url(url, arn.as_str()?)),
+        max_receive_count: count
+            .and_then(|n| n.as_u64().or_else(|| n.as_str()?.parse().ok()))
+            .and_then(|n| u32::try_from(n).ok()),
+        dead_letter_arn: member("deadLetterTargetArn").and_then(|arn| Some(arn.as_str()?.to_owned())),
+        attributes: attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect(),
+    })
+}
+
 impl Sqs {
     fn asked(&self, permission: &'static str) -> Asked<'_> {
         Asked { permission, region: &self.region }
@@ -347,6 +352,22 @@ impl Sqs {
     }
 }
 
+impl Sqs {
+    async fn send_letter(&self, url: &str, letter: &DeadLetter) -> Result<(), dead_letter::Failed> {
+        let source = queue_of_url(&self.url);
+        let asked = self.asked("sqs:SendMessage");
+        Box::pin(dead_letter::send(&self.settle, url, source.as_deref(), letter, asked)).await
+    }
+
+    async fn ask_for_dead_letters(&self) -> Result<Option<Arc<str>>, Error> {
+        let describe = describe(&self.settle, &self.url, &self.region);
+        self.usage.policies.ask_for_dead_letters(describe).await.map_err(|error| {
+            let why = format!("whether there is a dead-letter queue by now cannot be told: {error}");
+            if matches!(error, ReceiveError::Denied(_)) { Error::Denied(why) } else { Error::Call(why) }
+        })
+    }
+}
+
 /// SQS deletes what is over its retention within about that long.
 const RETENTION_SLACK: Duration = Duration::from_secs(60);
 
@@ -354,7 +375,7 @@ impl Sqs {
     /// Takes an age beyond the queue's retention for unknown, and says so once: a job that seems to be about to
     /// be deleted for its age would be given up at its first failure.
     fn disbelieve(&self, message: &mut Message) {
-        let Some(retention) = self.usage.retention else { return };
+        let Some(retention) = self.usage.policies.retention() else { return };
         let most = retention.saturating_add(RETENTION_SLACK);
         if message.since_first_receive > most {
             message.since_first_receive = Duration::ZERO;
@@ -371,8 +392,8 @@ impl Sqs {
                 sent_ms = sent.map_or(0, |sent| u64::try_from(sent.as_millis()).unwrap_or(u64::MAX)),
                 clock_ahead_ms = self.clock.ahead(),
                 "a message is older than the queue keeps any: its SentTimestamp is wrong (it has to be in milliseconds), or the Date \
-                 of the endpoint's answers is, or MessageRetentionPeriod was raised since this started; ages beyond it count as \
-                 unknown (mend the endpoint or its clock, or restart)"
+                 of the endpoint's answers is, or MessageRetentionPeriod was just raised; ages beyond it count as unknown (mend the \
+                 endpoint or its clock)"
             );
         }
         (message.age, message.sent) = (Duration::ZERO, None);
@@ -491,10 +512,20 @@ impl Queue for Sqs {
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
-        let url = self.usage.dead_letter_url.as_ref().ok_or(Error::NoDeadLetterQueue)?;
-        let source = queue_of_url(&self.url);
-        let asked = self.asked("sqs:SendMessage");
-        Box::pin(dead_letter::send(&self.settle, url, source.as_deref(), letter, asked)).await
+        let url = match self.usage.policies.dead_letter_url() {
+            Some(url) => url,
+            // Without one the job would be deleted: there may be one by now.
+            None => self.ask_for_dead_letters().await?.ok_or(Error::NoDeadLetterQueue)?,
+        };
+        let Err(failed) = self.send_letter(&url, letter).await else { return Ok(()) };
+        // The queue's policy may name another by now.
+        if failed.is_missing
+            && let Ok(Some(other)) = self.ask_for_dead_letters().await
+            && other != url
+        {
+            return self.send_letter(&other, letter).await.map_err(|failed| failed.error);
+        }
+        Err(failed.error)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
@@ -22,16 +23,21 @@ pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> Facts {
 /// How often the apps are looked at: whether there is something else to be said of them, and which webhooks are gone.
 const APPS_EVERY: Duration = Duration::from_secs(10);
 
-/// What is to be said of the configuration and of the queue, which stays the same.
+/// What is to be said of the configuration and of the queue.
 pub(super) fn warnings(config: &Config, findings: &[Finding]) -> Vec<String> {
     let of_the_queue = findings.iter().filter(|finding| finding.severity > Severity::Ok).map(Finding::line);
     let well_known = config.apps.well_known.then(|| super::WELL_KNOWN.to_owned());
     of_the_queue.chain(config.warnings.iter().cloned()).chain(well_known).collect()
 }
 
-/// Keeps what is shown of the apps as they are now, which a file can change: the warnings, beside those that stay,
-/// and no rows of webhooks that are gone.
-pub(super) async fn keep(facts: Arc<Facts>, stay: Vec<String>, metrics: Arc<Metrics>, apps: Sources) {
+/// Keeps what is shown of the apps as they are now, which a file can change: the warnings, beside those of configuration
+/// and queue, and no rows of webhooks that are gone.
+pub(super) async fn keep(
+    facts: Arc<Facts>,
+    others: watch::Receiver<Vec<String>>,
+    metrics: Arc<Metrics>,
+    apps: Sources,
+) {
     let mut ticks = interval(APPS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -39,7 +45,7 @@ pub(super) async fn keep(facts: Arc<Facts>, stay: Vec<String>, metrics: Arc<Metr
         let (first, count) = apps.warnings();
         let more = count.saturating_sub(first.len());
         let more = (more > 0).then(|| format!("apps: and {more} more (see hookferry check)"));
-        let all = stay.iter().cloned().chain(first).chain(more).collect();
+        let all = others.borrow().iter().cloned().chain(first).chain(more).collect();
         *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = all;
         // A database's apps are known one by one.
         if let Some(apps) = apps.all() {
@@ -121,7 +127,8 @@ mod tests {
         }
         let apps = Sources::Array(Array::new([shop]));
         let facts = Facts::new(String::new(), String::new(), String::new(), Vec::new());
-        let keeping = tokio::spawn(keep(Arc::new(facts), Vec::new(), Arc::clone(&metrics), apps));
+        let keeping =
+            tokio::spawn(keep(Arc::new(facts), watch::channel(Vec::new()).1, Arc::clone(&metrics), apps));
         tokio::time::sleep(APPS_EVERY).await;
         keeping.abort();
         let rows = metrics.board.snapshot(0, 9).destinations.rows;

@@ -1,40 +1,192 @@
-//! How many messages there are, asked of the queues once in a while.
+//! What the queue and its dead-letter queue say of themselves, asked once in a while: how many messages there are, and
+//! whether an operator changed what the worker goes by.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, error, info, warn};
 
-use crate::queue::sqs::{Connection, Description};
+use super::facts;
+use super::preflight::{self, Finding, Severity};
+use crate::admin::status::Facts;
+use crate::config::Config;
+use crate::queue::ReceiveError;
+use crate::queue::sqs::{Connection, Description, Policies};
+use crate::shown::cut;
 use crate::telemetry::metrics::Metrics;
+use crate::worker::rules::Disposal;
 
-/// Between two samples: SQS' own counts are a minute old, and each sample is two calls at the most.
-const BETWEEN: Duration = Duration::from_secs(60);
+/// Between two looks at the queue: for so long the worker goes by what was changed meanwhile.
+const BETWEEN: Duration = Duration::from_secs(10);
 
-/// Samples the queue and its dead-letter queue for as long as it is polled. A sample that fails leaves the last.
-pub(super) async fn take(queue: Connection, dead_letters: Option<Connection>, metrics: Arc<Metrics>) {
+/// The dead-letter queue is looked at once in so many: SQS' own counts are a minute old.
+const DEAD_LETTERS_ONCE_IN: u32 = 6;
+
+/// As much is shown of what was changed.
+const MAX_CHANGE: usize = 1000;
+
+/// What is kept up to date.
+pub(super) struct Kept {
+    pub(super) queue: Connection,
+    pub(super) config: Arc<Config>,
+    pub(super) policies: Policies,
+    pub(super) disposal: Disposal,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) facts: Arc<Facts>,
+    /// What is to be said of the configuration and of the queue.
+    pub(super) warnings: watch::Sender<Vec<String>>,
+}
+
+/// What is known of the queues beside their counts.
+struct Known {
+    queue: BTreeMap<String, String>,
+    /// Of the dead-letter queue: its URL, and what it says.
+    dead: Option<(String, Said)>,
+    findings: Vec<Finding>,
+}
+
+/// What a dead-letter queue says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Attributes(BTreeMap<String, String>),
+    /// There is none.
+    Missing,
+    /// It did not answer, or may not be asked.
+    Nothing,
+}
+
+/// Looks at the queue and its dead-letter queue for as long as it is polled. A look that fails leaves what was known.
+pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Finding>) {
+    let dead = found.dead_letters.map(|dead| (dead.url, said(&dead.description)));
+    let mut known = Known { queue: lasting(&found.queue), dead, findings };
+    let mut looks: u32 = 0;
     loop {
-        if let Some(now) = describe(&queue).await {
-            for (state, kind) in [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")] {
-                let messages = i64::try_from(now.messages(kind)).unwrap_or(i64::MAX);
-                metrics.queue_messages.get_or_create(&[("state", state)]).set(messages);
+        if let Some(now) = described(&kept.queue).await {
+            kept.counted(&now);
+            kept.disposal.set_max_receive_count(now.max_receive_count);
+            kept.disposal.set_retention(now.retention());
+            kept.policies.follow(&now);
+            let is_other = lasting(&now) != known.queue;
+            let looks_at_letters = is_other || looks.is_multiple_of(DEAD_LETTERS_ONCE_IN);
+            let dead = if looks_at_letters { kept.dead_letters(&known).await } else { known.dead.clone() };
+            if is_other || dead != known.dead {
+                Box::pin(kept.judge(now, dead, &mut known)).await;
             }
         }
-        if let Some(dead_letters) = &dead_letters
-            && let Some(now) = describe(dead_letters).await
-        {
-            metrics.dead_letter_queue_messages.set(i64::try_from(now.depth()).unwrap_or(i64::MAX));
+        looks = looks.wrapping_add(1);
+        tokio::select! {
+            () = sleep(BETWEEN) => {}
+            () = kept.policies.changed() => {}
         }
-        sleep(BETWEEN).await;
     }
 }
 
-async fn describe(queue: &Connection) -> Option<Description> {
+impl Kept {
+    fn counted(&self, queue: &Description) {
+        for (state, kind) in [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")] {
+            let messages = i64::try_from(queue.messages(kind)).unwrap_or(i64::MAX);
+            self.metrics.queue_messages.get_or_create(&[("state", state)]).set(messages);
+        }
+    }
+
+    /// Looks at the dead-letter queue of now.
+    async fn dead_letters(&self, known: &Known) -> Option<(String, Said)> {
+        let url = self.policies.dead_letter_url()?.to_string();
+        let answer = self.queue.at(url.clone()).describe().await;
+        if let Ok(now) = &answer {
+            self.metrics.dead_letter_queue_messages.set(i64::try_from(now.depth()).unwrap_or(i64::MAX));
+        }
+        // A look that fails is no change.
+        let last = known.dead.as_ref().filter(|(last, _)| *last == url).map(|(_, said)| said.clone());
+        let said = match (said(&answer), last) {
+            (Said::Nothing, Some(last)) => last,
+            (said, _) => said,
+        };
+        Some((url, said))
+    }
+
+    /// Something was changed: it is judged as at start, and what is new is said. Nothing of it ends the worker.
+    async fn judge(&self, now: Description, dead: Option<(String, Said)>, known: &mut Known) {
+        let queue = lasting(&now);
+        let changed = differences(&known.queue, &queue);
+        let named = now.dead_letter_url.is_some() || self.config.queue.dead_letter_url.is_some();
+        *self.facts.attributes.write().unwrap_or_else(PoisonError::into_inner) =
+            facts::attributes(&now, &self.config);
+        let found = preflight::facts(&self.queue, now, &self.config).await;
+        let findings = preflight::judge(&found, &self.config);
+        let dead_letters = dead.as_ref().map_or("none", |(url, _)| url);
+        info!(
+            changed = cut(&changed, MAX_CHANGE),
+            dead_letters, "the queue or its dead-letter queue was changed while this runs"
+        );
+        for finding in new(&known.findings, &findings) {
+            match finding.severity {
+                Severity::Ok => {}
+                Severity::Warning => warn!("{}", finding.line()),
+                Severity::Error => error!("{}", finding.line()),
+                Severity::Refused => {
+                    error!("{} (this worker goes on; one that starts now ends at once)", finding.line());
+                }
+            }
+        }
+        if !named && dead.is_some() {
+            warn!(
+                dead_letters,
+                "the queue's RedrivePolicy is gone: until this worker ends it sends letters to the dead-letter queue that the policy \
+                 named last (set QUEUE_SQS_DLQ_URL to keep it)"
+            );
+        }
+        self.warnings.send_replace(facts::warnings(&self.config, &findings));
+        *known = Known { queue, dead, findings };
+    }
+}
+
+/// The findings that were not there before.
+fn new<'a>(before: &'a [Finding], now: &'a [Finding]) -> impl Iterator<Item = &'a Finding> {
+    now.iter().filter(|finding| !before.contains(finding))
+}
+
+/// What differs, in words.
+fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
+    let value = |of: &BTreeMap<String, String>, name: &str| {
+        of.get(name).filter(|value| !value.is_empty()).map_or_else(|| "nothing".to_owned(), Clone::clone)
+    };
+    let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let differ = names.into_iter().filter(|name| before.get(*name) != now.get(*name));
+    let words = differ.map(|name| format!("{name} was {} and is {}", value(before, name), value(now, name)));
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// The attributes that only an operator changes.
+fn lasting(description: &Description) -> BTreeMap<String, String> {
+    let changes_by_itself = |name: &str| name.starts_with("Approximate") || name == "LastModifiedTimestamp";
+    let lasting = description.attributes.iter().filter(|(name, _)| !changes_by_itself(name));
+    lasting.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn said(answer: &Result<Description, ReceiveError>) -> Said {
+    match answer {
+        Ok(description) => Said::Attributes(lasting(description)),
+        Err(ReceiveError::Missing(_)) => Said::Missing,
+        Err(
+            ReceiveError::NoResponse(_)
+            | ReceiveError::Throttled(_)
+            | ReceiveError::Denied(_)
+            | ReceiveError::Service(_),
+        ) => Said::Nothing,
+    }
+}
+
+async fn described(queue: &Connection) -> Option<Description> {
     match queue.describe().await {
         Ok(description) => Some(description),
         Err(error) => {
-            debug!(%error, "no sample of the queue's depth");
+            debug!(%error, "no look at the queue");
             None
         }
     }

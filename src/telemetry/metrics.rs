@@ -89,6 +89,8 @@ pub struct Metrics {
     pub dead_lettered: Family<Labels, Counter>,
     /// Sends to the dead-letter queue that failed.
     pub dead_letter_failures: Counter,
+    /// Those of them that the dead-letter queue will never take as it is.
+    pub refused_letters: Counter,
     /// Those of the jobs given up that no dead-letter queue has.
     pub lost: Counter,
     /// Jobs deleted from the queue.
@@ -206,6 +208,11 @@ impl Metrics {
                 "dead_letter_failures",
                 "Sends to the dead-letter queue that failed",
                 &self.dead_letter_failures,
+            ),
+            (
+                "refused_letters",
+                "Sends of letters that the dead-letter queue does not take, even without attributes: most likely too large",
+                &self.refused_letters,
             ),
             (
                 "lost_jobs",

@@ -38,6 +38,7 @@ pub fn report_call<T>(
             return false;
         }
         Err(Error::Denied(why)) => (why, true),
+        Err(error @ Error::LetterRefused { .. }) => (&error.to_string(), false),
         Err(Error::Call(why)) => (why, false),
     };
     metrics.settle_failed(call);

@@ -284,7 +284,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// Whether what was put off for a little waits here: put back, it or one behind it would not be handed over again,
     /// and would be given up untried.
     fn waits_here(&mut self, attempted: &Attempted) -> bool {
-        let (now, rules) = (Instant::now(), self.shared.rules);
+        let (now, rules) = (Instant::now(), self.shared.rules.clone());
         let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
         // About the longest that a retry hides for.
         let hidden = rules.retry.cap + rules.attempt_timeout + Duration::from_secs(2);

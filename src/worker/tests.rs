@@ -19,6 +19,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::Retry;
 use crate::producer::Signer;
+use crate::worker::rules::Disposal;
 use crate::worker::tests::fake_queue::FakeQueue;
 
 const SECRET: &str = "s";
@@ -128,8 +129,7 @@ impl World {
             visibility: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(4),
             retry: Retry { window: self.window, base: Duration::from_secs(1), cap: Duration::from_secs(60) },
-            max_receive_count: self.max_receive_count,
-            retention: self.retention,
+            disposal: Disposal::new(self.max_receive_count, self.retention),
             coalesce: None,
         };
         let bounds = Bounds {
@@ -443,4 +443,20 @@ async fn an_idle_queue_is_asked_about_once_a_second_where_no_receive_waits() {
     let before = world.queue.now();
     world.drain().await;
     assert!(world.queue.now().saturating_sub(before) < Duration::from_secs(5), "what there is comes at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_the_dead_letter_queue_never_takes_is_sent_every_few_minutes() {
+    let mut world = World::new();
+    world.queue.letter_bytes = 50;
+    world.queue.send("g", format!("{{{}", "x".repeat(100)));
+    world.send("g", 1);
+    world.send("other", 2);
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    sleep(Duration::from_secs(1000)).await;
+    let calls = world.queue.letter_calls();
+    let apart = calls.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(calls.len() > 2 && apart >= Duration::from_secs(300), "{calls:?}");
+    assert!(world.queue.letters().is_empty() && !world.queue.is_empty(), "the job stays");
+    assert_eq!(world.attempts.lock().unwrap().len(), 1, "what is behind it waits, other groups do not");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use hookferry::queue::sqs::{AccessKey, Address, Connection, Options, Sqs, Usage};
+use hookferry::queue::sqs::{AccessKey, Address, Connection, Options, Policies, Sqs, Usage};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
@@ -63,9 +63,8 @@ impl LocalQueue {
             wait: Duration::ZERO,
             visibility: None,
             settle_timeout: Duration::from_secs(10),
-            dead_letter_url: None,
+            policies: Policies::default(),
             traced: false,
-            retention: None,
         };
         Connection::load(address).await.queue(usage)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
 
-use crate::world::{World, create, hookferry, unique};
+use crate::world::{World, create, hookferry, job, unique, wait_until};
 
 /// A worker on a queue with these attributes, until it ends by itself.
 async fn refused(world: &World, attributes: &[(QueueAttributeName, &str)], more: &[(&str, &str)]) -> Output {
@@ -42,6 +42,41 @@ async fn a_retention_below_the_window_and_a_dead_letter_queue_that_is_the_queue_
     let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the queue itself"));
+}
+
+#[tokio::test]
+async fn what_is_changed_of_the_queue_while_a_worker_runs_holds_without_a_restart() {
+    let world = World::new(|_| (410, Duration::ZERO)).await;
+    let mut command = world.command(&["/"], &[]);
+    command.env_remove("QUEUE_SQS_DLQ_URL");
+    let _worker = command.spawn().unwrap();
+    world.send(&[job("g", 0)]).await;
+    world.wait_until_empty().await;
+    assert!(world.dead().await.is_empty(), "there is no dead-letter queue yet");
+    let set = world.client.set_queue_attributes().queue_url(&world.queue);
+    set.attributes(QueueAttributeName::RedrivePolicy, policy(&world, 1000)).send().await.unwrap();
+    world.send(&[job("g", 1), job("h", 2)]).await;
+    world.wait_until_empty().await;
+    assert_eq!(world.dead().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_receive_count_that_is_lowered_under_a_worker_moves_no_job_without_a_reason() {
+    let world = World::new(|_| (500, Duration::ZERO)).await;
+    let set = async |most| {
+        let set = world.client.set_queue_attributes().queue_url(&world.queue);
+        set.attributes(QueueAttributeName::RedrivePolicy, policy(&world, most)).send().await.unwrap();
+    };
+    set(1000).await;
+    let mut worker = world.worker(&["/"], &[("WEBHOOKS_RETRY_WINDOW_SECONDS", "60")]);
+    world.send(&[job("g", 0)]).await;
+    wait_until(|| !world.arrivals.lock().unwrap().is_empty()).await;
+    // High enough to be found before the job has used it up.
+    set(40).await;
+    world.wait_until_empty().await;
+    let letters = world.dead().await;
+    assert_eq!(letters.len(), 1);
+    assert!(worker.try_wait().unwrap().is_none(), "it goes on");
 }
 
 async fn check(world: &World, more: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Value) {

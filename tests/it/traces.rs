@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use hookferry::queue::sqs::{AccessKey, Address, Connection, Options, Usage};
+use hookferry::queue::sqs::{AccessKey, Address, Connection, Options, Policies, Usage};
 use hookferry::queue::{AttemptId, Queue};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -283,8 +283,7 @@ async fn a_message_is_asked_for_its_span_only_where_spans_are_made() {
             options: Options { credentials: Some(key), ..Options::default() },
         };
         let (wait, settle_timeout) = (Duration::ZERO, Duration::from_secs(1));
-        let usage =
-            Usage { wait, visibility: None, settle_timeout, dead_letter_url: None, traced, retention: None };
+        let usage = Usage { wait, visibility: None, settle_timeout, policies: Policies::default(), traced };
         let queue = Connection::load(address).await.queue(usage);
         // Whatever comes of it.
         queue.receive(1, wait, &AttemptId("a".to_owned())).await.ok();

@@ -191,8 +191,8 @@ fn no_slip(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job of a line.
-pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
+/// The job of a line, for a queue that takes messages up to `most_bytes`.
+pub(super) fn job(line: &str, signing: &Signing, most_bytes: usize) -> anyhow::Result<NewMessage> {
     let line = line.trim();
     let Ok(read) = Line::read(line) else { return Err(no_job(line)) };
     let (group, dedup) = (read.text("group")?, read.text("dedup")?);
@@ -233,7 +233,7 @@ pub(super) fn job(line: &str, signing: &Signing) -> anyhow::Result<NewMessage> {
         job.deduplication = dedup;
     }
     let carries = job.redriven.is_some();
-    let (job, whole) = job.fitting();
+    let (job, whole) = job.fitting_in(most_bytes);
     if !whole && carries {
         warn!(
             dedup = job.deduplication,
@@ -338,13 +338,14 @@ fn made(name: &str, channel: Option<&str>, group: Option<&str>, members: Members
 mod tests {
     use super::*;
     use crate::producer::Signer;
+    use crate::queue::MAX_BATCH_BYTES;
 
     fn signing(id: &str, key: &str, secret: &str) -> Signing {
         Signer::new(id, key, secret).into()
     }
 
     fn made_of(line: &str) -> NewMessage {
-        job(line, &signing("app-id", "app-key", "app-secret")).unwrap()
+        job(line, &signing("app-id", "app-key", "app-secret"), MAX_BATCH_BYTES).unwrap()
     }
 
     #[test]
@@ -455,7 +456,7 @@ mod tests {
             ("{".to_owned(), "write one JSON object a line"),
             (r#"{"appKey":"k","#.to_owned(), "write one JSON object a line"),
         ] {
-            let error = format!("{:#}", job(&line, &signing("a", "k", "s")).unwrap_err());
+            let error = format!("{:#}", job(&line, &signing("a", "k", "s"), MAX_BATCH_BYTES).unwrap_err());
             assert!(error.contains(says), "{line}: {error}");
         }
         let absent = made_of(&format!(r#"{{{bare},"group":null}}"#));

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use super::*;
 use crate::fifo::{Broker, Outgoing, Receive};
 use crate::letters::Origin;
-use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt};
+use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt, Unsent};
 
 const DEAD: &str = "dead.fifo";
 const JOBS: &str = "jobs.fifo";
@@ -15,6 +15,10 @@ struct World {
     start: Instant,
     random: Random,
     refused: Option<&'static str>,
+    /// A body that the queue cannot take now, for so many calls.
+    passing: Mutex<Option<(&'static str, u32)>>,
+    /// The largest message that the queue takes.
+    takes: usize,
     /// A worker that gives every job up again as soon as it is put back.
     hopeless: bool,
     deletes_fail: Mutex<bool>,
@@ -32,6 +36,8 @@ impl World {
             start: Instant::now(),
             random: Random::from_seed(1),
             refused: None,
+            passing: Mutex::new(None),
+            takes: usize::MAX,
             hopeless: false,
             deletes_fail: Mutex::new(false),
         }
@@ -137,7 +143,19 @@ impl Source for World {
         let mut sent = Vec::new();
         for job in jobs {
             if self.refused.is_some_and(|refused| job.body == refused) {
-                sent.push(Err("InvalidMessageContents".to_owned()));
+                sent.push(Err(Unsent { why: "InvalidMessageContents".to_owned(), cause: Cause::Message }));
+                continue;
+            }
+            if job.size() > self.takes {
+                sent.push(Err(Unsent { why: "too long".to_owned(), cause: Cause::Message }));
+                continue;
+            }
+            if let Some((body, left)) = self.passing.lock().expect(LOCK).as_mut()
+                && job.body == *body
+                && *left > 0
+            {
+                *left -= 1;
+                sent.push(Err(Unsent { why: "InternalError".to_owned(), cause: Cause::Passing }));
                 continue;
             }
             self.send(JOBS, &job.group, &job.deduplication, &job.body);
@@ -151,7 +169,14 @@ impl Source for World {
 }
 
 fn everything<'a>() -> Plan<'a> {
-    Plan { chosen: &|_| true, unmarked: true, most: usize::MAX, rate: None, dry_run: false }
+    Plan {
+        chosen: &|_| true,
+        unmarked: true,
+        most: usize::MAX,
+        rate: None,
+        dry_run: false,
+        most_bytes: usize::MAX,
+    }
 }
 
 async fn later() {
@@ -291,4 +316,52 @@ async fn what_was_told_to_stop_gives_back_what_it_holds() {
     let (report, ended) = redrive(ports, &plan, &world.random, stop, move |_| first.cancel()).await;
     assert_eq!((report.put_back, report.stopped, ended), (10, true, Ok(())));
     assert_eq!(world.drain(DEAD).len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_queue_cannot_take_now_is_sent_again_before_what_lies_behind_it() {
+    let world = World { passing: Mutex::new(Some(("a0", 3))), ..World::new() };
+    for n in 0..5 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, report.refusal, ended), (5, None, Ok(())));
+    assert_eq!(world.drain(JOBS), ["a0", "a1", "a2", "a3", "a4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_queue_does_not_come_to_take_is_not_overtaken_and_not_called_refused() {
+    let world = World { passing: Mutex::new(Some(("a0", u32::MAX))), ..World::new() };
+    for n in 0..5 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    world.send(DEAD, "b", "b0", "b0");
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, ended), (1, Ok(())));
+    assert_eq!(report.left, BTreeMap::from([(Left::Unsent, 1), (Left::Behind, 4)]));
+    assert_eq!(world.drain(JOBS), ["b0"]);
+    assert_eq!(world.drain(DEAD), ["a0", "a1", "a2", "a3", "a4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_too_large_for_the_queue_with_what_is_known_of_it_goes_without() {
+    // Whether the queue says how much it takes, or is found to take less.
+    for most_bytes in [100, usize::MAX] {
+        let world = World { takes: 100, ..World::new() };
+        world.send(DEAD, "a", "a0", &"x".repeat(100));
+        world.send(DEAD, "a", "a1", "a1");
+        later().await;
+        let (report, ended) = world.redrive(&Plan { most_bytes, ..everything() }).await;
+        assert_eq!((report.put_back, report.bare.len(), ended), (2, 1, Ok(())), "{most_bytes}");
+        assert_eq!(world.drain(JOBS), ["x".repeat(100).as_str(), "a1"]);
+    }
+    let world = World { takes: 100, ..World::new() };
+    world.send(DEAD, "a", "a0", &"x".repeat(101));
+    later().await;
+    let plan = Plan { most_bytes: 100, dry_run: true, ..everything() };
+    let (report, _) = world.redrive(&plan).await;
+    assert_eq!((report.put_back, report.left), (0, BTreeMap::from([(Left::Refused, 1)])));
+    assert!(report.refusal.is_some_and(|why| why.contains("101 bytes")));
 }

@@ -2,7 +2,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::queue::sqs::{AccessKey, Address, Connection, Options, Usage};
+use crate::queue::sqs::{AccessKey, Address, Connection, Options, Policies, Usage};
 use crate::queue::{AttemptId, Queue};
 
 /// What a receive comes to whose request is read and whose answer is this, and no more.
@@ -35,9 +35,8 @@ async fn received(answer: &'static [u8]) -> Result<usize, ReceiveError> {
         wait: Duration::ZERO,
         visibility: None,
         settle_timeout: Duration::from_secs(1),
-        dead_letter_url: None,
+        policies: Policies::default(),
         traced: false,
-        retention: None,
     };
     let received = connection.await.queue(usage).receive(1, Duration::ZERO, &AttemptId("a".into())).await;
     serving.await.unwrap();

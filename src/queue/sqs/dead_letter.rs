@@ -1,14 +1,36 @@
 //! How a dead letter is sent.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::convert::{marked, text, timestamp};
-use crate::queue::failure::{Asked, formless, is_refusal, settling};
-use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, attributes_size, identities};
+use crate::queue::failure::{Asked, classify, formless, is_refusal, settled_by};
+use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, ReceiveError, attributes_size, identities};
+use crate::shown::cut;
 
 /// What a redrive cannot do without: the first id of the job, and who has it.
 const NEEDED: [&str; 3] = ["source_message_id", "delivered", "reason"];
+
+/// As much of a group is shown.
+const MAX_GROUP: usize = 128;
+
+/// Why a letter was not confirmed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// Whether it is because there is no such queue.
+    pub(super) is_missing: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, is_missing: false }
+    }
+}
 
 /// Sends a letter, and returns once it is confirmed. `source` is the account and name of the queue that
 /// the job comes from.
@@ -22,7 +44,7 @@ pub(super) async fn send(
     source: Option<&str>,
     letter: &DeadLetter,
     asked: Asked<'_>,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     let bare = client
         .send_message()
         .queue_url(url)
@@ -42,26 +64,47 @@ pub(super) async fn send(
             why = why.or(Some("it would be too large".to_owned()));
             continue;
         }
-        if let Some(why) = &why {
-            warn!(message_id = %letter.id, group = %letter.group, why, attributes = what,
-                "the letter goes to the dead-letter queue without some of its attributes");
-        }
         let send = kept.iter().fold(bare.clone(), |send, (name, value)| {
             let own = if *name == "source_message_id" { marked(value, source) } else { text(value) };
             send.message_attributes(*name, own)
         });
         let failure = match send.send().await {
-            Ok(answer) if answer.message_id().is_some_and(|id| !id.is_empty()) => return Ok(()),
-            Ok(_) => return Err(Error::Call(formless("MessageId"))),
+            Ok(answer) if answer.message_id().is_some_and(|id| !id.is_empty()) => {
+                if let Some(why) = &why {
+                    tell_less(letter, why, what);
+                }
+                return Ok(());
+            }
+            Ok(_) => return Err(Error::Call(formless("MessageId")).into()),
             Err(failure) => failure,
         };
-        let error = settling(&failure, &asked);
-        if !is_refusal(&failure, &asked) || kept.is_empty() {
-            return Err(error);
+        let error = classify(&failure, &asked);
+        if !is_refusal(&failure, &asked) {
+            let is_missing = matches!(error, ReceiveError::Missing(_));
+            return Err(Failed { error: settled_by(&error), is_missing });
+        }
+        // As SQS itself would move it: there is nothing left to leave out.
+        if kept.is_empty() {
+            return Err(Error::LetterRefused { bytes: letter.body.len(), why: error.to_string() }.into());
         }
         why = Some(error.to_string());
     }
-    Err(Error::Call("the letter is too large".to_owned()))
+    Err(Error::Call("the letter is too large".to_owned()).into())
+}
+
+/// How often it is said that a letter went without some of its attributes, whichever the letter.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Says, once a minute, that a letter went without some of its attributes.
+fn tell_less(letter: &DeadLetter, why: &str, attributes: &str) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+        return;
+    }
+    *told = Some(Instant::now());
+    warn!(message_id = %letter.id, group = %cut(&letter.group, MAX_GROUP), why, attributes,
+        "the letter went to the dead-letter queue without some of its attributes (said once a minute, whichever the letter)");
 }
 
 /// SQS takes ten at the most, and no empty one.

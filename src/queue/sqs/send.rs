@@ -6,12 +6,12 @@ use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
 use super::convert::text;
-use super::{Error, Sqs};
-use crate::queue::failure::{formless, sending_entry, settling};
-use crate::queue::{NewMessage, batches};
+use super::{Error, ReceiveError, Sqs};
+use crate::queue::failure::{formless, of_entry, sending_entry, settling};
+use crate::queue::{Cause, NewMessage, Unsent, batches};
 
-/// A message's id, or why SQS refused it.
-type Sent = Result<String, String>;
+/// A message's id, or why SQS did not take it.
+type Sent = Result<String, Unsent>;
 
 impl Sqs {
     /// Sends jobs in order, in batches that SQS takes; answers for each job, in the same order.
@@ -28,7 +28,7 @@ impl Sqs {
                     let (first, second) = batch.split_at(batch.len() / 2);
                     waiting.extend([second, first]);
                 }
-                Err(Failed::TooLong(why)) => sent.push(Err(why)),
+                Err(Failed::TooLong(why)) => sent.push(Err(Unsent { why, cause: Cause::Message })),
                 Err(Failed::Other(error)) => return Err(error),
             }
         }
@@ -67,10 +67,19 @@ impl Sqs {
         let mut sent: HashMap<String, Sent> = named.map(|sent| (sent.id, Ok(sent.message_id))).collect();
         let refused = answer.failed.into_iter();
         sent.extend(refused.map(|failed| {
-            let why = sending_entry(&failed.code, failed.message.as_deref());
-            (failed.id, Err(why))
+            let (message, senders) = (failed.message.as_deref(), failed.sender_fault);
+            let why = sending_entry(&failed.code, message);
+            let cause = match of_entry(&failed.code, message, senders, &self.asked("sqs:SendMessage")) {
+                ReceiveError::Throttled(_) => Cause::Passing,
+                ReceiveError::Service(_) if senders => Cause::Message,
+                ReceiveError::Service(_) => Cause::Passing,
+                ReceiveError::NoResponse(_) | ReceiveError::Denied(_) | ReceiveError::Missing(_) => {
+                    Cause::Other
+                }
+            };
+            (failed.id, Err(Unsent { why, cause }))
         }));
-        let missing = || Err(formless("MessageId of this message"));
+        let missing = || Err(Unsent { why: formless("MessageId of this message"), cause: Cause::Other });
         Ok((0..batch.len()).map(|n| sent.remove(&n.to_string()).unwrap_or_else(missing)).collect())
     }
 }

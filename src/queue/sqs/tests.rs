@@ -11,12 +11,17 @@ async fn answering(body: &str) -> Connection {
 
 /// The same with these header lines.
 async fn answering_with(lines: &str, body: &str) -> Connection {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answer = format!(
         "HTTP/1.1 200 OK\r\n{lines}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
+    answering_by(move |_| answer.clone()).await
+}
+
+/// A queue whose endpoint answers each request by what is in it.
+async fn answering_by(answer: impl Fn(&str) -> String + Send + 'static) -> Connection {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             // One request a connection; its body is small, and comes with the head or right behind it.
@@ -24,6 +29,7 @@ async fn answering_with(lines: &str, body: &str) -> Connection {
             while !request.ends_with(b"}") {
                 stream.read_buf(&mut request).await.unwrap();
             }
+            let answer = answer(&String::from_utf8_lossy(&request));
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     }));
@@ -39,23 +45,32 @@ async fn queue_answering(body: &str) -> Sqs {
 }
 
 fn for_use(connection: &Connection) -> Sqs {
-    let usage = Usage {
+    let policies = Policies::new(Some(connection.url().replace("q.fifo", "dead.fifo")));
+    policies.follow(&Description {
+        visibility: Duration::from_secs(30),
+        dead_letter_url: None,
+        max_receive_count: None,
+        dead_letter_arn: None,
+        attributes: BTreeMap::from([("MessageRetentionPeriod".to_owned(), "86400".to_owned())]),
+    });
+    connection.queue(used_with(policies))
+}
+
+fn used_with(policies: Policies) -> Usage {
+    Usage {
         wait: Duration::ZERO,
         visibility: None,
         settle_timeout: Duration::from_secs(10),
-        dead_letter_url: Some(connection.url().replace("q.fifo", "dead.fifo")),
+        policies,
         traced: false,
-        retention: Some(Duration::from_secs(86_400)),
-    };
-    connection.queue(usage)
+    }
 }
 
 /// Successes of an endpoint that is not SQS, or not the whole of it.
 const NO_ANSWERS: [&str; 4] = ["", "{}", "{\"status\":\"ok\"}", "{\"MessageId\":\"\"}"];
 
-#[tokio::test]
-async fn a_dead_letter_is_confirmed_by_its_message_id_alone() {
-    let letter = DeadLetter {
+fn letter() -> DeadLetter {
+    DeadLetter {
         id: "m".into(),
         source: "m".into(),
         group: "g".into(),
@@ -69,7 +84,91 @@ async fn a_dead_letter_is_confirmed_by_its_message_id_alone() {
         destination: String::new(),
         first_sent: None,
         given_up: None,
-    };
+    }
+}
+
+/// An answer with this status and body.
+fn with_status(status: u16, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// What a queue says whose policy names this dead-letter queue.
+fn described(dead_letters: Option<&str>) -> String {
+    let mut attributes = serde_json::json!({"QueueArn": "arn:aws:sqs:us-east-1:1:q.fifo"});
+    if let Some(name) = dead_letters {
+        let target = format!("arn:aws:sqs:us-east-1:1:{name}");
+        let policy = serde_json::json!({"deadLetterTargetArn": target, "maxReceiveCount": 1000});
+        attributes["RedrivePolicy"] = policy.to_string().into();
+    }
+    with_status(200, &serde_json::json!({ "Attributes": attributes }).to_string())
+}
+
+const DENIED: &str = r#"{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"no"}"#;
+const TAKEN: &str = r#"{"MessageId":"m"}"#;
+
+#[tokio::test]
+async fn before_a_job_is_deleted_for_want_of_a_dead_letter_queue_the_queue_is_asked_whether_it_has_one_by_now()
+ {
+    for (answer, expected) in [
+        (described(Some("dead.fifo")), Ok(())),
+        (described(None), Err(Error::NoDeadLetterQueue)),
+        (with_status(400, DENIED), Err(Error::Denied(String::new()))),
+    ] {
+        let connection = answering_by(move |request| {
+            if request.contains("GetQueueAttributes") { answer.clone() } else { with_status(200, TAKEN) }
+        });
+        let queue = connection.await.queue(used_with(Policies::default()));
+        let came = queue.dead_letter(&letter()).await;
+        let came = came.map_err(|error| match error {
+            Error::Denied(why) if why.contains("sqs:GetQueueAttributes") => Error::Denied(String::new()),
+            other => other,
+        });
+        assert_eq!(came, expected);
+    }
+}
+
+#[tokio::test]
+async fn letters_follow_the_policy_to_another_queue_and_stay_with_the_last_where_it_names_none() {
+    for (named, expected) in [(Some("new.fifo"), true), (None, false)] {
+        let connection = answering_by(move |request| {
+            let missing = r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no"}"#;
+            match request {
+                asked if asked.contains("GetQueueAttributes") => described(named),
+                sent if sent.contains("new.fifo") => with_status(200, TAKEN),
+                _ => with_status(400, missing),
+            }
+        });
+        let connection = connection.await;
+        let policies = Policies::default();
+        policies.follow(&Description {
+            visibility: Duration::from_secs(30),
+            dead_letter_url: Some(connection.url().replace("q.fifo", "old.fifo")),
+            max_receive_count: None,
+            dead_letter_arn: None,
+            attributes: BTreeMap::new(),
+        });
+        let came = connection.queue(used_with(policies.clone())).dead_letter(&letter()).await;
+        assert_eq!(came.is_ok(), expected, "{came:?}");
+        assert_ne!(came, Err(Error::NoDeadLetterQueue), "the job would be deleted");
+        let url = policies.dead_letter_url().unwrap();
+        assert!(url.ends_with(if expected { "/1/new.fifo" } else { "/1/old.fifo" }), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_is_refused_without_attributes_too_is_told_apart_from_a_call_that_failed() {
+    let refused = r#"{"__type":"com.amazonaws.sqs#InvalidParameterValue","message":"too long"}"#;
+    let connection = answering_by(move |_| with_status(400, refused)).await;
+    let came = for_use(&connection).dead_letter(&letter()).await;
+    assert!(
+        matches!(&came, Err(Error::LetterRefused { bytes: 1, why }) if why.contains("too long")),
+        "{came:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_confirmed_by_its_message_id_alone() {
+    let letter = letter();
     for body in NO_ANSWERS {
         let Err(Error::Call(why)) = queue_answering(body).await.dead_letter(&letter).await else {
             panic!("{body:?} confirms nothing");
@@ -99,7 +198,7 @@ async fn a_message_that_an_answer_names_no_id_of_is_not_sent() {
     for body in ["", "{}", "{\"status\":\"ok\"}", "{\"Successful\":[{\"Id\":\"0\"}]}"] {
         let sent = queue_answering(body).await.send(&job).await.unwrap();
         assert!(
-            sent[0].as_ref().is_err_and(|why| why.contains("no answer of SQS' form")),
+            sent[0].as_ref().is_err_and(|unsent| unsent.why.contains("no answer of SQS' form")),
             "{body:?}: {sent:?}"
         );
     }

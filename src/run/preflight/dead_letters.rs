@@ -132,6 +132,13 @@ fn described(
             Some(serde_json::json!({ "MaximumMessageSize": queue_takes.to_string() })),
         );
     }
+    if let Some(delay) = description.number("DelaySeconds").filter(|delay| *delay > 0) {
+        tell(
+            Severity::Warning,
+            format!("DelaySeconds of {} is {delay}: for so long no dlq command sees a new letter", dead.url),
+            Some(serde_json::json!({ "DelaySeconds": "0" })),
+        );
+    }
     if let Some((dead_keeps, queue_keeps)) =
         both("MessageRetentionPeriod").filter(|(dead, queue)| dead < queue)
     {

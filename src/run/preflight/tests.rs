@@ -214,6 +214,8 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
     told(None, Severity::Warning, "QUEUE_SQS_DLQ_URL");
     told(Some(dead(&[("FifoQueue", "false")])), Severity::Error, "no FIFO queue");
     told(Some(dead(&[("MaximumMessageSize", "262144")])), Severity::Warning, "262144 bytes");
+    told(Some(dead(&[("DelaySeconds", "60")])), Severity::Warning, "set-queue-attributes");
+    told(Some(dead(&[("DelaySeconds", "60")])), Severity::Warning, "DelaySeconds of");
     told(Some(dead(&[("MessageRetentionPeriod", "60")])), Severity::Warning, "less than the queue");
     let failing = |description, send| Some(DeadLetters { url: DEAD.to_owned(), description, send });
     told(

@@ -32,6 +32,9 @@ use crate::worker::in_flight::{InFlight, Times};
 /// minute, so that few of a job's receives go that way.
 const MAX_DEFERRALS: u32 = 6;
 
+/// A letter that the dead-letter queue does not take is refused again until an operator has done something about it.
+const REFUSED_LETTER_WAIT: Duration = Duration::from_secs(300);
+
 /// Text from a tenant or a producer for a log line: cut, and without what would end or turn the line.
 pub(super) fn shown(text: &str) -> String {
     Text::new(text).as_str().to_owned()
@@ -284,8 +287,22 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
             let backoff =
                 policy::backoff(times, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
             shared.metrics.dead_letter_failures.inc();
+            let is_refused = matches!(failure, Error::LetterRefused { .. });
+            let backoff = if is_refused { backoff.max(REFUSED_LETTER_WAIT) } else { backoff };
+            shared.metrics.refused_letters.inc_by(u64::from(is_refused));
             let (detail, next_retry_s) = (shown_reason(&reason), backoff.as_secs());
-            if said {
+            let is_last = held.last_chance(&shared.rules, lane.times, backoff).is_some();
+            if is_refused && (said || is_last) {
+                let then = if is_last {
+                    "the queue does not hand it over again: SQS deletes it, or moves it if it can"
+                } else {
+                    "it stays, and what is behind it in its group waits (said once a minute, whichever the job)"
+                };
+                error!(message_id = %letter.id, app_id, group = shown(&letter.group), bytes = letter.body.len(), detail,
+                    next_retry_s,
+                    "the dead-letter queue does not take the letter of a job that is given up: {then} (remedy: raise the dead-letter \
+                     queue's MaximumMessageSize to the queue's; hookferry check prints the line)");
+            } else if said {
                 error!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
                     "dead-lettering failed; the job stays (said once a minute, whichever the job)");
             } else {
@@ -348,7 +365,7 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     reason: &Reason,
     attempted: &Attempted,
 ) {
-    let rules = lane.shared.rules;
+    let rules = lane.shared.rules.clone();
     // Of all that were in the attempt; what is behind them has no span.
     for held in &mut lane.jobs {
         held.span.ends(Ending::Retry, attempted.number, Some(reason));
@@ -357,7 +374,7 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     // climb towards the queue's own dead-lettering with the head's retries.
     let own = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
     let is_quicker = own.base < rules.retry.base || own.cap < rules.retry.cap;
-    let spare = rules.max_receive_count.is_some_and(|most| most < AMPLE_RECEIVES || is_quicker);
+    let spare = rules.disposal.max_receive_count().is_some_and(|most| most < AMPLE_RECEIVES || is_quicker);
     let rest =
         if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
     give_up_last_chances(&mut lane, rest, reason, attempted).await;

@@ -25,6 +25,7 @@ use crate::policy::Retry;
 use crate::producer::Signer;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::delete_batcher;
+use crate::worker::rules::Disposal;
 use crate::worker::tests::fake_queue::FakeQueue;
 
 /// How long a call or an answer is under way: together all of the safety margin.
@@ -120,8 +121,7 @@ impl World {
             visibility: Duration::from_secs(visibility),
             attempt_timeout: Duration::from_secs(timeout),
             retry: Retry { window: 300 * SECOND, base: SECOND, cap: 36_000 * SECOND },
-            max_receive_count: None,
-            retention: None,
+            disposal: Disposal::default(),
             coalesce: None,
         };
         let world = Self {
@@ -170,7 +170,7 @@ impl World {
                 there_from: Instant::now() + self.lag,
                 lag: self.lag,
             },
-            rules: self.rules,
+            rules: self.rules.clone(),
             ledger: Arc::clone(&self.ledger),
             breaker,
             failures: Failures::default(),
@@ -339,7 +339,7 @@ async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_w
 async fn a_job_that_waits_for_its_place_is_sent_by_its_own_plan() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let mut world = World::new(5, 4, 2);
-    world.rules.max_receive_count = Some(1);
+    world.rules.disposal.set_max_receive_count(Some(1));
     // The second is planned and does not fit.
     world.rules.coalesce = Some(Limits { events: 1, bytes: 1 << 20 });
     world
@@ -382,8 +382,8 @@ async fn receives_by_others_count_neither_as_attempts_nor_as_failing() {
 #[tokio::test(start_paused = true)]
 async fn at_its_last_receive_a_job_waits_in_its_lane_for_a_place_and_is_attempted() {
     for reason in [Reason::Busy(2), Reason::NoDescriptor] {
-        let mut world = World::new(5, 4, 2);
-        world.rules.max_receive_count = Some(1);
+        let world = World::new(5, 4, 2);
+        world.rules.disposal.set_max_receive_count(Some(1));
         let is_busy = match reason {
             Reason::Busy(_) => |request: &Request| {
                 let free = request.before >= 40;
@@ -407,7 +407,7 @@ async fn at_its_last_receive_a_job_waits_in_its_lane_for_a_place_and_is_attempte
 #[tokio::test(start_paused = true)]
 async fn at_its_last_receive_a_job_waits_in_its_lane_for_an_answer_about_its_app_that_is_not_older_than_it() {
     let mut world = World::new(5, 4, 2);
-    world.rules.max_receive_count = Some(1);
+    world.rules.disposal.set_max_receive_count(Some(1));
     world.lag = 3 * SECOND;
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0, 1]);
@@ -445,8 +445,8 @@ async fn an_event_of_sockudos_that_no_webhook_lists_becomes_a_letter_and_holds_n
 
 #[tokio::test(start_paused = true)]
 async fn a_head_without_a_place_waits_for_one_where_a_job_behind_it_would_not_be_handed_over_again() {
-    let mut world = World::new(5, 4, 1);
-    world.rules.max_receive_count = Some(2);
+    let world = World::new(5, 4, 1);
+    world.rules.disposal.set_max_receive_count(Some(2));
     assert_eq!(world.queue.take(None).len(), 1, "another process");
     world.send(1, "k", "s", "c");
     sleep(6 * SECOND).await;
@@ -463,8 +463,8 @@ async fn a_head_without_a_place_waits_for_one_where_a_job_behind_it_would_not_be
 #[tokio::test(start_paused = true)]
 async fn what_never_gets_a_place_is_given_up_by_us_at_its_last_receive_and_put_back_before_it() {
     let busy = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::Deferred(Reason::Busy(2)));
-    let mut world = World::new(5, 4, 1);
-    world.rules.max_receive_count = Some(2);
+    let world = World::new(5, 4, 1);
+    world.rules.disposal.set_max_receive_count(Some(2));
     world.work(Duration::ZERO, busy).await;
     assert_eq!((world.attempted(), world.queue.changes()), (vec![0], vec![vec![1]]));
     sleep(2 * SECOND).await;
@@ -476,12 +476,27 @@ async fn what_never_gets_a_place_is_given_up_by_us_at_its_last_receive_and_put_b
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_place_is_given_up_before_the_queue_deletes_it_for_its_age() {
-    let mut world = World::new(5, 4, 1);
-    world.rules.retention = Some(320 * SECOND);
+    let world = World::new(5, 4, 1);
+    world.rules.disposal.set_retention(Some(320 * SECOND));
     sleep(307 * SECOND).await;
     world.work(Duration::ZERO, |_| (Takes::Time(SECOND), Outcome::Deferred(Reason::Busy(2)))).await;
     let letters = world.queue.letters();
     assert_eq!((letters.len(), letters[0].reason), (1, "retention"));
     let waited = letters[0].given_up.unwrap().duration_since(letters[0].first_sent.unwrap()).unwrap();
     assert!(waited > 309 * SECOND && waited < 315 * SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receive_count_that_is_lowered_while_jobs_wait_counts_for_those_in_hand() {
+    let world = World::new(5, 4, 2);
+    world.rules.disposal.set_max_receive_count(Some(1000));
+    let fails = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::transient(Reason::Status(503)));
+    world.work(Duration::ZERO, fails).await;
+    assert!(world.queue.letters().is_empty());
+    sleep(20 * SECOND).await;
+    // An operator does it, and whoever looks at the queue finds it.
+    world.rules.disposal.clone().set_max_receive_count(Some(2));
+    world.work(Duration::ZERO, fails).await;
+    let reasons: Vec<_> = world.queue.letters().iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["last_receive"; 2]);
 }

@@ -30,6 +30,8 @@ pub(crate) struct FakeQueue {
     pub(crate) redriven: Option<Redriven>,
     pub(crate) receive_fault: Arc<ReceiveFault>,
     pub(crate) dead_letters_down_for: Duration,
+    /// The longest body that the dead-letter queue takes.
+    pub(crate) letter_bytes: usize,
     pub(crate) deletes_fail_for: Duration,
     /// The role may not change visibilities.
     pub(crate) changes_denied: bool,
@@ -49,6 +51,7 @@ impl FakeQueue {
             redriven: None,
             receive_fault: Arc::new(|_| None),
             dead_letters_down_for: Duration::ZERO,
+            letter_bytes: usize::MAX,
             deletes_fail_for: Duration::ZERO,
             changes_denied: false,
             letters: Arc::default(),
@@ -218,6 +221,9 @@ impl Queue for FakeQueue {
         self.letter_calls.lock().unwrap().push(self.now());
         if self.lasts(self.dead_letters_down_for) {
             return Err(Error::Call("down".into()));
+        }
+        if letter.body.len() > self.letter_bytes {
+            return Err(Error::LetterRefused { bytes: letter.body.len(), why: "too long".into() });
         }
         self.letters.lock().unwrap().push(letter.clone());
         Ok(())

@@ -87,10 +87,10 @@ impl Outside {
         broker.create_queue(Duration::ZERO, GIVEN_UP, &fifo(&[])).unwrap();
         let visibility = plan.rules.visibility.as_secs().to_string();
         let mut attributes = vec![("VisibilityTimeout", visibility)];
-        if let Some(retention) = plan.rules.retention {
+        if let Some(retention) = plan.rules.disposal.retention() {
             attributes.push(("MessageRetentionPeriod", retention.as_secs().to_string()));
         }
-        if let Some(most) = plan.rules.max_receive_count {
+        if let Some(most) = plan.rules.disposal.max_receive_count() {
             let arn = broker.arn(LETTERS);
             attributes.push((
                 "RedrivePolicy",
@@ -176,7 +176,7 @@ impl Outside {
     pub fn receive(&self, max: usize, attempt: &AttemptId) -> Vec<Received> {
         let request = Receive { max, visibility: None, attempt_id: Some(attempt.0.clone()) };
         let received = self.broker.lock().unwrap().receive(self.now(), JOBS, &request).unwrap();
-        if self.plan.rules.max_receive_count.is_some() {
+        if self.plan.rules.disposal.max_receive_count().is_some() {
             self.read_letters();
         }
         self.write_expired();
@@ -185,7 +185,7 @@ impl Outside {
 
     /// Writes down what the queue has deleted for its age.
     pub fn write_expired(&self) {
-        let Some(retention) = self.plan.rules.retention else { return };
+        let Some(retention) = self.plan.rules.disposal.retention() else { return };
         let (now, mut book) = (self.now(), self.book());
         for message in now.checked_sub(retention).map(|time| book.sent_before(time)).unwrap_or_default() {
             book.write(now, Event::Expired { message });

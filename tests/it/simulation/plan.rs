@@ -8,8 +8,9 @@ use hookferry::app::{Target, WebhookId};
 use hookferry::job::QueueType;
 use hookferry::plan::Limits;
 use hookferry::policy::Retry;
-use hookferry::policy::rules::Rules;
+use hookferry::policy::rules::{Disposal, Rules};
 use hookferry::worker::Bounds;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -315,8 +316,7 @@ impl Plan {
                 visibility: Duration::from_secs(visibility),
                 attempt_timeout,
                 retry: Retry { window, base: SECOND, cap },
-                max_receive_count: receives(&mut dice, &mut more),
-                retention: retention(seed, window),
+                disposal: Disposal::new(receives(&mut dice, &mut more), retention(seed, window)),
                 coalesce: coalesce(seed),
             },
             bounds: Bounds {
@@ -409,8 +409,7 @@ impl Plan {
         plan.replicas = 1;
         plan.rules = Rules {
             visibility: plan.rules.attempt_timeout + 2 * SECOND,
-            max_receive_count: None,
-            retention: None,
+            disposal: Disposal::default(),
             coalesce: None,
             ..plan.rules
         };

@@ -33,7 +33,14 @@ impl Wanted for AlwaysWanted {
 pub async fn redrive(outside: Arc<Outside>, calls: u64) {
     let random = Random::from_seed(outside.dice().number(0..u64::MAX));
     let operator = Operator { outside, calls: AtomicU64::new(calls), gone: CancellationToken::new() };
-    let plan = Plan { chosen: &|_| true, unmarked: true, most: usize::MAX, rate: None, dry_run: false };
+    let plan = Plan {
+        chosen: &|_| true,
+        unmarked: true,
+        most: usize::MAX,
+        rate: None,
+        dry_run: false,
+        most_bytes: usize::MAX,
+    };
     let ports = (&operator, &operator, &AlwaysWanted);
     let all = redrive_letters(ports, &plan, &random, CancellationToken::new(), |_| {});
     operator.gone.run_until_cancelled(all).await;

@@ -176,7 +176,7 @@ fn worker(
         health: Arc::new(Health::new(Duration::from_secs(34))),
         traces: Traces::default(),
     };
-    Worker::new(parts, plan.rules, plan.bounds, process.shutdown.clone())
+    Worker::new(parts, plan.rules.clone(), plan.bounds, process.shutdown.clone())
 }
 
 async fn happen(

@@ -199,7 +199,7 @@ async fn without_a_window_and_at_the_last_receive_each_job_of_a_run_that_failed_
     for (window, most, reason) in [(NOW, None, "status"), (300 * SECOND, Some(1), "last_receive")] {
         let mut world = world(3);
         world.rules.retry.window = window;
-        world.rules.max_receive_count = most;
+        world.rules.disposal.set_max_receive_count(most);
         world.work(NOW, refuses_one).await;
         assert_eq!(world.runs(), [vec![0, 1, 2], vec![0], vec![1], vec![2]], "{reason}");
         assert_eq!(world.lettered(), [(reason, Some(0))]);
@@ -210,7 +210,7 @@ async fn without_a_window_and_at_the_last_receive_each_job_of_a_run_that_failed_
 #[tokio::test(start_paused = true)]
 async fn what_stands_behind_a_run_at_its_last_receive_is_not_given_up_for_what_failed_together() {
     let mut world = world(2);
-    world.rules.max_receive_count = Some(2);
+    world.rules.disposal.set_max_receive_count(Some(2));
     world.rules.coalesce = Some(Limits { events: 2, bytes: 1 << 18 });
     world.send(2, "other", "s", "c");
     assert_eq!(world.queue.take(None).len(), 3, "another process");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookferry::app::{Target, WebhookId};
 use hookferry::job::{Job, QueueType, sign};
+use hookferry::worker::rules::Disposal;
 use secrecy::SecretString;
 
 use super::event::{Entry, Event, Id, Request};
@@ -47,7 +48,7 @@ impl Script {
         plan.rules.visibility = Duration::from_secs(5);
         plan.rules.attempt_timeout = Duration::from_secs(1);
         plan.rules.retry.window = Duration::from_secs(60);
-        plan.rules.max_receive_count = None;
+        plan.rules.disposal = Disposal::new(None, plan.rules.disposal.retention());
         plan.rules.coalesce = None;
         plan.bounds.grace = Duration::from_secs(8);
         plan.dead_letters = true;

@@ -12,7 +12,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let (mut receives, mut in_time) = (LastReceives::default(), Each::<LastReceive>::default());
     let (mut sent, mut knowledge) = (BTreeMap::<usize, Duration>::new(), Knowledge::default());
     let mut lettered = BTreeSet::new();
-    let retention = record.plan.rules.retention.unwrap_or(Duration::MAX);
+    let retention = record.plan.rules.disposal.retention().unwrap_or(Duration::MAX);
     let settling = record.plan.rules.attempt_timeout + Duration::from_secs(1);
     let mut found = Vec::new();
     for (entry, Entry { at, event }) in record.entries.iter().enumerate() {
@@ -63,7 +63,7 @@ mod tests {
 
     fn of_a_minute() -> Script {
         let mut script = Script::of(1);
-        script.plan.rules.retention = Some(Duration::from_secs(60));
+        script.plan.rules.disposal.set_retention(Some(Duration::from_secs(60)));
         script
     }
 

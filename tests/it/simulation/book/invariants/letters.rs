@@ -130,8 +130,8 @@ impl Seen {
             // Together with others it may be their doing.
             "gone" => !tried || !alone,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
-            "last_receive" => plan.rules.max_receive_count.is_none_or(|most| receives < most),
-            "retention" => plan.rules.retention.is_none_or(|retention| {
+            "last_receive" => plan.rules.disposal.max_receive_count().is_none_or(|most| receives < most),
+            "retention" => plan.rules.disposal.retention().is_none_or(|retention| {
                 let early =
                     retention / 32 + plan.rules.retry.cap + plan.rules.attempt_timeout * 3 + plan.clock_error;
                 now + early + Duration::from_secs(2) + self.stood_still < sent + retention
