@@ -91,9 +91,13 @@ impl Place {
         }
     }
 
-    /// An app from its row.
+    /// An app from its row. A column of a fixed length has blanks behind a shorter key, which is sent without them.
     fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
-        app::read(row.into(), Origin::Row).map(Arc::new).map_err(|error| self.unusable(key, &error.why))
+        let mut app = app::read(row.into(), Origin::Row).map_err(|error| self.unusable(key, &error.why))?;
+        if app.key.trim_end_matches(' ') == key {
+            key.clone_into(&mut app.key);
+        }
+        Ok(Arc::new(app))
     }
 
     /// One app's row cannot be used: which, and why.
