@@ -1,8 +1,10 @@
 //! An app and the webhooks it registered, as soketi's and sockudo's app drivers describe them.
 
 mod filter;
+pub mod function;
 mod host;
 pub mod limits;
+mod placeholder;
 mod registration;
 mod remark;
 mod webhook_id;
@@ -20,8 +22,10 @@ use crate::job::{Job, SignatureError, sign};
 use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
 pub use host::Host;
+pub use placeholder::{is_nothing, placeholder};
 pub use registration::{
-    CONNECTION_HEADERS, EVENT_TYPES, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
+    CONNECTION_HEADERS, EVENT_TYPES, Origin, RESERVED_HEADERS, Unusable, app as read, is_column,
+    listed_secrets, webhooks,
 };
 pub use remark::{Remark, Severity, nearest, shown};
 

@@ -291,7 +291,9 @@ async fn outcome(response: Response, proxied: bool) -> Outcome {
     let now = header(DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
     let retry_after =
         header(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
-    let note = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && proxied {
+    // Through a tunnel the receiver answers.
+    let by_proxy = proxied && response.url().scheme() == "http";
+    let note = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && by_proxy {
         Some("which the proxy of WEBHOOKS_PROXY_URL answers: check its user and password".to_owned())
     } else if status.is_redirection() {
         header(LOCATION).and_then(|to| redirect::note(response.url(), to))

@@ -56,6 +56,7 @@ pub(super) fn why_unsigned(bytes: &[u8], signature: &str, secret: &SecretString)
         (format!("\"{own}\""), SignatureError::SecretQuoted),
         (format!("'{own}'"), SignatureError::SecretQuoted),
         (own.trim().to_owned(), SignatureError::SecretPadded),
+        (unquoted(own).to_owned(), SignatureError::SecretInQuotes),
     ] {
         if signs_under(&SecretString::from(other), bytes) {
             return error;
@@ -92,6 +93,13 @@ fn claimed(signature: &str) -> Option<(Vec<u8>, Option<SignatureError>)> {
     let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
     let digest = engines.iter().find_map(|engine| engine.decode(signature).ok())?;
     Some((digest, Some(SignatureError::Base64)))
+}
+
+/// A secret without the quotes around it.
+fn unquoted(secret: &str) -> &str {
+    let secret = secret.trim();
+    let within = |quote| secret.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).unwrap_or(secret)
 }
 
 /// What was signed in place of some JSON, if it is the same in another form.
@@ -325,6 +333,8 @@ mod tests {
         assert_eq!(under("\"s\"", "s"), SignatureError::SecretQuoted);
         assert_eq!(under("'s'", "s"), SignatureError::SecretQuoted);
         assert_eq!(under("s", " s"), SignatureError::SecretPadded);
+        assert_eq!(under("s", "'s'"), SignatureError::SecretInQuotes);
+        assert_eq!(under("s", "\"s\"\n"), SignatureError::SecretInQuotes);
         assert_eq!(under("other", "s"), SignatureError::Mismatch);
     }
 
