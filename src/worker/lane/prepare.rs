@@ -277,7 +277,12 @@ async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<(Wanted, Vec<
     let malformed =
         |error: crate::plan::Error| Doubt::Certain(Outcome::Permanent(Reason::Malformed(error.to_string())));
     let outline = Outline::read(job).map_err(malformed)?;
-    let mut all = if outline.is_empty() { Wanted::Filtered } else { Wanted::Unlisted };
+    // Only a filter makes a job done that nobody gets.
+    if outline.is_empty() {
+        let why = "it has no events: \"events\" in its payload is an empty list".to_owned();
+        return Err(Doubt::Certain(Outcome::Permanent(Reason::Malformed(why))));
+    }
+    let mut all = Wanted::Unlisted;
     let mut selected = Vec::new();
     for (place, webhook) in app.webhooks.iter().enumerate() {
         let mut selecting = outline.select(place, webhook);
