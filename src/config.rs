@@ -343,6 +343,4 @@ pub fn environment() -> HashMap<String, String> {
 }
 
 #[cfg(test)]
-mod bad_values;
-#[cfg(test)]
 mod tests;

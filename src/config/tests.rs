@@ -1,3 +1,7 @@
+mod bad_values;
+mod certificates;
+mod unicode;
+
 use secrecy::ExposeSecret;
 
 use super::*;

@@ -57,7 +57,7 @@ pub(crate) fn start_again_with_bare_certificates() -> Option<Errors> {
         let given = std::env::var_os(name)?;
         let given = given.to_str()?;
         let bare = unquoted(given.trim()).trim();
-        (bare != given).then(|| (name, bare.to_owned()))
+        (bare != given || bare.is_empty()).then(|| (name, bare.to_owned()))
     };
     let mended: Vec<(&str, String)> = CERTIFICATES.into_iter().filter_map(mend).collect();
     if mended.is_empty() {
