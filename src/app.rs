@@ -1,8 +1,10 @@
 //! An app and the webhooks it registered, as soketi's and sockudo's app drivers describe them.
 
 mod filter;
+pub mod function;
 mod host;
 pub mod limits;
+mod placeholder;
 mod registration;
 mod remark;
 mod webhook_id;
@@ -20,10 +22,11 @@ use crate::job::{Job, SignatureError, sign};
 use crate::standard::{Keys, Signing};
 pub use filter::{Filter, Pattern};
 pub use host::Host;
+pub use placeholder::{is_nothing, placeholder};
 /// For tests, which hold that each of them has an effect.
 pub use registration::EVENT_TYPES;
 pub use registration::{
-    CONNECTION_HEADERS, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, webhooks,
+    CONNECTION_HEADERS, Origin, RESERVED_HEADERS, Unusable, app as read, is_column, listed_secrets, webhooks,
 };
 pub use remark::{Remark, Severity, nearest, shown};
 

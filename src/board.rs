@@ -336,9 +336,14 @@ impl Board {
         self.app(app_id, false, |app| app.deferred += jobs as u64);
     }
 
-    /// None of an app's webhooks wants a job.
-    pub fn unmatched(&self, app_id: &str) {
-        self.app(app_id, false, |app| app.unmatched += 1);
+    /// None of an app's webhooks wants a job. Whether it is the first of the app's of which that is known.
+    pub fn unmatched(&self, app_id: &str) -> bool {
+        let mut is_first = false;
+        self.app(app_id, false, |app| {
+            is_first = app.unmatched == 0;
+            app.unmatched += 1;
+        });
+        is_first
     }
 
     /// The head of a group was not done: it waits for a retry.

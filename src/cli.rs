@@ -69,6 +69,13 @@ pub async fn main(cli: Cli) -> ExitCode {
     if !cli.env_file.is_empty() {
         return failed(env_file::start_again(&cli.env_file).into());
     }
+    if let Some(errors) = env_file::start_again_with_bare_certificates() {
+        return failed(errors.into());
+    }
+    let (not_unicode, _) = config::not_unicode(std::env::vars_os());
+    if !not_unicode.is_empty() {
+        return failed(Errors(not_unicode).into());
+    }
     let ended = match cli.command.unwrap_or(Command::Run) {
         Command::Run => Box::pin(run::main()).await,
         Command::Dev(options) => dev::main(options).await,

@@ -5,10 +5,12 @@
 //! soketi's container and this one; the plain name wins. An empty value counts as none.
 
 mod apps;
+mod certificates;
 mod client_options;
 mod effective;
 mod queue;
 mod traces;
+mod unicode;
 mod unknown;
 mod variables;
 mod webhooks;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::app;
 use crate::apps::array::Variables;
 use crate::aws::region::{RegionError, Regions};
 use crate::delivery::http;
@@ -32,11 +35,15 @@ pub use apps::left_out_of_this_build;
 pub use apps::{AppsConfig, Source, WELL_KNOWN_SECRET};
 pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
+pub use unicode::not_unicode;
 pub use variables::VARIABLES;
 use variables::{Raw, Reader};
 
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 pub const EXIT_CODE: u8 = 78;
+
+/// Whoever sets a shorter attempt timeout may have meant seconds.
+const LEAST_USUAL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How functions are invoked.
 #[derive(Clone, Debug)]
@@ -108,16 +115,31 @@ impl Config {
     pub fn from_env(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Errors> {
         let environment: Vec<(String, String)> = environment.into_iter().collect();
         let mut reader = Reader::default();
+        certificates::check(&environment, &mut reader);
         let pairs = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for warning in unknown::warnings(pairs) {
             reader.warn(warning);
         }
+        let proxies: Vec<String> = environment
+            .iter()
+            .filter(|(name, value)| {
+                PROXIES.iter().any(|known| name.eq_ignore_ascii_case(known)) && !value.trim().is_empty()
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
         let variables = Variables::new(environment.iter().cloned());
         let raw = Raw::read(environment);
         let queue = queue::read(&raw, &mut reader);
         let timeout =
             reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+        if timeout < LEAST_USUAL_TIMEOUT {
+            reader.warn(format!(
+                "WEBHOOKS_TIMEOUT_MS: it is in milliseconds, and few receivers answer within {} of them",
+                timeout.as_millis()
+            ));
+        }
         let http = webhooks::read(&raw.webhooks, timeout, &mut reader);
+        warn_of_proxies(&proxies, queue.client.sdk.proxy.is_some(), http.proxy.is_some(), &mut reader);
         let retry = read_retry(&raw, &mut reader);
         let coalesce = webhooks::read_coalesce(&raw.webhooks, &mut reader);
         let standard_headers =
@@ -202,6 +224,24 @@ fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {
     SocketAddr::new(host, reader.parsed("METRICS_PORT", port, 9602, "a port"))
 }
 
+/// What other programs take their proxy from.
+const PROXIES: [&str; 2] = ["HTTPS_PROXY", "ALL_PROXY"];
+
+/// Says that a proxy in the environment has no effect, where there is none in hookferry's own variables.
+fn warn_of_proxies(given: &[String], to_queue: bool, to_webhooks: bool, reader: &mut Reader) {
+    let queue = "QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy names that to SQS";
+    let webhooks = "WEBHOOKS_PROXY_URL that to receivers";
+    let remedy = match (to_queue, to_webhooks) {
+        (true, true) => return,
+        (true, false) => webhooks.replace("that", "names that"),
+        (false, true) => queue.to_owned(),
+        (false, false) => format!("{queue}, {webhooks}"),
+    };
+    for name in given {
+        reader.warn(format!("{name} has no effect here: {remedy}"));
+    }
+}
+
 fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
     let webhooks = &raw.webhooks;
     let retry = Retry {
@@ -277,10 +317,26 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
         ));
         return LogConfig { format, level: "info".to_owned() };
     }
+    if let Ok(targets) = level.parse::<Targets>()
+        && targets.default_level().is_none()
+        && !targets.iter().any(|(target, _)| target.split("::").next() == Some(OWN_TARGET))
+    {
+        let meant = targets.iter().find(|(target, _)| app::nearest(target, [OWN_TARGET]).is_some());
+        let meant =
+            meant.map(|(_, level)| format!("; did you mean {OWN_TARGET}={level}?")).unwrap_or_default();
+        reader.error(format!(
+            "LOG_LEVEL: {level:?} names neither {OWN_TARGET} nor a level for all, so that nothing would be logged{meant} (write \
+             {OWN_TARGET}=LEVEL, or a level alone)"
+        ));
+        return LogConfig { format, level: "info".to_owned() };
+    }
     LogConfig { format, level }
 }
 
-/// All variables of the process, those that are no Unicode left out.
+/// The target of hookferry's own log lines.
+const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
+
+/// All variables of the process, those that are no Unicode left out: of them [`not_unicode`] tells.
 #[must_use]
 pub fn environment() -> HashMap<String, String> {
     std::env::vars_os()
@@ -288,7 +344,5 @@ pub fn environment() -> HashMap<String, String> {
         .collect()
 }
 
-#[cfg(test)]
-mod bad_values;
 #[cfg(test)]
 mod tests;

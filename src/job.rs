@@ -134,6 +134,9 @@ pub enum SignatureError {
     /// It is made with the secret in quotes.
     #[error("the signature is made with quotes around the secret: sign with the secret alone")]
     SecretQuoted,
+    /// It is made with the secret without the quotes around it.
+    #[error("the app's secret has quotes around it, and the signature is made without: take them away")]
+    SecretInQuotes,
     /// It is made with the secret without the white space at its ends.
     #[error("the app's secret has white space at its ends, and the signature is made without")]
     SecretPadded,

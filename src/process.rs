@@ -34,7 +34,10 @@ pub fn configuration(over: &[(&str, Option<String>)]) -> Result<Config, Errors> 
             environment.insert((*name).to_owned(), value.clone());
         }
     }
-    Config::from_env(environment)
+    let mut config = Config::from_env(environment)?;
+    let (_, not_unicode) = config::not_unicode(std::env::vars_os());
+    config.warnings.extend(not_unicode);
+    Ok(config)
 }
 
 /// Starts logging: for people on a terminal, JSON elsewhere, to standard error. What it gives can change the

@@ -16,6 +16,11 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 
+use crate::shown::cut;
+
+/// As much of a library's own words is shown.
+const MAX_WORDS: usize = 200;
+
 /// Certificates that are trusted besides the system's.
 #[derive(Clone, Debug, Default)]
 pub struct Authorities(Vec<CertificateDer<'static>>);
@@ -39,6 +44,22 @@ impl Authorities {
                 .map_err(|error| format!("certificate {} cannot be used: {error}", n + 1))?;
         }
         Ok(Self(found))
+    }
+}
+
+/// Looks whether a file, or the files of a directory, hold a certificate that can be trusted.
+///
+/// # Errors
+/// Why none does, without the name of the place.
+pub fn check_certificates(file: Option<&Path>, directory: Option<&Path>) -> Result<(), String> {
+    let found = rustls_native_certs::load_certs_from_paths(file, directory);
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(found.certs);
+    match found.errors.first() {
+        _ if usable > 0 => Ok(()),
+        Some(error) => {
+            Err(format!("holds no certificate that can be used: {}", cut(&error.to_string(), MAX_WORDS)))
+        }
+        None => Err("holds no certificate in PEM that can be used".to_owned()),
     }
 }
 

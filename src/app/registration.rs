@@ -9,10 +9,11 @@ mod webhook;
 
 use std::borrow::Cow;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::limits::{MAX_ID_BYTES, MAX_PATTERNS_SIZE, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
+use super::placeholder::{is_nothing, placeholder};
 use super::remark::{Remarks, Severity};
 use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
@@ -138,10 +139,12 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
         Some(text) => Ok(text.clone()),
     };
     let (own_id, own_key) = (present(&id, &ID)?, present(&key, &KEY)?);
-    let mut secrets = secrets(&mut record).map_err(unusable)?.into_iter();
+    let secrets = secrets(&mut record).map_err(unusable)?;
+    let mut remarks = Remarks::on(&own_id);
+    remark_on_credentials(&own_id, &own_key, &secrets, &mut remarks);
+    let mut secrets = secrets.into_iter();
     let secret =
         secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
-    let mut remarks = Remarks::on(&own_id);
     let stored = stored_webhooks(&mut record, origin, &mut remarks).map_err(unusable)?;
     let (stored, dialect) = stored;
     let webhooks = listed(stored, dialect, &mut remarks).and_then(bounded).map_err(unusable)?;
@@ -203,12 +206,7 @@ fn secrets(record: &mut Map<String, Value>) -> Result<Vec<SecretString>, String>
             Value::Array(list) => texts.extend(list.into_iter().filter_map(scalar_text)),
             Value::Object(_) => return Err("its secret is no text".to_owned()),
             // A text column can hold a list, too.
-            Value::String(text) if text.starts_with("[\"") => {
-                match serde_json::from_str::<Vec<String>>(&text) {
-                    Ok(list) => texts.extend(list),
-                    Err(_) => texts.push(text),
-                }
-            }
+            Value::String(text) => texts.extend(listed_secrets(text)),
             scalar => texts.extend(scalar_text(scalar)),
         }
     }
@@ -220,6 +218,37 @@ fn secrets(record: &mut Map<String, Value>) -> Result<Vec<SecretString>, String>
         return Err(format!("its secret has more than {MAX_ID_BYTES} bytes"));
     }
     Ok(texts.into_iter().map(SecretString::from).collect())
+}
+
+/// The secrets in one text: the text itself, or those of the list that it holds.
+#[must_use]
+pub fn listed_secrets(text: String) -> Vec<String> {
+    if text.starts_with("[\"")
+        && let Ok(list) = serde_json::from_str(&text)
+    {
+        return list;
+    }
+    vec![text]
+}
+
+/// Says what of an app's id, key and secrets is plainly not what was meant. Nothing of a secret is shown.
+fn remark_on_credentials(id: &str, key: &str, secrets: &[SecretString], remarks: &mut Remarks) {
+    let secrets = secrets.iter().map(|secret| ("secret", secret.expose_secret()));
+    for (member, text) in [("id", id), ("key", key)].into_iter().chain(secrets) {
+        if let Some(what) = placeholder(text) {
+            let text = format_args!(
+                "its {member} is {what}, and not what that stands for: it is taken as it stands, and no job has or is signed under \
+                 that unless the server takes it so, too; write the {member} itself, or \"${{NAME}}\" with NAME in the environment"
+            );
+            remarks.add(Severity::Error, &text);
+        } else if text.trim() != text {
+            let text = format_args!("its {member} has blanks or line breaks around it, which count");
+            remarks.add(Severity::Warning, &text);
+        } else if is_nothing(text) {
+            let text = format_args!("its {member} is the word {text}, which may stand for none");
+            remarks.add(Severity::Warning, &text);
+        }
+    }
 }
 
 /// The webhooks of sockudo's policy, if there is one, else the app's own, and whose words they are in. As with

@@ -29,6 +29,8 @@ pub use postgres::Postgres;
 
 /// A connection that nobody needed for so long is closed.
 const IDLE: Duration = Duration::from_secs(300);
+/// The columns of keys, in lower case.
+const KEYS: [&str; 3] = ["key", "appkey", "app_key"];
 /// As much of a database's own words is shown.
 const MAX_WORDS: usize = 150;
 
@@ -91,8 +93,14 @@ impl Place {
         }
     }
 
-    /// An app from its row.
-    fn app(&self, key: &str, row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
+    /// An app from its row. A column of a fixed length has blanks behind a shorter key, which is sent without them.
+    fn app(&self, key: &str, mut row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
+        let own = |name: &str| KEYS.iter().any(|known| known.eq_ignore_ascii_case(name));
+        for (_, value) in row.iter_mut().filter(|(name, _)| own(name)) {
+            if value.as_str().is_some_and(|own| own.trim_end_matches(' ') == key) {
+                *value = key.into();
+            }
+        }
         app::read(row.into(), Origin::Row).map(Arc::new).map_err(|error| self.unusable(key, &error.why))
     }
 
@@ -178,4 +186,36 @@ impl Conditions {
 fn another_may_do(error: &sqlx::Error) -> bool {
     let state = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     state.is_some_and(|state| matches!(state.as_ref(), "42703" | "42883" | "42S22"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_fixed_length_has_no_blanks_and_a_secret_keeps_its_own() {
+        let place = Place {
+            database: "PostgreSQL",
+            variables: "POSTGRES",
+            address: String::new(),
+            deadline: Duration::ZERO,
+        };
+        let webhooks = json!([{"url": "https://h/"}]);
+        for name in ["key", "AppKey", "APP_KEY", "appKey"] {
+            let row = json!({"id": "a", "key": "other", "secret": "s ", "webhooks": webhooks});
+            let Value::Object(mut row) = row else { panic!() };
+            row.remove("key");
+            row.insert(name.to_owned(), "k    ".into());
+            let read = place.app("k", row);
+            if name == "APP_KEY" {
+                assert!(read.is_err(), "no column of that name is read");
+                continue;
+            }
+            let app = read.unwrap();
+            assert_eq!(app.key, "k");
+            assert!(!app.remarks.iter().any(|remark| remark.text.contains("key")), "{:?}", app.remarks);
+        }
+    }
 }

@@ -5,8 +5,7 @@
 
 use std::str::FromStr;
 
-/// The longest region; AWS' own have at most 14 characters.
-const MAX_REGION: usize = 32;
+pub use crate::app::function::is_region;
 
 /// AWS' regions, of all its partitions (AWS General Reference, "AWS Lambda endpoints and quotas", and the
 /// partitions of the SDK's endpoint rules).
@@ -85,16 +84,6 @@ impl Regions {
     pub fn allow(&self, region: &str) -> bool {
         KNOWN.binary_search(&region).is_ok() || self.0.iter().any(|named| named == region)
     }
-}
-
-/// Whether a text can be a region: one label of a host name, so that nothing in it can lead elsewhere.
-#[must_use]
-pub fn is_region(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (2..=MAX_REGION).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::variables::{DefaultApp, Raw, Reader, Server};
-use crate::app::limits::{MAX_ID_BYTES, MAX_REMARKS};
+use crate::app::limits::{MAX_ID_BYTES, MAX_REMARKS, MAX_SECRETS};
 use crate::app::{self, App, Remark, Severity};
 use crate::apps::array::{self, AppsFile, Listed, Variables};
 use crate::apps::cache::CacheTtl;
@@ -168,6 +168,24 @@ fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
     let id = value("DEFAULT_APP_ID", &given.id, "app-id");
     let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
     let secret = value("DEFAULT_APP_SECRET", &given.secret, WELL_KNOWN_SECRET);
+    let previous = given.previous_secret.clone().map(app::listed_secrets).unwrap_or_default();
+    if previous.len() >= MAX_SECRETS {
+        reader.error(format!(
+            "DEFAULT_APP_PREVIOUS_SECRET: has {} secrets; with DEFAULT_APP_SECRET {MAX_SECRETS} are the most",
+            previous.len()
+        ));
+    }
+    let secrets = previous.iter().map(|secret| ("DEFAULT_APP_PREVIOUS_SECRET", secret));
+    let parts = [("DEFAULT_APP_ID", &id), ("DEFAULT_APP_KEY", &key), ("DEFAULT_APP_SECRET", &secret)];
+    for (name, text) in parts.into_iter().chain(secrets) {
+        judge_credential(name, text, reader);
+    }
+    for (name, written) in &raw.rewritten_numbers {
+        reader.warn(format!(
+            "{name}: it is a number, which soketi reads as one and writes as {written} in its jobs; put double quotes around it for \
+             soketi, or set {name}={written} here"
+        ));
+    }
     let well_known = given.id.is_none() || given.key.is_none() || secret == WELL_KNOWN_SECRET;
     let webhooks = app::webhooks(given.webhooks.as_deref().unwrap_or_default(), &id);
     let (webhooks, remarks) = reader.result("DEFAULT_APP_WEBHOOKS", webhooks).unwrap_or_default();
@@ -186,8 +204,23 @@ fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
         );
     }
     let app = App::new(id, key, SecretString::from(secret), webhooks)
-        .with_previous(given.previous_secret.clone().map(SecretString::from));
+        .with_previous(previous.into_iter().map(SecretString::from));
     (app, well_known)
+}
+
+/// Says that a value is plainly not the id, key or secret that was meant. Nothing of it is shown.
+fn judge_credential(name: &str, text: &str, reader: &mut Reader) {
+    let quoted = text.len() > 1 && text.starts_with('\'') && text.ends_with('\'');
+    if let Some(what) = app::placeholder(text) {
+        reader.error(format!("{name}: is {what}, and not what that stands for: set it to the value itself"));
+    } else if app::is_nothing(text) {
+        reader.warn(format!("{name}: is the word {text}, which may stand for no value"));
+    } else if quoted {
+        reader.warn(format!(
+            "{name}: has single quotes around it, which count, as with soketi (a file given to docker run --env-file keeps them): \
+             take them away in both, unless they are part of it"
+        ));
+    }
 }
 
 /// What to do about a driver that was not compiled in.

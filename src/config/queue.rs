@@ -7,6 +7,10 @@ use url::Url;
 use super::client_options::{self, ClientOptions};
 use super::variables::{Raw, Reader};
 use crate::aws::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
+use crate::aws::region::is_region;
+
+/// Whoever sets a longer visibility timeout may have meant milliseconds.
+const MOST_USUAL_VISIBILITY: Duration = Duration::from_secs(3600);
 
 /// Which queue, and how it is used.
 #[derive(Clone, Debug)]
@@ -84,6 +88,16 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             "QUEUE_SQS_PROCESS_BATCH has no effect: groups are worked side by side, each in order".to_owned(),
         );
     }
+    let visibility = queue.visibility_timeout.as_ref().map(|_| {
+        reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
+    });
+    if let Some(long) = visibility.filter(|visibility| *visibility > MOST_USUAL_VISIBILITY) {
+        reader.warn(format!(
+            "QUEUE_SQS_VISIBILITY_TIMEOUT: it is in seconds, and after a crash no other worker gets a job for {} min (30 to 120 s \
+             are usual: it is extended while a job is worked on)",
+            long.as_secs() / 60
+        ));
+    }
     QueueConfig {
         url: url.map(String::from).unwrap_or_default(),
         region,
@@ -99,9 +113,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             60_000,
         ),
         wait,
-        visibility: queue.visibility_timeout.as_ref().map(|_| {
-            reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
-        }),
+        visibility,
         dead_letter_url: dead_letter_url.map(String::from),
         allow_low_receive_count: reader
             .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
@@ -228,9 +240,44 @@ fn beside(dead: &Url, url: &Url, dialled: Option<&Url>, reader: &mut Reader) {
     }
 }
 
+/// What tells a queue's URL.
+const GET_URL: &str = "aws sqs get-queue-url";
+
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]
 fn queue_url(text: &str) -> Result<Url, String> {
+    let name = |name: &str| {
+        name.len() <= 80 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", partition, "sqs", region, account, queue] if name(queue) && is_region(region) => {
+            let suffix = match *partition {
+                "aws-cn" => "amazonaws.com.cn",
+                "aws-eusc" => "amazonaws.eu",
+                "aws" | "aws-us-gov" => "amazonaws.com",
+                _ => {
+                    return Err(format!(
+                        "{text:?} is the queue's ARN; its URL is asked for ({GET_URL} --queue-name {queue})"
+                    ));
+                }
+            };
+            let url = format!("https://sqs.{region}.{suffix}/{account}/{queue}");
+            return Err(format!("{text:?} is the queue's ARN; its URL is asked for, {url} at AWS"));
+        }
+        [queue] if name(queue) => {
+            return Err(format!(
+                "{text:?} is no URL but a queue's name; its URL is https://sqs.REGION.amazonaws.com/ACCOUNT/{queue} at AWS ({GET_URL} \
+                 --queue-name {queue})"
+            ));
+        }
+        _ => {}
+    }
     let url = http_url(text)?;
+    if url.path().trim_end_matches('/').ends_with(".fifo") && url.path().ends_with('/') {
+        return Err(format!(
+            "{text:?} has a slash at its end; did you mean {:?}?",
+            text.trim_end_matches('/')
+        ));
+    }
     if !url.path().ends_with(".fifo") {
         return Err(format!("{text:?} does not end in .fifo: only a FIFO queue keeps events in order"));
     }

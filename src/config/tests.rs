@@ -1,3 +1,7 @@
+mod bad_values;
+mod certificates;
+mod unicode;
+
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -630,4 +634,125 @@ fn the_default_apps_secret_is_read_alone_as_the_worker_reads_it() {
     assert_eq!(secret("DEFAULT_APP_SECRET", "a"), "a");
     assert_eq!(secret("SOKETI_DEFAULT_APP_SECRET", r#" "a b" "#), "a b");
     assert_eq!(secret("DEFAULT_APP_SECRET", ""), "app-secret");
+}
+
+#[test]
+fn a_filter_that_would_silence_the_log_is_refused_with_the_target_that_was_meant() {
+    for (level, meant) in [
+        ("hookfery=debug", "did you mean hookferry=debug"),
+        ("hookfery::worker=warn", "hookferry=LEVEL"),
+        ("soketi=info", "hookferry=LEVEL"),
+        ("aws_config=off,sqlx=warn", "hookferry=LEVEL"),
+    ] {
+        let text = errors(&[("LOG_LEVEL", level)]);
+        assert!(text.starts_with("LOG_LEVEL: ") && text.contains(meant), "{text}");
+    }
+    for fine in
+        ["info", "off", "hookferry=debug", "hookferry::worker=debug", "hookferry=off", "soketi=info,warn"]
+    {
+        read(&[("LOG_LEVEL", fine)]).unwrap_or_else(|error| panic!("{fine}: {error}"));
+    }
+}
+
+#[test]
+fn what_is_plainly_no_secret_of_the_default_app_is_refused_and_not_shown() {
+    for (name, value) in [
+        ("DEFAULT_APP_SECRET", r#"{"secret":"hush"}"#),
+        ("DEFAULT_APP_SECRET", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hush"),
+        ("SOKETI_DEFAULT_APP_SECRET", "{{resolve:secretsmanager:hush}}"),
+        ("DEFAULT_APP_SECRET", "$HUSH"),
+        ("DEFAULT_APP_KEY", "${hush}"),
+        ("DEFAULT_APP_PREVIOUS_SECRET", r#"["s","$HUSH"]"#),
+    ] {
+        let text = errors(&[(name, value)]);
+        assert!(text.starts_with(&format!("{}: is ", name.trim_start_matches("SOKETI_"))), "{text}");
+        assert!(!text.to_lowercase().contains("hush"), "{text}");
+    }
+    for (value, says) in
+        [("null", "the word null"), ("undefined", "the word undefined"), ("'s'", "single quotes")]
+    {
+        let config = read(&[("DEFAULT_APP_SECRET", value)]).unwrap();
+        assert!(config.warnings.iter().any(|warning| warning.contains(says)), "{:?}", config.warnings);
+        assert_eq!(config.apps.default.secret.expose_secret(), value);
+    }
+}
+
+#[test]
+fn previous_secrets_are_a_list_where_they_are_written_as_one() {
+    let config =
+        read(&[("DEFAULT_APP_SECRET", "new"), ("DEFAULT_APP_PREVIOUS_SECRET", r#"["s","s2"]"#)]).unwrap();
+    let secrets: Vec<_> =
+        config.apps.default.secrets().map(|secret| secret.expose_secret().to_owned()).collect();
+    assert_eq!(secrets, ["new", "s", "s2"]);
+    let many = serde_json::to_string(&vec!["hush"; 1000]).unwrap();
+    let text = errors(&[("DEFAULT_APP_PREVIOUS_SECRET", &many)]);
+    assert!(text.contains("DEFAULT_APP_PREVIOUS_SECRET") && !text.contains("hush"), "{text}");
+}
+
+#[test]
+fn a_number_that_javascript_writes_otherwise_is_told() {
+    for (key, written) in [("12345678901234567890", "12345678901234567000"), ("1.0", "1"), ("1e3", "1000")] {
+        let warnings = read(&[("DEFAULT_APP_KEY", key)]).unwrap().warnings;
+        assert!(
+            warnings.iter().any(|w| w.contains(&format!("set DEFAULT_APP_KEY={written} "))),
+            "{warnings:?}"
+        );
+    }
+    for key in ["7", "007", "\"12345678901234567890\"", "app-key"] {
+        let warnings = read(&[("DEFAULT_APP_KEY", key)]).unwrap().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("number")), "{key}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_number_that_was_meant_in_another_unit_is_told() {
+    for (name, value, says) in [
+        ("WEBHOOKS_TIMEOUT_MS", "4", "in milliseconds"),
+        ("QUEUE_SQS_VISIBILITY_TIMEOUT", "30000", "in seconds"),
+    ] {
+        let warnings = read(&[(name, value)]).unwrap().warnings;
+        let told = warnings.iter().any(|warning| warning.starts_with(name) && warning.contains(says));
+        assert!(told, "{warnings:?}");
+    }
+}
+
+#[test]
+fn what_is_no_url_of_a_queue_is_told_with_the_url_that_was_meant() {
+    for (given, meant) in [
+        (
+            "arn:aws:sqs:eu-west-1:123456789012:jobs.fifo",
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo",
+        ),
+        (
+            "arn:aws-cn:sqs:cn-north-1:123456789012:jobs.fifo",
+            "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/jobs.fifo",
+        ),
+        ("arn:aws-iso:sqs:us-iso-east-1:123456789012:jobs.fifo", "get-queue-url --queue-name jobs.fifo"),
+        ("jobs.fifo", "get-queue-url --queue-name jobs.fifo"),
+        (
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo/",
+            "did you mean \"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo\"",
+        ),
+    ] {
+        for name in ["QUEUE_SQS_URL", "QUEUE_SQS_DLQ_URL"] {
+            let text = errors(&[(name, given)]);
+            assert!(text.starts_with(name) && text.contains(meant), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_of_other_programs_is_told_to_have_no_effect() {
+    let warned = |more: &[(&str, &str)]| {
+        let given = [("https_proxy", "http://u:hush@h:1")];
+        let warnings = read(&[&given[..], more].concat()).unwrap().warnings;
+        warnings.into_iter().find(|warning| warning.starts_with("https_proxy"))
+    };
+    let both = warned(&[]).unwrap();
+    assert!(both.contains("WEBHOOKS_PROXY_URL") && both.contains("httpOptions.proxy"), "{both}");
+    assert!(!both.contains("hush"), "{both}");
+    let to_webhooks = ("WEBHOOKS_PROXY_URL", "http://h:1");
+    assert!(!warned(&[to_webhooks]).unwrap().contains("WEBHOOKS_PROXY_URL"));
+    let to_queue = ("QUEUE_SQS_CLIENT_OPTIONS", r#"{"httpOptions":{"proxy":"http://h:1"}}"#);
+    assert_eq!(warned(&[to_webhooks, to_queue]), None);
 }

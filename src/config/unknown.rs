@@ -135,7 +135,7 @@ fn bare<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.get(prefix.len()..).filter(|_| has).unwrap_or(name)
 }
 
-fn is_unknown(name: &str) -> bool {
+pub(super) fn is_unknown(name: &str) -> bool {
     let plain = bare(name, "SOKETI_");
     let upper = plain.to_ascii_uppercase();
     // As the variables are read: a prefix in another case is none.

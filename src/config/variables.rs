@@ -227,12 +227,14 @@ pub(super) struct Raw {
     pub unsendable: Vec<&'static str>,
     /// Whether an endpoint of the SDK's has quotes or blanks around it, with which the SDK would take it.
     pub endpoint_is_wrapped: bool,
+    /// Which of the default app's values are numbers that JavaScript writes otherwise, and how.
+    pub rewritten_numbers: Vec<(&'static str, String)>,
     /// Whether the SDK is told to pass over its endpoints in the environment.
     pub endpoints_are_ignored: bool,
 }
 
 /// The SDK's credentials in the environment, which it reads by itself.
-const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+pub(super) const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// Its endpoints, which it reads by itself too.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"];
@@ -244,10 +246,13 @@ impl Raw {
     pub(super) fn read(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut variables: HashMap<String, String> = HashMap::new();
         let mut prefixed: Vec<(String, String)> = Vec::new();
-        let mut unsendable = Vec::new();
+        let (mut unsendable, mut rewritten_numbers) = (Vec::new(), Vec::new());
         let (mut endpoint_is_wrapped, mut endpoints_are_ignored) = (false, false);
         for (name, value) in environment {
             let credential = CREDENTIALS.into_iter().find(|known| *known == name);
+            let plain = name.strip_prefix("SOKETI_").unwrap_or(&name);
+            let of_app = OF_DEFAULT_APP.into_iter().find(|known| *known == plain);
+            rewritten_numbers.extend(of_app.and_then(|known| Some((known, rewritten(&value)?))));
             let wrapped = value.len();
             let value = unquoted(value);
             unsendable.extend(credential.filter(|_| !can_be_sent(value.trim())));
@@ -281,10 +286,24 @@ impl Raw {
             aws: section("AWS_", &variables),
             plain: section("", &variables),
             unsendable,
+            rewritten_numbers,
             endpoint_is_wrapped,
             endpoints_are_ignored,
         }
     }
+}
+
+/// What soketi takes for numbers where they are some.
+const OF_DEFAULT_APP: [&str; 2] = ["DEFAULT_APP_ID", "DEFAULT_APP_KEY"];
+
+/// How JavaScript writes the JSON number that a value is, if that is not as it stands: it keeps some sixteen digits.
+fn rewritten(value: &str) -> Option<String> {
+    let value = value.trim();
+    let number: f64 = serde_json::from_str(value).ok()?;
+    // Past this it writes an exponent.
+    let written =
+        if number.abs() < 1e21 { number.to_string() } else { format!("{number:e}").replace('e', "e+") };
+    (written != value).then_some(written)
 }
 
 /// soketi reads every value as JSON if it is some, so that quotes around one, which a file given to

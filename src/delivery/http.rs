@@ -21,6 +21,7 @@ mod failure;
 mod host_limiter;
 mod names;
 mod proxy;
+mod redirect;
 mod request;
 mod reuse;
 
@@ -28,11 +29,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use reqwest::header::{CONTENT_LENGTH, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Client, Request, Response, StatusCode, Version};
 use tokio::time::sleep;
 
 use super::bulkhead::Bulkhead;
+use super::retry_after_seconds;
 use super::unanswered::{Standing, Unanswered};
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
@@ -163,7 +165,7 @@ impl Http {
         match sent {
             Ok(response) => {
                 // A head whose body never comes is no answer.
-                let outcome = outcome(response).await;
+                let outcome = outcome(response, self.proxied).await;
                 watch.ended(true);
                 socket.answered();
                 if let Some(permit) = &permit {
@@ -262,22 +264,35 @@ impl Targets {
     }
 }
 
-/// What a response comes to, once its body was read.
-async fn outcome(response: Response) -> Outcome {
+/// What a response comes to, once its body was read; `proxied`: it may be a proxy's.
+async fn outcome(response: Response, proxied: bool) -> Outcome {
     let status = response.status();
     if status.is_success() {
         // A success is one only when its body came through.
         return read(response).await.map_or_else(Outcome::transient, |()| Outcome::Delivered);
     }
-    // The wall clock: a date is what the receiver wrote.
-    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = asked.and_then(|value| retry_after(value, SystemTime::now()));
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    // A date is what the receiver wrote, by its own clock, which the answer's date tells.
+    let now = header(DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    let retry_after =
+        header(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
+    // Through a tunnel the receiver answers.
+    let by_proxy = proxied && response.url().scheme() == "http";
+    let note = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && by_proxy {
+        Some("which the proxy of WEBHOOKS_PROXY_URL answers: check its user and password".to_owned())
+    } else if status.is_redirection() {
+        header(LOCATION).and_then(|to| redirect::note(response.url(), to))
+    } else {
+        None
+    };
     // A failure stays the failure it is, whatever becomes of its body: that is read for the connection's sake.
     read(response).await.ok();
     if status == StatusCode::GONE {
         return Outcome::Permanent(Reason::Gone);
     }
-    Outcome::Transient { reason: Reason::Status(status.as_u16()), retry_after }
+    let status = status.as_u16();
+    let reason = note.map_or(Reason::Status(status), |note| Reason::StatusNoted(status, note));
+    Outcome::Transient { reason, retry_after }
 }
 
 /// Reads a body up to the cap; the connection of a longer one is dropped, or its stream reset.
@@ -301,12 +316,10 @@ async fn read(mut response: Response) -> Result<(), Reason> {
 
 /// A `Retry-After` in either form: seconds, or a date.
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    retry_after_seconds(value).or_else(|| {
+        let date = httpdate::parse_http_date(value.trim()).ok()?;
+        Some(date.duration_since(now).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ fn of_payload(bytes: &[u8], signature: &str, secret: &SecretString) -> Signature
         (format!("\"{own}\""), SignatureError::SecretQuoted),
         (format!("'{own}'"), SignatureError::SecretQuoted),
         (own.trim().to_owned(), SignatureError::SecretPadded),
+        (unquoted(own).to_owned(), SignatureError::SecretInQuotes),
     ] {
         if signs_under(&SecretString::from(other), bytes) {
             return error;
@@ -199,6 +200,13 @@ fn undecorated(signature: &str) -> Option<String> {
     let digits = bare.replace([':', ' ', '-'], "");
     let bare = if hex::decode(&digits).is_ok() { digits } else { bare.to_owned() };
     (bare != signature && !bare.is_empty()).then_some(bare)
+}
+
+/// A secret without the quotes around it.
+fn unquoted(secret: &str) -> &str {
+    let secret = secret.trim();
+    let within = |quote| secret.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).unwrap_or(secret)
 }
 
 /// What was signed in place of some JSON, if it is the same in another form.
@@ -536,6 +544,8 @@ mod tests {
         assert_eq!(under("\"s\"", "s"), SignatureError::SecretQuoted);
         assert_eq!(under("'s'", "s"), SignatureError::SecretQuoted);
         assert_eq!(under("s", " s"), SignatureError::SecretPadded);
+        assert_eq!(under("s", "'s'"), SignatureError::SecretInQuotes);
+        assert_eq!(under("s", "\"s\"\n"), SignatureError::SecretInQuotes);
         assert_eq!(under("other", "s"), SignatureError::Mismatch);
     }
 

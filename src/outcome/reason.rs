@@ -81,6 +81,9 @@ pub enum Reason {
     /// Any other status that is no success.
     #[error("status {0}")]
     Status(u16),
+    /// The same, and what else can be told of it.
+    #[error("status {0}, {1}")]
+    StatusNoted(u16, String),
     /// The whole exchange took too long.
     #[error("no complete answer within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -222,7 +225,7 @@ impl Reason {
             Self::LastReceive { .. } => "last_receive",
             Self::Retention { .. } => "retention",
             Self::Gone => "gone",
-            Self::Status(_) => "status",
+            Self::Status(_) | Self::StatusNoted(..) => "status",
             Self::Timeout(_) => "timeout",
             Self::Resolve => "resolve",
             Self::Connect(_) => "connect",

@@ -19,7 +19,16 @@ pub(crate) fn start_again(files: &[PathBuf]) -> Errors {
     for file in files {
         match read(file) {
             // Of several files the last counts.
-            Ok(read) => variables.extend(read),
+            Ok(read) => {
+                for name in with_comments(&read) {
+                    eprintln!(
+                        "configuration warning: {OPTION}: {name} in {:?}: \" #\" and what follows it are part of the value; a comment has \
+                         a line of its own, or quotes belong around the value",
+                        file.to_string_lossy()
+                    );
+                }
+                variables.extend(read);
+            }
             Err(errors) => return errors,
         }
     }
@@ -36,6 +45,44 @@ pub(crate) fn start_again(files: &[PathBuf]) -> Errors {
         .env(ENV_FILE, files)
         .exec();
     Errors(vec![format!("{OPTION}: the program cannot be started again: {error}")])
+}
+
+/// The variables that name the trusted certificates, which libraries read by themselves and as they stand.
+const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Starts the program again where one of those variables is empty or has quotes or blanks around it, without them: to
+/// libraries an empty one names a file, too. Comes back where there is nothing to mend, or with why that fails.
+pub(crate) fn start_again_with_bare_certificates() -> Option<Errors> {
+    let mend = |name| {
+        let given = std::env::var_os(name)?;
+        let given = given.to_str()?;
+        let bare = unquoted(given.trim()).trim();
+        (bare != given || bare.is_empty()).then(|| (name, bare.to_owned()))
+    };
+    let mended: Vec<(&str, String)> = CERTIFICATES.into_iter().filter_map(mend).collect();
+    if mended.is_empty() {
+        return None;
+    }
+    let failed = |error: std::io::Error| {
+        let names = mended.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        Some(Errors(vec![format!(
+            "{names}: take the quotes and blanks away, or the variable: the program cannot be started again without them: {error}"
+        )]))
+    };
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return failed(error),
+    };
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    for (name, value) in &mended {
+        if value.is_empty() {
+            command.env_remove(name);
+        } else {
+            command.env(name, value);
+        }
+    }
+    failed(command.exec())
 }
 
 /// The variables of a file, in the format of `docker run --env-file`: `NAME=value` a line, `#` before a
@@ -76,6 +123,13 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
         }
     }
     Ok(variables)
+}
+
+/// The variables whose values seem to have a comment behind them, which shells and compose files take for one. Values
+/// that hold JSON are left out: a `#` may be part of a text there.
+fn with_comments(variables: &[(String, String)]) -> Vec<&str> {
+    let commented = |value: &str| !value.starts_with(['[', '{', '"', '\'']) && value.contains(" #");
+    variables.iter().filter(|(_, value)| commented(value)).map(|(name, _)| name.as_str()).collect()
 }
 
 fn unquoted(value: &str) -> &str {
@@ -121,6 +175,7 @@ mod tests {
         ];
         let expected: Vec<_> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(read, expected);
+        assert_eq!(with_comments(&read), ["B"]);
         assert_eq!(parse("A=1\nno sense"), Err(2));
         assert_eq!(parse("=1"), Err(1));
         for line in [r#"{"url":"http://h/?a=b"}"#, r#"{"url":"http://h/"}"#, "]"] {

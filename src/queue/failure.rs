@@ -138,11 +138,22 @@ where
         }
         // A response that broke off counts as none: messages may have been handed over in it.
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
-            ReceiveError::NoResponse(error_chain(failure))
+            ReceiveError::NoResponse(unanswered(error_chain(failure)))
         }
         other => ReceiveError::Service(error_chain(other)),
     }
 }
+
+/// A request without an answer, with what to do where it is the certificate that is not trusted.
+fn unanswered(mut text: String) -> String {
+    if text.contains(UNTRUSTED) {
+        text.push_str(" (if a proxy or firewall on the way opens TLS, SSL_CERT_FILE has to name a file with its authority)");
+    }
+    text
+}
+
+/// What rustls says of a certificate that it does not take.
+const UNTRUSTED: &str = "invalid peer certificate";
 
 /// The same of a call that settles.
 #[cfg(feature = "worker")]

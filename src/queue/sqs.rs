@@ -185,6 +185,9 @@ impl Connection {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(options.http_client())
             .region(Region::new(address.region))
+            // Each client sets its own; and the SDK's default panics at an AWS_RETRY_MODE or AWS_MAX_ATTEMPTS that it does
+            // not know, be it one that other SDKs do.
+            .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let pinned = address.endpoint.is_some();
         if let Some(endpoint) = address.endpoint {

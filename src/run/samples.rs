@@ -13,11 +13,11 @@ use super::facts;
 use super::preflight::{self, Finding, Severity};
 use crate::admin::status::Facts;
 use crate::config::Config;
+use crate::policy::rules::Disposal;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Description, Policies};
 use crate::shown::cut;
 use crate::telemetry::metrics::Metrics;
-use crate::worker::rules::Disposal;
 
 /// Between two looks at the queue: for so long the worker goes by what was changed meanwhile.
 const BETWEEN: Duration = Duration::from_secs(10);

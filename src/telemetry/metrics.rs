@@ -399,10 +399,10 @@ impl Metrics {
         self.look_ups.get_or_create(&[("result", result.name())]).inc();
     }
 
-    /// Counts a job that no webhook of its app wants.
-    pub fn unmatched(&self, app_id: &str) {
+    /// Counts a job that no webhook of its app wants. Whether it is the first of the app's of which that is known.
+    pub fn unmatched(&self, app_id: &str) -> bool {
         self.unmatched.inc();
-        self.board.unmatched(app_id);
+        self.board.unmatched(app_id)
     }
 
     /// Counts jobs of an app that are put back untried.

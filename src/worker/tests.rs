@@ -18,8 +18,8 @@ use crate::job::QueueType;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
 use crate::policy::Retry;
+use crate::policy::rules::Disposal;
 use crate::producer::Signer;
-use crate::worker::rules::Disposal;
 use crate::worker::tests::fake_queue::FakeQueue;
 
 const SECRET: &str = "s";

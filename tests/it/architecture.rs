@@ -71,10 +71,10 @@ const ROOMS: &[Room] = &[
     ),
     ("delivery/standard", &["standard"], &[]),
     ("delivery/lambda/function_name", &["aws/region"], &["wildmatch"]),
-    ("aws/region", &[], &[]),
+    ("aws/region", &["app"], &[]),
     ("aws/endpoint", &[], &["url"]),
     // Which authorities are trusted, and what TLS says when it fails.
-    ("tls", &[], &["httpdate", "rustls", "rustls_native_certs", "webpki"]),
+    ("tls", &["shown"], &["httpdate", "rustls", "rustls_native_certs", "webpki"]),
     ("egress", &[], &["hickory_resolver", "ipnet", "url"]),
     ("descriptors", &["flow", "hash"], &["rustix"]),
     (

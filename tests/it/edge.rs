@@ -266,6 +266,12 @@ async fn retry_after_is_understood_in_both_forms() {
         };
         assert!((low..=high).contains(&asked.as_secs()), "{asked:?}");
     }
+    // Its clock is years behind, or ours ahead.
+    let by_its_clock = "HTTP/1.1 429 Slow\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                        retry-after: Sun, 06 Nov 1994 08:50:37 GMT\r\ncontent-length: 0\r\n\r\n";
+    let outcome = attempt(&http(loopback()), &Peer::answering(by_its_clock).await.url()).await;
+    let retry_after = Some(Duration::from_secs(60));
+    assert_eq!(outcome, Outcome::Transient { reason: Reason::Status(429), retry_after });
     let peer =
         Peer::answering("HTTP/1.1 503 No\r\nretry-after: when I say so\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(attempt(&http(loopback()), &peer.url()).await, Outcome::transient(Reason::Status(503)));

@@ -287,7 +287,10 @@ async fn no_redirect_of_any_kind_is_followed() {
             })
             .await;
             let outcome = attempt(&http, &peer.url()).await;
-            assert_eq!(outcome, Outcome::transient(Reason::Status(status)));
+            let Outcome::Transient { reason: Reason::StatusNoted(told, note), .. } = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert!(told == status && note.contains("is not followed") && !note.contains("passwd"), "{note}");
             assert_eq!((peer.seen(), elsewhere.connected()), (1, 0));
         }
     }

@@ -73,6 +73,16 @@ async fn http_goes_to_the_proxy_by_its_whole_url() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_wants_other_credentials_is_named() {
+    let proxy = Peer::answering("HTTP/1.1 407 Auth\r\ncontent-length: 0\r\n\r\n").await;
+    let told = reason(&attempt(&through(&proxy, Settings::default()), "http://tenant.test/hook").await);
+    assert!(told.starts_with("status 407") && told.contains("WEBHOOKS_PROXY_URL"), "{told}");
+    let receiver = Peer::answering("HTTP/1.1 407 Auth\r\ncontent-length: 0\r\n\r\n").await;
+    let direct = Http::new(loopback()).unwrap();
+    assert_eq!(attempt(&direct, &receiver.url()).await, Outcome::transient(Reason::Status(407)));
+}
+
+#[tokio::test]
 async fn literal_addresses_and_names_that_lead_inside_are_checked_before_the_proxy_hears_of_them() {
     let proxy = Peer::answering(OK).await;
     let http = through(&proxy, Settings::default());

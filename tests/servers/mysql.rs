@@ -79,6 +79,34 @@ async fn soketis_table_is_read() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_column_cannot_hold_is_nobodys() {
+    let table = table();
+    run(&format!(
+        "CREATE TABLE {table} (id varchar(9), `key` varchar(20), secret varchar(9), webhooks text) CHARACTER SET latin1"
+    ))
+    .await;
+    run(&format!("INSERT INTO {table} VALUES ('a', 'k', 's', '[]')")).await;
+    let apps = open(&table);
+    assert!(apps.find_by_key("k\u{1f600}").await.unwrap().is_none());
+    assert_eq!(apps.find_by_key("k").await.unwrap().unwrap().id, "a");
+}
+
+#[tokio::test]
+async fn of_keys_that_are_the_same_to_the_column_the_very_one_is_found() {
+    let table = table();
+    run(&format!(
+        "CREATE TABLE {table} (id varchar(9), `KEY` varchar(20), secret varchar(9), webhooks text) CHARACTER SET utf8mb4"
+    ))
+    .await;
+    run(&format!("INSERT INTO {table} VALUES ('a', 'key', 's', '[]'), ('b', 'KEY', 's', '[]'), ('c', 'k\u{e9}y', 's', '[]')"))
+        .await;
+    let apps = open(&table);
+    for (key, id) in [("key", "a"), ("KEY", "b"), ("k\u{e9}y", "c"), ("Key", "a")] {
+        assert_eq!(apps.find_by_key(key).await.unwrap().unwrap().id, id, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn every_shape_of_column_is_read() {
     let encoded = serde_json::to_string(HOOKS).unwrap();
     for (columns, id, key, id_reads) in [

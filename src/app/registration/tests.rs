@@ -121,7 +121,7 @@ fn a_webhook_that_cannot_be_used_is_told_by_name_and_takes_nothing_from_its_sibl
         (r#"{"url":"http://h/","filter":{"channel_pattern":"(hush"}}"#, "channel_pattern is no regular"),
         (r#"{"url":"http://h/","filter":{"channel_prefix":["hush"]}}"#, "filter.channel_prefix is no text"),
         (r#"{"url":"http://h/","request_timeout_ms":"hush"}"#, "request_timeout_ms is no whole number"),
-        ("{\"lambda_function\":\"f\\nERROR forged\"}", r#""f\nERROR forged" is no name of a Lambda"#),
+        ("{\"lambda_function\":\"f\\nERROR forged\"}", r#""f\nERROR forged" cannot be invoked"#),
     ] {
         let both = format!(r#"[{text},{{"url":"http://sibling/"}}]"#);
         let (webhooks, remarks) = webhooks(&both, "a").unwrap();
@@ -436,4 +436,75 @@ fn a_disabled_app_is_told_to_be_delivered_for() {
     for enabled in [json!(true), json!(1), json!(null)] {
         assert_eq!(said(enabled), "");
     }
+}
+
+#[test]
+fn a_function_that_can_never_be_invoked_is_told_at_once() {
+    let long = "f".repeat(65);
+    for (function, says) in [
+        ("https://abc.lambda-url.us-east-1.on.aws/", "put it in \"url\""),
+        ("arn:aws:lambda:us-east-1:123:function:f", "no ARN of a function"),
+        ("arn:aws:iam::123456789012:role/x", "no ARN of a function"),
+        ("123456789012:f", "write the function's ARN"),
+        ("f/invocations", "no name of a function"),
+        (long.as_str(), "no name of a function"),
+    ] {
+        let (webhook, said) = one(&json!({"lambda_function": function}).to_string());
+        assert!(matches!(webhook.target, Target::Unusable { .. }), "{function}");
+        assert!(said.contains(says) && said.contains("cannot be used"), "{function}: {said}");
+    }
+    for function in
+        ["f", "f:live", "123456789012:function:f", "arn:aws:lambda:us-east-1:123456789012:function:f:7"]
+    {
+        let (webhook, said) = one(&json!({"lambda_function": function}).to_string());
+        assert!(matches!(webhook.target, Target::Lambda(_)) && said.is_empty(), "{function}: {said}");
+    }
+}
+
+#[test]
+fn a_text_in_place_of_true_or_false_keeps_soketis_meaning_and_is_told() {
+    for text in ["false", "0", "No", " off "] {
+        let (webhook, said) = one(&json!({"lambda_function": "f", "lambda": {"async": text}}).to_string());
+        assert!(matches!(webhook.target, Target::Lambda(Lambda { asynchronous: true, .. })), "{text}");
+        assert!(said.contains("lambda.async") && said.contains("without quotes"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_filter_with_what_is_in_no_channel_is_told() {
+    for (name, value) in [
+        ("channel_name_starts_with", json!("private-*")),
+        ("channel_name_ends_with", json!("-room ")),
+        ("channel_prefix", json!("^private-")),
+        ("channel_suffix", json!("a/b")),
+        ("channel_namespace", json!("shop?")),
+        ("channel_namespaces", json!(["shop", "order *"])),
+    ] {
+        let (_, said) = one(&json!({"url": "https://h/", "filter": {name: value}}).to_string());
+        assert!(said.contains(&format!("filter.{name}: ")) && said.contains("gets no event"), "{said}");
+    }
+    let fine = json!({"url": "https://h/", "filter": {"channel_prefix": "private-", "channel_suffix": "@1,2;3.4=_"}});
+    assert_eq!(one(&fine.to_string()).1, "");
+}
+
+#[test]
+fn what_is_plainly_no_secret_or_key_is_told_and_not_shown() {
+    let app = |key: &str, secret: &str| {
+        file(json!({"id": "a", "key": key, "secret": secret, "webhooks": [{"url": "https://h/"}]})).unwrap()
+    };
+    for (key, secret, severity, says) in [
+        ("k", "${HUSH-def}", Severity::Error, "its secret is a reference to a variable"),
+        ("k", "{\"secret\":\"HUSH\"}", Severity::Error, "its secret is a JSON object"),
+        ("$HUSH", "s", Severity::Error, "its key is a reference"),
+        ("k", "HUSH\n", Severity::Warning, "its secret has blanks"),
+        (" p ", "s", Severity::Warning, "its key has blanks"),
+        ("k", "undefined", Severity::Warning, "its secret is the word undefined"),
+    ] {
+        let app = app(key, secret);
+        let [remark] = &app.remarks[..] else { panic!("{key} {secret}: {:?}", app.remarks) };
+        assert_eq!(remark.severity, severity, "{remark:?}");
+        assert!(remark.text.contains(says) && !remark.text.contains("HUSH"), "{remark:?}");
+        assert_eq!(app.key, key, "it counts as it stands");
+    }
+    assert_eq!(app("k", "s").remarks, []);
 }

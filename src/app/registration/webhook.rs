@@ -85,6 +85,8 @@ const FILTER: [&str; 7] = [
     "channel_namespace",
     "channel_namespaces",
 ];
+/// What patterns are written with, and what no channel has in its name, by Pusher's rules for those.
+const IN_NO_CHANNEL: [char; 6] = ['*', '?', '^', '/', ' ', '\t'];
 const RETRY: [&str; 5] =
     ["enabled", "max_attempts", "max_elapsed_time_ms", "initial_backoff_ms", "max_backoff_ms"];
 
@@ -217,6 +219,7 @@ fn target(
         }
         return Ok(Target::Http(url));
     }
+    remark_on_async(lambda.get("async"), place, remarks);
     let structured = text(&mut lambda, "function_name")?;
     // sockudo never waits for a function's answer, and invokes each with the body, whichever way it is named.
     let is_sockudos = structured.is_some() || dialect == Dialect::Sockudo;
@@ -249,6 +252,21 @@ fn target(
         );
     }
     Ok(Target::Lambda(Lambda { function, asynchronous, invocation, region, client_options }))
+}
+
+/// Says that a text for `async` is true whatever it says.
+fn remark_on_async(given: Option<&Value>, place: &str, remarks: &mut Remarks) {
+    let Some(text) = given.and_then(Value::as_str) else { return };
+    if ["false", "0", "no", "off"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)) {
+        remarks.add(
+            Severity::Warning,
+            &format_args!(
+                "{place}.lambda.async: {} is a text, which counts as true, as with soketi: no answer of the function's is waited \
+                 for, and none of its failures retried; write false without quotes",
+                shown(text)
+            ),
+        );
+    }
 }
 
 /// Says which of its headers are never sent.
@@ -330,11 +348,10 @@ fn judge(target: &Target, headers: &[(String, String)]) -> Part<()> {
             Ok(())
         }
         Target::Lambda(lambda) => {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.$/".contains(&byte);
-            if !lambda.function.trim().bytes().all(fits) {
-                return unusable(format!("{} is no name of a Lambda function", shown(&lambda.function)));
-            }
-            Ok(())
+            let named = lambda.function.parse::<crate::app::function::Function>();
+            named.map(drop).or_else(|why| {
+                unusable(format!("its lambda_function {} cannot be invoked: {why}", shown(&lambda.function)))
+            })
         }
         Target::Missing => unusable("it has neither url nor lambda_function"),
         Target::Unusable { why, .. } => unusable(why.as_str()),
@@ -453,6 +470,26 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
             Some(_) => return unusable("its filter.channel_namespaces is no list"),
         },
     };
+    let parts = [
+        ("channel_name_starts_with", &filter.channel_name_starts_with),
+        ("channel_name_ends_with", &filter.channel_name_ends_with),
+        ("channel_prefix", &filter.channel_prefix),
+        ("channel_suffix", &filter.channel_suffix),
+        ("channel_namespace", &filter.channel_namespace),
+    ];
+    let parts = parts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)));
+    let listed = filter.channel_namespaces.iter().flatten().map(|text| ("channel_namespaces", text.as_str()));
+    for (name, text) in parts.chain(listed) {
+        if text.contains(IN_NO_CHANNEL) {
+            let text = format_args!(
+                "{place}.filter.{name}: {} is compared as it stands, and no channel has *, ?, ^, / or a blank in its name: it gets no \
+                 event{}",
+                shown(text),
+                if text.contains('*') { "; a prefix or suffix needs no *" } else { "" }
+            );
+            remarks.add(Severity::Warning, &text);
+        }
+    }
     match (filter.channel_namespace.as_deref(), &filter.channel_namespaces) {
         (Some(""), _) => {
             let text = format_args!("{place}.filter.channel_namespace is empty: it gets no event");

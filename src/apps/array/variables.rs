@@ -12,9 +12,14 @@ use serde_json::Value;
 pub struct Variables(Arc<HashMap<String, String>>);
 
 impl Variables {
-    /// Of these names and values. An empty one counts as not set, as with sockudo.
+    /// Of these names and values, without quotes around them, which a file given to `docker run --env-file` keeps, and
+    /// without the line break that a file ends with. An empty one counts as not set, as with sockudo.
     pub fn new(environment: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(Arc::new(environment.into_iter().filter(|(_, value)| !value.is_empty()).collect()))
+        let environment = environment.into_iter().map(|(name, value)| {
+            let bare = bare(&value);
+            (name, bare)
+        });
+        Self(Arc::new(environment.filter(|(_, value)| !value.is_empty()).collect()))
     }
 
     /// Puts values for names in every text of a record. Gives the names that have neither a value nor a
@@ -65,6 +70,14 @@ impl Variables {
     }
 }
 
+/// A value without the blanks and quotes around it.
+fn bare(value: &str) -> String {
+    let value = value.trim();
+    let single = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let unquoted = serde_json::from_str(value).unwrap_or_else(|_| single.unwrap_or(value).to_owned());
+    unquoted.trim().to_owned()
+}
+
 /// Name, default and what comes behind, of what comes behind `${`; nothing if that is no reference.
 fn reference(text: &str) -> Option<(&str, Option<&str>, &str)> {
     let is_name =
@@ -88,11 +101,14 @@ mod tests {
 
     #[test]
     fn references_are_filled_once_and_those_without_a_value_are_named() {
-        let variables = [("A", "1"), ("_b2", "${A}"), ("EMPTY", "")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables =
+            [("A", "1"), ("_b2", "${A}"), ("EMPTY", ""), ("D", " \"q\"\n"), ("S", "'q'"), ("B", "''")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let variables = Variables::new(variables);
         for (text, filled, missing) in [
             ("plain", "plain", ""),
+            ("${D}${S}", "qq", ""),
+            ("${B:-none}", "none", ""),
             ("${A}", "1", ""),
             ("a${A}b${A:-2}c", "a1b1c", ""),
             ("${_b2}", "${A}", ""),

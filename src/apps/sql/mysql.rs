@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, ValueRef};
 
 use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::{App, is_column};
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, DATABASE_LAG, LookUpError};
+use crate::json::scalar_text;
 
 /// `key` is the column's name with soketi, and a reserved word here. Names of columns are the same in
 /// upper and lower case, and numbers are compared with texts.
@@ -19,6 +20,20 @@ const CONDITIONS: [&str; 3] = ["`key` = ?", "`AppKey` = ?", "`app_key` = ?"];
 
 /// The columns of those conditions.
 const COLUMNS: [&str; 3] = ["key", "AppKey", "app_key"];
+
+/// As many rows are looked at whose keys are the same to the column's collation.
+const MAX_ALIKE: usize = 10;
+
+/// A comparison of texts that have no character set in common, because one holds a character that the other's does not
+/// know: `ER_CANT_AGGREGATE_2COLLATIONS`, `_3COLLATIONS` and `_NCOLLATIONS`, and since MySQL 8
+/// `ER_CANNOT_CONVERT_STRING` and `ER_IMPOSSIBLE_STRING_CONVERSION`.
+const NO_COMMON_CHARACTERS: [u16; 5] = [1267, 1270, 1271, 3854, 3988];
+
+/// Whether an error says that the column can hold no such key.
+fn cannot_hold(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| NO_COMMON_CHARACTERS.contains(&error.number()))
+}
 
 /// Apps in a MySQL or MariaDB table.
 #[derive(Debug)]
@@ -64,10 +79,25 @@ impl MySql {
         Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
     }
 
-    async fn row(&self, condition: &str, key: &str) -> Result<Option<Map<String, Value>>, sqlx::Error> {
-        let sql = format!("SELECT * FROM {} WHERE {condition} LIMIT 1", self.table);
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(key).fetch_optional(&self.pool).await?;
-        row.map(|row| object(&row)).transpose()
+    /// The row with this key. To most collations upper and lower case are the same, and accents none: of rows whose
+    /// keys differ in that alone it is the one with the very key. Where none has it, it is the first, as with soketi: a
+    /// number that is written otherwise, or blanks at its end.
+    async fn row(
+        &self,
+        condition: &str,
+        column: &str,
+        key: &str,
+    ) -> Result<Option<Map<String, Value>>, sqlx::Error> {
+        let sql = format!("SELECT * FROM {} WHERE {condition} LIMIT {MAX_ALIKE}", self.table);
+        let rows = match sqlx::query(AssertSqlSafe(sql)).bind(key).fetch_all(&self.pool).await {
+            Err(error) if cannot_hold(&error) => return Ok(None),
+            rows => rows?,
+        };
+        let has_key = |row: &&MySqlRow| {
+            let own = row.columns().iter().find(|own| own.name().eq_ignore_ascii_case(column));
+            own.and_then(|own| value(row, own.ordinal()).ok()).and_then(scalar_text).as_deref() == Some(key)
+        };
+        rows.iter().find(has_key).or(rows.first()).map(object).transpose()
     }
 }
 
@@ -79,7 +109,7 @@ impl Apps for MySql {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let mut failed = None;
         for (n, condition) in self.conditions.in_turn() {
-            match self.row(condition, key).await {
+            match self.row(condition, COLUMNS.get(n).copied().unwrap_or_default(), key).await {
                 Ok(row) => {
                     self.conditions.worked(n);
                     return row.map(|row| self.place.app(key, row)).transpose();

@@ -7,7 +7,9 @@ fn retry_after_is_read_in_both_forms() {
     assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
     assert_eq!(retry_after("Sun, 06 Nov 1994 08:48:37 GMT", now), Some(Duration::ZERO));
     assert_eq!(retry_after("99999999999999999999999", now), Some(Duration::from_secs(u64::MAX)));
-    for nonsense in ["", "-1", "soon", "1.5"] {
+    assert_eq!(retry_after("7.5", now), Some(Duration::from_secs(8)), "rounded up");
+    assert_eq!(retry_after("7.0", now), Some(Duration::from_secs(7)));
+    for nonsense in ["", "-1", "soon", "1.", ".5", "1.5.5", "1e3"] {
         assert_eq!(retry_after(nonsense, now), None, "{nonsense}");
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::error::SdkError;
+use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
@@ -100,7 +101,7 @@ impl Lambda {
             .invoke()
             .function_name(reference)
             .set_qualifier(function.qualifier)
-            .invocation_type(kind)
+            .invocation_type(kind.clone())
             .payload(Blob::new(payload(webhook.invocation, delivery, number)));
         let answer = if options.endpoint.is_some() {
             self.bulkhead.run(async move { invocation.send().await }).await
@@ -111,7 +112,7 @@ impl Lambda {
             permit.ended(matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_))));
         }
         match answer {
-            Ok(answer) => outcome(&answer),
+            Ok(answer) => outcome(&answer, &kind),
             Err(failure) => error::outcome(&failure, self.timeout, whose),
         }
     }
@@ -176,15 +177,52 @@ fn payload(invocation: Invocation, delivery: &Delivery, number: u32) -> Vec<u8> 
     bytes
 }
 
-/// The SDK fails for everything but a 2xx; a function that failed is one of these all the same.
-fn outcome(answer: &InvokeOutput) -> Outcome {
-    match answer.function_error() {
-        None => Outcome::Delivered,
-        Some(kind) => {
-            let payload = answer.payload().map_or(&[][..], AsRef::as_ref);
-            Outcome::transient(Reason::FunctionFailed(told(kind, payload)))
-        }
+/// The SDK fails for everything but a 2xx; a function that failed is one of these all the same, and so is whatever else
+/// answers in Lambda's place, which has invoked nothing.
+fn outcome(answer: &InvokeOutput, kind: &InvocationType) -> Outcome {
+    if let Some(kind) = answer.function_error() {
+        return Outcome::transient(Reason::FunctionFailed(told(kind, payload_of(answer))));
     }
+    if is_lambdas(answer, kind) { Outcome::Delivered } else { Outcome::transient(formless(answer)) }
+}
+
+/// Whether an answer is of the form in which Lambda, or what stands in for it, tells that it did what it was asked to.
+fn is_lambdas(answer: &InvokeOutput, kind: &InvocationType) -> bool {
+    match (answer.status_code(), kind) {
+        (202, InvocationType::Event) | (204, InvocationType::DryRun) => true,
+        // What stands in for it may invoke a function at once that was not to be waited for.
+        (200, _) => {
+            answer.request_id().is_some()
+                || answer.executed_version().is_some()
+                || is_json(payload_of(answer))
+        }
+        _ => false,
+    }
+}
+
+/// Whether bytes are JSON, or begin like it where only the beginning was read.
+fn is_json(payload: &[u8]) -> bool {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(payload) {
+        Ok(_) => true,
+        Err(error) => error.is_eof() && payload.len() >= capped::MAX_ANSWER,
+    }
+}
+
+/// A success that is none of Lambda's.
+fn formless(answer: &InvokeOutput) -> Reason {
+    Reason::FunctionService(format!(
+        "{NOT_LAMBDA}: status {}, {}",
+        answer.status_code(),
+        error::beginning(payload_of(answer))
+    ))
+}
+
+/// What an answer of another form comes to.
+const NOT_LAMBDA: &str = "no answer of Lambda's form: a proxy, a firewall or a wrong endpoint answers in its place (let the worker \
+    out to Lambda's endpoint, and see that LAMBDA_ENDPOINT, AWS_ENDPOINT_URL and lambda.client_options name no other)";
+
+fn payload_of(answer: &InvokeOutput) -> &[u8] {
+    answer.payload().map_or(&[][..], AsRef::as_ref)
 }
 
 /// What the function said of its failure: its type and message where it told them, else how its answer

@@ -262,7 +262,7 @@ impl AttemptSpan {
             attempt.span.set_status(Status::error(reason.code()));
         }
         let status = match reason {
-            Reason::Status(status) => *status,
+            Reason::Status(status) | Reason::StatusNoted(status, _) => *status,
             Reason::Gone => 410,
             _ => return,
         };

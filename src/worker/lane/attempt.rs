@@ -102,8 +102,17 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     let batch = match prepared {
         Prepared::AlreadyDone => return Some(Attempted::without_any(number, None)),
         Prepared::Unmatched(app) => {
-            lane.shared.metrics.unmatched(&app.id);
-            lane.jobs.front_mut()?.span.ends(Ending::Unmatched, number, None);
+            let is_first = lane.shared.metrics.unmatched(&app.id);
+            let head = lane.jobs.front_mut()?;
+            let (message_id, shown_app) = (&head.message.id, head.shown_app());
+            let app_id = shown_app.as_str();
+            if is_first {
+                tracing::info!(%message_id, app_id,
+                    "done without a delivery: no webhook's filter lets its channels pass (others of the app's are told at debug alone)");
+            } else {
+                tracing::debug!(%message_id, app_id, "done without a delivery: no webhook's filter lets its channels pass");
+            }
+            head.span.ends(Ending::Unmatched, number, None);
             return Some(Attempted::without_any(number, Some(app)));
         }
         Prepared::Undeliverable(outcome) => {

@@ -300,6 +300,11 @@ async fn select(job: &Job, app: &App, turns: &mut Turns) -> Result<Plan, Nothing
         NothingToSend::ByTheJobAlone(Outcome::Permanent(Reason::Malformed(error.to_string())))
     };
     let outline = Outline::read(job).map_err(malformed)?;
+    // Only a filter makes a job done that nobody gets.
+    if outline.is_empty() {
+        let why = "it has no events: \"events\" in its payload is an empty list".to_owned();
+        return Err(NothingToSend::ByTheJobAlone(Outcome::Permanent(Reason::Malformed(why))));
+    }
     let mut planning = Planning::new(&outline, app);
     while !planning.advance(&mut turns.left) {
         turns.next().await;

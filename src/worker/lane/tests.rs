@@ -22,10 +22,10 @@ use crate::outcome::Outcome;
 use crate::outcome::Reason;
 use crate::plan::{Delivery, Limits};
 use crate::policy::Retry;
+use crate::policy::rules::Disposal;
 use crate::producer::Signer;
 use crate::telemetry::traces::{JobSpan, Traces};
 use crate::worker::delete_batcher;
-use crate::worker::rules::Disposal;
 use crate::worker::tests::fake_queue::FakeQueue;
 
 /// How long a call or an answer is under way: together all of the safety margin.

@@ -66,6 +66,7 @@ fn what_is_no_name_or_can_be_read_in_two_ways_is_refused() {
     ] {
         assert!(text.parse::<Function>().is_err(), "{text:?}");
     }
+    assert_eq!("https://a.lambda-url.us-east-1.on.aws/".parse::<Function>(), Err(NameError::Url));
     for text in ["function:orders", "123456789012:orders", "123456789012:function"] {
         assert_eq!(text.parse::<Function>(), Err(NameError::Ambiguous), "{text:?}");
     }
@@ -134,8 +135,21 @@ fn a_pattern_of_a_name_is_for_the_own_account_and_one_of_an_arn_for_those_it_nam
 
 #[test]
 fn a_pattern_that_can_match_nothing_is_refused() {
-    for text in ["orders:live", "arn:aws:lambda:*", "*:orders", "arn:aws:lambda:r:1:function:f:live", "a,b:c"]
-    {
-        assert!(text.parse::<Allowed>().is_err(), "{text}");
+    for text in [
+        "orders:live",
+        "arn:aws:lambda:*",
+        "*:orders",
+        "arn:aws:lambda:r:1:function:f:live",
+        "a,b:c",
+        "[\"orders-*\"]",
+        "orders-*;b",
+        "orders-* b",
+        "'orders-*'",
+        "orders-[0-9]",
+        "arn:aws:lambda:*:12345 6789012:function:f",
+        "arn:aws:lambda::123456789012:function:f",
+    ] {
+        let error = text.parse::<Allowed>().unwrap_err().to_string();
+        assert!(error.contains("commas"), "{text}: {error}");
     }
 }

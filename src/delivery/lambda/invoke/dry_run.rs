@@ -2,7 +2,7 @@
 
 use aws_sdk_lambda::types::InvocationType;
 
-use super::{Lambda, Prepared, Webhook, error};
+use super::{Lambda, Prepared, Webhook, error, formless, is_lambdas};
 use crate::outcome::{Outcome, Reason};
 
 impl Lambda {
@@ -19,7 +19,8 @@ impl Lambda {
             .invocation_type(InvocationType::DryRun)
             .send();
         match Box::pin(call).await {
-            Ok(_) => Ok(reference),
+            Ok(answer) if is_lambdas(&answer, &InvocationType::DryRun) => Ok(reference),
+            Ok(answer) => Err(formless(&answer)),
             Err(failure) => {
                 Err(match error::outcome(&failure, self.timeout, error::Credentials::of(&options)) {
                     Outcome::Transient { reason, .. }

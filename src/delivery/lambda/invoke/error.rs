@@ -7,12 +7,15 @@ use aws_sdk_lambda::operation::invoke::InvokeError;
 
 use super::custom_endpoint::refusal;
 use super::options::Options;
-use super::shown;
+use super::{NOT_LAMBDA, shown};
 use crate::aws::error_chain;
+use crate::delivery::retry_after_seconds;
 use crate::outcome::{Outcome, Reason};
 
 /// As much of Lambda's own words is shown.
 const MAX_WORDS: usize = 160;
+/// As much of an answer is shown that is none of Lambda's.
+const MAX_BEGINNING: usize = 40;
 
 /// Whose credentials an invocation was signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +55,14 @@ pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration, whose:
             let error = context.err();
             let code = error.code().unwrap_or("unknown");
             let status = context.raw().status().as_u16();
+            let body = context.raw().body().bytes().unwrap_or_default();
+            if is_html(body) {
+                let text = format!("{NOT_LAMBDA}: status {status}, {}", beginning(body));
+                return Outcome::transient(Reason::FunctionService(text));
+            }
             let text = shown(&format!("{code}: {}", error.message().unwrap_or("no message")), MAX_WORDS);
-            let retry_after = context.raw().headers().get("retry-after").and_then(|value| {
-                // Lambda gives seconds.
-                value.trim().parse().ok().map(Duration::from_secs)
-            });
+            // Lambda gives seconds.
+            let retry_after = context.raw().headers().get("retry-after").and_then(retry_after_seconds);
             Outcome::Transient { reason: reason(code, status, text, whose), retry_after }
         }
         SdkError::TimeoutError(_) => Outcome::transient(Reason::Timeout(timeout)),
@@ -70,6 +76,20 @@ pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration, whose:
         SdkError::ResponseError(_) => Outcome::transient(Reason::Broken(text())),
         _ => Outcome::transient(Reason::FunctionService(text())),
     }
+}
+
+/// Whether an answer is a page for people, as Lambda's never is.
+fn is_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// How the body of an answer begins that is none of Lambda's.
+pub(super) fn beginning(body: &[u8]) -> String {
+    if body.is_empty() {
+        return "and no body".to_owned();
+    }
+    let text = String::from_utf8_lossy(body.get(..MAX_BEGINNING).unwrap_or(body));
+    format!("its body begins {:?}", shown(&text, MAX_BEGINNING))
 }
 
 fn reason(code: &str, status: u16, text: String, whose: Credentials) -> Reason {

@@ -192,6 +192,65 @@ async fn an_accepted_event_is_delivered() {
 }
 
 #[tokio::test]
+async fn a_success_that_is_not_lambdas_is_no_delivery() {
+    let waited = r#"{"lambda_function":"f"}"#;
+    let event = r#"{"lambda_function":"f","lambda":{"async":true}}"#;
+    let id = [("x-amzn-requestid", "8b2c")];
+    let version = [("x-amz-executed-version", "$LATEST")];
+    for (json, status, headers, body) in [
+        (waited, 200, &[][..], "<html>Sign in</html>"),
+        (event, 200, &[], "<html>Sign in</html>"),
+        (waited, 200, &[], ""),
+        (waited, 202, &[], ""),
+        (waited, 202, &id, ""),
+        (waited, 204, &id, ""),
+        (event, 204, &[], ""),
+        (event, 201, &id, "{}"),
+    ] {
+        let server = Scripted::answering(status, headers, body).await;
+        match attempt(&server.lambda("*"), json).await {
+            Outcome::Transient { reason: reason @ Reason::FunctionService(_), .. } => {
+                let reason = reason.to_string();
+                let says =
+                    ["LAMBDA_ENDPOINT", &format!("status {status}"), body.get(..2).unwrap_or("no body")];
+                assert!(says.iter().all(|part| reason.contains(part)), "{reason}");
+            }
+            other => panic!("{json} {status} {body}: {other:?}"),
+        }
+    }
+    for (json, status, headers, body) in [
+        (waited, 200, &id[..], "not JSON"),
+        (waited, 200, &version, ""),
+        (waited, 200, &[], "null"),
+        (event, 202, &[], ""),
+        (event, 200, &[], "null"),
+    ] {
+        let server = Scripted::answering(status, headers, body).await;
+        assert_eq!(attempt(&server.lambda("*"), json).await, Outcome::Delivered, "{json} {status} {body}");
+    }
+    let long = move || response(200, &[], Body::from(format!("\"{}\"", "x".repeat(2 * MAX_ANSWER))));
+    assert_eq!(attempt(&Scripted::new(long).await.lambda("*"), waited).await, Outcome::Delivered);
+    let server = Scripted::answering(200, &[], "<html>").await;
+    let tried = server.lambda("*").dry_run(&webhook(waited)).await.unwrap_err();
+    assert!(tried.to_string().contains("LAMBDA_ENDPOINT"), "{tried}");
+    let server = Scripted::answering(204, &[], "").await;
+    assert_eq!(server.lambda("*").dry_run(&webhook(waited)).await.unwrap(), "f");
+}
+
+#[tokio::test]
+async fn a_failure_in_html_is_told_as_a_proxys() {
+    for status in [403, 404, 429, 502] {
+        let page = [("content-type", "text/html")];
+        let server = Scripted::answering(status, &page, "\n<html>\u{1b}Blocked</html>").await;
+        let told = reason(attempt(&server.lambda("*"), r#"{"lambda_function":"f"}"#).await);
+        assert_eq!(told.code(), "function_service", "{told}");
+        let told = told.to_string();
+        assert!(told.contains("a proxy") && told.contains("Blocked") && !told.contains("role"), "{told}");
+        assert!(!told.contains(['\n', '\u{1b}']), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_region_is_the_options_else_the_webhooks_else_the_arns() {
     let server = Scripted::answering(200, &[], "null").await;
     let lambda = server.lambda("*");
@@ -274,8 +333,9 @@ async fn each_error_of_lambdas_has_its_reason_is_transient_and_not_retried_by_th
 #[tokio::test]
 async fn a_huge_answer_is_not_read_to_its_end() {
     const CHUNK: Bytes = Bytes::from_static(&[b'x'; 64 * 1024]);
-    const WITH_LENGTH: [(&str, &str); 1] = [("content-length", "1073741824")];
-    for headers in [&[][..], &WITH_LENGTH] {
+    const ID: (&str, &str) = ("x-amzn-requestid", "8b2c");
+    const WITH_LENGTH: [(&str, &str); 2] = [ID, ("content-length", "1073741824")];
+    for headers in [&[ID][..], &WITH_LENGTH] {
         let sent = Arc::new(Mutex::new(0_usize));
         let counted = Arc::clone(&sent);
         let server = Scripted::new(move || {
@@ -380,7 +440,8 @@ async fn a_function_that_apps_may_not_name_is_refused_for_good_and_not_asked() {
             other => panic!("{function}: {other:?}"),
         }
     }
-    let unnamable = attempt(&lambda, r#"{"lambda_function":"../others"}"#).await;
+    let unnamable = Webhook { function: "../others".to_owned(), ..webhook(r#"{"lambda_function":"f"}"#) };
+    let unnamable = lambda.attempt(&unnamable, &delivery(unnamable.clone()), 1).await;
     assert!(matches!(unnamable, Outcome::Permanent(Reason::FunctionName(_))), "{unnamable:?}");
     assert!(server.seen().is_empty());
     for function in ["orders-new:live", "123456789012:function:shared"] {

@@ -194,6 +194,22 @@ async fn a_webhook_that_no_longer_wants_the_job_it_waits_for_is_counted_as_unmat
     world.work(NOW, delivered).await;
     assert_eq!((world.urls().len(), world.letters()), (2, vec![]));
     assert_eq!(world.metrics.unmatched.get(), 1);
+    assert!(world.metrics.unmatched("another") && !world.metrics.unmatched("another"), "said once an app");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_without_events_is_no_job_that_a_filter_stopped() {
+    let mut world = World::new(30, 4, 0);
+    world.register(&["a"]);
+    let payload = r#"{"time_ms":1,"events":[]}"#;
+    let signature = crate::job::sign(&"s".into(), [payload.as_bytes()]);
+    let body = format!(
+        r#"{{"appKey":"k","appId":"a","payload":{payload},"originalPusherSignature":"{signature}"}}"#
+    );
+    world.queue.send("a:c", body);
+    world.work(NOW, delivered).await;
+    assert_eq!((world.urls().len(), world.letters()), (0, vec![("malformed", vec![])]));
+    assert_eq!(world.metrics.unmatched.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

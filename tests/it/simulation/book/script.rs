@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookferry::app::{Target, WebhookId};
 use hookferry::job::{Job, QueueType, sign};
-use hookferry::worker::rules::Disposal;
+use hookferry::policy::rules::Disposal;
 use secrecy::SecretString;
 
 use super::event::{Entry, Event, Id, Request};
