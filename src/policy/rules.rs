@@ -138,10 +138,10 @@ impl Rules {
     /// The backoff of a job that is not given up for its failure: once half of its receives are spent it doubles with
     /// each, beyond the cap, up to an even share of the time for which SQS keeps the message.
     pub(crate) fn sparing_backoff(&self, backoff: Duration, receives: u32, age: Duration) -> Duration {
-        let Some(most) = self.max_receive_count else { return backoff };
+        let Some(most) = self.disposal.max_receive_count() else { return backoff };
         let beyond = receives.saturating_sub(most / 2).min(16);
         let left = most.saturating_sub(receives).saturating_add(1);
-        let share = self.retention.unwrap_or_default().saturating_sub(age) / left;
+        let share = self.disposal.retention().unwrap_or_default().saturating_sub(age) / left;
         whole_seconds(backoff.saturating_mul(1 << beyond).min(share).min(MAX_VISIBILITY / 2)).max(backoff)
     }
 
@@ -180,8 +180,7 @@ mod tests {
                 base: Duration::from_secs(1),
                 cap: Duration::from_secs(60),
             },
-            max_receive_count: Some(250),
-            retention: Some(4 * day),
+            disposal: Disposal::new(Some(250), Some(4 * day)),
             coalesce: None,
         };
         let cap = rules.retry.cap;
@@ -193,7 +192,7 @@ mod tests {
             age += rules.sparing_backoff(cap, receives, age);
         }
         assert!(age > 3 * day && age <= 4 * day, "{age:?}");
-        let without = Rules { max_receive_count: None, ..rules };
+        let without = Rules { disposal: Disposal::default(), ..rules };
         assert_eq!(without.sparing_backoff(cap, 10_000, Duration::ZERO), cap);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
 use super::sources::Sources;
-use crate::admin::status::{Attribute, Facts, Setting};
+use crate::admin::status::{Attribute, Facts, Setting, Warnings};
 use crate::config::{self, Config};
 use crate::lease::least_visibility;
 use crate::queue::sqs::Description;
@@ -44,9 +44,8 @@ pub(super) async fn keep(
         ticks.tick().await;
         let (first, count) = apps.warnings();
         let more = count.saturating_sub(first.len());
-        let more = (more > 0).then(|| format!("apps: and {more} more (see hookferry check)"));
-        let all = others.borrow().iter().cloned().chain(first).chain(more).collect();
-        *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = all;
+        let first = others.borrow().iter().cloned().chain(first).collect();
+        *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = Warnings { first, more };
         // A database's apps are known one by one.
         if let Some(apps) = apps.all() {
             let webhooks =

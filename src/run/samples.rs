@@ -22,7 +22,8 @@ use crate::telemetry::metrics::Metrics;
 /// Between two looks at the queue: for so long the worker goes by what was changed meanwhile.
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// The dead-letter queue is looked at once in so many: SQS' own counts are a minute old.
+/// The dead-letter queue is looked at once in so many, SQS' own counts being a minute old, and after a job was given
+/// up: who looks at the page for it finds it in the count.
 const DEAD_LETTERS_ONCE_IN: u32 = 6;
 
 /// As much is shown of what was changed.
@@ -63,6 +64,8 @@ pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Find
     let dead = found.dead_letters.map(|dead| (dead.url, said(&dead.description)));
     let mut known = Known { queue: lasting(&found.queue), dead, findings };
     let mut looks: u32 = 0;
+    // How many jobs had been given up when the letters were last looked at.
+    let mut given_up = kept.metrics.given_up();
     loop {
         if let Some(now) = described(&kept.queue).await {
             kept.counted(&now);
@@ -70,7 +73,11 @@ pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Find
             kept.disposal.set_retention(now.retention());
             kept.policies.follow(&now);
             let is_other = lasting(&now) != known.queue;
-            let looks_at_letters = is_other || looks.is_multiple_of(DEAD_LETTERS_ONCE_IN);
+            let looks_at_letters =
+                is_other || looks.is_multiple_of(DEAD_LETTERS_ONCE_IN) || kept.metrics.given_up() != given_up;
+            if looks_at_letters {
+                given_up = kept.metrics.given_up();
+            }
             let dead = if looks_at_letters { kept.dead_letters(&known).await } else { known.dead.clone() };
             if is_other || dead != known.dead {
                 Box::pin(kept.judge(now, dead, &mut known)).await;
@@ -86,10 +93,8 @@ pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Find
 
 impl Kept {
     fn counted(&self, queue: &Description) {
-        for (state, kind) in [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")] {
-            let messages = i64::try_from(queue.messages(kind)).unwrap_or(i64::MAX);
-            self.metrics.queue_messages.get_or_create(&[("state", state)]).set(messages);
-        }
+        let states = [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")];
+        self.metrics.queue_has(states.map(|(state, kind)| (state, queue.messages(kind))));
     }
 
     /// Looks at the dead-letter queue of now.
@@ -97,7 +102,7 @@ impl Kept {
         let url = self.policies.dead_letter_url()?.to_string();
         let answer = self.queue.at(url.clone()).describe().await;
         if let Ok(now) = &answer {
-            self.metrics.dead_letter_queue_messages.set(i64::try_from(now.depth()).unwrap_or(i64::MAX));
+            self.metrics.dead_letter_queue_has(now.depth());
         }
         // A look that fails is no change.
         let last = known.dead.as_ref().filter(|(last, _)| *last == url).map(|(_, said)| said.clone());

@@ -376,7 +376,10 @@ mod tests {
             ("client-hello", "has the name client_event, and that name in its member event"),
         ] {
             let bare = serde_json::json!({"event": {"name": name, "channel": "presence-a", "user_id": "1"}});
-            let error = format!("{:#}", job(&bare.to_string(), &signing("a", "k", "s")).unwrap_err());
+            let error = format!(
+                "{:#}",
+                job(&bare.to_string(), &signing("a", "k", "s"), MAX_BATCH_BYTES).unwrap_err()
+            );
             assert!(error.contains(says) && error.contains("give a \"group\""), "{name}: {error}");
             let mut grouped = bare;
             grouped["group"] = "g".into();
