@@ -84,6 +84,7 @@ impl AppQuota {
     }
 
     /// How many are taken.
+    #[cfg(any(test, feature = "lambda"))]
     #[must_use]
     pub fn taken(&self) -> usize {
         lock(&self.held).all

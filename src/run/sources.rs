@@ -69,6 +69,10 @@ impl Sources {
     }
 
     /// All apps that can be used, as they are now, where that is known: those of the environment and of a file.
+    #[cfg_attr(
+        not(any(feature = "dynamodb", feature = "mysql", feature = "postgres")),
+        allow(clippy::unnecessary_wraps, reason = "of a database's apps it is not known")
+    )]
     pub(crate) fn all(&self) -> Option<Vec<Arc<App>>> {
         match self {
             Self::Array(array) => Some(array.all()),
