@@ -37,7 +37,7 @@ impl Knowledge {
                 }
             }
             Event::PutBack { message, delivered, .. } => {
-                self.messages.of(*message).delivered.clone_from(delivered)
+                self.messages.of(*message).delivered.clone_from(delivered);
             }
             Event::LetterConfirmed { process, message } => self.messages.of(*message).lettered.push(*process),
             Event::AppTold { process, app } => self.apps.entry((*app, *process)).or_default().push(at),

@@ -62,7 +62,7 @@ mod tests {
     use crate::simulation::book::script::{A, Script};
 
     fn of_a_minute() -> Script {
-        let mut script = Script::of(1);
+        let script = Script::of(1);
         script.plan.rules.disposal.set_retention(Some(Duration::from_secs(60)));
         script
     }
