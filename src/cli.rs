@@ -81,7 +81,7 @@ pub async fn main(cli: Cli) -> ExitCode {
         Command::Dev(options) => dev::main(options).await,
         Command::LocalQueue(options) => local_queue::main(options).await,
         Command::Receive(options) => receive::main(options).await,
-        Command::Enqueue(options) => enqueue::main(options).await,
+        Command::Enqueue(options) => Box::pin(enqueue::main(options)).await,
         Command::Verify(options) => verify::main(options),
         Command::Check(options) => Box::pin(check::main(options)).await,
         Command::Dlq(options) => Box::pin(dlq::main(options)).await,

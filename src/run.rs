@@ -7,7 +7,7 @@ mod samples;
 pub(super) mod sources;
 
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -117,10 +117,8 @@ pub(super) async fn worker(
     let Some(description) = reach(&connection, &health, &shutdown).await else { return Ok(()) };
     let visibility = config.queue.visibility.unwrap_or(description.visibility);
     let disposal = Disposal::new(description.max_receive_count, description.retention());
-    let policies = Policies::new(config.queue.dead_letter_url.clone());
-    policies.follow(&description);
-    *facts.attributes.write().unwrap_or_else(PoisonError::into_inner) =
-        facts::attributes(&description, &config);
+    let policies = Policies::following(config.queue.dead_letter_url.clone(), &description);
+    facts::show(&facts, &description, &config);
     let found = Box::pin(preflight::facts(&connection, description, &config)).await;
     let findings = preflight::judge(&found, &config);
     tell(&findings)?;

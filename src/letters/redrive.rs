@@ -344,17 +344,13 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
             going = Vec::new();
             let mut is_passing = false;
             for ((letter, job), sent) in letters.into_iter().zip(jobs).zip(sent) {
-                let unsent = match sent {
-                    Ok(_) => {
-                        if lessened.contains(&letter.message.id)
-                            && !self.report.bare.contains(&letter.message.id)
-                        {
-                            self.report.bare.push(letter.message.id.clone());
-                        }
-                        taken.push(letter);
-                        continue;
+                let Err(unsent) = sent else {
+                    let id = &letter.message.id;
+                    if lessened.contains(id) && !self.report.bare.contains(id) {
+                        self.report.bare.push(id.clone());
                     }
-                    Err(unsent) => unsent,
+                    taken.push(letter);
+                    continue;
                 };
                 match unsent.cause {
                     Cause::Passing if resends < MAX_RESENDS => {

@@ -55,8 +55,13 @@ pub(super) async fn keep(
     }
 }
 
+/// Shows the queue's attributes as it says now.
+pub(super) fn show(facts: &Facts, queue: &Description, config: &Config) {
+    *facts.attributes.write().unwrap_or_else(PoisonError::into_inner) = attributes(queue, config);
+}
+
 /// The queue's attributes beside those that this configuration asks for.
-pub(super) fn attributes(queue: &Description, config: &Config) -> Vec<Attribute> {
+fn attributes(queue: &Description, config: &Config) -> Vec<Attribute> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: Option<&str>, recommended: String, ok: bool| {
         let value = value.unwrap_or("not set").to_owned();

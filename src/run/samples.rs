@@ -2,7 +2,7 @@
 //! whether an operator changed what the worker goes by.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -118,8 +118,7 @@ impl Kept {
         let queue = lasting(&now);
         let changed = differences(&known.queue, &queue);
         let named = now.dead_letter_url.is_some() || self.config.queue.dead_letter_url.is_some();
-        *self.facts.attributes.write().unwrap_or_else(PoisonError::into_inner) =
-            facts::attributes(&now, &self.config);
+        facts::show(&self.facts, &now, &self.config);
         let found = preflight::facts(&self.queue, now, &self.config).await;
         let findings = preflight::judge(&found, &self.config);
         let dead_letters = dead.as_ref().map_or("none", |(url, _)| url);

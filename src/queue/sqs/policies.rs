@@ -40,6 +40,14 @@ impl Policies {
         Self(Arc::new(Inner { configured: configured.map(Arc::from), ..Inner::default() }))
     }
 
+    /// Those of a queue that says this.
+    #[must_use]
+    pub fn following(configured: Option<String>, description: &Description) -> Self {
+        let policies = Self::new(configured);
+        policies.follow(description);
+        policies
+    }
+
     /// The queue says this now. Where it names no dead-letter queue any more, the one that it named last is kept: a
     /// policy that is about to be replaced must not make given-up jobs be deleted.
     pub fn follow(&self, description: &Description) {

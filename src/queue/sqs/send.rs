@@ -70,9 +70,8 @@ impl Sqs {
             let (message, senders) = (failed.message.as_deref(), failed.sender_fault);
             let why = sending_entry(&failed.code, message);
             let cause = match of_entry(&failed.code, message, senders, &self.asked("sqs:SendMessage")) {
-                ReceiveError::Throttled(_) => Cause::Passing,
                 ReceiveError::Service(_) if senders => Cause::Message,
-                ReceiveError::Service(_) => Cause::Passing,
+                ReceiveError::Throttled(_) | ReceiveError::Service(_) => Cause::Passing,
                 ReceiveError::NoResponse(_) | ReceiveError::Denied(_) | ReceiveError::Missing(_) => {
                     Cause::Other
                 }
