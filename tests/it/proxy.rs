@@ -8,7 +8,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Speaks};
-use crate::peer::{Names, OK, Peer, attempt, loopback, policy, read_request, reason};
+use crate::peer::{Names, OK, Peer, attempt, http, loopback, policy, read_request, reason};
 
 /// A proxy that makes every tunnel to `target` and passes on nothing.
 async fn tunnels(target: std::net::SocketAddr) -> Peer {
@@ -78,7 +78,7 @@ async fn a_proxy_that_wants_other_credentials_is_named() {
     let told = reason(&attempt(&through(&proxy, Settings::default()), "http://tenant.test/hook").await);
     assert!(told.starts_with("status 407") && told.contains("WEBHOOKS_PROXY_URL"), "{told}");
     let receiver = Peer::answering("HTTP/1.1 407 Auth\r\ncontent-length: 0\r\n\r\n").await;
-    let direct = crate::peer::http(loopback());
+    let direct = http(loopback());
     assert_eq!(attempt(&direct, &receiver.url()).await, Outcome::transient(Reason::Status(407)));
 }
 
