@@ -22,6 +22,7 @@ use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
 use crate::run::{address, sources};
+use crate::shown;
 use report::{Report, Section};
 
 /// A clock that is off by more than this is worth a word, and by more than the next is refused by AWS.
@@ -67,7 +68,11 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
             report.add(Section::Process, process(&config).await);
         }
     }
-    print(&if options.json { format!("{}\n", report.json()) } else { report.table() })?;
+    print(&if options.json {
+        format!("{}\n", shown::json(&report.json().to_string()))
+    } else {
+        report.table()
+    })?;
     Ok(report.exit(options.deny_warnings))
 }
 

@@ -15,8 +15,9 @@ use super::{Dlq, tell_left};
 use crate::letters::walk::{Step, Walk};
 use crate::letters::{Letter, Origin};
 use crate::process::Failure;
-use crate::process::output::{print, span};
+use crate::process::output::print;
 use crate::queue::MAX_BATCH;
+use crate::shown::{self, span};
 
 /// Letters of one queue and app with one reason.
 #[derive(Debug, Default)]
@@ -120,7 +121,7 @@ pub(super) async fn list(dlq: &Dlq, filters: &Filters, as_json: bool) -> Result<
             .collect();
         let complete = !looked.stopped && unseen == 0;
         let listed = json!({"letters": depth, "seen": seen, "complete": complete, "groups": groups});
-        print(&format!("{listed}\n"))?;
+        print(&format!("{}\n", shown::json(&listed.to_string())))?;
         return Ok(looked.end(seen, depth));
     }
     // Where no other queue shares the dead-letter queue, a letter that names none is of this one.
@@ -217,7 +218,7 @@ pub(super) async fn show(dlq: &Dlq, id: &str) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::FAILURE);
     };
     let details = serde_json::to_string_pretty(&details).context("the letter")?;
-    print(&format!("{details}\n"))?;
+    print(&format!("{}\n", shown::json(&details)))?;
     Ok(looked.end(seen, depth))
 }
 
@@ -244,7 +245,8 @@ pub(super) async fn export(dlq: &Dlq, filters: &Filters) -> Result<ExitCode, Fai
         if let Some(why) = letter.of_others(unmarked) {
             *left.entry(why).or_default() += 1;
         } else {
-            writeln!(out, "{}", line(letter, dlq.letters.ours.as_deref())).context("standard output")?;
+            let line = line(letter, dlq.letters.ours.as_deref()).to_string();
+            writeln!(out, "{}", shown::json(&line)).context("standard output")?;
             written += 1;
         }
         Ok(true)
