@@ -84,7 +84,8 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     let bar = std::io::stderr().is_terminal();
     let progress = |count| {
         if bar {
-            eprint!("\r{count} of about {depth} put back ");
+            let done = if options.dry_run { "would be put back" } else { "put back" };
+            eprint!("\r{count} of about {depth} {done} ");
             drop(std::io::stderr().flush());
         }
     };
