@@ -48,7 +48,10 @@ pub(super) async fn run(
     shutdown: &CancellationToken,
 ) -> std::io::Result<bool> {
     let mut terminal = ratatui::try_init()?;
+    // Only what differs from an empty screen is written, and a terminal without an alternate screen is not empty.
+    terminal.clear()?;
     let ended = turn(&mut terminal, shown, jobs, shutdown).await;
+    terminal.clear()?;
     ratatui::try_restore()?;
     ended
 }
@@ -144,14 +147,10 @@ fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, jobs: Option<u64>) {
     .areas(frame.area());
 
     let (sent, delivered, dead) = books.totals();
+    let totals =
+        totals_line((blocked.len(), dead), shown.controls.rate(), (sent, delivered, shown.metrics.retries()));
     let worker = if *shown.controls.worker.borrow() { "worker up" } else { "WORKER KILLED" };
-    let totals = format!(
-        "{worker} · blocked {} · {:.1} jobs/s · sent {sent}  delivered {delivered}  retried {}  dead {dead}",
-        blocked.len(),
-        shown.controls.rate(),
-        shown.metrics.retries(),
-    );
-    let page = format!("Status page: http://{}/", shown.page);
+    let page = format!("Status page: http://{}/ · {worker}", shown.page);
     frame.render_widget(Paragraph::new(vec![Line::from(page).bold(), Line::from(totals)]), head);
     let rest = (more > 0).then(|| Row::new([format!("and {more} more")]).style(dim()));
     let body = groups.into_iter().map(|(group, waiting)| row(group, waiting, &blocked, shown)).chain(rest);
@@ -212,6 +211,17 @@ fn progress(frame: &mut Frame<'_>, area: Rect, jobs: Option<u64>, settled: u64) 
     frame.render_widget(gauge, area);
 }
 
+/// What is wrong first, in eighty columns.
+fn totals_line(
+    (blocked, dead): (usize, u64),
+    rate: f64,
+    (sent, delivered, retried): (u64, u64, u64),
+) -> String {
+    format!(
+        "blocked {blocked} · dead {dead} · {rate:.1} jobs/s · sent {sent}  delivered {delivered}  retried {retried}"
+    )
+}
+
 /// The keys, the way out first, in eighty columns.
 fn help(shown: &Shown<'_>) -> Line<'static> {
     Line::from(keys_line(|n| shown.controls.is_failing(n)))
@@ -235,6 +245,14 @@ mod tests {
     fn all_keys_are_told_in_eighty_columns() {
         let line = keys_line(|_| true);
         assert!(line.chars().count() <= 80 && line.contains("q quit") && line.contains("rate"), "{line}");
+    }
+
+    #[test]
+    fn all_totals_are_told_in_eighty_columns() {
+        let line = totals_line((18, 123), 50.0, (99_999, 99_999, 9_999));
+        assert!(line.chars().count() <= 80 && line.ends_with("retried 9999"), "{line}");
+        let longer = totals_line((18, 12_345), 1_000.0, (9_999_999, 9_999_999, 999_999));
+        assert!(longer.chars().take(80).collect::<String>().contains("dead 12345 "), "{longer}");
     }
 
     #[test]
