@@ -7,6 +7,7 @@
 mod page;
 mod server;
 pub mod status;
+pub mod summary;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

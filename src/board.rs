@@ -2,7 +2,7 @@
 //!
 //! The worker feeds it with one call an attempt and one a settlement. What it keeps is bounded whatever
 //! tenants do: [`DESTINATIONS`] and [`APPS`] by failures and by load (see [`heaviest`]), the rest summed
-//! up as `other`; blocked groups as [`blocked`] says; the last [`LETTERS`] dead letters; a history of
+//! up as `other`; which destinations fail as `trouble` says; blocked groups as [`blocked`] says; the last [`LETTERS`] dead letters; a history of
 //! fifteen minutes. Every text is cut to [`Text::MOST`] and holds no control characters. The numbers are
 //! those of this process alone.
 //!
@@ -14,6 +14,7 @@ pub mod history;
 pub mod series;
 mod shared_groups;
 pub mod snapshot;
+mod trouble;
 pub mod window;
 
 use std::collections::{HashSet, VecDeque};
@@ -32,6 +33,7 @@ use blocked::{Blocked, Groups};
 use heaviest::{Fold, Heaviest};
 use history::History;
 use shared_groups::SharedGroups;
+use trouble::{Trouble, Troubles};
 use window::Window;
 
 /// Webhooks with counts of their own: a kilobyte each, and four series.
@@ -107,10 +109,22 @@ pub struct Board {
 pub(crate) struct State {
     limits: Limits,
     destinations: Heaviest<Destination>,
+    troubles: Troubles,
     apps: Heaviest<App>,
     groups: Groups,
     letters: VecDeque<Letter>,
     history: History,
+    unanswered: Option<Unanswered>,
+}
+
+/// The app source has not answered.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    since: Instant,
+    /// The last time that it did not.
+    heard: Instant,
+    /// What is remembered had to do, and did.
+    served: bool,
 }
 
 /// Counts of one webhook.
@@ -130,19 +144,17 @@ pub struct Destination {
     pub deferred: u64,
     /// Jobs given up for it.
     pub dead_lettered: u64,
+    key: u64,
     recent: Window,
     last: Option<Instant>,
-    failing: Option<Failing>,
+    failed_last: Option<FailedLast>,
 }
 
+/// The last attempt failed.
 #[derive(Clone, Debug)]
-struct Failing {
+struct FailedLast {
     since: Instant,
-    /// The last attempt, or the last time that a job was not sent because the destination is down.
-    heard: Instant,
     detail: Text,
-    /// It answers, if only that it is busy: that is not down.
-    alive: bool,
 }
 
 /// Counts of one app.
@@ -158,7 +170,7 @@ pub struct App {
     pub deferred: u64,
     /// Jobs given up.
     pub dead_lettered: u64,
-    /// Jobs that none of its webhooks wants.
+    /// Jobs that the filters of its webhooks leave nothing of.
     pub unmatched: u64,
     recent: Window,
 }
@@ -271,13 +283,9 @@ impl Board {
         let mut state = self.state();
         let State { destinations, apps, .. } = &mut *state;
         for (app_id, webhook, destination) in webhooks.into_iter().take(DESTINATIONS.min(APPS) / 2) {
-            destinations.touch(key(&[app_id, webhook]), false, now, || Destination {
-                app_id: Text::name(app_id),
-                webhook: Text::new(webhook),
-                destination: Text::new(&destination),
-                ..Destination::default()
-            });
-            apps.touch(key(&[app_id]), false, now, || App::new(app_id));
+            let key = key(&[app_id, webhook]);
+            destinations.touch(key, false, now, || Destination::new(key, (app_id, webhook), &destination));
+            apps.touch(app_key(app_id), false, now, || App::new(app_id));
         }
     }
 
@@ -285,14 +293,16 @@ impl Board {
     pub fn only<'a>(&self, webhooks: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let keys: HashSet<u64> =
             webhooks.into_iter().map(|(app_id, webhook)| key(&[app_id, webhook])).collect();
-        self.state().destinations.retain(|key| keys.contains(&key));
+        let mut state = self.state();
+        state.destinations.retain(|key| keys.contains(&key));
+        state.troubles.retain(|key| keys.contains(&key));
     }
 
     /// An attempt ended. One that was deferred counts as deferred, not as tried.
     pub fn attempted(&self, attempt: &Attempt<'_>) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { destinations, apps, history, limits, .. } = &mut *state;
+        let State { destinations, troubles, apps, history, limits, .. } = &mut *state;
         let (failed, deferred) = match attempt.outcome {
             Outcome::Delivered => (None, false),
             Outcome::Deferred(_) => (None, true),
@@ -302,22 +312,29 @@ impl Board {
             }
             Outcome::Permanent(reason) => (Some((reason, false)), false),
         };
-        let destination =
-            destinations.touch(key(&[attempt.app_id, attempt.webhook]), failed.is_some(), now, || {
-                Destination {
-                    app_id: Text::name(attempt.app_id),
-                    webhook: Text::new(attempt.webhook),
-                    destination: Text::new(attempt.destination),
-                    ..Destination::default()
-                }
-            });
-        let app = apps.touch(key(&[attempt.app_id]), failed.is_some(), now, || App::new(attempt.app_id));
+        let of_app = (attempt.app_id, attempt.webhook);
+        let key = key(&[of_app.0, of_app.1]);
+        let new = || Destination::new(key, of_app, attempt.destination);
+        let destination = destinations.touch(key, failed.is_some(), now, new);
+        let app = apps.touch(app_key(attempt.app_id), failed.is_some(), now, || App::new(attempt.app_id));
         if deferred {
             destination.deferred += 1;
-            destination.deferred_for(attempt.outcome, now);
+            if matches!(attempt.outcome, Outcome::Deferred(Reason::DestinationDown(_))) {
+                troubles.waited_for(key, now);
+            }
             return;
         }
-        destination.attempted(failed, attempt.took, limits, now);
+        let failed_last = match failed {
+            None => {
+                troubles.delivered(key);
+                None
+            }
+            Some((reason, alive)) => Some(FailedLast {
+                since: troubles.failed(key, alive, limits, now),
+                detail: Text::new(&reason.to_string()),
+            }),
+        };
+        destination.attempted(failed_last, attempt.took, now);
         app.recent.observe(failed.is_none(), attempt.took, now);
         let count = if failed.is_none() { &mut app.delivered } else { &mut app.failed };
         *count += 1;
@@ -329,12 +346,25 @@ impl Board {
         self.state().history.delivered(age, Instant::now());
     }
 
+    /// The app source answered.
+    pub fn apps_answered(&self) {
+        self.state().unanswered = None;
+    }
+
+    /// The app source did not answer; whether an older answer of its was `served` instead.
+    pub fn apps_unanswered(&self, served: bool) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let since = state.unanswered(now).map_or(now, |unanswered| unanswered.since);
+        state.unanswered = Some(Unanswered { since, heard: now, served });
+    }
+
     /// Jobs of an app were put back untried, because others need the room.
     pub fn deferred(&self, app_id: &str, jobs: usize) {
         self.app(app_id, false, |app| app.deferred += jobs as u64);
     }
 
-    /// None of an app's webhooks wants a job.
+    /// The filters of an app's webhooks leave nothing of a job.
     pub fn unmatched(&self, app_id: &str) {
         self.app(app_id, false, |app| app.unmatched += 1);
     }
@@ -379,6 +409,12 @@ impl Board {
         self.blocked.load(Ordering::Relaxed)
     }
 
+    /// How many destinations are down, whether or not they have a row.
+    #[must_use]
+    pub fn destinations_down(&self) -> usize {
+        self.state().failing(Instant::now()).down
+    }
+
     /// A job was given up.
     pub fn dead_lettered(&self, given_up: &GivenUp<'_>) {
         let now = Instant::now();
@@ -389,13 +425,9 @@ impl Board {
             letters.push_front(letter(given_up, now));
             history.dead_lettered(now);
             if !given_up.webhook.is_empty() {
-                let key = key(&[given_up.app_id, given_up.webhook]);
-                let new = || Destination {
-                    app_id: Text::name(given_up.app_id),
-                    webhook: Text::new(given_up.webhook),
-                    destination: Text::new(given_up.destination),
-                    ..Destination::default()
-                };
+                let of_app = (given_up.app_id, given_up.webhook);
+                let key = key(&[of_app.0, of_app.1]);
+                let new = || Destination::new(key, of_app, given_up.destination);
                 destinations.touch(key, true, now, new).dead_lettered += 1;
             }
         }
@@ -404,7 +436,7 @@ impl Board {
 
     fn app(&self, app_id: &str, failed: bool, count: impl FnOnce(&mut App)) {
         let mut state = self.state();
-        count(state.apps.touch(key(&[app_id]), failed, Instant::now(), || App::new(app_id)));
+        count(state.apps.touch(app_key(app_id), failed, Instant::now(), || App::new(app_id)));
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -421,55 +453,59 @@ impl Default for State {
                 forgotten_after: Duration::from_secs(120),
             },
             destinations: Heaviest::new(DESTINATIONS),
+            troubles: Troubles::default(),
             apps: Heaviest::new(APPS),
             groups: Groups::default(),
             letters: VecDeque::new(),
             history: History::default(),
+            unanswered: None,
         }
     }
 }
 
 impl Destination {
-    fn attempted(&mut self, failed: Option<(&Reason, bool)>, took: Duration, limits: &Limits, now: Instant) {
+    fn new(key: u64, (app_id, webhook): (&str, &str), destination: &str) -> Self {
+        let (app_id, webhook) = (Text::name(app_id), Text::new(webhook));
+        Self { key, app_id, webhook, destination: Text::new(destination), ..Self::default() }
+    }
+
+    fn attempted(&mut self, failed: Option<FailedLast>, took: Duration, now: Instant) {
         self.last = Some(now);
         self.recent.observe(failed.is_none(), took, now);
-        let Some((reason, alive)) = failed else {
-            self.delivered += 1;
-            self.failing = None;
-            return;
-        };
-        self.failed += 1;
-        let since = self.failing(limits, now).map_or(now, |failing| failing.since);
-        let detail = Text::new(&reason.to_string());
-        self.failing = Some(Failing { since, heard: now, detail, alive });
+        let count = if failed.is_none() { &mut self.delivered } else { &mut self.failed };
+        *count += 1;
+        self.failed_last = failed;
     }
 
-    /// A job that is not sent because the destination is down waits for it.
-    fn deferred_for(&mut self, outcome: &Outcome, now: Instant) {
-        if let (Outcome::Deferred(Reason::DestinationDown(_)), Some(failing)) = (outcome, &mut self.failing) {
-            failing.heard = now;
-        }
-    }
-
-    /// What it fails with, if it was heard of lately.
-    fn failing(&self, limits: &Limits, now: Instant) -> Option<&Failing> {
-        self.failing.as_ref().filter(|failing| now - failing.heard <= limits.forgotten_after)
-    }
-
-    fn condition(&self, limits: &Limits, now: Instant) -> Condition {
-        match self.failing(limits, now) {
-            // Up to when it was last heard of: what failed once, long ago, is not known to fail all the time.
-            Some(failing) if !failing.alive && failing.heard - failing.since > limits.retry_window => {
-                Condition::Down
-            }
+    /// With what is known of its failures.
+    fn condition(&self, trouble: Option<&Trouble>, limits: &Limits, now: Instant) -> Condition {
+        match trouble {
+            Some(trouble) if trouble.is_down(limits) => Condition::Down,
             Some(_) => Condition::Failing,
-            None if self.failing.is_some() => Condition::Unknown,
+            None if self.failed_last.is_some() => Condition::Unknown,
             None => {
                 let slow = limits.attempt_timeout.as_secs_f64() * 1000.0 / 2.0;
                 let took = self.recent.counts(now).took.quantile(0.99);
                 if took.is_some_and(|took| took >= slow) { Condition::Slow } else { Condition::Ok }
             }
         }
+    }
+}
+
+impl State {
+    /// What one that has a row fails with, if it was heard of lately.
+    fn trouble(&self, one: &Destination, now: Instant) -> Option<&Trouble> {
+        self.troubles.get(one.key, &self.limits, now)
+    }
+
+    /// Since when the app source has not answered, if it was asked lately.
+    fn unanswered(&self, now: Instant) -> Option<&Unanswered> {
+        self.unanswered.as_ref().filter(|unanswered| now - unanswered.heard <= self.limits.forgotten_after)
+    }
+
+    /// How one that has a row is doing.
+    fn condition(&self, one: &Destination, now: Instant) -> Condition {
+        one.condition(self.trouble(one, now), &self.limits, now)
     }
 }
 
@@ -485,6 +521,10 @@ impl Fold for Destination {
         self.failed += evicted.failed;
         self.deferred += evicted.deferred;
         self.dead_lettered += evicted.dead_lettered;
+    }
+
+    fn failing_since(&self) -> Option<Instant> {
+        self.failed_last.as_ref().map(|failed| failed.since)
     }
 }
 
@@ -511,6 +551,10 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
         kept: given_up.kept,
         at,
     }
+}
+
+fn app_key(app_id: &str) -> u64 {
+    key(&[app_id])
 }
 
 /// What entries are found by, without a copy of their names.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::board::Text;
-use crate::board::snapshot::Snapshot;
+use crate::board::snapshot::{AppSource, Snapshot};
+use crate::shown::span;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
@@ -48,7 +49,16 @@ pub struct Facts {
     /// The queue's attributes, once it has answered.
     pub attributes: OnceLock<Vec<Attribute>>,
     /// What there is to be warned of: the configuration, the queue, the apps that are in force.
-    pub warnings: RwLock<Vec<String>>,
+    pub warnings: RwLock<Warnings>,
+}
+
+/// What there is to be warned of.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings {
+    /// The first of them.
+    pub first: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 /// One variable.
@@ -92,6 +102,7 @@ struct Status<'a> {
     attributes: &'a [Attribute],
     settings: Vec<Setting>,
     warnings: Vec<String>,
+    warnings_left_out: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -124,7 +135,9 @@ struct Totals {
     last_receive: i64,
     queue_visible: i64,
     queue_hidden: i64,
+    queue_sampled: i64,
     dead_letter_queue: i64,
+    dead_letter_queue_sampled: i64,
 }
 
 impl Facts {
@@ -158,6 +171,8 @@ pub(super) fn json(facts: &Facts, health: &Health, metrics: &Metrics) -> String 
 fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize) -> Status<'a> {
     let board = metrics.board.snapshot(metrics.in_flight.get().try_into().unwrap_or_default(), rows);
     let (state, why) = state(health, metrics, &board);
+    let (warnings, warnings_left_out) =
+        bounded(&facts.warnings.read().unwrap_or_else(PoisonError::into_inner));
     let queue = |state| metrics.queue_messages.get_or_create(&[("state", state)]).get();
     Status {
         version: VERSION,
@@ -186,12 +201,15 @@ fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize)
             last_receive: metrics.last_receive.get(),
             queue_visible: queue("visible"),
             queue_hidden: queue("hidden"),
+            queue_sampled: metrics.queue_sampled.get(),
             dead_letter_queue: metrics.dead_letter_queue_messages.get(),
+            dead_letter_queue_sampled: metrics.dead_letter_queue_sampled.get(),
         },
         board,
         attributes: facts.attributes.get().map_or(&[], Vec::as_slice),
         settings: shown(&facts.settings),
-        warnings: bounded(&facts.warnings.read().unwrap_or_else(PoisonError::into_inner)),
+        warnings,
+        warnings_left_out,
     }
 }
 
@@ -213,21 +231,19 @@ fn shown(settings: &[Setting]) -> Vec<Setting> {
     if fits(&all) { all } else { SETTING_MOST.into_iter().map(cut).find(fits).unwrap_or_else(|| cut(least)) }
 }
 
-/// As many of the warnings, and as much of each, as leave room for the rest whatever they hold.
-fn bounded(warnings: &[String]) -> Vec<String> {
+/// As many of the warnings, and as much of each, as leave room for the rest whatever they hold; and how many are left out.
+fn bounded(warnings: &Warnings) -> (Vec<String>, usize) {
     let mut room = WARNINGS_BYTES;
     let mut shown: Vec<String> = Vec::new();
-    for warning in warnings {
+    for warning in &warnings.first {
         let text = Text::cut(warning, WARNING_MOST);
         let bytes = serde_json::to_string(text.as_str()).map_or(0, |text| text.len());
         let Some(left) = room.checked_sub(bytes) else { break };
         room = left;
         shown.push(text.to_string());
     }
-    if shown.len() < warnings.len() {
-        shown.push(format!("and {} more: see hookferry check, and the log", warnings.len() - shown.len()));
-    }
-    shown
+    let left_out = warnings.first.len() - shown.len() + warnings.more;
+    (shown, left_out)
 }
 
 /// The first of draining, unready and degraded that holds, and why.
@@ -239,6 +255,13 @@ fn state(health: &Health, metrics: &Metrics, board: &Snapshot) -> (State, Vec<St
         return (State::Unready, why);
     }
     let mut why: Vec<String> = health.live().err().into_iter().collect();
+    if let Some(AppSource { unanswered_s, served }) = board.app_source {
+        let serving = if served { "an older answer" } else { "nothing: jobs wait" };
+        why.push(format!(
+            "apps cannot be looked up for {}: serving {serving} (the log names the error)",
+            span(unanswered_s)
+        ));
+    }
     let failing = board.failing;
     let least = if failing.at_least { "at least " } else { "" };
     for (count, verb) in [(failing.down, "down"), (failing.failing, "failing")] {

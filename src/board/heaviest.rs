@@ -2,13 +2,16 @@
 //! most load, each half of the places.
 //!
 //! This is the space-saving algorithm with two weights, its evictions made in batches: when the places
-//! are full, the quarter that is among the heaviest by neither weight is folded into `other`, and
+//! are full, a quarter that is among the heaviest by neither weight is folded into `other`, and
 //! whatever comes new after that begins at the greatest weight that was evicted. So a weight is never
 //! under-estimated, and a flood of names that each come once cannot push out one that keeps coming.
+//! Where the heaviest by both weights are the same, as when everything fails, the rest of the three
+//! quarters is kept too, what has been failing for longest first.
 //! Values, unlike weights, are exact from the moment from which an entry has its place. Weights halve
 //! every `HALF_LIFE`, so that what was busy yesterday gives way.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +24,11 @@ const HALF_LIFE: Duration = Duration::from_secs(600);
 pub trait Fold: Default {
     /// Takes in what an evicted entry held.
     fn fold(&mut self, evicted: &Self);
+
+    /// Since when it fails, if it does.
+    fn failing_since(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The heaviest entries, and the sum of all others.
@@ -120,13 +128,23 @@ impl<V: Fold> Heaviest<V> {
 
     fn evict(&mut self) {
         let half = self.places * 3 / 8;
-        let mut kept = std::collections::HashSet::new();
+        let mut kept = HashSet::new();
         for weight in [by_failures, by_load] {
             let mut order: Vec<_> =
                 self.entries.iter().map(|(key, place)| (weight(&place.weights), *key)).collect();
             order.sort_unstable_by(|a, b| b.cmp(a));
             kept.extend(order.iter().take(half).filter(|(weight, _)| *weight > (0, 0)).map(|(_, key)| *key));
         }
+        let rest = self.entries.iter().filter(|(key, _)| !kept.contains(key));
+        let mut rest: Vec<_> = rest
+            .map(|(key, place)| {
+                let since = place.value.failing_since();
+                (since.is_none(), since, Reverse(by_load(&place.weights)), *key)
+            })
+            .collect();
+        rest.sort_unstable();
+        let room = (half * 2).saturating_sub(kept.len());
+        kept.extend(rest.into_iter().take(room).map(|(.., key)| key));
         let lost: Vec<u64> = self.entries.keys().copied().filter(|key| !kept.contains(key)).collect();
         for key in lost {
             let Some(place) = self.entries.remove(&key) else { continue };

@@ -28,7 +28,7 @@ const APP_COUNTS: [Count<App>; 5] = [
     ("app_failures", "Attempts that an app's webhooks failed", |a| a.failed),
     ("app_deferrals", "Jobs of an app that were put off untried", |a| a.deferred),
     ("app_dead_letters", "Jobs of an app that were given up", |a| a.dead_lettered),
-    ("app_unmatched_jobs", "Jobs that no webhook of their app wants", |a| a.unmatched),
+    ("app_unmatched_jobs", "Jobs of an app that filters leave nothing of", |a| a.unmatched),
 ];
 
 impl Collector for Board {
@@ -59,10 +59,15 @@ impl Collector for Board {
             let labels = [("app", OTHER)];
             ConstCounter::new(count(state.apps.other())).encode(family.encode_family(&labels)?)?;
         }
-        let help = "Destinations by how they are doing; those that have a place on the status page";
+        let help = "Destinations by how they are doing: all that are down or failing, and others as far as they have a place on the status page";
         let mut family = encoder.encode_descriptor("destinations", help, None, MetricType::Gauge)?;
+        let troubled = state.failing(now);
         for (condition, name) in Condition::NAMES {
-            let count = state.in_condition(condition, now);
+            let count = match condition {
+                Condition::Down => troubled.down,
+                Condition::Failing => troubled.failing,
+                Condition::Slow | Condition::Unknown | Condition::Ok => state.in_condition(condition, now),
+            };
             ConstGauge::new(signed(count)).encode(family.encode_family(&[("state", name)])?)?;
         }
         let gauges = [
@@ -99,9 +104,9 @@ impl State {
         self.destinations.iter().filter(move |one| counts(one) > 0)
     }
 
-    /// How many destinations are doing so.
-    pub(super) fn in_condition(&self, condition: Condition, now: Instant) -> usize {
-        self.asked().filter(|one| one.condition(&self.limits, now) == condition).count()
+    /// How many destinations that have a row are doing so.
+    fn in_condition(&self, condition: Condition, now: Instant) -> usize {
+        self.asked().filter(|one| self.condition(one, now) == condition).count()
     }
 
     /// The age of the oldest job that waits for a retry.

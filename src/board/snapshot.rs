@@ -27,16 +27,27 @@ pub struct Snapshot {
     pub apps: Rows<AppRow>,
     /// How many destinations do not take what they are sent.
     pub failing: Failing,
+    /// Set while the app source does not answer.
+    pub app_source: Option<AppSource>,
 }
 
-/// Destinations that do not take what they are sent, of those that have counts of their own.
+/// An app source that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AppSource {
+    /// For how long it has not.
+    pub unanswered_s: u64,
+    /// Whether the last job that asked for an app got an older answer; else it waits.
+    pub served: bool,
+}
+
+/// Destinations that do not take what they are sent, whether or not they have a row.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Failing {
     /// Those that are down.
     pub down: usize,
     /// Those that failed last.
     pub failing: usize,
-    /// Whether there may be more: some have lost their places to others.
+    /// Whether there may be more: no more are remembered.
     pub at_least: bool,
 }
 
@@ -178,7 +189,7 @@ pub struct AppRow {
     pub deferred: u64,
     /// Jobs given up, since the start.
     pub dead_lettered: u64,
-    /// Jobs that none of its webhooks wants, since the start.
+    /// Jobs that filters leave nothing of, since the start.
     pub unmatched: u64,
 }
 
@@ -203,11 +214,11 @@ impl Board {
                 rows: state.letters.iter().take(rows).map(|letter| letter_row(letter, now)).collect(),
             },
             apps: apps(&state, rows, now),
-            failing: Failing {
-                down: state.in_condition(Condition::Down, now),
-                failing: state.in_condition(Condition::Failing, now),
-                at_least: state.destinations.evicted() > 0,
-            },
+            failing: state.failing(now),
+            app_source: state.unanswered(now).map(|unanswered| AppSource {
+                unanswered_s: (now - unanswered.since).as_secs(),
+                served: unanswered.served,
+            }),
         }
     }
 
@@ -222,11 +233,16 @@ impl Board {
 }
 
 impl State {
+    pub(super) fn failing(&mut self, now: Instant) -> Failing {
+        let (down, failing) = self.troubles.count(&self.limits, now);
+        Failing { down, failing, at_least: self.troubles.is_full() }
+    }
+
     fn gauges(&mut self, in_flight: u64, now: Instant) -> Gauges {
-        let failing = self.in_condition(Condition::Down, now) + self.in_condition(Condition::Failing, now);
+        let Failing { down, failing, .. } = self.failing(now);
         Gauges {
             in_flight,
-            failing: failing as u64,
+            failing: (down + failing) as u64,
             blocked: self.groups.count(now) as u64,
             oldest: self.oldest(now).as_secs(),
         }
@@ -270,22 +286,21 @@ fn group(since: Instant, waiting: &Waiting, now: Instant) -> Group {
 
 fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow> {
     let mut all: Vec<(Condition, &Destination)> =
-        state.asked().map(|one| (one.condition(&state.limits, now), one)).collect();
+        state.asked().map(|one| (state.condition(one, now), one)).collect();
     // Those that fail first, longest failing first; then by load.
     all.sort_by_key(|(condition, one)| {
-        let since = one.failing.as_ref().map(|failing| failing.since);
+        let since = state.trouble(one, now).map(|trouble| trouble.since);
         (*condition, since, Reverse(one.delivered + one.failed), one.app_id.clone())
     });
     let row = |(condition, one): &(Condition, &Destination)| {
         let recent = one.recent.counts(now);
         let attempts = recent.delivered.saturating_add(recent.failed);
-        let failing = one.failing(&state.limits, now);
         DestinationRow {
             app: one.app_id.to_string(),
             webhook: one.webhook.to_string(),
             destination: one.destination.to_string(),
             state: *condition,
-            since_s: failing.map(|failing| (now - failing.since).as_secs()),
+            since_s: state.trouble(one, now).map(|trouble| (now - trouble.since).as_secs()),
             last_failed_s: one
                 .last
                 .filter(|_| *condition == Condition::Unknown)
@@ -294,7 +309,7 @@ fn destinations(state: &State, rows: usize, now: Instant) -> Rows<DestinationRow
             attempts,
             p50_ms: recent.took.quantile(0.5).map(rounded),
             p99_ms: recent.took.quantile(0.99).map(rounded),
-            error: one.failing.as_ref().map(|failing| failing.detail.to_string()),
+            error: one.failed_last.as_ref().map(|failed| failed.detail.to_string()),
             delivered: one.delivered,
             failed: one.failed,
             deferred: one.deferred,

@@ -7,7 +7,7 @@ fn attempt<'a>(app_id: &'a str, webhook: &'a str, outcome: &'a Outcome) -> Attem
 fn condition(board: &Board, webhook: &str) -> Condition {
     let state = board.state();
     let one = state.destinations.iter().find(|one| one.webhook.as_str() == webhook).unwrap();
-    one.condition(&state.limits, Instant::now())
+    state.condition(one, Instant::now())
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,6 +93,52 @@ async fn fail_for(board: &Board, failure: &Outcome, time: Duration) {
     while Instant::now() < end {
         tokio::time::advance(Duration::from_secs(60).min(end - Instant::now())).await;
         board.attempted(&attempt("shop", "a", failure));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_when_and_how_many_are_true_where_more_fail_than_there_are_rows() {
+    let board = Board::default();
+    let failure = Outcome::transient(Reason::Status(500));
+    let names: Vec<_> = (0..300).map(|n| format!("tenant-{n}")).collect();
+    for round in 0..=7 {
+        for name in &names {
+            board.attempted(&attempt(name, "a", &failure));
+        }
+        for n in 0..20 {
+            for _ in 0..5 {
+                board.attempted(&attempt(&format!("well-{n}"), "a", &Outcome::Delivered));
+            }
+        }
+        let snapshot = board.snapshot(0, 40);
+        let failing = snapshot.failing;
+        let expected = if round > 5 { (300, 0) } else { (0, 300) };
+        assert_eq!((failing.down, failing.failing), expected, "round {round}");
+        assert!(!failing.at_least);
+        for row in &snapshot.destinations.rows {
+            assert_eq!(row.since_s, Some(round * 55), "{row:?} of round {round}");
+        }
+        tokio::time::advance(Duration::from_secs(55)).await;
+    }
+    for name in &names {
+        board.attempted(&attempt(name, "a", &Outcome::Delivered));
+    }
+    let failing = board.snapshot(0, 40).failing;
+    assert_eq!((failing.down, failing.failing), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_that_fails_longest_keeps_its_row_when_many_begin_to_fail() {
+    let board = Board::default();
+    let failure = Outcome::transient(Reason::Status(500));
+    board.attempted(&attempt("first", "a", &failure));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    for round in 0..5 {
+        for n in 0..300 {
+            board.attempted(&attempt(&format!("tenant-{n}"), "a", &failure));
+        }
+        let first = &board.snapshot(0, 40).destinations.rows[0];
+        assert_eq!((&*first.app, first.failed), ("first", 1), "round {round}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
-use crate::admin::status::{Attribute, Facts, Setting};
+use crate::admin::status::{Attribute, Facts, Setting, Warnings};
 use crate::apps::Sources;
 use crate::config::{self, Config};
 use crate::queue::sqs::Description;
@@ -37,9 +37,8 @@ pub(super) async fn keep(facts: Arc<Facts>, stay: Vec<String>, metrics: Arc<Metr
         ticks.tick().await;
         let (first, count) = apps.warnings();
         let more = count.saturating_sub(first.len());
-        let more = (more > 0).then(|| format!("apps: and {more} more (see hookferry check)"));
-        let all = stay.iter().cloned().chain(first).chain(more).collect();
-        *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = all;
+        let first = stay.iter().cloned().chain(first).collect();
+        *facts.warnings.write().unwrap_or_else(PoisonError::into_inner) = Warnings { first, more };
         // A database's apps are known one by one.
         if let Some(apps) = apps.all() {
             let webhooks =

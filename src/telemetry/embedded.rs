@@ -58,7 +58,7 @@ impl Lines {
             "Queue": self.queue,
             "InFlightPercent": percent,
             "BlockedGroups": metrics.board.blocked_groups(),
-            "DestinationsDown": metrics.breakers_open.get(),
+            "DestinationsDown": metrics.board.destinations_down(),
             "Deliveries": deliveries.saturating_sub(self.deliveries),
             "DeadLetters": given_up.saturating_sub(self.given_up),
         });
@@ -113,6 +113,8 @@ async fn write_lines(mut lines: Lines, metrics: Arc<Metrics>, ended: Cancellatio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::Attempt;
+    use crate::outcome::{Outcome, Reason};
 
     #[test]
     fn a_line_declares_every_number_that_it_holds_and_counts_from_the_line_before() {
@@ -131,6 +133,30 @@ mod tests {
         assert_eq!(line.as_object().unwrap().len(), declared.len() + 2);
         metrics.delivered.inc_by(2);
         assert_eq!(lines.next(&metrics, Duration::ZERO)["Deliveries"], 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn destinations_are_down_where_the_status_page_says_so() {
+        let metrics = Metrics::new();
+        let down = || {
+            let outcome = Outcome::transient(Reason::Status(500));
+            let attempt = Attempt {
+                app_id: "shop",
+                webhook: "a",
+                destination: "hooks.example.com",
+                outcome: &outcome,
+                took: Duration::from_millis(9),
+            };
+            metrics.board.attempted(&attempt);
+            Lines::new("https://sqs.eu-west-1.amazonaws.com/111111111111/webhooks.fifo")
+                .next(&metrics, Duration::ZERO)["DestinationsDown"]
+                .clone()
+        };
+        for _ in 0..4 {
+            assert_eq!(down(), 0);
+            tokio::time::advance(Duration::from_secs(100)).await;
+        }
+        assert_eq!(down(), 1);
     }
 
     /// What was written.

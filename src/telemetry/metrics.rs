@@ -121,11 +121,11 @@ pub struct Metrics {
     pub lanes: Gauge,
     /// Receives under way.
     pub pollers: Gauge,
-    /// Destinations that the breaker holds for down.
+    /// Destinations that the breaker holds for down: jobs past their window are given up for them untried.
     pub breakers_open: Gauge,
     /// Jobs put back untried because others need the room, or the destination is busy.
     pub deferred: Counter,
-    /// Jobs that no webhook of their app wants.
+    /// Jobs that the filters of their app's webhooks leave nothing of.
     pub unmatched: Counter,
     /// Settling calls that failed, by permission.
     pub settle_failures: Family<Labels, Counter>,
@@ -137,6 +137,10 @@ pub struct Metrics {
     pub queue_messages: Family<Labels, Gauge>,
     /// Messages in the dead-letter queue, as last sampled.
     pub dead_letter_queue_messages: Gauge,
+    /// Unix time of the queue's last sample; 0 before the first.
+    pub queue_sampled: Gauge,
+    /// Unix time of the dead-letter queue's last sample; 0 before the first, and where there is none.
+    pub dead_letter_queue_sampled: Gauge,
     /// Seconds that an attempt took.
     pub attempt_seconds: Seconds,
     /// Seconds from a job's send to its delivery, of each job.
@@ -221,7 +225,7 @@ impl Metrics {
             ("released", "Jobs given back untried at shutdown", &self.released),
             ("abandoned", "Jobs left to their visibility timeout", &self.abandoned),
             ("deferred_jobs", "Jobs put back untried for want of room", &self.deferred),
-            ("unmatched_jobs", "Jobs that no webhook of their app wants", &self.unmatched),
+            ("unmatched_jobs", "Jobs that filters leave nothing of", &self.unmatched),
             ("lease_extensions", "Leases extended", &self.lease_extensions),
             ("receives", "Receives answered", &self.receives),
             ("received_messages", "Messages received", &self.messages),
@@ -255,7 +259,11 @@ impl Metrics {
             ("max_bytes_in_flight", "Bytes beyond which no poll starts", &self.max_bytes_in_flight),
             ("lanes", "Groups of which jobs are held", &self.lanes),
             ("pollers", "Receives under way", &self.pollers),
-            ("breakers_open", "Destinations that are down", &self.breakers_open),
+            (
+                "breakers_open",
+                "Destinations whose jobs are given up untried once they are past their window; those that are down are in hookferry_destinations",
+                &self.breakers_open,
+            ),
             (
                 "last_receive_timestamp_seconds",
                 "Unix time of the last receive that was answered",
@@ -265,6 +273,16 @@ impl Metrics {
                 "dead_letter_queue_messages",
                 "Messages in the dead-letter queue, sampled",
                 &self.dead_letter_queue_messages,
+            ),
+            (
+                "queue_sampled_timestamp_seconds",
+                "Unix time of the queue's last sample; 0 before the first",
+                &self.queue_sampled,
+            ),
+            (
+                "dead_letter_queue_sampled_timestamp_seconds",
+                "Unix time of the dead-letter queue's last sample; 0 before the first, and where there is none",
+                &self.dead_letter_queue_sampled,
             ),
         ];
         for (name, help, gauge) in gauges {
@@ -357,9 +375,22 @@ impl Metrics {
     /// Counts an answered receive.
     pub fn received(&self, messages: usize) {
         self.receives.inc();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.last_receive.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        self.last_receive.set(unix_time());
         self.messages.inc_by(messages as u64);
+    }
+
+    /// Notes how many messages the queue has in each state.
+    pub fn queue_has(&self, states: [(&'static str, u64); 3]) {
+        for (state, messages) in states {
+            self.queue_messages.get_or_create(&[("state", state)]).set(signed(messages));
+        }
+        self.queue_sampled.set(unix_time());
+    }
+
+    /// Notes how many messages the dead-letter queue has.
+    pub fn dead_letter_queue_has(&self, messages: usize) {
+        self.dead_letter_queue_messages.set(signed(messages as u64));
+        self.dead_letter_queue_sampled.set(unix_time());
     }
 
     /// Counts a failed receive.
@@ -382,9 +413,14 @@ impl Metrics {
     /// Counts an app look-up.
     pub fn looked_up(&self, result: LookUp) {
         self.look_ups.get_or_create(&[("result", result.name())]).inc();
+        match result {
+            LookUp::Remembered => {}
+            LookUp::Asked => self.board.apps_answered(),
+            LookUp::Stale | LookUp::Failed => self.board.apps_unanswered(result == LookUp::Stale),
+        }
     }
 
-    /// Counts a job that no webhook of its app wants.
+    /// Counts a job that the filters of its app's webhooks leave nothing of.
     pub fn unmatched(&self, app_id: &str) {
         self.unmatched.inc();
         self.board.unmatched(app_id);
@@ -456,6 +492,15 @@ impl Format {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
+}
+
+fn unix_time() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ const ROOMS: &[Room] = &[
             "reqwest",
         ],
     ),
-    ("admin", &["board", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
+    ("admin", &["board", "shown", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["job", "queue", "random"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),

@@ -33,7 +33,7 @@ test("at rest it says that it delivers, and that nothing is blocked", async () =
   assert.match(await text("#about"), /hookferry \d+\.\d+\.\d+ · up .+ · queue webhooks\.fifo in us-east-1 · replica .+ \(this replica only\)/);
   assert.match(await text("#blocked"), /No group is blocked/);
   assert.match(await text("#destinations"), /Nothing was attempted yet/);
-  assert.match(await text("#letters"), /No job was given up/);
+  assert.match(await text("#letters"), /None by this replica since it started/);
   const order = await page.locator("h2").allInnerTexts();
   assert.deepEqual(order.map((heading) => heading.split(" ")[0]), ["Blocked", "Destinations", "Last", "Apps", "Queue", "Configuration"]);
   await shot("rest");
@@ -68,6 +68,8 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   assert.match(first, /▲ failing for \d+ s/);
   assert.match((await rows("destinations")).find((row) => row.includes("127.0.1.21 ")), /◔ slow/);
   assert.match((await rows("letters"))[0], /tenant-11 127\.0\.1\.12 · webhook \S+ \d+ s ago status 410.* hookferry dlq show \S+ Copy/);
+  await reads("#tiles", /In the dead-letter queue\s+[1-9]\d*\s+as sampled; \d+ given up here/);
+  assert.match(await text("#tiles"), /In the queue\s+\d+\s+\d+ of them hidden; as sampled/);
   await shot("failure");
 });
 

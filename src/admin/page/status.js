@@ -61,9 +61,9 @@
     return svg;
   };
 
-  const tile = (name, value, unit, values, alert) => {
+  const tile = (name, value, unit, values, alert, note) => {
     const node = make("div", undefined, alert ? "tile alert" : "tile");
-    node.append(make("dl", [make("dt", name), make("dd", [value, unit ? make("small", ` ${unit}`) : ""])]), spark(values, name));
+    node.append(make("dl", [make("dt", name), make("dd", [value, unit ? make("small", ` ${unit}`) : ""]), note && make("dd", note, "note")]), values ? spark(values, name) : "");
     return node;
   };
 
@@ -110,7 +110,8 @@
     show(at("about"), `hookferry ${s.release} · up ${span(s.uptime_s)} · queue ${s.queue} in ${s.region} · replica ${s.replica} (this replica only)`);
     document.title = `${s.state} · hookferry`;
 
-    const { now, history: h } = s;
+    const { now, totals, history: h } = s;
+    const sampled = (at, messages) => at ? whole(messages) : "–";
     if (changed("tiles", [now, h, s.limits, s.totals, s.failing])) {
       const rate = (values) => values.map((v) => v === undefined ? null : v);
       at("tiles").replaceChildren(
@@ -121,7 +122,10 @@
         tile("Failing destinations", many(now.failing, s.failing.at_least && now.failing > 0), "", rate(h.failing), now.failing > 0),
         tile("Blocked groups", whole(now.blocked), "", rate(h.blocked), now.blocked > 0),
         tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest)),
-        tile("Dead letters", whole(s.totals.dead_letters), s.totals.lost ? `${whole(s.totals.lost)} deleted` : "", rate(h.dead_letters), now.dead_letters > 0));
+        tile("In the queue", sampled(totals.queue_sampled, totals.queue_visible + totals.queue_hidden), "", null, false,
+          totals.queue_sampled ? `${whole(totals.queue_hidden)} of them hidden; as sampled` : "not sampled yet"),
+        tile("In the dead-letter queue", sampled(totals.dead_letter_queue_sampled, totals.dead_letter_queue), "", rate(h.dead_letters), totals.dead_letter_queue > 0 || now.dead_letters > 0,
+          `${totals.dead_letter_queue_sampled ? "as sampled" : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} deleted` : ""}`));
     }
 
     count("n-blocked", s.blocked);
@@ -170,8 +174,10 @@
       ["Recommended", (r) => r.recommended],
       ["", (r) => r.ok ? "✓ will do" : make("span", "▲ differs", "badge failing")],
     ], s.attributes);
-    if (changed("warnings", s.warnings)) {
-      at("warnings").replaceChildren(...(s.warnings.length ? [make("ul", s.warnings.map((text) => make("li", text)))] : []));
+    const rest = s.warnings_left_out ? [`and ${whole(s.warnings_left_out)} more: see hookferry check, and the log`] : [];
+    const warnings = [...s.warnings, ...rest];
+    if (changed("warnings", warnings)) {
+      at("warnings").replaceChildren(...(warnings.length ? [make("ul", warnings.map((text) => make("li", text)))] : []));
     }
     table("settings", "This worker does not tell it; hookferry env --effective does.", [
       ["Variable", (r) => make("code", r.name)],

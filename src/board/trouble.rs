@@ -1,0 +1,131 @@
+//! Which destinations fail and since when, whether or not they have a row.
+//!
+//! Rows are few, and where many destinations fail they change hands all the time; how long a destination has been
+//! failing must not begin anew with its row. So this is kept by the destination's hash alone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// Destinations remembered: 100,000 entries of 50 bytes are 5 MB at worst.
+pub(super) const MAX_TROUBLES: usize = 100_000;
+
+/// How often all entries may be looked at for the sake of a new one.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
+
+/// A destination's last attempt failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    /// Since when it has failed without a success.
+    pub(super) since: Instant,
+    /// The last attempt, or the last time that a job was not sent because the destination is down.
+    heard: Instant,
+    /// It answers, if only that it is busy: that is not down.
+    alive: bool,
+}
+
+/// All of them, by the key of the destination.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    entries: HashMap<u64, Trouble>,
+    expired: Option<Instant>,
+}
+
+impl Trouble {
+    /// Whether it has failed for longer than the retry window, up to when it was last heard of: what failed once, long
+    /// ago, is not known to fail all the time.
+    pub(super) fn is_down(&self, limits: &Limits) -> bool {
+        !self.alive && self.heard - self.since > limits.retry_window
+    }
+
+    fn is_known(&self, limits: &Limits, now: Instant) -> bool {
+        now - self.heard <= limits.forgotten_after
+    }
+}
+
+impl Troubles {
+    /// An attempt failed. Says since when attempts have.
+    pub(super) fn failed(&mut self, key: u64, alive: bool, limits: &Limits, now: Instant) -> Instant {
+        let since = self.get(key, limits, now).map_or(now, |trouble| trouble.since);
+        if self.entries.len() >= MAX_TROUBLES && !self.entries.contains_key(&key) {
+            self.make_room(limits, now);
+        }
+        self.entries.insert(key, Trouble { since, heard: now, alive });
+        since
+    }
+
+    /// An attempt was taken. Costs nothing while none fails.
+    pub(super) fn delivered(&mut self, key: u64) {
+        if !self.entries.is_empty() {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// A job that is not sent because the destination is down waits for it.
+    pub(super) fn waited_for(&mut self, key: u64, now: Instant) {
+        if let Some(trouble) = self.entries.get_mut(&key) {
+            trouble.heard = now;
+        }
+    }
+
+    /// What is known of one, if it was heard of lately.
+    pub(super) fn get(&self, key: u64, limits: &Limits, now: Instant) -> Option<&Trouble> {
+        self.entries.get(&key).filter(|trouble| trouble.is_known(limits, now))
+    }
+
+    /// How many are down, and how many others failed last.
+    pub(super) fn count(&mut self, limits: &Limits, now: Instant) -> (usize, usize) {
+        self.entries.retain(|_, trouble| trouble.is_known(limits, now));
+        let down = self.entries.values().filter(|trouble| trouble.is_down(limits)).count();
+        (down, self.entries.len() - down)
+    }
+
+    /// Whether there may be more than are counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_TROUBLES
+    }
+
+    /// Forgets those whose keys are not to be kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.entries.retain(|key, _| keep(*key));
+    }
+
+    fn make_room(&mut self, limits: &Limits, now: Instant) {
+        if self.expired.is_none_or(|at| now - at >= EXPIRE_EVERY) {
+            self.expired = Some(now);
+            self.entries.retain(|_, trouble| trouble.is_known(limits, now));
+        }
+        if self.is_full()
+            && let Some(key) = self.entries.keys().next().copied()
+        {
+            self.entries.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_as_fit_are_remembered_and_the_last_one_is() {
+        let limits = Limits {
+            retry_window: Duration::from_secs(300),
+            attempt_timeout: Duration::from_secs(4),
+            forgotten_after: Duration::from_secs(120),
+        };
+        let (mut troubles, now) = (Troubles::default(), Instant::now());
+        for key in 0..MAX_TROUBLES as u64 + 10 {
+            troubles.failed(key, false, &limits, now);
+            assert!(troubles.get(key, &limits, now).is_some());
+        }
+        assert_eq!(troubles.count(&limits, now), (0, MAX_TROUBLES));
+        assert!(troubles.is_full());
+        tokio::time::advance(Duration::from_secs(121)).await;
+        assert_eq!(troubles.count(&limits, Instant::now()), (0, 0));
+        assert!(!troubles.is_full());
+    }
+}
