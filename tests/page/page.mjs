@@ -73,6 +73,45 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   await shot("failure");
 });
 
+test("what is selected or focused stays so while the numbers around it change, without a clipboard too", async () => {
+  const tab = await (await browser.newContext({ viewport: { width: 1240, height: 900 } })).newPage();
+  const errors = [];
+  tab.on("pageerror", (error) => errors.push(String(error)));
+  // As on plain HTTP at an address that is not a loopback one.
+  await tab.addInitScript(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await tab.goto(world.page);
+  const first = tab.locator("#letters tbody tr").first();
+  const command = await first.locator("code").innerText(), when = await first.locator("td").nth(1).innerText();
+  await first.locator("button").click();
+  const state = () => tab.evaluate(() => [String(getSelection()), document.activeElement.textContent]);
+  assert.deepEqual(await state(), [command, "Selected: copy it"]);
+  await world.send([11], 1);
+  const row = tab.locator("#letters tbody tr").filter({ hasText: command });
+  await until(async () => (await row.locator("td").nth(1).innerText()) !== when, "time goes on in that row");
+  await until(async () => (await tab.locator("#letters code").first().innerText()) !== command, "another letter comes before it");
+  assert.deepEqual(await state(), [command, "Selected: copy it"]);
+  assert.deepEqual(errors, []);
+  await tab.context().close();
+});
+
+test("behind a path prefix it works, and says what an address answers that is none of the worker's", async () => {
+  const tab = await browser.newPage();
+  await tab.goto(await world.prefixed());
+  await until(async () => /degraded/i.test(await tab.locator("#state").innerText()), "the status by the prefix");
+  for (const [link, name] of [["status", "JSON"], ["metrics", "metrics"]]) {
+    const href = await tab.locator("footer a", { hasText: name }).evaluate((a) => a.href);
+    assert.equal((await fetch(href)).status, 200, link);
+  }
+  world.astray = true;
+  await until(async () => /no answer – this address answered 404; the last status came \d+ s ago/i.test(await tab.locator("#state").innerText()), "a 404 is told");
+  await tab.close();
+});
+
+test("marks that a tenant stacks do not paint over what stands around them", async () => {
+  const clipped = await page.evaluate(() => [...document.querySelectorAll("td, li")].filter((e) => getComputedStyle(e).overflow !== "clip").length);
+  assert.equal(clipped, 0);
+});
+
 test("a tenant's name is text, whatever it holds, and no URL's secrets are shown", async () => {
   const all = await page.locator("body").innerText();
   assert.ok(all.includes(HOSTILE));

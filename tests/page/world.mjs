@@ -11,6 +11,8 @@ import { createInterface } from "node:readline";
 export const APPS = 40;
 export const HOSTILE = `<img src=x onerror="document.title='taken'">`;
 export const LONG = "0f8fad5bd9cb469f".repeat(12);
+/** Marks upon a letter, higher than some rows. */
+export const STACKED = `a${"\u0301".repeat(60)}`;
 /** What a warning names, without a place to break it. */
 export const MEMBER = "a_member_of_a_webhook_that_nobody_knows_".repeat(2);
 const SECRET = "page-secret";
@@ -52,8 +54,20 @@ export class World {
     return world;
   }
 
+  /** The page as a proxy shows it below a path; once `astray`, everything there answers 404. */
+  async prefixed() {
+    this.proxy = http.createServer(async (request, response) => {
+      const path = /^\/ops\/(.*)$/.exec(request.url)?.[1];
+      if (path === undefined || this.astray) return void response.writeHead(404).end();
+      const answer = await fetch(this.page + path);
+      response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") }).end(await answer.text());
+    });
+    await new Promise((resolve) => this.proxy.listen(0, "127.0.0.1", resolve));
+    return `http://127.0.0.1:${this.proxy.address().port}/ops/`;
+  }
+
   app(n) {
-    return n === 5 ? HOSTILE : n === 6 ? LONG : `tenant-${String(n).padStart(2, "0")}`;
+    return n === 5 ? HOSTILE : n === 6 ? LONG : n === 8 ? STACKED : `tenant-${String(n).padStart(2, "0")}`;
   }
 
   /** How app `n`'s endpoint answers: a status, "hang", or a delay in ms before 200. */
@@ -80,7 +94,7 @@ export class World {
         const signature = createHmac("sha256", SECRET).update(payload).digest("hex");
         const body = `{"appKey":"key-${n}","appId":${JSON.stringify(this.app(n))},"payload":${payload},"originalPusherSignature":"${signature}"}`;
         const dedup = createHash("sha256").update(body).digest("hex");
-        const group = n === 5 || n === 6 ? `odd-${n}_client_event_webhooks` : `${this.app(n)}_client_event_webhooks`;
+        const group = n === 5 || n === 6 || n === 8 ? `odd-${n}_client_event_webhooks` : `${this.app(n)}_client_event_webhooks`;
         enqueue.stdin.write(JSON.stringify({ group, dedup, body }) + "\n");
       }
     }
@@ -97,6 +111,8 @@ export class World {
 
   async end() {
     for (const child of this.children) child.kill("SIGKILL");
+    this.proxy?.closeAllConnections();
+    this.proxy?.close();
     this.receiver.closeAllConnections();
     await new Promise((resolve) => this.receiver.close(resolve));
   }

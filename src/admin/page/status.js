@@ -69,22 +69,60 @@
 
   // Tables
 
-  const table = (id, none, columns, rows) => {
+  const tables = new Map();
+  // Each row is known by its key, and each cell by what was drawn in it: what has not changed stays as it is, with what
+  // is selected or focused in it.
+  const table = (id, none, key, columns, rows) => {
     if (!changed(id, rows)) return;
     const place = at(id);
-    if (!rows.length) { place.replaceChildren(make("p", none, "none")); return; }
-    const head = make("tr", columns.map(([name, , className]) => {
-      const cell = make("th", name, className);
-      cell.scope = "col";
-      return cell;
-    }));
-    const body = rows.map((row) => make("tr", columns.map(([name, cell, className], n) => {
-      const node = make("td", cell(row), n ? className : "lead");
-      node.dataset.name = name;
-      return node;
-    })));
-    const scroll = make("div", make("table", [make("thead", head), make("tbody", body)]), "scroll");
-    place.replaceChildren(scroll);
+    if (!rows.length) {
+      tables.delete(id);
+      place.replaceChildren(make("p", none, "none"));
+      return;
+    }
+    if (!tables.has(id)) {
+      const head = make("tr", columns.map(([name, , className]) => {
+        const cell = make("th", name, className);
+        cell.scope = "col";
+        return cell;
+      }));
+      const body = make("tbody");
+      tables.set(id, { body, lines: new Map() });
+      place.replaceChildren(make("div", make("table", [make("thead", head), body]), "scroll"));
+    }
+    const { body, lines } = tables.get(id);
+    const wanted = new Map();
+    for (const row of rows) {
+      let name = key(row);
+      while (wanted.has(name)) name += "+";
+      wanted.set(name, row);
+    }
+    for (const [name, line] of lines) {
+      if (!wanted.has(name)) {
+        line.remove();
+        lines.delete(name);
+      }
+    }
+    let there = body.firstChild;
+    for (const [name, row] of wanted) {
+      if (!lines.has(name)) lines.set(name, make("tr", columns.map(emptyCell)));
+      const line = lines.get(name);
+      columns.forEach(([, cell], n) => write(line.cells[n], cell(row)));
+      if (line === there) there = there.nextSibling;
+      else body.insertBefore(line, there);
+    }
+  };
+  const emptyCell = ([name, , className], n) => {
+    const node = make("td", undefined, n ? className : "lead");
+    node.dataset.name = name;
+    return node;
+  };
+  const drawn = new WeakMap();
+  const write = (cell, content) => {
+    const fresh = make("td", content);
+    if (drawn.get(cell)?.isEqualNode(fresh)) return;
+    drawn.set(cell, fresh.cloneNode(true));
+    cell.replaceChildren(...fresh.childNodes);
   };
   const sub = (text, whole) => text ? make("span", text, whole ? "sub whole" : "sub") : null;
   const many = (n, atLeast) => (atLeast ? "≥ " : "") + whole(n);
@@ -92,13 +130,24 @@
   const MARKS = { ok: "✓", slow: "◔", failing: "▲", down: "✕", unknown: "?", delivering: "✓", degraded: "▲", unready: "✕", draining: "↓", silent: "✕" };
   const badge = (state) => make("span", `${MARKS[state]} ${state}`, `badge ${state}`);
   const copyable = (text) => {
-    const button = make("button", "Copy");
+    const code = make("code", text), button = make("button");
+    const say = (word) => {
+      button.textContent = word;
+      button.setAttribute("aria-label", `${word}: ${text}`);
+    };
     button.type = "button";
-    button.setAttribute("aria-label", `Copy: ${text}`);
-    button.addEventListener("click", () => navigator.clipboard.writeText(text).then(
-      () => { button.textContent = "Copied"; },
-      () => { button.textContent = "Select it by hand"; }));
-    return make("span", [make("code", text), " ", button]);
+    say("Copy");
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        say("Copied");
+      } catch {
+        // Over plain HTTP a browser has no clipboard for a page, but at a loopback address.
+        getSelection().selectAllChildren(code);
+        say("Selected: copy it");
+      }
+    });
+    return make("span", [code, " ", button]);
   };
 
   const draw = (s) => {
@@ -129,7 +178,7 @@
     }
 
     count("n-blocked", s.blocked);
-    table("blocked", "No group is blocked.", [
+    table("blocked", "No group is blocked.", (r) => r.group, [
       ["App", (r) => [r.app || "unknown app", sub(r.queue_type ? type(r.queue_type) : r.group)]],
       ["Blocked for", (r) => [span(r.blocked_s), sub(`job sent ${span(r.age_s)} ago`, true)]],
       ["Why", (r) => [r.detail, sub(r.destination)]],
@@ -139,7 +188,7 @@
     ], s.blocked.rows);
 
     count("n-destinations", s.destinations);
-    table("destinations", "Nothing was attempted yet.", [
+    table("destinations", "Nothing was attempted yet.", (r) => `${r.app} ${r.webhook}`, [
       ["Destination", (r) => [r.destination || "none", sub(`${r.app} · webhook ${r.webhook}`)]],
       ["State", (r) => [badge(r.state), sub(r.last_failed_s !== null ? `last failed ${span(r.last_failed_s)} ago` : r.since_s === null ? "" : `for ${span(r.since_s)}`)]],
       ["Taken, 5 min", (r) => [percent(r.success), sub(r.attempts ? `of ${whole(r.attempts)}` : "")], "number"],
@@ -149,8 +198,8 @@
       ["Dead letters", (r) => whole(r.dead_lettered), "number"],
     ], s.destinations.rows);
 
-    count("n-letters", { count: s.totals.dead_letters, rows: s.dead_letters.rows });
-    table("letters", "No job was given up.", [
+    count("n-letters", { count: totals.dead_letters, rows: s.dead_letters.rows });
+    table("letters", "None by this replica since it started.", (r) => r.id, [
       ["App", (r) => [r.app || "unknown app", sub(r.destination ? `${r.destination} · webhook ${r.webhook}` : r.group)]],
       ["When", (r) => `${span(r.ago_s)} ago`],
       ["Why", (r) => [r.detail, sub(r.attempts === 1 ? "1 attempt" : `${r.attempts} attempts`)]],
@@ -158,17 +207,17 @@
     ], s.dead_letters.rows);
 
     count("n-apps", s.apps);
-    table("apps", "No job of a known app has come yet.", [
+    table("apps", "No job of a known app has come yet.", (r) => r.app, [
       ["App", (r) => r.app],
       ["Load, 5 min", (r) => `${short(r.load)} / s`, "number"],
       ["Delivered", (r) => whole(r.delivered), "number"],
       ["Failed", (r) => whole(r.failed), "number"],
       ["Deferred for fairness", (r) => whole(r.deferred), "number"],
       ["Dead letters", (r) => whole(r.dead_lettered), "number"],
-      ["Unmatched jobs", (r) => whole(r.unmatched), "number"],
+      ["Filtered out whole", (r) => whole(r.unmatched), "number"],
     ], s.apps.rows);
 
-    table("attributes", "This worker does not tell them; hookferry check does.", [
+    table("attributes", "This worker does not tell them; hookferry check does.", (r) => r.name, [
       ["Attribute", (r) => make("code", r.name)],
       ["Value", (r) => r.value],
       ["Recommended", (r) => r.recommended],
@@ -179,7 +228,7 @@
     if (changed("warnings", warnings)) {
       at("warnings").replaceChildren(...(warnings.length ? [make("ul", warnings.map((text) => make("li", text)))] : []));
     }
-    table("settings", "This worker does not tell it; hookferry env --effective does.", [
+    table("settings", "This worker does not tell it; hookferry env --effective does.", (r) => r.name, [
       ["Variable", (r) => make("code", r.name)],
       ["Value", (r) => r.value],
       ["From", (r) => r.source],
@@ -189,22 +238,30 @@
   // Every two seconds while the page is looked at, one request at a time.
 
   let timer, heard = Date.now();
-  const silent = (why) => {
+  // In words what the address answered instead of a status, or nothing where nothing answered.
+  const silent = (answered, why) => {
     const box = at("state");
     box.dataset.state = "silent";
     show(box.firstElementChild, MARKS.silent);
     show(at("state-word"), "no answer");
-    show(at("why"), `– the worker has not answered for ${span(Math.round((Date.now() - heard) / 1000))} (${why}); what is below is old`);
+    const since = span(Math.round((Date.now() - heard) / 1000));
+    show(at("why"), answered ? `– this address ${answered}; the last status came ${since} ago, and what is below is old`
+      : `– the worker has not answered for ${since} (${why}); what is below is old`);
     document.title = "no answer · hookferry";
   };
   const ask = async () => {
+    let answered = "";
     try {
-      const answer = await fetch("/status", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PATIENCE) });
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      draw(await answer.json());
+      // Beside the page, wherever a proxy has put it.
+      const answer = await fetch("status", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PATIENCE) });
+      answered = `answered ${answer.status}`;
+      if (!answer.ok) throw new Error(answered);
+      const status = await answer.json();
+      answered = "";
+      draw(status);
       heard = Date.now();
     } catch (error) {
-      silent(error.message);
+      silent(answered === "answered 200" ? "answered with no status of a worker" : answered, error.message);
     }
   };
   const next = async () => {
