@@ -70,7 +70,7 @@ def test_labels_in_alerts_and_dashboard_are_exported(worker):
     series = re.findall(r"^([a-z_]+)\{(.*?)\} ", scrape, re.M)
     for expression in alert_expressions() + dashboard_expressions():
         for by in re.findall(r"by \(([a-z_, ]+)\)", expression):
-            for label in set(by.split(", ")) - {"le", "instance", "alertname"}:
+            for label in set(by.split(", ")) - {"le", "job", "instance", "alertname"}:
                 named = set(NAME.findall(expression))
                 assert any(name in named and f'{label}="' in labels for name, labels in series), (expression, label)
 
