@@ -143,3 +143,17 @@ def test_the_templates_own_metrics_are_ones_that_the_worker_writes(worker):
         assert any(found[:3] == ("hookferry", name, (dimension,)) for found in written), name
     # The value of the dimension is the queue's name, as the template has it.
     assert {line["Queue"] for line in lines if "_aws" in line} == {QUEUE}
+
+
+def test_the_oldest_age_alarm_follows_the_retry_window():
+    alarm = templates.template()["Resources"]["OldestAgeAlarm"]["Properties"]
+    told = [metric for metric in alarm["Metrics"] if metric["ReturnData"]]
+    assert [metric["Expression"] for metric in told] == [{"Fn::Sub": "age - ${RetryWindowSeconds}"}]
+
+
+def test_panels_show_what_their_titles_say():
+    body = json.loads(templates.template()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    titles = {widget["properties"]["title"]: json.dumps(widget) for widget in body["widgets"]}
+    assert "tasks" in titles["Places taken (%) and tasks"].replace("and tasks", "")
+    expressions = {panel["title"]: str([target["expr"] for target in panel["targets"]]) for panel in dashboard()["panels"]}
+    assert "process_cpu_seconds_total" in expressions["Memory, CPU"]
