@@ -69,7 +69,7 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   assert.match((await rows("destinations")).find((row) => row.includes("127.0.1.21 ")), /◔ slow/);
   assert.match((await rows("letters"))[0], /tenant-11 127\.0\.1\.12 · webhook \S+ \d+ s ago status 410.* hookferry dlq show \S+ Copy/);
   await reads("#tiles", /In the dead-letter queue\s+[1-9]\d*\s+as sampled; \d+ given up here/);
-  assert.match(await text("#tiles"), /In the queue\s+\d+\s+\d+ of them hidden; as sampled/);
+  assert.match(await text("#tiles"), /\d+ visible, \d+ hidden in the queue, as sampled/);
   await shot("failure");
 });
 

@@ -63,7 +63,7 @@
 
   const tile = (name, value, unit, values, alert, note) => {
     const node = make("div", undefined, alert ? "tile alert" : "tile");
-    node.append(make("dl", [make("dt", name), make("dd", [value, unit ? make("small", ` ${unit}`) : ""]), note && make("dd", note, "note")]), values ? spark(values, name) : "");
+    node.append(make("dl", [make("dt", name), make("dd", [value, unit ? make("small", ` ${unit}`) : ""]), note && make("dd", note, "note")]), spark(values, name));
     return node;
   };
 
@@ -160,7 +160,6 @@
     document.title = `${s.state} · hookferry`;
 
     const { now, totals, history: h } = s;
-    const sampled = (at, messages) => at ? whole(messages) : "–";
     if (changed("tiles", [now, h, s.limits, s.totals, s.failing])) {
       const rate = (values) => values.map((v) => v === undefined ? null : v);
       at("tiles").replaceChildren(
@@ -170,10 +169,9 @@
         tile("In flight", whole(now.in_flight), `of ${whole(s.limits.max_in_flight)}`, rate(h.in_flight)),
         tile("Failing destinations", many(now.failing, s.failing.at_least && now.failing > 0), "", rate(h.failing), now.failing > 0),
         tile("Blocked groups", whole(now.blocked), "", rate(h.blocked), now.blocked > 0),
-        tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest)),
-        tile("In the queue", sampled(totals.queue_sampled, totals.queue_visible + totals.queue_hidden), "", null, false,
-          totals.queue_sampled ? `${whole(totals.queue_hidden)} of them hidden; as sampled` : "not sampled yet"),
-        tile("In the dead-letter queue", sampled(totals.dead_letter_queue_sampled, totals.dead_letter_queue), "", rate(h.dead_letters), totals.dead_letter_queue > 0 || now.dead_letters > 0,
+        tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest), false,
+          totals.queue_sampled ? `${whole(totals.queue_visible)} visible, ${whole(totals.queue_hidden)} hidden in the queue, as sampled` : "the queue is not sampled yet"),
+        tile("In the dead-letter queue", totals.dead_letter_queue_sampled ? whole(totals.dead_letter_queue) : "–", "", rate(h.dead_letters), totals.dead_letter_queue > 0 || now.dead_letters > 0,
           `${totals.dead_letter_queue_sampled ? "as sampled" : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} deleted` : ""}`));
     }
 
