@@ -85,6 +85,8 @@ pub struct GivenUp<'a> {
     pub webhook: &'a str,
     /// That webhook's host or function.
     pub destination: &'a str,
+    /// The other webhooks that lack it, each with its host or function.
+    pub others: &'a [(&'a str, &'a str)],
     /// The reason's code.
     pub reason: &'static str,
     /// The reason in words.
@@ -142,7 +144,7 @@ pub struct Destination {
     pub failed: u64,
     /// Attempts that were put off untried.
     pub deferred: u64,
-    /// Jobs given up for it.
+    /// Jobs given up that it lacks.
     pub dead_lettered: u64,
     key: u64,
     recent: Window,
@@ -204,6 +206,8 @@ pub struct Letter {
     pub webhook: Text,
     /// That webhook's host or function.
     pub destination: Text,
+    /// How many other webhooks lack it too.
+    pub others: usize,
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
@@ -341,6 +345,12 @@ impl Board {
         history.attempted(failed.is_none(), now);
     }
 
+    /// A job was not sent to a webhook because it is down, and is given up for it: that counts when the job is given up,
+    /// and neither as deferred nor as failed.
+    pub fn passed_over(&self, app_id: &str, webhook: &str) {
+        self.state().troubles.waited_for(key(&[app_id, webhook]), Instant::now());
+    }
+
     /// A job was delivered, so long after it was sent.
     pub fn delivered(&self, age: Duration) {
         self.state().history.delivered(age, Instant::now());
@@ -424,10 +434,11 @@ impl Board {
             letters.truncate(LETTERS - 1);
             letters.push_front(letter(given_up, now));
             history.dead_lettered(now);
-            if !given_up.webhook.is_empty() {
-                let of_app = (given_up.app_id, given_up.webhook);
-                let key = key(&[of_app.0, of_app.1]);
-                let new = || Destination::new(key, of_app, given_up.destination);
+            let first = (given_up.webhook, given_up.destination);
+            let lacking = std::iter::once(&first).chain(given_up.others);
+            for (webhook, destination) in lacking.filter(|(webhook, _)| !webhook.is_empty()) {
+                let key = key(&[given_up.app_id, webhook]);
+                let new = || Destination::new(key, (given_up.app_id, webhook), destination);
                 destinations.touch(key, true, now, new).dead_lettered += 1;
             }
         }
@@ -545,6 +556,7 @@ fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
         app_id: Text::name(given_up.app_id),
         webhook: Text::new(given_up.webhook),
         destination: Text::new(given_up.destination),
+        others: given_up.others.len(),
         reason: given_up.reason,
         detail: Text::new(given_up.detail),
         attempts: given_up.attempts,

@@ -104,6 +104,8 @@ struct Letter {
     app: String,
     webhook: String,
     destination: String,
+    #[serde(default)]
+    others: usize,
     detail: String,
     kept: bool,
     ago_s: u64,
@@ -174,13 +176,14 @@ pub fn summary(document: &str) -> serde_json::Result<String> {
     let rows = status.dead_letters.rows.iter().map(|row| {
         let webhook =
             if row.webhook.is_empty() { String::new() } else { format!(", webhook {}", row.webhook) };
+        let others = if row.others > 0 { format!(" and {} more", row.others) } else { String::new() };
         let place = if row.kept {
             format!("hookferry dlq show {}", row.id)
         } else {
             format!("deleted: no dead-letter queue ({})", row.id)
         };
         format!(
-            "{} ago, app {}{}{webhook}: {}   {place}",
+            "{} ago, app {}{}{webhook}{others}: {}   {place}",
             span(row.ago_s),
             row.app,
             endpoint(&row.destination),

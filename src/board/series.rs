@@ -20,7 +20,7 @@ const DESTINATION_COUNTS: [Count<Destination>; 4] = [
     ("destination_deliveries", "Attempts that a webhook took", |d| d.delivered),
     ("destination_failures", "Attempts that a webhook failed", |d| d.failed),
     ("destination_deferrals", "Attempts at a webhook that were put off untried", |d| d.deferred),
-    ("destination_dead_letters", "Jobs given up for a webhook", |d| d.dead_lettered),
+    ("destination_dead_letters", "Jobs given up that a webhook lacks", |d| d.dead_lettered),
 ];
 
 const APP_COUNTS: [Count<App>; 5] = [

@@ -162,6 +162,8 @@ pub struct LetterRow {
     pub webhook: String,
     /// That webhook's host or function.
     pub destination: String,
+    /// How many other webhooks lack it too.
+    pub others: usize,
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
@@ -327,6 +329,7 @@ fn letter_row(letter: &Letter, now: Instant) -> LetterRow {
         app: letter.app_id.to_string(),
         webhook: letter.webhook.to_string(),
         destination: letter.destination.to_string(),
+        others: letter.others,
         reason: letter.reason,
         detail: letter.detail.to_string(),
         attempts: letter.attempts,

@@ -229,6 +229,7 @@ async fn the_last_dead_letters_are_kept() {
             app_id: "shop",
             webhook: "a",
             destination: "example.com",
+            others: &[],
             reason: "gone",
             detail: "status 410",
             attempts: 1,

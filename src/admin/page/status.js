@@ -198,7 +198,7 @@
 
     count("n-letters", { count: totals.dead_letters, rows: s.dead_letters.rows });
     table("letters", "None by this replica since it started.", (r) => r.id, [
-      ["App", (r) => [r.app || "unknown app", sub(r.destination ? `${r.destination} · webhook ${r.webhook}` : r.group)]],
+      ["App", (r) => [r.app || "unknown app", sub(r.webhook ? `${r.destination ? `${r.destination} · ` : ""}webhook ${r.webhook}${r.others ? ` and ${r.others} more` : ""}` : r.group)]],
       ["When", (r) => `${span(r.ago_s)} ago`],
       ["Why", (r) => [r.detail, sub(r.attempts === 1 ? "1 attempt" : `${r.attempts} attempts`)]],
       ["Look at it", (r) => r.kept ? copyable(`hookferry dlq show ${r.id}`) : ["deleted: no dead-letter queue", sub(r.id)]],

@@ -147,6 +147,7 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
                 app_id: &id,
                 webhook: &id,
                 destination: &id,
+                others: &[],
                 reason: "gone",
                 detail: &name,
                 attempts: 1,

@@ -133,6 +133,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         tried.extend(ended);
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
+    tell_skipped(lane, &batch, &gates, &tried);
     Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
 }
 
@@ -309,13 +310,16 @@ impl<'a> Try<'a> {
             None => self.traced(shared).await,
         };
         let took = self.began.elapsed();
-        shared.metrics.board.attempted(&board::Attempt {
-            app_id: &self.round.batch.app.id,
-            webhook: self.webhook_id(),
-            destination: self.destination.as_str(),
-            outcome: &outcome,
-            took,
-        });
+        // What becomes of one that is skipped is known when all are through.
+        if !self.gate.skipped {
+            shared.metrics.board.attempted(&board::Attempt {
+                app_id: &self.round.batch.app.id,
+                webhook: self.webhook_id(),
+                destination: self.destination.as_str(),
+                outcome: &outcome,
+                took,
+            });
+        }
         if let Some(attempting) = attempting
             && !matches!(outcome, Outcome::Deferred(_))
         {
@@ -500,6 +504,22 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         // Several jobs go on alone.
         if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
             head.claim.record_mut().settle(&batch.app, webhook, &tried.outcome);
+        }
+    }
+}
+
+/// Tells the board of the webhooks that were not attempted: the job waits for them, or is given up for them.
+fn tell_skipped<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &[Tried]) {
+    let (board, app_id) = (&lane.shared.metrics.board, &*batch.app.id);
+    for (tried, _) in tried.iter().zip(gates).filter(|(_, gate)| gate.skipped) {
+        let webhook = tried.webhook.as_ref().map_or("", WebhookId::as_str);
+        let (destination, outcome) = (tried.destination.as_str(), &tried.outcome);
+        match outcome {
+            Outcome::Deferred(_) => {
+                let took = Duration::ZERO;
+                board.attempted(&board::Attempt { app_id, webhook, destination, outcome, took });
+            }
+            _ => board.passed_over(app_id, webhook),
         }
     }
 }

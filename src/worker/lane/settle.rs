@@ -9,13 +9,13 @@ use tracing::{debug, error, warn};
 use super::attempt::{Attempted, Tried};
 use super::window::attempts_for_backoff;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
-use crate::app::Webhook;
 use crate::app::limits::MAX_ID_BYTES;
+use crate::app::{Webhook, WebhookId};
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
-use crate::ledger::Settled;
+use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::rules::LastChance;
 use crate::policy::{self, Disposition, whole_seconds};
@@ -257,7 +257,8 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
 ) -> Result<(), (Duration, Reason)> {
     let Some(held) = lane.jobs.get_mut(place) else { return Ok(()) };
     let shared = &lane.shared;
-    let letter = letter(held, reason, (place == 0).then_some(attempted), lane.times);
+    let tried = if place == 0 { &attempted.tried[..] } else { &[] };
+    let letter = letter(held, reason, tried, lane.times);
     let (age_s, window_s) = (held.age(lane.times).as_secs(), shared.rules.retry.window.as_secs());
     let (app_id, destination) = (held.shown_app(), letter.destination.as_str());
     let app_id = app_id.as_str();
@@ -296,6 +297,10 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
         }
     }
     let kept = answer.is_ok();
+    let others: Vec<_> = failed_webhooks(held.claim.record())
+        .filter(|settled| settled.webhook.as_str() != webhook)
+        .map(|settled| (settled.webhook.as_str(), destination_of(&settled.webhook, tried)))
+        .collect();
     shared.metrics.dead_lettered(reason);
     shared.metrics.lost.inc_by(u64::from(!kept));
     shared.metrics.board.dead_lettered(&GivenUp {
@@ -304,6 +309,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
         app_id: &held.app_id,
         webhook,
         destination,
+        others: &others,
         reason: letter.reason,
         detail: &letter.detail,
         attempts: letter.attempts,
@@ -312,17 +318,27 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     Ok(())
 }
 
-fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times: Times) -> DeadLetter {
+/// What a job is not to be sent to again although it was not taken there.
+fn failed_webhooks(record: &Record) -> impl Iterator<Item = &Settled> {
+    record.settled.iter().filter(|settled| settled.failed.is_some())
+}
+
+/// A webhook's host or function, if it was in the attempt.
+fn destination_of<'a>(webhook: &WebhookId, tried: &'a [Tried]) -> &'a str {
+    let tried = tried.iter().find(|tried| tried.webhook.as_ref() == Some(webhook));
+    tried.map_or("", |tried| tried.destination.as_str())
+}
+
+fn letter(held: &InFlight, reason: &Reason, tried: &[Tried], times: Times) -> DeadLetter {
     let (record, message) = (held.claim.record(), &held.message);
     let mut delivered =
         message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
     delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).flat_map(Settled::identities));
     // The webhook that failed for this reason; else the first that failed.
-    let failed = || record.settled.iter().filter(|settled| settled.failed.is_some());
+    let failed = || failed_webhooks(record);
     let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());
     let webhook = about.map(|settled| &settled.webhook).or_else(|| record.owed.first()).cloned();
-    let tried = attempted.map_or(&[][..], |attempted| &attempted.tried);
-    let destination = tried.iter().find(|tried| tried.webhook.is_some() && tried.webhook == webhook);
+    let destination = webhook.as_ref().map_or("", |webhook| destination_of(webhook, tried)).to_owned();
     DeadLetter {
         id: Arc::clone(&message.id),
         source: Arc::clone(held.known_as()),
@@ -335,7 +351,7 @@ fn letter(held: &InFlight, reason: &Reason, attempted: Option<&Attempted>, times
         // SQS refuses control characters.
         app_id: shown::cut(&held.app_id, MAX_ID_BYTES),
         webhook,
-        destination: destination.map(|tried| tried.destination.as_str().to_owned()).unwrap_or_default(),
+        destination,
         first_sent: message.sent,
         given_up: message.sent.and_then(|sent| sent.checked_add(held.age(times))),
     }

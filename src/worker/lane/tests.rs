@@ -251,6 +251,37 @@ async fn the_time_that_a_job_spends_in_its_lane_is_part_of_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_webhook_that_lacks_a_job_given_up_counts_it_once_and_no_skip_of_it_is_a_deferral() {
+    let mut world = World::new(30, 4, 2);
+    world.webhooks = json!([{"url": "http://a/"}, {"url": "http://b/"}, {"url": "http://c/"}]);
+    world.down = Some(2);
+    let script = |request: &Request| {
+        let outcome = match request.webhook {
+            0 => Outcome::Delivered,
+            1 => Outcome::Permanent(Reason::Gone),
+            _ => Outcome::transient(Reason::Status(500)),
+        };
+        (Takes::Time(WAY), outcome)
+    };
+    world.work(Duration::ZERO, script).await;
+    assert_eq!(world.queue.letters().len(), 2);
+    let snapshot = world.metrics.board.snapshot(0, 9);
+    let mut rows: Vec<_> = snapshot
+        .destinations
+        .rows
+        .iter()
+        .map(|row| (row.destination.as_str(), row.delivered, row.deferred, row.dead_lettered))
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [("a", 2, 0, 0), ("b", 0, 0, 2), ("c", 0, 0, 2)]);
+    let asked = world.requests.lock().unwrap().iter().filter(|request| request.webhook == 2).count();
+    assert!(asked < 2, "one of the jobs was not sent to the one that is down");
+    let others: Vec<_> = snapshot.dead_letters.rows.iter().map(|row| row.others).collect();
+    assert_eq!(others, [1, 1]);
+    assert_eq!(snapshot.apps.rows[0].dead_lettered, 2, "a job each");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_has_one_row_whatever_its_jobs_claim_to_be_of() {
     let world = World::new(30, 4, 1);
     world.work(Duration::ZERO, |_| (Takes::Time(WAY), Outcome::Permanent(Reason::Gone))).await;
