@@ -84,6 +84,8 @@ mod hash;
 pub mod job;
 mod json;
 #[cfg(feature = "worker")]
+mod lane;
+#[cfg(feature = "worker")]
 pub mod lease;
 #[cfg(feature = "worker")]
 mod ledger;

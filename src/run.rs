@@ -94,15 +94,7 @@ pub(super) async fn worker(
     reload: Option<Reload>,
 ) -> Result<(), Failure> {
     announce(&config);
-    let limit = descriptors::raise();
-    let max_in_flight = descriptors::places(limit, config.queue.max_in_flight);
-    if max_in_flight < config.queue.max_in_flight {
-        warn!(
-            limit,
-            max_in_flight,
-            "the limit of open files is too low for QUEUE_SQS_MAX_IN_FLIGHT, so fewer messages are taken (raise the hard limit: ulimit -Hn, nofile in ECS' ulimits)"
-        );
-    }
+    let max_in_flight = places(config.queue.max_in_flight);
     let health = Arc::new(Health::new(STILL));
     let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
     // Health is served to the very end of the drain.
@@ -198,6 +190,20 @@ pub(super) async fn worker(
     worked.context("the worker failed")?;
     serving.abort();
     Ok(())
+}
+
+/// How many messages are taken at the most, by what is configured and by the limit of open files.
+fn places(configured: usize) -> usize {
+    let limit = descriptors::raise();
+    let max_in_flight = descriptors::places(limit, configured);
+    if max_in_flight < configured {
+        warn!(
+            limit,
+            max_in_flight,
+            "the limit of open files is too low for QUEUE_SQS_MAX_IN_FLIGHT, so fewer messages are taken (raise the hard limit: ulimit -Hn, nofile in ECS' ulimits)"
+        );
+    }
+    max_in_flight
 }
 
 /// What the states of destinations are told by.

@@ -1,4 +1,4 @@
-//! The worker: pollers that receive, lanes that deliver, deletes, and the drain.
+//! The worker: pollers that receive, the lanes that it starts for what they bring, and the drain.
 //!
 //! Invariants:
 //! - a poll asks only for what there is room for, so memory is bounded by configuration;
@@ -6,9 +6,6 @@
 //!   the grace of a shutdown runs out;
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
-pub mod delete_batcher;
-pub mod in_flight;
-pub mod lane;
 mod poll;
 
 use std::collections::VecDeque;
@@ -29,6 +26,9 @@ use crate::flow::scaler::PollScaler;
 use crate::flow::shares::{Admitted, Shares};
 use crate::flow::throttle::Throttle;
 use crate::job::{app_named_by, app_of_group, claimed_app_id};
+use crate::lane::delete_batcher::{self, DeleteBatcher};
+use crate::lane::in_flight::{InFlight, Times, bounded};
+use crate::lane::{Lane, Shared, settle};
 use crate::ledger::{Claim, Ledger};
 use crate::policy::rules::Rules;
 use crate::policy::whole_milliseconds;
@@ -38,9 +38,6 @@ use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{BEAT, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::in_flight::{InFlight, Times, bounded};
-use crate::worker::lane::{Lane, Shared, settle};
-use delete_batcher::DeleteBatcher;
 use poll::{Poll, Polled};
 
 /// At the end of the grace this much is kept back for the last deletes.
@@ -392,4 +389,4 @@ pub fn operator_hint(error: &ReceiveError) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

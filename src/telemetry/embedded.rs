@@ -143,7 +143,7 @@ mod tests {
             let attempt = Attempt {
                 app_id: "shop",
                 webhook: "a",
-                destination: &"hooks.example.com",
+                destination: "hooks.example.com",
                 outcome: &outcome,
                 took: Duration::from_millis(9),
             };

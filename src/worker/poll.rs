@@ -8,10 +8,10 @@ use super::Bounds;
 use crate::flow::permits::{Permits, Reserved};
 use crate::flow::shares::Shares;
 use crate::flow::stalls::detecting_stalls;
+use crate::lane::Shared;
+use crate::lane::in_flight::Times;
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
-use crate::worker::in_flight::Times;
-use crate::worker::lane::Shared;
 
 /// One logical receive.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::board::Text;
+use crate::lane::in_flight::InFlight;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::settling::report_batch;
-use crate::worker::in_flight::InFlight;
 
 /// The longest that a delivered job waits for its delete.
 const LINGER: Duration = Duration::from_millis(50);

@@ -18,6 +18,7 @@ use crate::apps::{Fresh, LookUpError};
 use crate::flow::breaker::{Failure, Job, destination};
 use crate::flow::shares::Shares;
 use crate::job::QueueType;
+use crate::lane::delete_batcher;
 use crate::outcome::Outcome;
 use crate::outcome::Reason;
 use crate::plan::{Delivery, Limits};
@@ -25,7 +26,6 @@ use crate::policy::Retry;
 use crate::policy::rules::Disposal;
 use crate::producer::Signer;
 use crate::telemetry::traces::{JobSpan, Traces};
-use crate::worker::delete_batcher;
 use crate::worker::tests::fake_queue::FakeQueue;
 
 /// How long a call or an answer is under way: together all of the safety margin.

@@ -12,12 +12,13 @@
 //! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
 //! A lane waits only for a place or for a newer answer about its app, where a job of it has no other chance, and never
-//! receives. It knows the ports and no
-//! adapter.
+//! receives. It knows the ports and no adapter.
 
 mod attempt;
+pub(crate) mod delete_batcher;
+pub(crate) mod in_flight;
 mod prepare;
-pub(super) mod settle;
+pub(crate) mod settle;
 mod window;
 
 use std::collections::VecDeque;
@@ -35,6 +36,8 @@ use crate::flow::breaker::Breaker;
 use crate::flow::permits::Permits;
 use crate::flow::shares::Share;
 use crate::flow::throttle::Throttle;
+use crate::lane::delete_batcher::DeleteBatcher;
+use crate::lane::in_flight::{InFlight, Times};
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
 use crate::policy::rules::Rules;
@@ -46,8 +49,6 @@ use crate::telemetry::health::{Health, Watch};
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::settling::report_batch;
 use crate::telemetry::traces::Traces;
-use crate::worker::delete_batcher::DeleteBatcher;
-use crate::worker::in_flight::{InFlight, Times};
 use attempt::{Attempted, attempt};
 use prepare::{Planned, prepare};
 

@@ -25,10 +25,10 @@ use crate::delivery::Transport;
 use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
 use crate::job::Job;
+use crate::lane::in_flight::{InFlight, Times};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
-use crate::worker::in_flight::{InFlight, Times};
 
 /// What is to be done about the head of a lane.
 #[allow(clippy::large_enum_variant, reason = "nearly every job is ready, and it is moved once")]

@@ -15,6 +15,8 @@ use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
 use crate::delivery::Transport;
+use crate::lane::delete_batcher::{Deletion, Urgency};
+use crate::lane::in_flight::{InFlight, Times};
 use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::rules::LastChance;
@@ -25,8 +27,6 @@ use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
 use crate::telemetry::settling::{report_batch, report_call};
 use crate::telemetry::traces::Ending;
-use crate::worker::delete_batcher::{Deletion, Urgency};
-use crate::worker::in_flight::{InFlight, Times};
 
 /// The backoff of what is deferred for want of room grows no further than after so many times: to about half a
 /// minute, so that few of a job's receives go that way.
@@ -532,7 +532,7 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
 /// For how long what an ending process gives back stays hidden. Where all processes end at the same time a poll that
 /// is parked at another would get it, and each would spend a receive of it: what such a poll brought, and where receives
 /// are few all of it, waits until no poll of that time can be parked any more.
-pub(in crate::worker) fn for_how_long<Q, T, A>(shared: &Shared<Q, T, A>, came_late: bool) -> Duration {
+pub(crate) fn for_how_long<Q, T, A>(shared: &Shared<Q, T, A>, came_late: bool) -> Duration {
     let are_few = shared.rules.disposal.max_receive_count().is_some_and(|most| most < AMPLE_RECEIVES);
     if came_late || are_few { whole_seconds(shared.longest_poll) } else { Duration::ZERO }
 }

@@ -19,10 +19,10 @@ use crate::delivery::Transport;
 use crate::flow::breaker::{self, Failure, Job, destination};
 use crate::flow::room::Memory;
 use crate::flow::shares::Share;
+use crate::lane::in_flight::InFlight;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
-use crate::worker::in_flight::InFlight;
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
 /// there are; a job's other webhooks follow when these have ended.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::app::WebhookId;
+use crate::lane::in_flight::{InFlight, Times};
 use crate::policy::{self, Retry};
-use crate::worker::in_flight::{InFlight, Times};
 
 /// A receive count says little of attempts that other processes made: it counts receives behind a failing
 /// head too.
