@@ -5,7 +5,6 @@
 //! of the destination's. The caller drops the future at the attempt's deadline; dropping it has to end
 //! the attempt.
 
-mod bulkhead;
 pub mod http;
 pub mod lambda;
 pub mod standard;

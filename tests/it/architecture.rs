@@ -28,7 +28,8 @@ const ROOMS: &[Room] = &[
     ("queue", &["job", "shown"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "outcome", "plan"], &[]),
-    ("delivery/bulkhead", &[], &["rustix"]),
+    // Threads of their own for receivers that may flood.
+    ("bulkhead", &[], &["rustix"]),
     // Their adapters.
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
     (
@@ -43,12 +44,12 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["delivery/bulkhead", "descriptors", "egress", "tls"],
+        &["bulkhead", "descriptors", "egress", "tls"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
         "delivery/lambda",
-        &["aws", "delivery/bulkhead", "delivery/lambda/function_name", "aws/region", "egress", "json"],
+        &["aws", "bulkhead", "delivery/lambda/function_name", "aws/region", "egress", "json"],
         &[
             "aws_config",
             "aws_sdk_lambda",
