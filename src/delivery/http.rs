@@ -32,6 +32,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Client, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, sleep};
+use url::Host;
 
 use crate::bulkhead::{Bulkhead, Threads};
 use crate::descriptors;
@@ -65,6 +66,9 @@ const MAX_UNPROVEN: usize = 200;
 /// For so long an attempt waits for its turn among them, and so often it asks.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 const ROOM_POLL: Duration = Duration::from_millis(20);
+
+/// Descriptors that a look-up may hold: one for either family's addresses, at two name servers at once.
+const LOOK_UP: usize = 4;
 
 /// How deliveries go out.
 #[derive(Clone, Debug, Default)]
@@ -188,7 +192,7 @@ impl Http {
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
         // What is kept gives its own up, if there are none.
-        let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
+        let Some(sockets) = self.sockets(&delivery.app_id, &target.origin, standing).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
         let watch = self.unanswered.watch(&delivery.app_id, &target.origin);
@@ -203,7 +207,7 @@ impl Http {
                 // A head whose body never comes is no answer.
                 let outcome = outcome(response).await;
                 watch.ended(true);
-                [Some(&socket), room.as_ref()].into_iter().flatten().for_each(Socket::answered);
+                sockets.iter().chain(&room).for_each(Socket::answered);
                 if let Some(permit) = &permit {
                     permit.answered();
                 }
@@ -234,13 +238,20 @@ impl Http {
         }
     }
 
-    /// Leave for one connection, which evicts kept ones and waits a moment where there is none.
-    async fn socket(&self, app_id: &str, origin: &Origin) -> Option<Socket> {
-        if let Some(socket) = self.sockets.take(app_id, &origin.host) {
-            return Some(socket);
+    /// Leave for one connection, and for the look-up before it where that may go unanswered; evicts kept ones and waits
+    /// a moment where there is none.
+    async fn sockets(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
+        let looks_up = !standing.answers() && !self.proxied && matches!(origin.host, Host::Domain(_));
+        let take = || {
+            let wanted = if looks_up { LOOK_UP } else { 1 };
+            (0..wanted).map(|_| self.sockets.take(app_id, &origin.host)).collect::<Option<Vec<_>>>()
+        };
+        let taken = take();
+        if taken.is_some() {
+            return taken;
         }
         self.evict().await;
-        self.sockets.take(app_id, &origin.host)
+        take()
     }
 
     /// Has kept connections closed, and waits until their descriptors are free.
