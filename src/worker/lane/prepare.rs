@@ -89,6 +89,8 @@ enum Doubt {
     Old(Outcome),
     /// The same, for a job that its filters let no webhook have.
     Unmatched(Arc<App>),
+    /// It was not worked out in time, and so much of that was its own.
+    Late(Outcome, Duration),
 }
 
 impl Batch {
@@ -182,6 +184,7 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
         match judge(shared, held, job.clone(), known).await {
             Ok(planned) => return Ok(planned),
             Err(Doubt::Certain(outcome)) => return Err(Prepared::Undeliverable(outcome)),
+            Err(Doubt::Late(outcome, took)) => return Err(late(held, outcome, took)),
             Err(Doubt::Old(_) | Doubt::Unmatched(_)) => {}
         }
     }
@@ -205,7 +208,14 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
         Err(Doubt::Unmatched(_)) if is_old => Err(put_off(Outcome::transient(Reason::NoWebhook))),
         Err(Doubt::Certain(outcome) | Doubt::Old(outcome)) => Err(Prepared::Undeliverable(outcome)),
         Err(Doubt::Unmatched(app)) => Err(Prepared::Unmatched(app)),
+        Err(Doubt::Late(outcome, took)) => Err(late(held, outcome, took)),
     }
+}
+
+/// It is worked at from the beginning the next time: what that takes in all is counted.
+fn late(held: &mut InFlight, outcome: Outcome, took: Duration) -> Prepared {
+    held.claim.record_mut().planning += took;
+    Prepared::Undeliverable(outcome)
 }
 
 fn is_final(outcome: &Outcome) -> bool {
@@ -248,9 +258,10 @@ async fn judge<Q, T, A>(
     let job = app.verified(job).map_err(|error| Doubt::Old(Outcome::Permanent(error.into())))?;
     shared.metrics.board.met(&held.message.group, &app.id);
     let longest = shared.rules.attempt_timeout;
-    let mut turns = Turns::begin();
+    let mut turns = Turns::begin(&app.id);
     let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
-        return Err(Doubt::Certain(turns.over(longest)));
+        let outcome = turns.over(longest, held.claim.record().planning);
+        return Err(Doubt::Late(outcome, turns.took));
     };
     let (wanted, selected, pieces) = selected?;
     match wanted {
