@@ -193,9 +193,10 @@ async fn what_a_peer_sends_unasked_is_never_taken_for_an_answer() {
 async fn an_attempt_that_is_dropped_takes_its_connection_with_it() {
     let peer = Peer::new(|mut peer| async move { while peer.read_request().await.is_some() {} }).await;
     let http = http(loopback());
+    let url = peer.url();
     for number in 1..=3 {
         tokio::select! {
-            outcome = attempt(&http, &peer.url()) => panic!("{outcome:?}"),
+            outcome = attempt(&http, &url) => panic!("{outcome:?}"),
             () = crate::world::wait_until(|| peer.seen() == number) => {}
         }
     }

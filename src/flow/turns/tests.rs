@@ -20,8 +20,8 @@ async fn what_takes_long_takes_turns_and_is_given_up_for_its_own_time_alone() {
     assert!(one.took + other.took + third.took <= start.elapsed(), "no time is counted twice");
     assert_eq!(one.over(longest, Duration::ZERO), Outcome::Permanent(Reason::Unplannable(longest)));
     let begun = Turns::begin("a");
-    let before = longest / 2;
-    assert_eq!(begun.over(longest, before - long), Outcome::Deferred(Reason::Unplannable(longest)));
+    let (before, less) = (longest / 2, longest / 4);
+    assert_eq!(begun.over(longest, less), Outcome::Deferred(Reason::Unplannable(longest)));
     assert_eq!(begun.over(longest, before), Outcome::Permanent(Reason::Unplannable(longest)));
 }
 
