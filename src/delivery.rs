@@ -5,7 +5,6 @@
 //! before its answer begins, and an HTTP/2 stream that the receiver refused unread. The caller drops the future at the attempt's deadline; dropping it has to end
 //! the attempt.
 
-mod bulkhead;
 pub mod http;
 pub mod lambda;
 pub mod standard;

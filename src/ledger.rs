@@ -48,6 +48,8 @@ pub struct Record {
     pub put_off: Option<Instant>,
     /// How often it was put back without an attempt, or its dead letter was refused.
     pub deferrals: u32,
+    /// How long it has been worked at what is to be sent, at receives at which that came to nothing.
+    pub planning: Duration,
     /// Why it was given up, if the dead-letter queue has not confirmed it.
     pub given_up: Option<Reason>,
     /// Nothing is left but the delete: delivered, unwanted, or its letter confirmed.

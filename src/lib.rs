@@ -58,6 +58,8 @@ mod aws;
 #[cfg(feature = "worker")]
 mod board;
 #[cfg(feature = "worker")]
+mod bulkhead;
+#[cfg(feature = "worker")]
 mod check;
 #[cfg(feature = "worker")]
 pub mod cli;

@@ -97,9 +97,18 @@ pub(crate) fn configuration(authorities: &Authorities) -> Result<ClientConfig, S
     Ok(config)
 }
 
-/// rustls' own verifier, with two additions: a certificate that is itself in `WEBHOOKS_CA_FILE` is
-/// trusted even where it calls itself an authority, as self-signed ones usually do; and a self-signed
-/// one that is not is called so.
+/// Certificates that a receiver may send besides its own. Chains have one to three, and one more where an authority is
+/// signed by an older one.
+const MAX_INTERMEDIATES: usize = 6;
+/// Of these, so many may be of one name: an authority and its successor. webpki tries every order of those of one
+/// name, which takes 40 ms of processor time for a hundred, in which nothing else is done on that thread.
+const MAX_NAMESAKES: usize = 2;
+/// All that a receiver sends of certificates, in bytes. A chain has 5,000, one for hundreds of names 20,000.
+const MAX_CHAIN: usize = 32 * 1024;
+
+/// rustls' own verifier, with three additions: a certificate that is itself in `WEBHOOKS_CA_FILE` is
+/// trusted even where it calls itself an authority, as self-signed ones usually do; a self-signed
+/// one that is not is called so; and a chain that is costly to check is refused unchecked.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -110,6 +119,34 @@ struct Verifier {
 #[derive(Debug, thiserror::Error)]
 #[error("self-signed")]
 struct SelfSigned;
+
+/// The receiver sends more certificates than any chain has.
+#[derive(Debug, thiserror::Error)]
+#[error("too many certificates")]
+struct TooCostly(String);
+
+impl TooCostly {
+    fn check(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Self> {
+        if intermediates.len() > MAX_INTERMEDIATES {
+            return Err(Self(format!(
+                "{} certificates besides its own, and no more than {MAX_INTERMEDIATES} are looked at",
+                intermediates.len()
+            )));
+        }
+        let size = certificate.len() + intermediates.iter().map(|one| one.len()).sum::<usize>();
+        if size > MAX_CHAIN {
+            return Err(Self(format!("{size} bytes, and no more than {MAX_CHAIN} are looked at")));
+        }
+        // What cannot be parsed leads nowhere.
+        let parsed: Vec<_> =
+            intermediates.iter().filter_map(|one| webpki::EndEntityCert::try_from(one).ok()).collect();
+        let namesakes = |name| parsed.iter().filter(|other| other.subject() == name).count();
+        if parsed.iter().any(|one| namesakes(one.subject()) > MAX_NAMESAKES) {
+            return Err(Self(format!("more than {MAX_NAMESAKES} authorities of one name")));
+        }
+        Ok(())
+    }
+}
 
 impl Verifier {
     fn new(
@@ -131,6 +168,9 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        TooCostly::check(certificate, intermediates).map_err(|costly| {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(costly))))
+        })?;
         let Err(error) = self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now) else {
             return Ok(ServerCertVerified::assertion());
         };
@@ -206,6 +246,11 @@ pub(crate) fn words(error: &Error) -> String {
 }
 
 fn certificate(reason: &CertificateError) -> String {
+    if let CertificateError::Other(other) = reason
+        && let Some(TooCostly(what)) = other.0.downcast_ref()
+    {
+        return format!("the receiver sends {what}: it has to send the chain of its own certificate alone");
+    }
     let date = |at: &UnixTime| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at.as_secs()));
     match reason {
         CertificateError::Expired => "the certificate has expired: the receiver has to renew it".to_owned(),
@@ -237,3 +282,6 @@ fn certificate(reason: &CertificateError) -> String {
         other => format!("the certificate cannot be accepted: {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
 //! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
-//!   of their own (`bulkhead`).
+//!   of their own (`bulkhead`); and those that have not shown that they answer, which get others.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
@@ -31,11 +31,12 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Client, Request, Response, StatusCode, Version};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use url::Host;
 
-use super::bulkhead::Bulkhead;
 use super::retry_after_seconds;
 use super::unanswered::{Standing, Unanswered};
+use crate::bulkhead::{Bulkhead, Threads};
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
@@ -59,6 +60,16 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
 /// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
 const MAX_TARGETS: usize = 10_000;
+
+/// Requests under way to destinations without a recent answer, at all of them together: the head of a response may take
+/// 400 KB of memory, and nobody says how many destinations an app has. They are shared among apps, as descriptors are.
+const MAX_UNPROVEN: usize = 200;
+/// For so long an attempt waits for its turn among them, and so often it asks.
+const ROOM_WAIT: Duration = Duration::from_millis(500);
+const ROOM_POLL: Duration = Duration::from_millis(20);
+
+/// Descriptors that a look-up may hold: one for either family's addresses, at two name servers at once.
+const LOOK_UP: usize = 4;
 
 /// How deliveries go out.
 #[derive(Clone, Debug, Default)]
@@ -89,17 +100,25 @@ pub enum SetUpError {
 /// The HTTP transport.
 #[derive(Debug)]
 pub struct Http {
-    clients: Clients,
-    /// Their connections live in the bulkhead.
-    clients_apart: Clients,
-    bulkhead: Bulkhead,
+    proven: Sender,
+    unproven: Sender,
+    mute: Sender,
     checked: Checked,
     policy: AddressPolicy,
     proxied: bool,
     limiter: HostLimiter,
     unanswered: Unanswered,
+    /// Requests to destinations without a recent answer.
+    without_answer: Sockets,
     sockets: Sockets,
     targets: Targets,
+}
+
+/// Clients, and the threads that their connections live on; `None` is everyone's.
+#[derive(Debug)]
+struct Sender {
+    clients: Clients,
+    bulkhead: Option<Bulkhead>,
 }
 
 impl Http {
@@ -116,21 +135,26 @@ impl Http {
             Some(proxy) => Arc::new(names::ProxyAlone { proxy: proxy.clone(), resolver }),
         };
         let proxied = proxy.is_some();
-        let clients = Clients::new(tls.clone(), proxy.clone(), Arc::clone(&names))?;
-        let clients_apart = Clients::new(tls, proxy, names)?;
-        let bulkhead = Bulkhead::default();
+        let sender = |threads: Option<Threads>| -> Result<Sender, SetUpError> {
+            let clients = Clients::new(tls.clone(), proxy.clone(), Arc::clone(&names))?;
+            Ok(Sender { clients, bulkhead: threads.map(Bulkhead::new) })
+        };
+        let (proven, unproven) = (sender(None)?, sender(Some(Threads::Unproven))?);
+        let mute = sender(Some(Threads::Mute))?;
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
         let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
+        let without_answer = Sockets::new(MAX_UNPROVEN);
         Ok(Self {
-            clients,
-            clients_apart,
-            bulkhead,
+            proven,
+            unproven,
+            mute,
             checked,
             policy,
             proxied,
             limiter,
             unanswered,
+            without_answer,
             sockets,
             targets,
         })
@@ -150,24 +174,27 @@ impl Http {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
+        let room = match self.room(&delivery.app_id, &target.origin, standing).await {
+            Ok(room) => room,
+            Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
+        };
         // What is kept gives its own up, if there are none.
-        let Some(socket) = self.socket(&delivery.app_id, &target.origin).await else {
+        let Some(sockets) = self.sockets(&delivery.app_id, &target.origin, standing).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
         let watch = self.unanswered.watch(&delivery.app_id, &*target.origin);
-        let mute = standing == Standing::Mute;
-        let mut sent = self.send(&target, delivery, number, mute).await;
+        let mut sent = self.send(&target, delivery, number, standing).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
             self.evict().await;
-            sent = Box::pin(self.send(&target, delivery, number, mute)).await;
+            sent = Box::pin(self.send(&target, delivery, number, standing)).await;
         }
         match sent {
             Ok(response) => {
                 // A head whose body never comes is no answer.
                 let outcome = outcome(response, self.proxied).await;
                 watch.ended(true);
-                socket.answered();
+                sockets.iter().chain(&room).for_each(Socket::answered);
                 if let Some(permit) = &permit {
                     permit.answered();
                 }
@@ -180,19 +207,45 @@ impl Http {
         }
     }
 
-    /// Leave for one connection, which evicts kept ones and waits a moment where there is none.
-    async fn socket(&self, app_id: &str, origin: &Origin) -> Option<Socket> {
-        if let Some(socket) = self.sockets.take(app_id, &origin.host) {
-            return Some(socket);
+    /// Leave for one request to a destination without a recent answer; the error is the bound. Nobody waits for a
+    /// destination that is mute.
+    async fn room(&self, app_id: &str, origin: &Origin, standing: Standing) -> Result<Option<Socket>, usize> {
+        if standing.answers() {
+            return Ok(None);
+        }
+        let asked = Instant::now();
+        loop {
+            if let Some(room) = self.without_answer.take(app_id, origin) {
+                return Ok(Some(room));
+            }
+            if standing == Standing::Mute || asked.elapsed() >= ROOM_WAIT {
+                return Err(MAX_UNPROVEN);
+            }
+            sleep(ROOM_POLL).await;
+        }
+    }
+
+    /// Leave for one connection, and for the look-up before it where that may go unanswered; evicts kept ones and waits
+    /// a moment where there is none.
+    async fn sockets(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
+        let looks_up = !standing.answers() && !self.proxied && matches!(origin.host, Host::Domain(_));
+        let take = || {
+            let wanted = if looks_up { LOOK_UP } else { 1 };
+            (0..wanted).map(|_| self.sockets.take(app_id, &origin.host)).collect::<Option<Vec<_>>>()
+        };
+        let taken = take();
+        if taken.is_some() {
+            return taken;
         }
         self.evict().await;
-        self.sockets.take(app_id, &origin.host)
+        take()
     }
 
     /// Has kept connections closed, and waits until their descriptors are free.
     async fn evict(&self) {
-        self.clients.evict();
-        self.clients_apart.evict();
+        for sender in [&self.proven, &self.unproven, &self.mute] {
+            sender.clients.evict();
+        }
         sleep(EVICTION_WAIT).await;
     }
 
@@ -205,24 +258,29 @@ impl Http {
         }
     }
 
-    /// Sends one request; once more if a kept connection ended before the answer. `mute`: from threads of their own, and
-    /// without HTTP/2.
+    /// Sends one request; once more if a kept connection ended before the answer. Without HTTP/2 to a destination that
+    /// is mute.
     async fn send(
         &self,
         target: &RequestTarget,
         delivery: &Delivery,
         number: u32,
-        mute: bool,
+        standing: Standing,
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
-        let clients = if mute { &self.clients_apart } else { &self.clients };
-        let pooled = clients.pooled();
+        let sender = match standing {
+            Standing::Proven => &self.proven,
+            Standing::Answers | Standing::Unknown => &self.unproven,
+            Standing::Mute => &self.mute,
+        };
+        let pooled = sender.clients.pooled();
         // Without TLS there is no HTTP/2 to be agreed on.
-        let client = if mute || !target.origin.https { &pooled.http1 } else { &pooled.client };
-        let error = match self.execute(mute, client, post()?).await {
+        let http1 = standing == Standing::Mute || !target.origin.https;
+        let client = if http1 { &pooled.http1 } else { &pooled.client };
+        let error = match sender.execute(client, post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
-                    clients.dialled(&pooled);
+                    sender.clients.dialled(&pooled);
                 }
                 return Ok(response);
             }
@@ -232,16 +290,16 @@ impl Http {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(self.execute(mute, clients.fresh(), post()?)).await;
+        let again = Box::pin(sender.execute(sender.clients.fresh(), post()?)).await;
         again.map_err(|error| failure::outcome(&error, self.proxied))
     }
+}
 
-    async fn execute(&self, mute: bool, client: &Client, request: Request) -> reqwest::Result<Response> {
-        if !mute {
-            return client.execute(request).await;
-        }
+impl Sender {
+    async fn execute(&self, client: &Client, request: Request) -> reqwest::Result<Response> {
+        let Some(bulkhead) = &self.bulkhead else { return client.execute(request).await };
         let client = client.clone();
-        self.bulkhead.run(async move { client.execute(request).await }).await
+        bulkhead.run(async move { client.execute(request).await }).await
     }
 }
 

@@ -10,7 +10,13 @@
 //! - over TLS HTTP deliveries speak HTTP/1.1 to it: HTTP/2's informational responses are queued, and its frames cost
 //!   more than their bytes.
 //!
-//! One that has answered within a minute is trusted with more requests at once than one of which nothing is known.
+//! One that has answered within a minute is trusted with more requests at once than one of which nothing is known. One
+//! that has given several quick answers, and for a minute none that took long, is sent to from the threads that
+//! everyone shares; all others from threads of lesser priority: a flood that ends with an answer costs as much as one that
+//! does not. An honest receiver that is slow is none the worse for it.
+//!
+//! Whoever may register webhooks may have a new destination for each attempt. So an app several of whose destinations
+//! went mute has the ones that it has not shown to answer taken for mute.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -36,15 +42,21 @@ const SOON: Duration = Duration::from_secs(1);
 /// So many requests to one that is mute. What it sends meanwhile costs processor time as well: over HTTP/1.1 a flood of
 /// 1xx responses keeps a thread busy until the deadline (`bulkhead`).
 pub(super) const MOST_WHILE_MUTE: usize = 2;
-/// Destinations remembered, a hundred bytes each. Past it all are forgotten.
+/// Quick answers in a row from which on a destination is proven.
+const PROVEN: u8 = 8;
+/// For how long it counts that an attempt took long.
+const SLOW_MEMORY: Duration = Duration::from_secs(60);
+/// From this weight on an app's unknown destinations are mute: three have gone mute. One adds no more once it is.
+const MUTE_APP: u32 = 3 * MUTE_WEIGHT;
+/// Destinations and apps remembered, a hundred bytes each. Past it the half that was used longest ago is forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// The destinations that were attempted lately.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered(Mutex<HashMap<Destination, Row>>);
 
-/// An origin as one app uses it: by the hash of both.
-type Destination = u64;
+/// An origin as one app uses it, by the hashes of the app's id and of the origin; without an origin it is the app.
+type Destination = (u64, Option<u64>);
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -53,17 +65,29 @@ struct Row {
     /// The last attempt was.
     answered: bool,
     last: Instant,
+    /// Quick answers in a row.
+    quick: u8,
+    /// When an attempt took long, answered or not.
+    slow: Option<Instant>,
 }
 
 /// What is known of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
+    /// It answers, and has done so quickly for a while.
+    Proven,
     /// Its last attempt was answered.
     Answers,
     /// Nothing, or too little.
     Unknown,
     /// It leaves attempts unanswered.
     Mute,
+}
+
+impl Standing {
+    pub(super) fn answers(self) -> bool {
+        matches!(self, Self::Proven | Self::Answers)
+    }
 }
 
 /// An attempt under way. Dropped without [`Self::ended`], it went unanswered.
@@ -78,10 +102,15 @@ pub(super) struct AttemptWatch<'a> {
 impl Unanswered {
     /// What is known of a destination.
     pub(super) fn standing(&self, app_id: &str, origin: impl Hash) -> Standing {
-        match self.rows().get(&hash::of((app_id, origin))) {
+        let (rows, destination) = (self.rows(), destination(app_id, origin));
+        match rows.get(&destination) {
             Some(row) if row.weight >= MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
+            Some(row) if row.is_proven() => Standing::Proven,
             Some(row) if row.answered && row.last.elapsed() < ANSWERED_MEMORY => Standing::Answers,
-            Some(_) | None => Standing::Unknown,
+            Some(_) | None => match rows.get(&(destination.0, None)) {
+                Some(app) if app.weight >= MUTE_APP && app.last.elapsed() < MUTE_MEMORY => Standing::Mute,
+                Some(_) | None => Standing::Unknown,
+            },
         }
     }
 
@@ -89,24 +118,23 @@ impl Unanswered {
     pub(super) fn watch(&self, app_id: &str, origin: impl Hash) -> AttemptWatch<'_> {
         AttemptWatch {
             unanswered: self,
-            destination: hash::of((app_id, origin)),
+            destination: destination(app_id, origin),
             begun: Instant::now(),
             ended: false,
         }
     }
 
-    fn note(&self, destination: Destination, answered: bool) {
-        let (mut rows, last) = (self.rows(), Instant::now());
+    fn note(&self, destination: Destination, answered: bool, is_slow: bool) {
+        let mut rows = self.rows();
         if rows.len() >= MAX_REMEMBERED && !rows.contains_key(&destination) {
-            rows.clear();
+            forget_half(&mut rows);
         }
-        let row = rows.entry(destination).or_insert(Row { weight: 0, answered, last });
-        if row.last.elapsed() >= MUTE_MEMORY {
-            row.weight = 0;
+        let row = rows.entry(destination).or_insert_with(Row::new);
+        let was_mute = row.weight >= MUTE_WEIGHT;
+        row.note(answered, is_slow);
+        if !answered && !was_mute {
+            rows.entry((destination.0, None)).or_insert_with(Row::new).note(false, true);
         }
-        let weight =
-            if answered { row.weight.saturating_sub(1) } else { (row.weight + UNANSWERED).min(HEAVIEST) };
-        *row = Row { weight, answered, last };
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<Destination, Row>> {
@@ -114,13 +142,48 @@ impl Unanswered {
     }
 }
 
+impl Row {
+    fn new() -> Self {
+        Self { weight: 0, answered: false, last: Instant::now(), quick: 0, slow: None }
+    }
+
+    fn note(&mut self, answered: bool, is_slow: bool) {
+        if self.last.elapsed() >= MUTE_MEMORY {
+            self.weight = 0;
+        }
+        self.weight =
+            if answered { self.weight.saturating_sub(1) } else { (self.weight + UNANSWERED).min(HEAVIEST) };
+        (self.answered, self.last) = (answered, Instant::now());
+        if is_slow {
+            (self.quick, self.slow) = (0, Some(self.last));
+        } else {
+            self.quick = self.quick.saturating_add(1);
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        let was_slow = self.slow.is_some_and(|slow| slow.elapsed() < SLOW_MEMORY);
+        self.answered && self.last.elapsed() < ANSWERED_MEMORY && self.quick >= PROVEN && !was_slow
+    }
+}
+
+/// Leaves out those used longest ago: whoever has many forgets nobody else's before its own earlier ones.
+fn forget_half(rows: &mut HashMap<Destination, Row>) {
+    let mut used: Vec<Instant> = rows.values().map(|row| row.last).collect();
+    let half = used.len() / 2;
+    let (_, last, _) = used.select_nth_unstable(half);
+    let last = *last;
+    rows.retain(|_, row| row.last > last);
+}
+
 impl AttemptWatch<'_> {
     /// The attempt came to something. An error that took its time is no better than nothing: who floods may end its
     /// connection before the deadline.
     pub(super) fn ended(mut self, answered: bool) {
-        self.ended = answered || self.begun.elapsed() < SOON;
+        let is_slow = self.begun.elapsed() >= SOON;
+        self.ended = answered || !is_slow;
         if answered {
-            self.unanswered.note(self.destination, true);
+            self.unanswered.note(self.destination, true, is_slow);
         }
     }
 }
@@ -128,9 +191,13 @@ impl AttemptWatch<'_> {
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.unanswered.note(self.destination, false);
+            self.unanswered.note(self.destination, false, true);
         }
     }
+}
+
+fn destination(app_id: &str, origin: impl Hash) -> Destination {
+    (hash::of(app_id), Some(hash::of(origin)))
 }
 
 #[cfg(test)]

@@ -3,10 +3,16 @@
 //! A tenant decides how many events, webhooks and patterns meet. What takes more than a turn waits for the others that
 //! do, so that all of it together keeps one processor busy at the most, and no task that is ready waits behind more than
 //! one turn for each processor.
+//!
+//! Apps take turns, whatever the number of their jobs: of one app's a single job takes turns until it is worked out. If
+//! all of them did, each of many would come to so little that none was ever worked out or given up.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -19,6 +25,9 @@ const TURN: u64 = 1_000_000;
 /// The turn of those that need more than one.
 static NEXT: Semaphore = Semaphore::const_new(1);
 
+/// Leave to take turns, by the hash of an app's id; for apps with jobs that need it.
+static APPS: Mutex<BTreeMap<u64, Arc<Semaphore>>> = Mutex::new(BTreeMap::new());
+
 /// The turns of one job.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -26,13 +35,19 @@ pub(crate) struct Turns {
     pub left: u64,
     began: Instant,
     /// What the turns before took.
-    took: Duration,
+    pub took: Duration,
     held: Option<SemaphorePermit<'static>>,
+    app: u64,
+    /// The app's leave, which one job holds.
+    leave: Option<OwnedSemaphorePermit>,
 }
 
 impl Turns {
-    pub(crate) fn begin() -> Self {
-        Self { left: TURN, began: Instant::now(), took: Duration::ZERO, held: None }
+    pub(crate) fn begin(app_id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        app_id.hash(&mut hasher);
+        let app = hasher.finish();
+        Self { left: TURN, began: Instant::now(), took: Duration::ZERO, held: None, app, leave: None }
     }
 
     /// Lets others work, and waits for the next turn.
@@ -40,16 +55,36 @@ impl Turns {
         self.took += self.began.elapsed();
         drop(self.held.take());
         yield_now().await;
+        if self.leave.is_none() {
+            let own = Arc::clone(apps().entry(self.app).or_insert_with(|| Arc::new(Semaphore::new(1))));
+            self.leave = own.acquire_owned().await.ok();
+        }
         self.held = NEXT.acquire().await.ok();
         (self.left, self.began) = (TURN, Instant::now());
     }
 
-    /// What comes of a job that is not worked out after `longest`: what took half of that takes as long the next time,
-    /// and what had to wait for others is put back.
-    pub(crate) fn over(&self, longest: Duration) -> Outcome {
+    /// What comes of a job that is not worked out after `longest`, and has taken `before` at earlier receives: what took
+    /// half of that takes as long the next time, and what had to wait for others is put back.
+    pub(crate) fn over(&self, longest: Duration, before: Duration) -> Outcome {
         let reason = Reason::Unplannable(longest);
-        if self.took >= longest / 2 { Outcome::Permanent(reason) } else { Outcome::Deferred(reason) }
+        if self.took + before >= longest / 2 { Outcome::Permanent(reason) } else { Outcome::Deferred(reason) }
     }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut apps = apps();
+        self.leave = None;
+        // Whoever holds or waits for the app's leave has a share in it.
+        if apps.get(&self.app).is_some_and(|own| Arc::strong_count(own) == 1) {
+            apps.remove(&self.app);
+        }
+    }
+}
+
+fn apps() -> MutexGuard<'static, BTreeMap<u64, Arc<Semaphore>>> {
+    APPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

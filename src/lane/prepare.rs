@@ -91,6 +91,8 @@ enum NothingToSend {
     IfTheAppIsCurrent(Outcome),
     /// The same, for a job that its filters let no webhook have.
     UnmatchedIfTheAppIsCurrent(Arc<App>),
+    /// It was not worked out in time, and so much of that was its own.
+    Late(Outcome, Duration),
 }
 
 impl Batch {
@@ -190,6 +192,7 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
         match verify_and_plan(shared, held, job.clone(), known).await {
             Ok(planned) => return Ok(planned),
             Err(NothingToSend::ByTheJobAlone(outcome)) => return Err(Prepared::Undeliverable(outcome)),
+            Err(NothingToSend::Late(outcome, took)) => return Err(late(held, outcome, took)),
             Err(NothingToSend::IfTheAppIsCurrent(_) | NothingToSend::UnmatchedIfTheAppIsCurrent(_)) => {}
         }
     }
@@ -219,7 +222,14 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
             Err(Prepared::Undeliverable(outcome))
         }
         Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app)) => Err(Prepared::Unmatched(app)),
+        Err(NothingToSend::Late(outcome, took)) => Err(late(held, outcome, took)),
     }
+}
+
+/// It is worked at from the beginning the next time: what that takes in all is counted.
+fn late(held: &mut InFlight, outcome: Outcome, took: Duration) -> Prepared {
+    held.claim.record_mut().planning += took;
+    Prepared::Undeliverable(outcome)
 }
 
 fn is_final(outcome: &Outcome) -> bool {
@@ -264,9 +274,10 @@ async fn verify_and_plan<Q, T, A>(
         .map_err(|error| NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(error.into())))?;
     shared.metrics.board.met(&held.message.group, &app.id);
     let longest = shared.rules.attempt_timeout;
-    let mut turns = Turns::begin();
+    let mut turns = Turns::begin(&app.id);
     let Ok(selected) = timeout(longest, select(&job, &app, &mut turns)).await else {
-        return Err(NothingToSend::ByTheJobAlone(turns.over(longest)));
+        let outcome = turns.over(longest, held.claim.record().planning);
+        return Err(NothingToSend::Late(outcome, turns.took));
     };
     let Plan { wanted, selected, pieces, unlisted } = selected?;
     match wanted {

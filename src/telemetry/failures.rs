@@ -9,6 +9,10 @@ use tokio::time::Instant;
 /// Lines of one kind, which is a webhook and a reason, and of one app, in a period.
 const OF_A_KIND: u32 = 3;
 const OF_AN_APP: u32 = 20;
+/// Lines of all apps in a period: as many as a disk and a bill bear, whatever the number of apps.
+const OF_ALL: u32 = 200;
+/// Of what is left of these, an app may hold the part that this divides it into: those that fail first leave some.
+const SHARE: u32 = 8;
 /// After so long a kind is new again.
 const PERIOD: Duration = Duration::from_secs(10);
 /// Apps told apart; past it they share what one has.
@@ -16,7 +20,14 @@ const MAX_APPS: usize = 1000;
 
 /// What was said of each app lately.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, Said>>);
+pub struct Failures(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    since: Option<Instant>,
+    lines: u32,
+    apps: HashMap<String, Said>,
+}
 
 #[derive(Debug)]
 struct Said {
@@ -25,6 +36,8 @@ struct Said {
     /// By webhook and reason; no more than have lines.
     kinds: HashMap<(String, &'static str), u32>,
     left_out: u64,
+    /// Of earlier periods, which no line has told of yet.
+    untold: u64,
 }
 
 /// Whether a failure has a line.
@@ -38,31 +51,35 @@ pub(crate) enum Line {
 
 impl Failures {
     pub(crate) fn line(&self, app_id: &str, webhook: &str, reason: &'static str, now: Instant) -> Line {
-        let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let All { since, lines, apps } = &mut *all;
+        if since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
+            (*since, *lines) = (Some(now), 0);
+        }
         if apps.len() >= MAX_APPS && !apps.contains_key(app_id) {
             apps.retain(|_, said| now.duration_since(said.since) < PERIOD);
         }
         let app = if apps.len() < MAX_APPS || apps.contains_key(app_id) { app_id } else { "" };
         let said = apps.entry(app.to_owned()).or_insert_with(|| Said::new(now));
-        let mut before = 0;
         if now.duration_since(said.since) >= PERIOD {
-            before = said.left_out;
-            *said = Said::new(now);
+            *said = Said { untold: said.untold + said.left_out, ..Said::new(now) };
         }
         let kind = (webhook.to_owned(), reason);
-        if said.lines >= OF_AN_APP || said.kinds.get(&kind).is_some_and(|lines| *lines >= OF_A_KIND) {
+        let most = OF_AN_APP.min((OF_ALL - *lines).div_ceil(SHARE));
+        if said.lines >= most || said.kinds.get(&kind).is_some_and(|lines| *lines >= OF_A_KIND) {
             said.left_out += 1;
             return Line::None;
         }
+        *lines += 1;
         said.lines += 1;
         *said.kinds.entry(kind).or_default() += 1;
-        Line::Own(before)
+        Line::Own(std::mem::take(&mut said.untold))
     }
 }
 
 impl Said {
     fn new(since: Instant) -> Self {
-        Self { since, lines: 0, kinds: HashMap::new(), left_out: 0 }
+        Self { since, lines: 0, kinds: HashMap::new(), left_out: 0, untold: 0 }
     }
 }
 

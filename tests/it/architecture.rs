@@ -30,7 +30,8 @@ const ROOMS: &[Room] = &[
     ("queue", &["job", "shown"], &[]),
     ("apps", &["app"], &[]),
     ("delivery", &["app", "hash", "outcome", "plan"], &[]),
-    ("delivery/bulkhead", &[], &["rustix"]),
+    // Threads of their own for receivers that may flood.
+    ("bulkhead", &[], &["rustix"]),
     // Their adapters.
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
     (
@@ -45,14 +46,14 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["delivery/bulkhead", "descriptors", "egress", "error_chain", "hash", "tls"],
+        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "tls"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
         "delivery/lambda",
         &[
             "aws",
-            "delivery/bulkhead",
+            "bulkhead",
             "delivery/lambda/function_name",
             "aws/region",
             "egress",

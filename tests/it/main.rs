@@ -33,4 +33,5 @@ mod standard_headers;
 mod tls;
 #[cfg(feature = "otel")]
 mod traces;
+mod unproven;
 mod world;

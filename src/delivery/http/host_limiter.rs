@@ -96,7 +96,7 @@ impl HostLimiter {
 
 impl Host {
     fn new(bound: usize, standing: Standing) -> Self {
-        let total = if standing == Standing::Answers { bound } else { bound.min(UNPROVEN) };
+        let total = if standing.answers() { bound } else { bound.min(UNPROVEN) };
         let proven = Arc::new(AtomicBool::new(bound == total));
         Self { permits: Arc::new(Semaphore::new(total)), total, withheld: bound - total, proven }
     }

@@ -32,7 +32,7 @@ use super::function_name::{Allowed, Function, NameError};
 use crate::app::{Invocation, Lambda as Webhook};
 use crate::aws;
 use crate::aws::region::Regions;
-use crate::delivery::bulkhead::Bulkhead;
+use crate::bulkhead::{Bulkhead, Threads};
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
@@ -79,7 +79,7 @@ impl Lambda {
             allowed,
             regions,
             endpoints: EndpointLimiter::default(),
-            bulkhead: Bulkhead::default(),
+            bulkhead: Bulkhead::new(Threads::Mute),
             timeout,
         }
     }

@@ -50,3 +50,46 @@ async fn what_is_known_is_forgotten_after_a_while() {
     drop(unanswered.watch("a", one));
     assert_eq!(unanswered.standing("a", one), Standing::Unknown, "one alone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn quick_answers_prove_and_a_slow_one_counts_for_a_minute() {
+    let unanswered = Unanswered::default();
+    let one = "https://a";
+    let standing = || unanswered.standing("a", one);
+    let quick = || unanswered.watch("a", one).ended(true);
+    let slow = async || {
+        let watch = unanswered.watch("a", one);
+        tokio::time::advance(SOON).await;
+        watch.ended(true);
+    };
+    for _ in 0..30 {
+        slow().await;
+        assert_eq!(standing(), Standing::Answers, "it costs nothing");
+    }
+    tokio::time::advance(SLOW_MEMORY).await;
+    for answers in 0..PROVEN {
+        assert_ne!(standing(), Standing::Proven, "after {answers}");
+        quick();
+    }
+    for _ in 0..3 {
+        assert_eq!(standing(), Standing::Proven);
+        slow().await;
+        (0..100).for_each(|_| quick());
+        assert_eq!(standing(), Standing::Answers);
+        tokio::time::advance(SLOW_MEMORY).await;
+        quick();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_bound_those_are_forgotten_that_were_used_longest_ago() {
+    let unanswered = Unanswered::default();
+    let origin = |n: usize| format!("https://a{n}");
+    for n in 0..=MAX_REMEMBERED {
+        unanswered.watch("a", origin(n)).ended(true);
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(unanswered.rows().len(), MAX_REMEMBERED / 2);
+    assert_eq!(unanswered.standing("a", origin(0)), Standing::Unknown);
+    assert_eq!(unanswered.standing("a", origin(MAX_REMEMBERED - 1)), Standing::Answers);
+}

@@ -29,7 +29,29 @@ fn apps_that_are_remembered_are_bounded() {
         (from..from + MAX_APPS * 2).filter(own).count()
     };
     assert!(lines(0, 0) <= MAX_APPS + OF_AN_APP as usize);
-    assert!(failures.0.lock().unwrap().len() <= MAX_APPS + 1);
-    assert!(lines(10, MAX_APPS * 2) >= MAX_APPS - 1, "what is over makes room");
-    assert!(failures.0.lock().unwrap().len() <= MAX_APPS + 1);
+    assert!(failures.0.lock().unwrap().apps.len() <= MAX_APPS + 1);
+    assert_eq!(lines(10, MAX_APPS * 2), OF_ALL as usize, "what is over makes room");
+    assert!(failures.0.lock().unwrap().apps.len() <= MAX_APPS + 1);
+}
+
+#[test]
+fn all_apps_together_have_lines_that_they_share_and_each_is_told_what_was_left_out() {
+    let (failures, began) = (Failures::default(), Instant::now());
+    let lines = |app: &str, after: u64| {
+        let now = began + Duration::from_secs(after);
+        (0..50).filter(|n: &u32| failures.line(app, &n.to_string(), "status", now) != Line::None).count()
+    };
+    let of_each: Vec<_> = (0..100).map(|n| lines(&format!("app {n}"), 0)).collect();
+    assert_eq!(of_each.iter().sum::<usize>(), OF_ALL as usize);
+    assert_eq!(of_each[0], OF_AN_APP as usize);
+    assert!(of_each.iter().filter(|lines| **lines > 0).count() >= 25, "{of_each:?}");
+    let line = |app: &str, after: u64| failures.line(app, "0", "status", began + Duration::from_secs(after));
+    assert_eq!(lines("app 99", 5), 0);
+    // Two periods in which others have it all.
+    for n in 0..100 {
+        lines(&format!("other {n}"), 10);
+    }
+    assert_eq!(line("app 99", 15), Line::None);
+    assert_eq!(line("app 99", 25), Line::Own(101));
+    assert_eq!(line("app 99", 26), Line::Own(0));
 }

@@ -106,7 +106,7 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
         allowed: allowed.parse().unwrap(),
         regions: None,
         endpoints: EndpointLimiter::default(),
-        bulkhead: Bulkhead::default(),
+        bulkhead: Bulkhead::new(Threads::Mute),
         timeout: TIMEOUT,
     }
 }
