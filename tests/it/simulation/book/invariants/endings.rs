@@ -14,7 +14,10 @@ use crate::simulation::plan::Kind;
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let plan = record.plan;
     let mut leases = Leases::default();
-    let (mut gone, mut put_off) = (BTreeSet::new(), BTreeSet::new());
+    let (mut gone, mut put_off, mut released) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut ending = BTreeSet::new();
+    // For as long another's poll may be parked.
+    let parked = whole_seconds(plan.bounds.wait);
     let mut found = Vec::new();
     let behind = whole_seconds(MIN_BACKOFF + plan.rules.attempt_timeout + Duration::from_secs(1));
     let stands_still = plan.incidents.iter().any(|(_, incident)| incident.is_standstill());
@@ -24,7 +27,14 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
             Event::Deleted { message, .. } | Event::Moved { message } | Event::Expired { message } => {
                 gone.insert(*message);
             }
-            Event::HandedOver { message, .. } => drop(put_off.remove(message)),
+            Event::AskedToEnd { process } => drop(ending.insert(*process)),
+            Event::HandedOver { message, .. } => {
+                put_off.remove(message);
+                released.remove(message);
+            }
+            Event::Hidden { process, message, timeout } if ending.contains(process) && *timeout == parked => {
+                released.insert(*message);
+            }
             // What is behind one that is put off is hidden for longer where receives are spared.
             Event::Hidden { message, timeout, .. } if [MIN_BACKOFF, behind].contains(timeout) => {
                 put_off.insert(*message);
@@ -40,7 +50,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                     .holders()
                     .filter(|(message, by, until)| by == process && until > at && !gone.contains(message));
                 if plan.kind == Kind::Faultless
-                    && let Some((job, ..)) = held.find(|(job, ..)| !record.put_off(put_off.contains(job)))
+                    && let Some((job, ..)) = held
+                        .find(|(job, ..)| !released.contains(job) && !record.put_off(put_off.contains(job)))
                 {
                     let what = format!("job {job}: {process:?} ended and did not release it");
                     found.push(Violation { entry, what });
@@ -82,5 +93,19 @@ mod tests {
         let timeout = Duration::ZERO;
         released.handed(A, &[0]).happens(Event::Hidden { process: A, message: 0, timeout });
         released.happens(ended(1)).is_accepted_by(violations);
+        let parked = |asked: bool| {
+            let mut script = Script::of(1);
+            script.plan.kind = Kind::Faultless;
+            script.plan.bounds.wait = Duration::from_secs(7);
+            script.handed(A, &[0]);
+            if asked {
+                script.happens(Event::AskedToEnd { process: A });
+            }
+            script.happens(Event::Hidden { process: A, message: 0, timeout: Duration::from_secs(7) });
+            script.happens(ended(1));
+            script
+        };
+        parked(true).is_accepted_by(violations);
+        parked(false).is_refused_by(violations, "did not release");
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use hookferry::policy::whole_seconds;
+
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
 use crate::simulation::book::facts::Each;
@@ -21,6 +23,8 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut messages = Each::<Held>::default();
     let mut ending = BTreeSet::new();
     let mut found = Vec::new();
+    // For as long another's poll may be parked.
+    let parked = whole_seconds(record.plan.bounds.wait);
     for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
         match event {
             Event::AskedToEnd { process } => drop(ending.insert(*process)),
@@ -45,7 +49,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 }
             }
             // Given back untried.
-            Event::Hidden { process, message, timeout } if timeout.is_zero() => {
+            Event::Hidden { process, message, timeout } if timeout.is_zero() || *timeout == parked => {
                 let held = messages.of(*message);
                 held.spent |= held.by == Some(*process) && ending.contains(process);
             }
