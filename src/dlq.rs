@@ -121,10 +121,10 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 fn tell_of_delay(dead: &Connection, description: &Description) {
     let (delay, delayed) =
         (description.number("DelaySeconds").unwrap_or_default(), description.messages("Delayed"));
-    if delay > 0 || delayed > 0 {
+    if delayed > 0 {
+        let remedy = if delay > 0 { " (set it to 0: hookferry check prints the line)" } else { "" };
         eprintln!(
-            "about {delayed} letters are delayed and cannot be seen yet: DelaySeconds of {} is {delay} (set it to 0: hookferry check \
-             prints the line)",
+            "about {delayed} letters are delayed and cannot be seen yet: DelaySeconds of {} is {delay}{remedy}",
             dead.url()
         );
     }

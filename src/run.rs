@@ -46,7 +46,6 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
-
 use crate::worker::{Bounds, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.

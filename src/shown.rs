@@ -1,6 +1,7 @@
 //! Text from tenants, producers and endpoints as it may stand in a line of a log, a page or an attribute; and spans of
 //! time.
 
+#[cfg(feature = "worker")]
 use std::fmt::Write;
 
 /// Whether a character ends or turns a line for whoever looks at it: control characters, line and paragraph
@@ -31,6 +32,7 @@ pub fn cut(text: &str, most: usize) -> String {
 /// JSON that means the same, with every character that disturbs a line written as an escape; line ends between its
 /// members stay.
 #[must_use]
+#[cfg(feature = "worker")]
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,6 +48,7 @@ pub fn json(text: &str) -> String {
 
 /// A span of time for people.
 #[must_use]
+#[cfg(feature = "worker")]
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),

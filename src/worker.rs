@@ -30,7 +30,7 @@ use crate::lane::delete_batcher::{self, DeleteBatcher};
 use crate::lane::in_flight::{InFlight, Times, bounded};
 use crate::lane::{Lane, Shared, settle};
 use crate::ledger::{Claim, Ledger};
-use crate::policy::rules::Rules;
+use crate::policy::rules::{LONGEST_SPARING, Rules};
 use crate::policy::whole_milliseconds;
 use crate::queue::{Message, Queue, ReceiveError};
 use crate::random::Random;
@@ -103,8 +103,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             queue: Arc::new(parts.queue),
             transport: parts.transport,
             apps: parts.apps,
-            // The longest backoff, whichever webhook's, and a lease.
-            ledger: Arc::new(Ledger::new(rules.retry.cap + rules.visibility)),
+            // The longest backoff, of whichever webhook or while the app source is down, and a lease.
+            ledger: Arc::new(Ledger::new(rules.retry.cap.max(LONGEST_SPARING) + rules.visibility)),
             breaker: Breaker::new(rules.retry.window, rules.attempt_timeout),
             failures: Failures::default(),
             undeliverable: Breaker::new(rules.retry.window, rules.attempt_timeout),

@@ -284,7 +284,7 @@ impl State {
             Err(failure @ LookUpError::Unreachable(_)) => {
                 kept.down = true;
                 complain = kept.complains(&failure.to_string(), now);
-                kept.stale(key, now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
+                kept.stale(key, self.oldest_stale(), now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
         };
         let told = Told { fresh, asked_at, served };
@@ -303,6 +303,15 @@ impl State {
             error!(serving, "an app cannot be looked up: {failure}");
         }
         told
+    }
+
+    /// By how much an answer may be older than the source's last one to be served while that is down.
+    fn oldest_stale(&self) -> Duration {
+        match self.keep {
+            CacheTtl::Nothing => OLDEST_STALE,
+            CacheTtl::For(ttl) => ttl.max(OLDEST_STALE),
+            CacheTtl::Always => Duration::MAX,
+        }
     }
 
     /// Until when an answer is kept, `Some(None)` being for ever; `None` if it is not kept.
@@ -354,9 +363,10 @@ impl Kept {
 
     /// The app that the source told of not long before it last answered, for a while longer. That there is none, or
     /// none that can be used, is not said for a source that is down.
-    fn stale(&mut self, key: &str, now: Instant) -> Option<Arc<App>> {
+    fn stale(&mut self, key: &str, oldest: Duration, now: Instant) -> Option<Arc<App>> {
         let entry = self.entries.get_mut(key)?;
-        let is_old = self.answered_at.is_some_and(|last| last > entry.answered_at + OLDEST_STALE);
+        let is_old =
+            self.answered_at.is_some_and(|last| last.saturating_duration_since(entry.answered_at) > oldest);
         if let Ok(Some(app)) = &entry.answer
             && !is_old
         {

@@ -168,7 +168,9 @@ fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
     let id = value("DEFAULT_APP_ID", &given.id, "app-id");
     let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
     let secret = value("DEFAULT_APP_SECRET", &given.secret, WELL_KNOWN_SECRET);
-    let previous = given.previous_secret.clone().map(app::listed_secrets).unwrap_or_default();
+    let mut previous = given.previous_secret.clone().map(app::listed_secrets).unwrap_or_default();
+    // Who signs with no secret at all is nobody that this app knows.
+    previous.retain(|secret| !secret.is_empty());
     if previous.len() >= MAX_SECRETS {
         reader.error(format!(
             "DEFAULT_APP_PREVIOUS_SECRET: has {} secrets; with DEFAULT_APP_SECRET {MAX_SECRETS} are the most",

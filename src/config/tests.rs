@@ -684,6 +684,11 @@ fn previous_secrets_are_a_list_where_they_are_written_as_one() {
     let secrets: Vec<_> =
         config.apps.default.secrets().map(|secret| secret.expose_secret().to_owned()).collect();
     assert_eq!(secrets, ["new", "s", "s2"]);
+    // A template whose variable was empty: nobody signs with nothing.
+    for empty in [r#"[""]"#, r#"["",""]"#, ""] {
+        let config = read(&[("DEFAULT_APP_SECRET", "new"), ("DEFAULT_APP_PREVIOUS_SECRET", empty)]).unwrap();
+        assert_eq!(config.apps.default.secrets().count(), 1, "{empty}");
+    }
     let many = serde_json::to_string(&vec!["hush"; 1000]).unwrap();
     let text = errors(&[("DEFAULT_APP_PREVIOUS_SECRET", &many)]);
     assert!(text.contains("DEFAULT_APP_PREVIOUS_SECRET") && !text.contains("hush"), "{text}");
@@ -691,7 +696,9 @@ fn previous_secrets_are_a_list_where_they_are_written_as_one() {
 
 #[test]
 fn a_number_that_javascript_writes_otherwise_is_told() {
-    for (key, written) in [("12345678901234567890", "12345678901234567000"), ("1.0", "1"), ("1e3", "1000")] {
+    for (key, written) in
+        [("12345678901234567890", "12345678901234567000"), ("1.0", "1"), ("1e3", "1000"), ("1E-7", "1e-7")]
+    {
         let warnings = read(&[("DEFAULT_APP_KEY", key)]).unwrap().warnings;
         assert!(
             warnings.iter().any(|w| w.contains(&format!("set DEFAULT_APP_KEY={written} "))),

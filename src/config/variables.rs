@@ -300,9 +300,14 @@ const OF_DEFAULT_APP: [&str; 2] = ["DEFAULT_APP_ID", "DEFAULT_APP_KEY"];
 fn rewritten(value: &str) -> Option<String> {
     let value = value.trim();
     let number: f64 = serde_json::from_str(value).ok()?;
-    // Past this it writes an exponent.
-    let written =
-        if number.abs() < 1e21 { number.to_string() } else { format!("{number:e}").replace('e', "e+") };
+    // Outside of these bounds it writes an exponent.
+    let written = if number == 0.0 || (1e-6..1e21).contains(&number.abs()) {
+        number.to_string()
+    } else if number.abs() < 1.0 {
+        format!("{number:e}")
+    } else {
+        format!("{number:e}").replace('e', "e+")
+    };
     (written != value).then_some(written)
 }
 

@@ -176,7 +176,7 @@ impl Http {
         };
         let room = match self.room(&delivery.app_id, &target.origin, standing).await {
             Ok(room) => room,
-            Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
+            Err(bound) => return Outcome::Deferred(Reason::UnprovenBusy(bound)),
         };
         // What is kept gives its own up, if there are none.
         let Some(sockets) = self.sockets(&delivery.app_id, &target.origin, standing).await else {
@@ -195,6 +195,9 @@ impl Http {
                 let outcome = outcome(response, self.proxied).await;
                 watch.ended(true);
                 sockets.iter().chain(&room).for_each(Socket::answered);
+                if room.is_none() && standing != Standing::Proven {
+                    self.without_answer.app_answered(&delivery.app_id);
+                }
                 if let Some(permit) = &permit {
                     permit.answered();
                 }

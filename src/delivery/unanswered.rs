@@ -46,8 +46,9 @@ pub(super) const MOST_WHILE_MUTE: usize = 2;
 const PROVEN: u8 = 8;
 /// For how long it counts that an attempt took long.
 const SLOW_MEMORY: Duration = Duration::from_secs(60);
-/// From this weight on an app's unknown destinations are mute: three have gone mute. One adds no more once it is.
-const MUTE_APP: u32 = 3 * MUTE_WEIGHT;
+/// From this weight on an app's unknown destinations are mute: as much as makes three of its destinations mute, less the
+/// answers of all of them. One that is mute adds no more.
+const MUTE_APP: u32 = 2 * MUTE_WEIGHT + UNANSWERED;
 /// Destinations and apps remembered, a hundred bytes each. Past it the half that was used longest ago is forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -132,8 +133,14 @@ impl Unanswered {
         let row = rows.entry(destination).or_insert_with(Row::new);
         let was_mute = row.weight >= MUTE_WEIGHT;
         row.note(answered, is_slow);
-        if !answered && !was_mute {
-            rows.entry((destination.0, None)).or_insert_with(Row::new).note(false, true);
+        let app = (destination.0, None);
+        if answered {
+            if let Some(app) = rows.get_mut(&app) {
+                app.weight = app.weight.saturating_sub(1);
+            }
+        } else if !was_mute {
+            let app = rows.entry(app).or_insert_with(Row::new);
+            app.note(false, true);
         }
     }
 
@@ -167,13 +174,14 @@ impl Row {
     }
 }
 
-/// Leaves out those used longest ago: whoever has many forgets nobody else's before its own earlier ones.
+/// Leaves out those used longest ago. What is mute is forgotten last: a flood of names that answer frees none.
 fn forget_half(rows: &mut HashMap<Destination, Row>) {
-    let mut used: Vec<Instant> = rows.values().map(|row| row.last).collect();
-    let half = used.len() / 2;
-    let (_, last, _) = used.select_nth_unstable(half);
+    let rank = |row: &Row| (row.weight >= MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY, row.last);
+    let mut ranks: Vec<_> = rows.values().map(rank).collect();
+    let half = ranks.len() / 2;
+    let (_, last, _) = ranks.select_nth_unstable(half);
     let last = *last;
-    rows.retain(|_, row| row.last > last);
+    rows.retain(|_, row| rank(row) > last);
 }
 
 impl AttemptWatch<'_> {

@@ -61,6 +61,13 @@ impl Sockets {
     }
 }
 
+impl Sockets {
+    /// Something of an app's was answered that needed no leave.
+    pub fn app_answered(&self, app: &str) {
+        self.quota.answered(app);
+    }
+}
+
 impl Socket {
     /// What it was taken for was answered.
     pub fn answered(&self) {

@@ -137,7 +137,7 @@ pub(super) async fn list(dlq: &Dlq, filters: &Filters, as_json: bool) -> Result<
         writeln!(
             text,
             "\n{unseen} more, by the queue's own count, cannot be seen now: a group shows ten letters at a time, and what another \
-             command or a worker holds is hidden"
+             command or a worker holds is hidden, or the queue delays it"
         )
         .ok();
     }

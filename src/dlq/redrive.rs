@@ -157,7 +157,8 @@ fn told(report: &Report, url: &str, dry_run: bool) -> String {
         format!("  {id} of group {} is left out, and a later one of its group was put back", shown(group))
     }));
     lines.extend(report.bare.iter().map(|id| {
-        format!("  {id} was too large for what is known of it: webhooks that have it get it again")
+        let (is, get) = if dry_run { ("is", "would get") } else { ("was", "get") };
+        format!("  {id} {is} too large for what is known of it: webhooks that have it {get} it again")
     }));
     lines.extend(report.given_back.words());
     if report.stopped {

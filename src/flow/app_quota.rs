@@ -83,6 +83,14 @@ impl AppQuota {
         Some(AppPermit { held: Arc::clone(&self.held), app })
     }
 
+    /// Something of an app's was answered that needed no leave.
+    pub fn answered(&self, app: &str) {
+        let mut held = lock(&self.held);
+        if held.apps.len() < MAX_REMEMBERED || held.apps.contains_key(&hash::of(app)) {
+            held.apps.entry(hash::of(app)).or_default().answered = Some(Instant::now());
+        }
+    }
+
     /// How many are taken.
     #[cfg(any(test, feature = "lambda"))]
     #[must_use]

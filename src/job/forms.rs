@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Job, SignatureError, mac, mac_by};
 
-/// The longest JSON that is tried in other forms: some fifty of them, and whoever sends it has not proved anything.
+/// The longest JSON that is tried in other forms: some seventy-five of them, and whoever sends it has not proved anything.
 const MAX_FORMED: usize = 16 * 1024;
 
 /// As deep as values are indented.

@@ -10,7 +10,7 @@
 //! job dead-lettered. A job that ends such a run is worked next, as any other.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -24,8 +24,9 @@ use crate::board::Text;
 use crate::delivery::Transport;
 use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
-use crate::job::Job;
+use crate::job::{Job, SignatureError};
 use crate::lane::in_flight::{InFlight, Times};
+use crate::ledger::Settled;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
@@ -206,7 +207,8 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     // that lags behind what is written to it.
     let is_old = sent.is_some_and(|sent| asked_at < sent);
     let may_lag = sent.is_some_and(|sent| asked_at < sent + shared.apps.lag());
-    match verify_and_plan(shared, held, job, app).await {
+    let asked = app.clone();
+    match verify_and_plan(shared, held, job.clone(), app).await {
         Ok(_) if is_old && held.message.redriven.is_some() => {
             let why = "its last answer is from before the job was put back".to_owned();
             Err(put_off(Outcome::transient(Reason::Apps(why))))
@@ -218,12 +220,36 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
         Err(NothingToSend::UnmatchedIfTheAppIsCurrent(_)) if is_old => {
             Err(put_off(Outcome::transient(Reason::NoWebhook)))
         }
+        Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::Signature(_)))) => {
+            let why = asked.and_then(|app| why_unverified(&job, &app)).unwrap_or(SignatureError::Mismatch);
+            Err(Prepared::Undeliverable(Outcome::Permanent(why.into())))
+        }
         Err(NothingToSend::ByTheJobAlone(outcome) | NothingToSend::IfTheAppIsCurrent(outcome)) => {
             Err(Prepared::Undeliverable(outcome))
         }
         Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app)) => Err(Prepared::Unmatched(app)),
         Err(NothingToSend::Late(outcome, took)) => Err(late(held, outcome, took)),
     }
+}
+
+/// When it may next be looked for what a signature is.
+static NEXT_SEARCH: Mutex<Option<std::time::Instant>> = Mutex::new(None);
+
+/// A search takes milliseconds, and who changes a secret has thousands of jobs that do not match: one twentieth of a
+/// processor's time goes there, and the first of a flood says what the others are too.
+const SEARCH_PAUSE: u32 = 20;
+
+/// What a signature that does not match is of, unless that was looked for a moment ago.
+#[allow(clippy::disallowed_methods, reason = "the processor's time is not that of a paused clock")]
+fn why_unverified(job: &Job, app: &App) -> Option<SignatureError> {
+    let mut next = NEXT_SEARCH.try_lock().ok()?;
+    let began = std::time::Instant::now();
+    if next.is_some_and(|next| began < next) {
+        return None;
+    }
+    let why = job.why_unverified(&app.secret);
+    *next = began.checked_add(began.elapsed() * (SEARCH_PAUSE + 1));
+    Some(why)
 }
 
 /// It is worked at from the beginning the next time: what that takes in all is counted.
@@ -288,6 +314,10 @@ async fn verify_and_plan<Q, T, A>(
         Wanted::Unlisted => {
             return Err(NothingToSend::IfTheAppIsCurrent(Outcome::transient(Reason::NoWebhook)));
         }
+        // Only a filter makes a job done that nobody gets, and not one of another webhook than it waited for.
+        Wanted::Filtered if is_owed(held, &app, &unlisted) => {
+            return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::NoWebhook)));
+        }
         Wanted::Filtered => return Err(NothingToSend::UnmatchedIfTheAppIsCurrent(app)),
         Wanted::Events => {}
     }
@@ -329,12 +359,18 @@ fn listing<'a>(app: &'a App, unlisted: &[usize]) -> Vec<&'a Webhook> {
     webhooks.filter(|(index, _)| unlisted.binary_search(index).is_err()).map(|(_, webhook)| webhook).collect()
 }
 
-/// Whether what a job waited for is none of the app's webhooks for such jobs any more.
-fn waits_for_none(held: &InFlight, app: &App, unlisted: &[usize]) -> bool {
+/// Whether a webhook that was to get the job, and has not, is none of the app's for such jobs any more.
+fn is_owed(held: &InFlight, app: &App, unlisted: &[usize]) -> bool {
     let (record, listing) = (held.claim.record(), listing(app, unlisted));
     let is_gone = |waiting: &WebhookId| !listing.iter().any(|webhook| webhook.is(waiting));
-    let redriven = held.message.redriven.is_some();
-    redriven && record.settled.is_empty() || !record.owed.is_empty() || record.waiting.iter().any(is_gone)
+    let has_failed =
+        |settled: &Settled| settled.failed.is_some() && !listing.iter().any(|webhook| settled.is_of(webhook));
+    !record.owed.is_empty() || record.waiting.iter().any(is_gone) || record.settled.iter().any(has_failed)
+}
+
+/// Whether what a job waited for, or its letter was for, is none of the app's webhooks for such jobs any more.
+fn waits_for_none(held: &InFlight, app: &App, unlisted: &[usize]) -> bool {
+    held.message.redriven.is_some() && held.claim.record().settled.is_empty() || is_owed(held, app, unlisted)
 }
 
 /// What is still to be sent, given what this process and a redrive know.
@@ -381,7 +417,7 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
         let record = held.claim.record();
         attempts_for_backoff(held, next_number(held)) == 1
             && !record.done
-            && record.settled.is_empty()
+            && !record.knows_webhooks()
             && held.message.redriven.is_none()
     };
     let mut fresh = jobs.iter().take_while(is_fresh);

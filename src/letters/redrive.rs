@@ -168,6 +168,7 @@ pub async fn redrive<L: Letters, S: Source, W: Wanted>(
         progress,
         report: Report::default(),
         refused: HashSet::new(),
+        too_large: HashSet::new(),
         skipped: HashMap::new(),
     };
     let ended = run.all().await;
@@ -191,6 +192,8 @@ struct Run<'a, L, S, W, P> {
     report: Report,
     /// Groups of which a letter was not taken: what lies behind it must not overtake it.
     refused: HashSet<Arc<str>>,
+    /// Groups with a letter that the queue would not take: what is before it goes.
+    too_large: HashSet<Arc<str>>,
     /// Letters that were not chosen, by group, until one behind them is.
     skipped: HashMap<Arc<str>, Vec<MessageId>>,
 }
@@ -265,7 +268,8 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         if !chosen {
             return Err(Left::NotChosen);
         }
-        if self.refused.contains(&letter.message.group) {
+        let is_behind = |groups: &HashSet<Arc<str>>| groups.contains(&letter.message.group);
+        if is_behind(&self.refused) || is_behind(&self.too_large) {
             return Err(Left::Behind);
         }
         if !self.wanted.is_wanted(letter).await {
@@ -274,7 +278,7 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         let job = job(letter).ok_or(Left::NoText)?;
         let (job, whole) = job.fitting_in(self.plan.most_bytes);
         if job.size() > self.plan.most_bytes {
-            self.refused.insert(Arc::clone(&letter.message.group));
+            self.too_large.insert(Arc::clone(&letter.message.group));
             let (bytes, most) = (job.size(), self.plan.most_bytes);
             self.report.refusal.get_or_insert(format!(
                 "its MaximumMessageSize is {most}, and {} has {bytes} bytes (raise it: hookferry check prints the line)",

@@ -36,6 +36,11 @@ pub enum Reason {
         "not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST; fewer until it answers)"
     )]
     Busy(usize),
+    /// As many requests to destinations that have not answered lately as may be are under way.
+    #[error(
+        "not attempted: {0} requests to destinations without an answer in the last minute may be under way, and apps share them"
+    )]
+    UnprovenBusy(usize),
     /// As many invocations at endpoints that apps name as may be are under way.
     #[error(
         "not attempted: {0} invocations at endpoints that apps name (lambda.client_options) are under way; there are 16 at \
@@ -199,7 +204,12 @@ impl Reason {
     pub fn is_for_want_of_a_place(&self) -> bool {
         matches!(
             self,
-            Self::Busy(_) | Self::EndpointBusy(_) | Self::NoDescriptor | Self::NoRoom(_) | Self::Throttled(_)
+            Self::Busy(_)
+                | Self::UnprovenBusy(_)
+                | Self::EndpointBusy(_)
+                | Self::NoDescriptor
+                | Self::NoRoom(_)
+                | Self::Throttled(_)
         )
     }
 
@@ -215,7 +225,7 @@ impl Reason {
             Self::Url(_) => "url",
             Self::Header(_) => "header",
             Self::Refused(_) => "address_refused",
-            Self::Busy(_) => "busy",
+            Self::Busy(_) | Self::UnprovenBusy(_) => "busy",
             Self::EndpointBusy(_) => "endpoint_busy",
             Self::NoDescriptor => "no_descriptor",
             Self::NoRoom(_) => "no_room",

@@ -16,6 +16,9 @@ const KEPT_RECEIVES: u32 = 20;
 /// About as long as anything is hidden for want of room.
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 
+/// The longest backoff of a job whose receives are spared.
+pub(crate) const LONGEST_SPARING: Duration = Duration::from_secs(MAX_VISIBILITY.as_secs() / 2);
+
 /// The longest that a receive of another replica waits: SQS' own bound on a long poll.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
@@ -142,7 +145,7 @@ impl Rules {
         let beyond = receives.saturating_sub(most / 2).min(16);
         let left = most.saturating_sub(receives).saturating_add(1);
         let share = self.disposal.retention().unwrap_or_default().saturating_sub(age) / left;
-        whole_seconds(backoff.saturating_mul(1 << beyond).min(share).min(MAX_VISIBILITY / 2)).max(backoff)
+        whole_seconds(backoff.saturating_mul(1 << beyond).min(share).min(LONGEST_SPARING)).max(backoff)
     }
 
     /// Whether SQS would delete a message of this age, by its age, while a job before it in its lane is attempted.

@@ -116,14 +116,33 @@ impl Kept {
     /// Something was changed: it is judged as at start, and what is new is said. Nothing of it ends the worker.
     async fn judge(&self, now: Description, dead: Option<(String, Said)>, known: &mut Known) {
         let queue = lasting(&now);
-        let changed = differences(&known.queue, &queue);
+        let mut changed = differences(&known.queue, &queue);
+        match (&known.dead, &dead) {
+            (Some((before, Said::Attributes(old))), Some((now, Said::Attributes(new)))) if before == now => {
+                let of_letters = differences(old, new);
+                if !of_letters.is_empty() {
+                    changed = format!("{changed}; dead-letter queue: {of_letters}");
+                }
+            }
+            (before, now) if before == now => {}
+            _ => changed.push_str("; the dead-letter queue is another, or gone"),
+        }
         let named = now.dead_letter_url.is_some() || self.config.queue.dead_letter_url.is_some();
         facts::show(&self.facts, &now, &self.config);
         let found = preflight::facts(&self.queue, now, &self.config).await;
-        let findings = preflight::judge(&found, &self.config);
+        let mut findings = preflight::judge(&found, &self.config);
+        if !named && let Some((url, _)) = &dead {
+            let about = "dead-letter queue";
+            findings.retain(|finding| finding.about != about);
+            let text = format!(
+                "the queue's RedrivePolicy is gone: until this worker ends it sends letters to {url}, which the policy named last"
+            );
+            let remedy = "set QUEUE_SQS_DLQ_URL to keep it";
+            findings.push(Finding::new(Severity::Warning, about, text).remedy(remedy));
+        }
         let dead_letters = dead.as_ref().map_or("none", |(url, _)| url);
         info!(
-            changed = cut(&changed, MAX_CHANGE),
+            changed = cut(changed.trim_start_matches("; "), MAX_CHANGE),
             dead_letters, "the queue or its dead-letter queue was changed while this runs"
         );
         for finding in new(&known.findings, &findings) {
@@ -135,13 +154,6 @@ impl Kept {
                     error!("{} (this worker goes on; one that starts now ends at once)", finding.line());
                 }
             }
-        }
-        if !named && dead.is_some() {
-            warn!(
-                dead_letters,
-                "the queue's RedrivePolicy is gone: until this worker ends it sends letters to the dead-letter queue that the policy \
-                 named last (set QUEUE_SQS_DLQ_URL to keep it)"
-            );
         }
         self.warnings.send_replace(facts::warnings(&self.config, &findings));
         *known = Known { queue, dead, findings };

@@ -95,7 +95,7 @@ async fn a_key_that_the_column_cannot_hold_is_nobodys() {
 async fn of_keys_that_are_the_same_to_the_column_the_very_one_is_found() {
     let table = table();
     run(&format!(
-        "CREATE TABLE {table} (id varchar(9), `KEY` varchar(20), secret varchar(9), webhooks text) CHARACTER SET utf8mb4"
+        "CREATE TABLE {table} (id varchar(9), `key` varchar(20), secret varchar(9), webhooks text) CHARACTER SET utf8mb4"
     ))
     .await;
     run(&format!("INSERT INTO {table} VALUES ('a', 'key', 's', '[]'), ('b', 'KEY', 's', '[]'), ('c', 'k\u{e9}y', 's', '[]')"))

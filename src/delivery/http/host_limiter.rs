@@ -33,6 +33,8 @@ struct Host {
     total: usize,
     /// The permits that it gets with its answers.
     withheld: usize,
+    /// Requests under way for apps for which it is mute.
+    mute: usize,
     proven: Arc<AtomicBool>,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct HostLimiter {
 #[derive(Debug)]
 pub(super) struct HostPermit {
     permit: Option<OwnedSemaphorePermit>,
+    mute: bool,
     origin: Arc<Origin>,
     proven: Arc<AtomicBool>,
     hosts: Hosts,
@@ -70,14 +73,20 @@ impl HostLimiter {
         let (permits, proven, total) = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound, standing));
-            if mute && host.total - host.permits.available_permits() >= MOST_WHILE_MUTE {
+            if mute && host.mute >= MOST_WHILE_MUTE {
                 return Err(MOST_WHILE_MUTE);
             }
+            host.mute += usize::from(mute);
             (Arc::clone(&host.permits), Arc::clone(&host.proven), host.total)
         };
         // Made first, so that whoever stops waiting cleans up as well.
-        let mut taken =
-            HostPermit { permit: None, origin: Arc::clone(origin), proven, hosts: Arc::clone(&self.hosts) };
+        let mut taken = HostPermit {
+            permit: None,
+            mute,
+            origin: Arc::clone(origin),
+            proven,
+            hosts: Arc::clone(&self.hosts),
+        };
         taken.permit = self.permit(permits, mute).await;
         if taken.permit.is_some() { Ok(Some(taken)) } else { Err(total) }
     }
@@ -98,7 +107,7 @@ impl Host {
     fn new(bound: usize, standing: Standing) -> Self {
         let total = if standing.answers() { bound } else { bound.min(UNPROVEN) };
         let proven = Arc::new(AtomicBool::new(bound == total));
-        Self { permits: Arc::new(Semaphore::new(total)), total, withheld: bound - total, proven }
+        Self { permits: Arc::new(Semaphore::new(total)), total, withheld: bound - total, mute: 0, proven }
     }
 }
 
@@ -124,6 +133,12 @@ impl Drop for HostPermit {
     fn drop(&mut self) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.permit.take());
+        if self.mute
+            && let Some(host) = hosts.get_mut(&self.origin)
+        {
+            // It may be another one than it was taken from.
+            host.mute = host.mute.saturating_sub(1);
+        }
         // Everyone who holds or waits for a permit has a share in it; the map's alone means no one does.
         if hosts.get(&self.origin).is_some_and(|host| Arc::strong_count(&host.permits) == 1) {
             hosts.remove(&self.origin);

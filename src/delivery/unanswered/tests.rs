@@ -82,6 +82,20 @@ async fn quick_answers_prove_and_a_slow_one_counts_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_of_an_app_make_up_for_what_others_of_its_destinations_leave_unanswered() {
+    let unanswered = Unanswered::default();
+    for n in 0..6 {
+        drop(unanswered.watch("hostile", format!("https://h{n}")));
+        for _ in 0..n {
+            drop(unanswered.watch("honest", "https://flaky"));
+            (0..UNANSWERED).for_each(|_| unanswered.watch("honest", "https://flaky").ended(true));
+        }
+    }
+    assert_eq!(unanswered.standing("hostile", "https://new"), Standing::Mute);
+    assert_eq!(unanswered.standing("honest", "https://new"), Standing::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
 async fn past_the_bound_those_are_forgotten_that_were_used_longest_ago() {
     let unanswered = Unanswered::default();
     let origin = |n: usize| format!("https://a{n}");

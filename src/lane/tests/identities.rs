@@ -112,7 +112,11 @@ async fn a_webhook_that_is_removed_while_another_is_waited_for_leaves_a_letter_f
     }
 }
 
-/// What a is, and all that fails.
+fn down(_: &Request) -> Outcome {
+    Outcome::transient(Reason::Status(500))
+}
+
+/// A takes it, and nobody else.
 fn takes_a_alone(request: &Request) -> (Takes, Outcome) {
     let outcome =
         if url(request) == "a" { Outcome::Delivered } else { Outcome::transient(Reason::Status(503)) };
@@ -180,6 +184,30 @@ async fn a_webhook_that_waits_and_no_longer_lists_the_event_leaves_a_letter() {
         world.work(NOW, delivered).await;
         let letters = world.queue.letters();
         assert_eq!((letters.len(), letters[0].reason, &letters[0].delivered[0]), (1, "no_webhook", &id("a")));
+        assert_eq!(world.metrics.unmatched.get(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_is_removed_while_a_job_waits_leaves_a_letter_where_filters_stop_it_at_the_others() {
+    let filtered = json!({"url": "http://c/", "filter": {"channel_name_starts_with": "no"}});
+    let gone = |request: &Request| {
+        let outcome = if url(request) == "a" { Outcome::Permanent(Reason::Gone) } else { down(request) };
+        (Takes::Time(NOW), outcome)
+    };
+    let narrowed = json!({"url": "http://b/", "filter": {"channel_name_starts_with": "no"}});
+    for (before, then) in [
+        (json!([{"url": "http://b/"}, filtered]), json!([filtered])),
+        (json!([{"url": "http://a/"}, {"url": "http://b/"}]), json!([narrowed])),
+    ] {
+        let mut world = World::registered(&[]);
+        world.webhooks = before;
+        world.work(NOW, gone).await;
+        sleep(10 * SECOND).await;
+        world.webhooks = then;
+        world.work(NOW, delivered).await;
+        let letters = world.queue.letters();
+        assert_eq!((letters.len(), letters[0].reason), (1, "no_webhook"));
         assert_eq!(world.metrics.unmatched.get(), 0);
     }
 }

@@ -25,8 +25,16 @@ const RESERVED: usize = 16;
 pub(super) struct EndpointLimiter {
     quota: AppQuota,
     /// By their names.
-    hosts: Mutex<HashMap<String, usize>>,
+    hosts: Mutex<HashMap<String, Host>>,
     unanswered: Unanswered,
+}
+
+/// How many invocations are under way at a host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Host {
+    all: usize,
+    /// For apps for which it is mute.
+    mute: usize,
 }
 
 /// Leave for one invocation, given back when dropped; it went unanswered then, unless it was told otherwise.
@@ -35,6 +43,7 @@ pub(super) struct EndpointPermit<'a> {
     limiter: &'a EndpointLimiter,
     permit: AppPermit,
     host: String,
+    mute: bool,
     /// `None` once it has ended.
     watch: Option<AttemptWatch<'a>>,
 }
@@ -53,18 +62,18 @@ impl EndpointLimiter {
         let host = endpoint.host_str().unwrap_or_default();
         let permit = self.quota.take(app_id).ok_or_else(|| self.quota.taken())?;
         let is_mute = self.unanswered.standing(app_id, host) == Standing::Mute;
-        let most = if is_mute { MOST_WHILE_MUTE } else { MOST };
         let mut hosts = self.hosts();
         let there = hosts.get(host).copied().unwrap_or_default();
-        if there >= most {
-            return Err(there);
+        if there.all >= MOST || is_mute && there.mute >= MOST_WHILE_MUTE {
+            return Err(there.all);
         }
-        hosts.insert(host.to_owned(), there + 1);
+        let mute = there.mute + usize::from(is_mute);
+        hosts.insert(host.to_owned(), Host { all: there.all + 1, mute });
         let watch = Some(self.unanswered.watch(app_id, host));
-        Ok(EndpointPermit { limiter: self, permit, host: host.to_owned(), watch })
+        Ok(EndpointPermit { limiter: self, permit, host: host.to_owned(), mute: is_mute, watch })
     }
 
-    fn hosts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+    fn hosts(&self) -> MutexGuard<'_, HashMap<String, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,8 +94,9 @@ impl Drop for EndpointPermit<'_> {
     fn drop(&mut self) {
         let mut hosts = self.limiter.hosts();
         if let Some(there) = hosts.get_mut(&self.host) {
-            *there -= 1;
-            if *there == 0 {
+            there.all -= 1;
+            there.mute -= usize::from(self.mute);
+            if there.all == 0 {
                 hosts.remove(&self.host);
             }
         }
