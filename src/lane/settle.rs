@@ -505,7 +505,9 @@ pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Ap
 /// Ends a lane that would be cut off otherwise.
 pub(super) async fn close<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
     give_up_without_another_chance(&mut lane, "the worker ended (raise SHUTDOWN_GRACE_SECONDS)").await;
-    release(lane).await;
+    if !lane.jobs.is_empty() {
+        release(lane).await;
+    }
 }
 
 /// Gives back what has not been started, in one call so that order holds, once this process receives

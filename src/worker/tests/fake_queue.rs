@@ -202,6 +202,7 @@ impl Queue for FakeQueue {
         &self,
         changes: &[(&Receipt, Duration)],
     ) -> Result<Vec<BatchEntryResult>, Error> {
+        assert!((1..=10).contains(&changes.len()), "SQS refuses any other batch");
         sleep(self.way).await;
         if self.changes_denied {
             return Err(Error::Call("denied".into()));
