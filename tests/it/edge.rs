@@ -252,7 +252,11 @@ async fn a_reset_before_during_and_after_the_response_is_told_apart() {
     assert_eq!(resets(OK).await, (Outcome::Delivered, Outcome::Delivered));
     let refuses = Peer::new(|peer| async move { peer.reset() }).await;
     let outcome = attempt(&http(loopback()), &refuses.url()).await;
-    assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
+    // It may be over before the client has it.
+    assert!(
+        matches!(outcome, Outcome::Transient { reason: Reason::Broken(_) | Reason::Connect(_), .. }),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
