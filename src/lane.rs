@@ -185,15 +185,16 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             }
             self.goes_on();
             settle::give_up_expiring(&mut self).await;
-            let closing = self.shared.closing.clone();
-            let attempted = tokio::select! {
-                biased;
-                // Cut off in its attempt, it would be gone without a word.
-                () = closing.cancelled(), if is_last => return settle::close(self).await,
-                attempted = async {
-                    let prepared = prepare(&mut self).await;
-                    attempt(&mut self, prepared).await
-                } => attempted,
+            let attempted = if is_last {
+                let closing = self.shared.closing.clone();
+                tokio::select! {
+                    biased;
+                    // Cut off in its attempt, it would be gone without a word.
+                    () = closing.cancelled() => return settle::close(self).await,
+                    attempted = self.try_head() => attempted,
+                }
+            } else {
+                self.try_head().await
             };
             let Some(attempted) = attempted else { return };
             if self.waits_here(&attempted) {
@@ -227,6 +228,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 }
             }
         }
+    }
+
+    /// Prepares the head and what goes out with it, and attempts it; `None` if the lane had to be abandoned.
+    async fn try_head(&mut self) -> Option<Attempted> {
+        let prepared = prepare(self).await;
+        attempt(self, prepared).await
     }
 
     /// Hides all of it, untried, for a backoff: its app has no room.

@@ -195,9 +195,6 @@ impl Http {
                 let outcome = outcome(response, self.proxied).await;
                 watch.ended(true);
                 sockets.iter().chain(&room).for_each(Socket::answered);
-                if room.is_none() && standing != Standing::Proven {
-                    self.without_answer.app_answered(&delivery.app_id);
-                }
                 if let Some(permit) = &permit {
                     permit.answered();
                 }
@@ -215,6 +212,10 @@ impl Http {
     async fn room(&self, app_id: &str, origin: &Origin, standing: Standing) -> Result<Option<Socket>, usize> {
         if standing.answers() {
             return Ok(None);
+        }
+        // Answers of destinations that need no leave here are known from their connections.
+        if self.sockets.app_answers(app_id) {
+            self.without_answer.app_answered(app_id);
         }
         let asked = Instant::now();
         loop {

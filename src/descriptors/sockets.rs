@@ -59,12 +59,16 @@ impl Sockets {
         hosts.insert(host, to_host + 1);
         Some(Socket { permit, hosts: Arc::clone(&self.hosts), host })
     }
-}
 
-impl Sockets {
     /// Something of an app's was answered that needed no leave.
     pub fn app_answered(&self, app: &str) {
         self.quota.answered(app);
+    }
+
+    /// Whether something of an app's was answered in the last minute.
+    #[must_use]
+    pub fn app_answers(&self, app: &str) -> bool {
+        self.quota.answers(app)
     }
 }
 

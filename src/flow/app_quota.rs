@@ -91,6 +91,12 @@ impl AppQuota {
         }
     }
 
+    /// Whether an app has had an answer lately.
+    #[must_use]
+    pub fn answers(&self, app: &str) -> bool {
+        lock(&self.held).apps.get(&hash::of(app)).is_some_and(App::answers)
+    }
+
     /// How many are taken.
     #[cfg(any(test, feature = "lambda"))]
     #[must_use]

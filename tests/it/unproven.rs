@@ -133,6 +133,12 @@ async fn requests_to_destinations_without_an_answer_are_bounded_by_app_and_in_to
     wait_until(|| hanging.seen() >= attempts.iter().filter(|attempt| !attempt.is_finished()).count()).await;
     assert!(hanging.seen() <= 200, "{}", hanging.seen());
     assert_eq!(http.attempt(&quick, &delivery(0, quick.clone()), 1).await, Outcome::Delivered, "it answers");
+    let new = to(&answering, "new".to_owned());
+    assert_eq!(
+        http.attempt(&new, &delivery(0, new.clone()), 1).await,
+        Outcome::Delivered,
+        "of an app that answers"
+    );
     let (over, left): (Vec<_>, Vec<_>) = attempts.into_iter().partition(tokio::task::JoinHandle::is_finished);
     let mut deferred = HashMap::<usize, usize>::new();
     for ended in join_all(over).await {

@@ -37,6 +37,17 @@ async fn whoever_takes_all_it_can_get_leaves_some_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_answers_is_known_for_a_minute_whichever_way_it_was_told() {
+    let (connections, requests) = (Sockets::new(8), Sockets::new(8));
+    connections.take("a", "host").unwrap().answered();
+    assert!(connections.app_answers("a") && !connections.app_answers("b") && !requests.app_answers("a"));
+    requests.app_answered("a");
+    assert!(requests.app_answers("a"));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(!connections.app_answers("a") && !requests.app_answers("a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn however_many_hosts_apps_without_answers_have_they_leave_a_part_to_the_others() {
     for apps in [1_u32, 3, 100, 1000] {
         let sockets = Sockets::new(400);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hookferry::policy::whole_seconds;
+use hookferry::policy::{MIN_BACKOFF, whole_seconds};
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event, Id};
@@ -23,8 +23,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     let mut messages = Each::<Held>::default();
     let mut ending = BTreeSet::new();
     let mut found = Vec::new();
-    // For as long another's poll may be parked.
-    let parked = whole_seconds(record.plan.bounds.wait);
+    // For as long another's poll may be parked; what is put off for the shortest backoff is not given back.
+    let parked =
+        Some(whole_seconds(record.plan.bounds.wait)).filter(|parked| *parked > whole_seconds(MIN_BACKOFF));
     for (entry, Entry { event, .. }) in record.entries.iter().enumerate() {
         match event {
             Event::AskedToEnd { process } => drop(ending.insert(*process)),
@@ -49,7 +50,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 }
             }
             // Given back untried.
-            Event::Hidden { process, message, timeout } if timeout.is_zero() || *timeout == parked => {
+            Event::Hidden { process, message, timeout } if timeout.is_zero() || Some(*timeout) == parked => {
                 let held = messages.of(*message);
                 held.spent |= held.by == Some(*process) && ending.contains(process);
             }
