@@ -187,16 +187,23 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             settle::give_up_expiring(&mut self).await;
             let attempted = if is_last {
                 let closing = self.shared.closing.clone();
+                if closing.is_cancelled() {
+                    return settle::close(self).await;
+                }
                 tokio::select! {
                     biased;
+                    // First, as it puts on record what has ended by then.
+                    attempted = self.try_head() => attempted,
                     // Cut off in its attempt, it would be gone without a word.
                     () = closing.cancelled() => return settle::close(self).await,
-                    attempted = self.try_head() => attempted,
                 }
             } else {
                 self.try_head().await
             };
             let Some(attempted) = attempted else { return };
+            if attempted.cut_off {
+                return settle::close(self).await;
+            }
             if self.waits_here(&attempted) {
                 // It was planned for those in front of it being gone.
                 self.ahead = None;

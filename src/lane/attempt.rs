@@ -38,6 +38,8 @@ pub(super) struct Attempted {
     pub number: u32,
     /// Each webhook with what it came to; or one outcome alone, if there was nothing to send.
     pub tried: Vec<Tried>,
+    /// The worker ended before all of it had: what had is on the jobs' records.
+    pub cut_off: bool,
 }
 
 /// What an attempt at one webhook came to.
@@ -54,7 +56,7 @@ pub(super) struct Tried {
 
 impl Attempted {
     pub(super) fn without_any(number: u32, app: Option<Arc<App>>) -> Self {
-        Self { jobs: 1, app, number, tried: Vec::new() }
+        Self { jobs: 1, app, number, tried: Vec::new(), cut_off: false }
     }
 
     /// Whether anything was sent, or could not be for good.
@@ -118,7 +120,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         Prepared::Undeliverable(outcome) => {
             let tried = vec![without_delivery(lane, number, outcome)];
             let ended = lane.ensure_lease(SETTLE_MARGIN).await;
-            return ended.then_some(Attempted { jobs: 1, app: None, number, tried });
+            return ended.then_some(Attempted { jobs: 1, app: None, number, tried, cut_off: false });
         }
         Prepared::Ready(batch) => batch,
     };
@@ -139,11 +141,15 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
         let began = Instant::now();
         let ended = send(lane, &batch, parcels, gates).await;
         record(lane, &batch, number, &ended, began);
+        let cut_off = ended.len() < parcels.len();
         tried.extend(ended);
+        if cut_off {
+            return Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried, cut_off });
+        }
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
     tell_skipped(lane, &batch, &gates, &tried);
-    Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried })
+    Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried, cut_off: false })
 }
 
 /// Puts the webhooks that the batch goes to on the record of every job in it.
@@ -227,7 +233,9 @@ fn has_it(held: &InFlight) -> bool {
     by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
 }
 
-/// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows.
+/// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows. Where a job
+/// of the lane has no other chance, those that have not ended when the worker does are missing from the answer: its
+/// letter says who has it.
 async fn send<Q: Queue, T: Transport, A: Apps>(
     lane: &Lane<Q, T, A>,
     batch: &Batch,
@@ -244,10 +252,20 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     };
     let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
         let round = &round;
-        async move { Try::begin(shared, round, parcel, gate).run(shared).await }
+        async move {
+            let run = Try::begin(shared, round, parcel, gate).run(shared);
+            if !round.urgent {
+                return Some(run.await);
+            }
+            tokio::select! {
+                biased;
+                tried = run => Some(tried),
+                () = shared.closing.cancelled() => None,
+            }
+        }
     });
     // Nearly every job has one webhook; join_all costs nothing worth a special case.
-    join_all(tries).await
+    join_all(tries).await.into_iter().flatten().collect()
 }
 
 /// What the tries that are made at the same time have in common.

@@ -252,6 +252,26 @@ async fn what_is_cut_off_by_the_end_of_the_grace_at_its_last_receive_is_given_up
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_letter_of_what_is_cut_off_says_which_webhook_had_answered() {
+    let mut world = World::new();
+    (world.max_receive_count, world.webhooks) = (Some(1), 2);
+    (0..10).for_each(|n| world.send("g", n));
+    let takes = |webhook| if webhook == 0 { Duration::ZERO } else { Duration::from_millis(3500) };
+    let worker = world.start(move |_, webhook, _, _| (takes(webhook), ok()));
+    sleep(SECOND).await;
+    world.shutdown.cancel();
+    worker.await.unwrap();
+    let letters = world.queue.letters();
+    let delivered: Vec<Vec<_>> =
+        letters.iter().map(|letter| letter.delivered.iter().map(WebhookId::as_str).collect()).collect();
+    // Under its precise id as well.
+    let id = delivered[0][0];
+    assert!(delivered[0].iter().all(|other| other.starts_with(id)), "{delivered:?}");
+    assert!(delivered[1..].iter().all(Vec::is_empty), "the others had no attempt: {delivered:?}");
+    assert_eq!(letters.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_lease_cannot_be_extended_a_job_at_its_last_receive_is_given_up_by_us() {
     let mut world = World::new();
     world.max_receive_count = Some(1);
