@@ -23,7 +23,7 @@ use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
 use crate::flow::permits::{Permit, Permits, Reserved};
 use crate::flow::scaler::PollScaler;
-use crate::flow::shares::{Admitted, Shares};
+use crate::flow::shares::Shares;
 use crate::flow::throttle::Throttle;
 use crate::job::{app_named_by, app_of_group, claimed_app_id};
 use crate::lane::delete_batcher::{self, DeleteBatcher};
@@ -298,16 +298,10 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let deferrable = group
             .iter()
             .all(|(message, ..)| self.shared.rules.may_be_deferred(message.receive_count, message.age));
-        let admitted = match self.shares.admits(&app, &sizes) {
-            Admitted::Head | Admitted::Nothing if self.shared.shutdown.is_cancelled() || !deferrable => {
-                Admitted::All
-            }
-            admitted => admitted,
-        };
-        let count = match admitted {
-            Admitted::All => group.len(),
-            Admitted::Head => 1,
-            Admitted::Nothing => 0,
+        let count = if deferrable && !self.shared.shutdown.is_cancelled() {
+            self.shares.admits(&app, &sizes)
+        } else {
+            group.len()
         };
         let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
             let share = (n < count).then(|| self.shares.take(&app, message.body.len()));

@@ -66,6 +66,11 @@ pub fn all() -> Vec<Case> {
             Load::Apps { apps: 2, groups: 240, jobs: 10_000 },
         ),
         slow("70 apps that answer after 3.8 s", 70, 200),
+        case(
+            "70 apps that answer after 450 ms",
+            Manner::Slow(Duration::from_millis(450)),
+            Load::Apps { apps: 70, groups: 6, jobs: 400 },
+        ),
         slow("500 apps that answer after 3.8 s", 500, 60),
         case("70 apps that hang", Manner::Hangs, Load::Apps { apps: 70, groups: 6, jobs: 200 }),
         case("4,000 webhooks, 6 jobs", Manner::Healthy, Load::Webhooks { webhooks: 4_000, jobs: 6 }),

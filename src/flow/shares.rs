@@ -22,10 +22,13 @@
 //!
 //! An app is slow that holds its places mostly for attempts that fail or take long. What counts is for how long they were
 //! held, not how many there were: where one attempt in four hangs, nearly all places are held by those. An app of whose
-//! attempts under way half have taken longer than a quick one does is slow at once, not when they time out; so is
+//! attempts under way half have taken many times what they usually take is slow at once, not when they time out; so is
 //! one with none quick since the first of them began. And who has held a good part of all places with attempts that hang is
 //! slow for a while, or else it would fill them anew each time that they have timed out: the quick ones among them end
 //! first.
+//!
+//! A quick app's lanes are no longer than what it works off in a second: else their jobs would hold the places that one
+//! slow attempt each would.
 //!
 //! A worker that is as busy as it can be fills all places with quick apps' jobs. These are not deferred, which would cost
 //! a call and a second: no poll begins until some are done, or until they turn out not to be quick any more.
@@ -79,6 +82,16 @@ const WEIGHT: f64 = 0.1;
 const HOARD: f64 = 0.05;
 /// For how long: longer than most backoffs, so that what hung is attempted again before it is over.
 const HOARD_MEMORY: Duration = Duration::from_secs(10);
+
+/// As long as a lane of a quick app may take under pressure. A place is held until all that is before it has been
+/// attempted: ten attempts of 450 ms would hold ten places for as long as a slow app's one.
+const LANE: Duration = Duration::from_secs(1);
+
+/// An attempt that has been under way for this many times what its app's attempts take hangs, as far as can be told
+/// before it is slow.
+const LATE: f64 = 8.0;
+/// But for less than that none does: receivers pause, and so does this process.
+const LEAST_LATE: Duration = Duration::from_millis(100);
 
 /// An app is quick whose slowness is less.
 const QUICK: f64 = 0.5;
@@ -143,23 +156,15 @@ struct App {
     progressed: Option<Instant>,
 }
 
-/// Smoothed times for which attempts held places, in seconds.
+/// Smoothed times, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Times {
+    /// That an attempt took.
+    attempt: f64,
+    /// For which attempts held places.
     all: f64,
     /// Of those that were slow or failed.
     slow: f64,
-}
-
-/// How many of the messages of a lane an app may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
-    /// All of them.
-    All,
-    /// The first: there is no room for those that would only wait for it.
-    Head,
-    /// None.
-    Nothing,
 }
 
 /// One message's part of its app's share, given back when dropped.
@@ -220,7 +225,7 @@ impl Shares {
                 return;
             }
             // By then they may be quick no longer.
-            drop(timeout(SLOW / 2, freed).await);
+            drop(timeout(LEAST_LATE / 2, freed).await);
         }
     }
 
@@ -249,11 +254,12 @@ impl Shares {
         self.part(book.held) > 1.0 - CROWDED
     }
 
-    /// How many of a lane's messages an app may hold more, by the sizes of their bodies in bytes.
+    /// How many of a lane's messages an app may hold more, by the sizes of their bodies in bytes: all of them, the first
+    /// few where there is no room for those that would only wait for them, or none.
     #[must_use]
-    pub fn admits(&self, app: &str, sizes: &[usize]) -> Admitted {
+    pub fn admits(&self, app: &str, sizes: &[usize]) -> usize {
         if !self.enough {
-            return Admitted::All;
+            return sizes.len();
         }
         let mut book = self.lock();
         let taken = self.part(book.held);
@@ -261,27 +267,24 @@ impl Shares {
         let slowness = book.slowness(app);
         let known = book.apps.get(app);
         if taken + all <= PRESSURE {
-            return Admitted::All;
+            return sizes.len();
         }
         let free = 1.0 - taken;
         let head = self.part(Usage { messages: 1, bytes: sizes.first().copied().unwrap_or_default() });
         if is_quick(slowness) {
             // Its places are free again at once, unless it stops answering.
-            return if free > SCARCE { Admitted::All } else { Admitted::Head };
+            let most = known.map_or(sizes.len(), |app| app.in_a_lane(sizes.len()));
+            return if free > SCARCE { most } else { 1 };
         }
         if slowness.is_none() {
             let attempted = known.map_or(0, |app| app.held.messages);
             let room = free - RESERVED / 2.0 - head;
             #[allow(clippy::cast_precision_loss, reason = "some thousands")]
             let more = room > 0.0 && (attempted == 0 || (attempted as f64) < room * UNKNOWN);
-            return if more { Admitted::Head } else { Admitted::Nothing };
+            return usize::from(more);
         }
         let (own, most) = (self.held(known), share(free));
-        match () {
-            () if own + all <= most => Admitted::All,
-            () if own + head <= most => Admitted::Head,
-            () => Admitted::Nothing,
-        }
+        if own + all <= most { sizes.len() } else { usize::from(own + head <= most) }
     }
 
     /// The part of all that an app holds.
@@ -489,10 +492,14 @@ impl App {
     /// An attempt has ended.
     fn attempted(&mut self, began: Instant, took: Duration, quick: bool) {
         let held = took.max(LEAST_HELD).as_secs_f64();
-        let new = Times { all: held, slow: if quick { 0.0 } else { held } };
+        let new = Times { attempt: took.as_secs_f64(), all: held, slow: if quick { 0.0 } else { held } };
         let before = self.times.unwrap_or(new);
         let smoothed = |before: f64, new: f64| before + (new - before) * WEIGHT;
-        let times = Times { all: smoothed(before.all, new.all), slow: smoothed(before.slow, new.slow) };
+        let times = Times {
+            attempt: smoothed(before.attempt, new.attempt),
+            all: smoothed(before.all, new.all),
+            slow: smoothed(before.slow, new.slow),
+        };
         self.times = Some(times);
         if quick {
             self.progressed = Some(began + took);
@@ -517,9 +524,21 @@ impl App {
         if self.stalled || self.progressed.is_some_and(stalls) {
             return Some(1.0);
         }
+        let times = self.times?;
+        let late_after =
+            Duration::from_secs_f64((times.attempt * LATE).min(SLOW.as_secs_f64())).max(LEAST_LATE);
+        let late = self.fresh.partition_point(|began| now.duration_since(*began) > late_after);
         #[allow(clippy::cast_precision_loss, reason = "some thousands")]
-        let hanging = self.hanging as f64 / self.attempting().max(1) as f64;
-        self.times.map(|times| hanging.max(times.slow / times.all))
+        let hanging = (self.hanging + late) as f64 / self.attempting().max(1) as f64;
+        Some(hanging.max(times.slow / times.all))
+    }
+
+    /// How many of its jobs make a lane that does not take long.
+    fn in_a_lane(&self, jobs: usize) -> usize {
+        let Some(times) = self.times else { return jobs };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to a lane's length")]
+        let worked = (LANE.as_secs_f64() / times.attempt.max(1e-6)) as usize;
+        worked.clamp(1, jobs.max(1))
     }
 }
 
@@ -569,294 +588,4 @@ fn share(free: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Fills in turns with every app that may, ten messages at a time, until none may.
-    fn fill(shares: &Arc<Shares>, apps: &[String], held: &mut Vec<Share>) {
-        loop {
-            let before = held.len();
-            for app in apps {
-                let count = match shares.admits(app, &[0; 10]) {
-                    Admitted::All => 10,
-                    Admitted::Head => 1,
-                    Admitted::Nothing => 0,
-                };
-                // The permits bound it all.
-                let count = count.min(shares.messages.saturating_sub(held.len()));
-                held.extend((0..count).map(|_| shares.take(app, 0)));
-            }
-            if held.len() == before {
-                return;
-            }
-        }
-    }
-
-    async fn ended(share: &Share, took: Duration, delivered: bool) {
-        let attempting = share.begin_attempt();
-        tokio::time::advance(took).await;
-        attempting.ended(delivered);
-    }
-
-    fn apps(count: usize) -> Vec<String> {
-        (0..count).map(|n| format!("hostile{n}")).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn however_many_slow_apps_there_are_a_quick_one_finds_room() {
-        for count in [1, 2, 70, 500] {
-            let shares = Arc::new(Shares::new(2000, 1 << 26));
-            ended(&shares.take("healthy", 0), Duration::from_millis(5), true).await;
-            let again = shares.take("healthy", 0);
-            ended(&again, Duration::from_millis(5), true).await;
-            let mut held = Vec::new();
-            let hostile = apps(count);
-            for app in &hostile {
-                let first = shares.take(app, 0);
-                ended(&first, Duration::from_secs(4), false).await;
-                held.push(first);
-            }
-            fill(&shares, &hostile, &mut held);
-            assert!(held.len() <= 1750, "{count} apps hold {}", held.len());
-            assert_eq!(shares.admits("healthy", &[0; 10]), Admitted::All, "{count}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn slow_apps_still_get_most_of_the_places_when_there_are_many_of_them() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let hostile = apps(70);
-        let mut held: Vec<Share> = hostile.iter().map(|app| shares.take(app, 0)).collect();
-        for share in &held {
-            ended(share, Duration::from_secs(4), true).await;
-        }
-        fill(&shares, &hostile, &mut held);
-        assert!(held.len() >= 1000, "{}", held.len());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn polls_wait_for_quick_apps_until_there_is_room_or_they_are_quick_no_more() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let waits = async || timeout(Duration::from_millis(1), shares.wait_for_the_quick()).await.is_err();
-        let first = shares.take("busy", 0);
-        ended(&first, Duration::from_millis(5), true).await;
-        let mut held = vec![first];
-        fill(&shares, &["busy".to_owned()], &mut held);
-        assert!(held.len() > 1900, "{}", held.len());
-        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Nothing);
-        assert!(waits().await);
-        let waiting = async {
-            shares.wait_for_the_quick().await;
-            Instant::now()
-        };
-        let now = Instant::now();
-        let (went_on, ()) = tokio::join!(waiting, async { held.truncate(1300) });
-        assert_eq!(went_on, now, "at once");
-        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Head);
-        fill(&shares, &["busy".to_owned()], &mut held);
-        let _attempting = held[0].begin_attempt();
-        assert!(waits().await);
-        tokio::time::advance(SLOW * 2).await;
-        assert!(!waits().await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_app_that_holds_too_much_gives_way_and_a_quick_one_does_not() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let slow: Vec<_> = (0..1500).map(|_| shares.take("slow", 0)).collect();
-        let quick = shares.take("quick", 0);
-        ended(&quick, Duration::from_millis(5), true).await;
-        assert!(slow[0].gives_way());
-        ended(&slow[0], Duration::from_secs(4), true).await;
-        assert!(slow[0].gives_way() && !quick.gives_way());
-        drop(slow);
-        let slow = shares.take("slow", 0);
-        assert!(!slow.gives_way(), "without pressure nobody does");
-    }
-
-    /// Plays for so many seconds an app of which one attempt in `one_in` hangs for 4 s and all others take 5 ms, and
-    /// which has more jobs than there are places; gives the least part of the places that was free past the first two
-    /// seconds, and how often none of a quick app's would have been admitted.
-    async fn free_beside(one_in: u64, seconds: u64) -> (f64, usize) {
-        const STEP: Duration = Duration::from_millis(5);
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let (healthy, begun) = (shares.take("healthy", 0), Instant::now());
-        // Lanes of jobs, the heads attempted until then.
-        let (mut lanes, mut attempts) = (Vec::<(Vec<Share>, Instant, Instant)>::new(), 0_u64);
-        let mut next_end = |now: Instant| {
-            attempts += 1;
-            // Not in turns: a row of quick ones must not hide those that hang.
-            let hash = attempts.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-            now + if hash.is_multiple_of(one_in) { Duration::from_secs(4) } else { STEP }
-        };
-        let (mut least, mut refused) = (1.0_f64, 0);
-        while begun.elapsed() < Duration::from_secs(seconds) {
-            tokio::time::advance(STEP).await;
-            healthy.begin_attempt().ended(true);
-            let now = Instant::now();
-            let mut kept = Vec::new();
-            for (mut jobs, began, ends) in std::mem::take(&mut lanes) {
-                if now < ends {
-                    kept.push((jobs, began, ends));
-                    continue;
-                }
-                let share = jobs.pop().unwrap();
-                let quick = now - began <= SLOW;
-                {
-                    let mut book = shares.lock();
-                    let app = book.apps.get_mut("mixed").unwrap();
-                    app.attempted(began, now - began, quick);
-                    app.leaves(began, now);
-                }
-                if !jobs.is_empty() && !share.gives_way() {
-                    shares.lock().apps.get_mut("mixed").unwrap().begins(now);
-                    kept.push((jobs, now, next_end(now)));
-                }
-            }
-            lanes = kept;
-            // Six full receives a step.
-            for _ in 0..6 {
-                if shares.is_crowded_by_the_quick() {
-                    break;
-                }
-                let count = match shares.admits("mixed", &[0; 10]) {
-                    Admitted::All => 10,
-                    Admitted::Head => 1,
-                    Admitted::Nothing => 0,
-                };
-                let jobs: Vec<_> = (0..count).map(|_| shares.take("mixed", 0)).collect();
-                if !jobs.is_empty() {
-                    shares.lock().apps.get_mut("mixed").unwrap().begins(now);
-                    lanes.push((jobs, now, next_end(now)));
-                }
-            }
-            if begun.elapsed() > Duration::from_secs(2) {
-                least = least.min(1.0 - shares.part(shares.lock().held));
-                let held_up = shares.is_crowded_by_the_quick();
-                refused += usize::from(held_up || shares.admits("healthy", &[0; 10]) != Admitted::All);
-            }
-        }
-        (least, refused)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_app_of_whose_attempts_some_hang_leaves_as_much_as_one_of_which_all_do() {
-        for one_in in [1, 2, 4, 8, 32] {
-            let (least, refused) = free_beside(one_in, 30).await;
-            assert!(least > RESERVED && refused == 0, "1 in {one_in}: {least:.3} free, {refused} refused");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_app_with_a_slow_attempt_now_and_then_is_quick() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let held: Vec<_> = (0..1500).map(|_| shares.take("a", 0)).collect();
-        for n in 0..400 {
-            let took = if n % 20 == 10 { 1000 } else { 5 };
-            ended(&held[0], Duration::from_millis(took), true).await;
-            assert!(took > 500 || !held[0].gives_way(), "{n}");
-        }
-        for _ in 0..20 {
-            ended(&held[0], Duration::from_secs(4), false).await;
-        }
-        assert!(held[0].gives_way());
-        for _ in 0..40 {
-            ended(&held[0], Duration::from_millis(5), true).await;
-        }
-        assert!(!held[0].gives_way(), "it has recovered");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn hundreds_of_new_apps_are_attempted_at_once_and_leave_room_for_one_more() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let (new, mut held) = (apps(500), Vec::new());
-        fill(&shares, &new, &mut held);
-        let attempted: std::collections::HashSet<_> =
-            held.iter().map(|share| Arc::clone(&share.app)).collect();
-        assert_eq!(attempted.len(), 500);
-        assert_eq!(shares.admits("new", &[0; 10]), Admitted::Head);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_app_of_which_no_attempt_ends_is_slow_before_one_has() {
-        let shares = Arc::new(Shares::new(2000, 1 << 26));
-        let first = shares.take("a", 0);
-        ended(&first, Duration::from_millis(5), true).await;
-        let mut held = Vec::new();
-        fill(&shares, &["a".to_owned()], &mut held);
-        let attempting = first.begin_attempt();
-        assert!(!first.gives_way());
-        tokio::time::advance(SLOW * 2).await;
-        assert!(first.gives_way());
-        attempting.ended(true);
-        assert!(first.gives_way());
-        ended(&first, Duration::from_millis(5), true).await;
-        assert!(!first.gives_way());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bytes_count_as_messages_do() {
-        let shares = Arc::new(Shares::new(2000, 10 << 20));
-        let held: Vec<_> = (0..5).map(|_| shares.take("large", 1 << 20)).collect();
-        for share in &held {
-            ended(share, Duration::from_secs(4), true).await;
-        }
-        assert_eq!(shares.admits("large", &[1 << 20]), Admitted::Nothing);
-        drop(held);
-        assert_eq!(shares.admits("large", &[1 << 20]), Admitted::All);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_made_counts_in_its_apps_share_and_waits_for_room() {
-        const MB: usize = 1 << 20;
-        let shares = Arc::new(Shares::new(2000, 100 * MB));
-        let (slow, quick) = (shares.take("slow", MB), shares.take("quick", MB));
-        ended(&slow, Duration::from_secs(4), false).await;
-        ended(&quick, Duration::from_millis(5), true).await;
-        let mut made: Vec<Made> = std::iter::from_fn(|| slow.make(MB)).collect();
-        assert_eq!(made.len(), 49, "half of all, as with messages");
-        assert_eq!(shares.admits("slow", &[MB]), Admitted::Nothing);
-        assert!(slow.gives_way());
-        let all: Vec<Made> = std::iter::from_fn(|| quick.make(MB)).take(1000).collect();
-        assert_eq!(all.len(), 39 + 10, "until little is left, and that little at a time beyond it");
-        let longest = Duration::from_millis(500);
-        assert!(slow.make_within(MB, longest).await.is_none());
-        let now = Instant::now();
-        let (more, ()) = tokio::join!(slow.make_within(MB, longest), async { drop((all, made.pop())) });
-        assert!(more.is_some() && now.elapsed() < longest);
-        drop((made, more, slow, quick));
-        let book = shares.lock();
-        assert_eq!((book.held.bytes, book.made_beyond, book.waiting), (0, 0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_small_messages_keep_no_small_body_from_being_made() {
-        let shares = Arc::new(Shares::new(200, 8 << 20));
-        let held: Vec<_> = (0..190).map(|_| shares.take("slow", 100)).collect();
-        ended(&held[0], Duration::from_secs(4), false).await;
-        assert!(held[0].gives_way());
-        assert!(held[0].make(100).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_worker_filled_by_what_is_to_be_worked_still_makes_something() {
-        for (messages, bytes) in [(2000, 64 << 20), (10, 1 << 20)] {
-            let shares = Arc::new(Shares::new(messages, bytes));
-            let held = shares.take("quick", bytes);
-            ended(&held, Duration::from_millis(5), true).await;
-            let made = held.make(bytes / 50);
-            assert!(made.is_some());
-            assert!(held.make(bytes / 2).is_none());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_few_places_are_not_shared() {
-        let shares = Arc::new(Shares::new(MIN_MESSAGES - 1, 1 << 26));
-        let held: Vec<_> = (0..MIN_MESSAGES - 10).map(|_| shares.take("large", 0)).collect();
-        for share in &held {
-            ended(share, Duration::from_secs(4), false).await;
-        }
-        assert_eq!(shares.admits("large", &[0; 9]), Admitted::All);
-    }
-}
+mod tests;
