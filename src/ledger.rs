@@ -166,6 +166,8 @@ pub struct Claim {
     ledger: Arc<Ledger>,
     id: MessageId,
     held_before: bool,
+    /// It was done when it was claimed.
+    came_back_done: bool,
     record: Record,
     forgotten: bool,
 }
@@ -205,7 +207,9 @@ impl Ledger {
             Some(Entry::Idle { record, .. }) => (true, *record),
             None => (false, Record::default()),
         };
-        Some(Claim { ledger: Arc::clone(self), id: Arc::clone(id), held_before, record, forgotten: false })
+        let came_back_done = record.done;
+        let (ledger, id) = (Arc::clone(self), Arc::clone(id));
+        Some(Claim { ledger, id, held_before, came_back_done, record, forgotten: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -232,9 +236,11 @@ impl Claim {
         self.held_before
     }
 
-    /// The delete is confirmed: the message will not come back.
-    pub fn forget(mut self) {
-        self.forgotten = true;
+    /// The delete is confirmed, while no other copy of the message could be handed out or not. It will not come back,
+    /// unless another copy is on its way: one was handed out before if this one was not deleted in time, or came back when
+    /// it was done. Then it is remembered as done.
+    pub fn deleted(mut self, in_time: bool) {
+        self.forgotten = in_time && !self.came_back_done;
     }
 }
 
@@ -296,7 +302,7 @@ mod tests {
         drop(claim);
         let claim = ledger.claim(&id(1)).unwrap();
         assert_eq!((claim.record().attempts, claim.held_before()), (3, true));
-        claim.forget();
+        claim.deleted(true);
         let claim = ledger.claim(&id(1)).unwrap();
         assert_eq!((claim.record(), claim.held_before()), (&Record::default(), false));
 
@@ -308,6 +314,23 @@ mod tests {
         other.record_mut().attempts = 1;
         drop(other);
         assert!(!ledger.claim(&id(2)).unwrap().record().done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_comes_after_the_delete_is_known_to_be_done_where_there_may_be_one() {
+        let ledger = Arc::new(Ledger::default());
+        let deleted = |id: &MessageId, in_time| {
+            let mut claim = ledger.claim(id).unwrap();
+            claim.record_mut().done = true;
+            claim.deleted(in_time);
+        };
+        deleted(&id(1), true);
+        assert!(!ledger.claim(&id(1)).unwrap().held_before());
+        deleted(&id(2), false);
+        assert!(ledger.claim(&id(2)).unwrap().record().done);
+        // Only deleted again, in time: there may be a third.
+        deleted(&id(2), true);
+        assert!(ledger.claim(&id(2)).unwrap().record().done);
     }
 
     #[tokio::test(start_paused = true)]

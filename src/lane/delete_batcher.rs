@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::board::Text;
 use crate::lane::in_flight::InFlight;
+use crate::lease::Lease;
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
@@ -34,6 +35,8 @@ const BUSY: usize = 8;
 pub struct Deletion {
     /// The job.
     pub held: InFlight,
+    /// Until when no other copy of it can be handed out.
+    pub lease: Lease,
     /// What its group waits for.
     pub urgency: Urgency,
 }
@@ -81,7 +84,7 @@ async fn serve<Q: Queue>(
     health: Arc<Health>,
     mut receiver: mpsc::Receiver<Deletion>,
 ) {
-    let mut waiting: Vec<InFlight> = Vec::with_capacity(MAX_BATCH);
+    let mut waiting: Vec<Deletion> = Vec::with_capacity(MAX_BATCH);
     let mut urgent = false;
     let mut due_at = Instant::now();
     let mut calls = JoinSet::new();
@@ -120,26 +123,27 @@ async fn serve<Q: Queue>(
     while calls.join_next().await.is_some() {}
 }
 
-fn take(done: Deletion, waiting: &mut Vec<InFlight>, urgent: &mut bool, due_at: &mut Instant) {
+fn take(done: Deletion, waiting: &mut Vec<Deletion>, urgent: &mut bool, due_at: &mut Instant) {
     match done.urgency {
         Urgency::Now => *urgent = true,
         Urgency::Soon => *due_at = (*due_at).min(Instant::now() + SHORT_LINGER),
         Urgency::Later => {}
     }
-    waiting.push(done.held);
+    waiting.push(done);
 }
 
-async fn delete<Q: Queue>(queue: Arc<Q>, metrics: Arc<Metrics>, health: Arc<Health>, batch: Vec<InFlight>) {
-    let receipts: Vec<&Receipt> = batch.iter().map(|held| &held.message.receipt).collect();
+async fn delete<Q: Queue>(queue: Arc<Q>, metrics: Arc<Metrics>, health: Arc<Health>, batch: Vec<Deletion>) {
+    let receipts: Vec<&Receipt> = batch.iter().map(|done| &done.held.message.receipt).collect();
     metrics.delete_calls.inc();
     let answer = queue.delete(&receipts).await;
     report_batch(&metrics, &health, SettleCall::Delete, &answer);
     let entries = answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); batch.len()]);
-    for (held, entry) in batch.into_iter().zip(entries) {
+    let now = Instant::now();
+    for (Deletion { held, lease, .. }, entry) in batch.into_iter().zip(entries) {
         match entry {
             BatchEntryResult::Ok => {
                 metrics.acknowledged.inc();
-                held.claim.forget();
+                held.claim.deleted(!lease.is_over(now));
             }
             // Dropping the claim leaves it on the ledger as done: it is only deleted again.
             BatchEntryResult::ReceiptExpired

@@ -248,7 +248,7 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
         (true, 1) => Urgency::Soon,
         (true, _) => Urgency::Now,
     };
-    lane.deletes.send(Deletion { held, urgency }).await;
+    lane.deletes.send(Deletion { held, lease: lane.lease, urgency }).await;
 }
 
 /// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
@@ -580,10 +580,13 @@ async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
     rest: Duration,
 ) {
     let most = lane.lease.longest(Instant::now());
+    // A poll of an ending process that is parked would be the first to get it again.
+    let ends = lane.shared.shutdown.is_cancelled() && !lane.shared.received_last.is_cancelled();
+    let least = if ends { whole_seconds(lane.shared.longest_poll) } else { Duration::ZERO };
     let changes: Vec<_> = lane
         .receipts()
         .enumerate()
-        .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
+        .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.max(least).min(most)))
         .collect();
     let answer = lane.shared.queue.change_visibility(&changes).await;
     report_batch(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);

@@ -299,6 +299,18 @@ async fn what_comes_after_the_signal_is_hidden_until_no_other_process_can_have_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_fails_in_a_shutdown_is_hidden_until_no_poll_of_this_process_can_bring_it_again() {
+    let world = World::new();
+    world.send("g", 0);
+    let worker = world.start(|_, _, _, _| (SECOND, down()));
+    sleep(SECOND / 2).await;
+    world.shutdown.cancel();
+    worker.await.unwrap();
+    assert_eq!(world.attempts().len(), 1);
+    assert_eq!(world.queue.changes(), [[10]], "as long as a poll is parked");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_spends_one_receive_of_each_job() {
     let world = World::new();
     for n in 0..300 {
