@@ -4,6 +4,7 @@ pub mod array;
 pub mod cache;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+mod reading;
 pub mod settings;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql;

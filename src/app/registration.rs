@@ -8,6 +8,7 @@
 mod webhook;
 
 use std::borrow::Cow;
+use std::io;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -147,7 +148,7 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
         secrets.next().ok_or_else(|| unusable(format!("it has no {} (nor {})", SECRET[1], SECRET[0])))?;
     let stored = stored_webhooks(&mut record, origin, &mut remarks).map_err(unusable)?;
     let (stored, dialect) = stored;
-    let webhooks = listed(stored, dialect, &mut remarks).and_then(bounded).map_err(unusable)?;
+    let webhooks = listed(stored, dialect, &mut remarks).map_err(unusable)?;
     if origin == Origin::File {
         for name in record.keys().filter(|name| !OTHERS.contains(&name.as_str())) {
             remarks.unknown("member", name, ["id", "key", "secret", "previous_secret", "webhooks", "policy"]);
@@ -181,7 +182,7 @@ pub fn app(record: Value, origin: Origin) -> Result<App, Unusable> {
 pub fn webhooks(text: &str, id: &str) -> Result<(Vec<Webhook>, Vec<super::Remark>), String> {
     let mut remarks = Remarks::on(id);
     let stored = Value::String(text.to_owned());
-    let webhooks = listed(stored, Dialect::Soketi, &mut remarks).and_then(bounded)?;
+    let webhooks = listed(stored, Dialect::Soketi, &mut remarks)?;
     Ok((webhooks, remarks.finish()))
 }
 
@@ -286,6 +287,10 @@ fn stored_webhooks(
 }
 
 fn listed(stored: Value, dialect: Dialect, remarks: &mut Remarks) -> Result<Vec<Webhook>, String> {
+    // A text is judged by its own length, which is another than that of what it is read to.
+    if !stored.is_string() && !has_at_most(&stored, MAX_WEBHOOKS_BYTES) {
+        return Err(format!("its webhooks have more than {MAX_WEBHOOKS_BYTES} bytes"));
+    }
     let mut stored = Cow::<Value>::Owned(stored);
     for _ in 0..2 {
         if let Value::String(text) = &*stored {
@@ -301,22 +306,38 @@ fn listed(stored: Value, dialect: Dialect, remarks: &mut Remarks) -> Result<Vec<
         return Err(format!("it has {} webhooks; {MAX_WEBHOOKS} is the most", list.len()));
     }
     let digests: Vec<String> = list.iter().map(digest).collect();
-    let read = |(n, value)| webhook::read(value, dialect, &format!("webhooks[{n}]"), remarks);
-    let mut webhooks = list.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut webhooks = Vec::with_capacity(list.len());
+    let mut patterns = 0;
+    for (n, value) in list.into_iter().enumerate() {
+        let webhook = webhook::read(value, dialect, &format!("webhooks[{n}]"), remarks)?;
+        patterns += webhook.filter.channel_pattern.as_ref().map_or(0, super::Pattern::size);
+        // Those behind it are not compiled any more.
+        if patterns > MAX_PATTERNS_SIZE {
+            return Err(format!(
+                "its webhooks' channel patterns take more than {MAX_PATTERNS_SIZE} bytes once they are compiled: use fewer of \
+                 them, [0-9A-Za-z_] in place of \\w, [0-9] of \\d, and channel_prefix and channel_suffix where they do"
+            ));
+        }
+        webhooks.push(webhook);
+    }
     identify(&mut webhooks, &digests);
     Ok(webhooks)
 }
 
-/// Webhooks whose patterns are within what an app's may take together.
-fn bounded(webhooks: Vec<Webhook>) -> Result<Vec<Webhook>, String> {
-    let patterns = webhooks.iter().filter_map(|webhook| webhook.filter.channel_pattern.as_ref());
-    if patterns.map(super::Pattern::size).sum::<usize>() <= MAX_PATTERNS_SIZE {
-        return Ok(webhooks);
+/// Whether a value takes no more bytes as JSON text; no more of it than that is looked at.
+fn has_at_most(value: &Value, bytes: usize) -> bool {
+    struct Room(usize);
+    impl io::Write for Room {
+        fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(written.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(written.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    Err(format!(
-        "its webhooks' channel patterns take more than {MAX_PATTERNS_SIZE} bytes once they are compiled: use fewer of \
-         them, [0-9A-Za-z_] in place of \\w, [0-9] of \\d, and channel_prefix and channel_suffix where they do"
-    ))
+    serde_json::to_writer(Room(bytes), value).is_ok()
 }
 
 fn text_as_value(text: &str, what: &str) -> Result<Value, String> {

@@ -1,5 +1,6 @@
 //! What is to be said of a registration: what was ignored, what cannot be used, and what was meant.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::limits::MAX_REMARKS;
@@ -8,6 +9,9 @@ use super::limits::MAX_REMARKS;
 const MAX_SHOWN: usize = 64;
 /// Names are taken for each other up to this distance, for each so many characters.
 const ONE_SLIP_IN: usize = 3;
+/// How many different names are compared with the known ones for how much they matter. Each costs tens of microseconds,
+/// and an app may write thousands.
+const MAX_COMPARED: usize = 2 * MAX_REMARKS;
 
 /// One thing to be said of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +39,18 @@ pub(super) struct Remarks {
     app: String,
     list: Vec<Remark>,
     left_out: [(Severity, usize); 3],
+    /// Names that were compared, each with the known one that comes nearest to it.
+    compared: HashMap<String, Option<&'static str>>,
 }
 
 impl Remarks {
     /// On the app with this id.
     pub(super) fn on(id: &str) -> Self {
         let left_out = [Severity::Error, Severity::Warning, Severity::Note].map(|severity| (severity, 0));
-        Self { app: shown(id).to_string(), list: Vec::new(), left_out }
+        Self { app: shown(id).to_string(), list: Vec::new(), left_out, compared: HashMap::new() }
     }
 
+    /// Adds one, and makes its text only where there is room for it: what is costly to say belongs into its `Display`.
     pub(super) fn add(&mut self, severity: Severity, what: &fmt::Arguments<'_>) {
         if self.list.iter().filter(|remark| remark.severity == severity).count() < MAX_REMARKS {
             let text = format!("app {}: {what}", self.app);
@@ -55,9 +62,32 @@ impl Remarks {
     }
 
     /// A name that means nothing here, with the known one that comes nearest to it.
-    pub(super) fn unknown<'k>(&mut self, place: &str, name: &str, known: impl IntoIterator<Item = &'k str>) {
-        let meant = meant(name, known);
+    pub(super) fn unknown<'k>(
+        &mut self,
+        place: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'k str> + Clone,
+    ) {
+        let meant = fmt::from_fn(|f| f.write_str(&meant(nearest(name, known.clone()))));
         self.add(Severity::Warning, &format_args!("{place}: {} is unknown and ignored{meant}", shown(name)));
+    }
+
+    /// The known name that comes nearest to a written one, as [`nearest`] says. None, once [`MAX_COMPARED`] others were
+    /// asked for: there are remarks enough on them.
+    pub(super) fn nearest(
+        &mut self,
+        name: &str,
+        known: impl IntoIterator<Item = &'static str>,
+    ) -> Option<&'static str> {
+        if let Some(nearest) = self.compared.get(name) {
+            return *nearest;
+        }
+        if self.compared.len() >= MAX_COMPARED {
+            return None;
+        }
+        let nearest = nearest(name, known);
+        self.compared.insert(name.to_owned(), nearest);
+        nearest
     }
 
     pub(super) fn finish(mut self) -> Vec<Remark> {
@@ -70,8 +100,8 @@ impl Remarks {
 }
 
 /// The known name that was probably meant, as the end of a sentence; empty if none comes near.
-pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    nearest(name, known).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
+pub(super) fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default()
 }
 
 /// The known name that comes nearest to a written one, if any comes near: spelled alike, or one of them
@@ -115,6 +145,8 @@ pub fn shown(text: &str) -> impl fmt::Display + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -150,5 +182,24 @@ mod tests {
         assert_eq!(remarks.len(), MAX_REMARKS + 2);
         assert!(remarks.last().unwrap().text.contains("980 remarks more"));
         assert!(remarks.iter().any(|remark| remark.severity == Severity::Error), "none crowds it out");
+    }
+
+    #[test]
+    fn names_are_compared_only_for_remarks_that_are_kept() {
+        let compared = Cell::new(0);
+        let known = ["url", "filter"].into_iter().inspect(|_| compared.set(compared.get() + 1));
+        let mut remarks = Remarks::on("a");
+        for n in 0..10_000 {
+            remarks.unknown("webhooks[0]", &format!("filter{n}"), known.clone());
+        }
+        assert_eq!(compared.take(), MAX_REMARKS * 2);
+        for _ in 0..2 {
+            for n in 0..10_000 {
+                remarks.nearest(&format!("filter{n}"), known.clone());
+            }
+        }
+        assert_eq!(compared.take(), MAX_COMPARED * 2);
+        assert_eq!(remarks.nearest("filter0", known.clone()), Some("filter"));
+        assert_eq!(compared.take(), 0, "the same name is compared once");
     }
 }

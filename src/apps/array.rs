@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::reading::Reading;
 use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
-use crate::app::{App, Severity};
+use crate::app::{App, Remark, Severity};
 pub use list::{AppsFile, ListError, Listed, parse};
 pub use variables::Variables;
 
@@ -62,6 +63,15 @@ struct File {
     /// The environment's apps, which no file replaces.
     always: Listed,
     seen: Mutex<Seen>,
+    reading: Reading,
+}
+
+/// What a list of apps comes to.
+struct Judged {
+    /// How many of a file can be used, and how many cannot.
+    of_file: (usize, usize),
+    known: Known,
+    remarks: Vec<Remark>,
 }
 
 /// What is known of the file.
@@ -103,12 +113,13 @@ impl Array {
     pub fn with_file(always: Listed, file: Option<(AppsFile, Listed)>) -> Self {
         let Some((source, more)) = file else { return Self::of(always, None) };
         let all = always.clone().and(more);
-        Self::of(all, Some(Arc::new(File { source, always, seen: Mutex::default() })))
+        let file = File { source, always, seen: Mutex::default(), reading: Reading::default() };
+        Self::of(all, Some(Arc::new(file)))
     }
 
     fn of(apps: Listed, file: Option<Arc<File>>) -> Self {
         let array = Self { apps: Arc::default(), file, said: Arc::default() };
-        array.take_over(apps);
+        array.take_over(Judged::of(apps, (0, 0)));
         array
     }
 
@@ -178,13 +189,14 @@ impl Array {
         look
     }
 
-    async fn load(&self, file: &File, version: Version) {
+    async fn load(&self, file: &Arc<File>, version: Version) {
         let path = &file.source.path;
-        let read = tokio::fs::read_to_string(path).await.map_err(ListError::from);
-        match read.and_then(|text| file.source.parse(&text)) {
-            Ok(listed) => {
-                info!(file = %path.display(), apps = listed.apps.len(), left_out = listed.unusable.len(), "apps loaded");
-                self.take_over(file.always.clone().and(listed));
+        let own = Arc::clone(file);
+        match file.reading.apart(move || own.read()).await {
+            Ok(judged) => {
+                let (apps, left_out) = judged.of_file;
+                info!(file = %path.display(), apps, left_out, "apps loaded");
+                self.take_over(judged);
                 let mut seen = file.seen();
                 (seen.version, seen.error, seen.said_at) = (version, None, None);
             }
@@ -201,8 +213,8 @@ impl Array {
         }
     }
 
-    fn take_over(&self, listed: Listed) {
-        let remarks = listed.remarks();
+    fn take_over(&self, judged: Judged) {
+        let Judged { known, remarks, .. } = judged;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let new = remarks.iter().filter(|remark| !said.all.contains(&remark.text));
         for remark in new.clone().take(MAX_LOGGED) {
@@ -219,11 +231,25 @@ impl Array {
             all: remarks.iter().map(|remark| remark.text.clone()).collect(),
         };
         drop(said);
-        self.apps.store(Arc::new(Known::of(listed)));
+        self.apps.store(Arc::new(known));
+    }
+}
+
+impl Judged {
+    fn of(listed: Listed, of_file: (usize, usize)) -> Self {
+        let remarks = listed.remarks();
+        Self { of_file, known: Known::of(listed), remarks }
     }
 }
 
 impl File {
+    /// Its apps as they are now, and those of the environment.
+    fn read(&self) -> Result<Judged, ListError> {
+        let listed = self.source.read()?;
+        let of_file = (listed.apps.len(), listed.unusable.len());
+        Ok(Judged::of(self.always.clone().and(listed), of_file))
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

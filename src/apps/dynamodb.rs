@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
+use super::reading::Reading;
 use super::settings::DynamoDb as Settings;
 use super::{Apps, DATABASE_LAG, LookUpError};
 use crate::app::{self, App, Origin};
@@ -32,6 +33,7 @@ pub struct DynamoDb {
     settings: Settings,
     /// Which of the indexes was the last that is there.
     index: AtomicUsize,
+    reading: Reading,
 }
 
 impl DynamoDb {
@@ -42,7 +44,12 @@ impl DynamoDb {
         let retry =
             RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
         let config = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_config(retry).build();
-        Self { client: Client::from_conf(config), settings, index: AtomicUsize::new(0) }
+        Self {
+            client: Client::from_conf(config),
+            settings,
+            index: AtomicUsize::new(0),
+            reading: Reading::default(),
+        }
     }
 
     async fn query(&self, index: usize, key: &str) -> Result<QueryOutput, SdkError<QueryError>> {
@@ -135,8 +142,9 @@ impl Apps for DynamoDb {
             answer => answer.map_err(|failure| self.unreachable(&failure))?,
         };
         let Some(item) = answer.items.unwrap_or_default().into_iter().next() else { return Ok(None) };
-        let key = app::shown(key);
-        app::read(object(item).into(), Origin::Row).map(|app| Some(Arc::new(app))).map_err(|error| {
+        let read = self.reading.apart(move || app::read(object(item).into(), Origin::Row)).await;
+        read.map(|app| Some(Arc::new(app))).map_err(|error| {
+            let key = app::shown(key);
             LookUpError::Unusable(format!(
                 "DynamoDB: the app with the key {key} cannot be read: {} (the index has to project all attributes)",
                 error.why

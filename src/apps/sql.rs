@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use sqlx::pool::PoolOptions;
 
 use super::LookUpError;
+use super::reading::Reading;
 use super::settings::Sql;
 use crate::app::{self, App, Origin};
 #[cfg(feature = "mysql")]
@@ -42,12 +43,13 @@ struct Place {
     variables: &'static str,
     address: String,
     deadline: Duration,
+    reading: Reading,
 }
 
 impl Place {
     fn new(database: &'static str, variables: &'static str, settings: &Sql, deadline: Duration) -> Self {
         let address = format!("{}:{}", settings.host, settings.port);
-        Self { database, variables, address, deadline }
+        Self { database, variables, address, deadline, reading: Reading::default() }
     }
 
     /// What failed, and which variable may mend it. The database's own words name users and tables,
@@ -93,15 +95,24 @@ impl Place {
         }
     }
 
-    /// An app from its row. A column of a fixed length has blanks behind a shorter key, which is sent without them.
-    fn app(&self, key: &str, mut row: Map<String, Value>) -> Result<Arc<App>, LookUpError> {
-        let own = |name: &str| KEYS.iter().any(|known| known.eq_ignore_ascii_case(name));
-        for (_, value) in row.iter_mut().filter(|(name, _)| own(name)) {
-            if value.as_str().is_some_and(|own| own.trim_end_matches(' ') == key) {
-                *value = key.into();
+    /// An app from its row, which `row` gives or cannot. A column of a fixed length has blanks behind a shorter key, which is sent without them.
+    async fn app<R: FnOnce() -> Result<Map<String, Value>, String> + Send + 'static>(
+        &self,
+        key: &str,
+        row: R,
+    ) -> Result<Arc<App>, LookUpError> {
+        let named = key.to_owned();
+        let read = self.reading.apart(move || {
+            let mut row = row()?;
+            let own = |name: &str| KEYS.iter().any(|known| known.eq_ignore_ascii_case(name));
+            for (_, value) in row.iter_mut().filter(|(name, _)| own(name)) {
+                if value.as_str().is_some_and(|own| own.trim_end_matches(' ') == named) {
+                    *value = named.as_str().into();
+                }
             }
-        }
-        app::read(row.into(), Origin::Row).map(Arc::new).map_err(|error| self.unusable(key, &error.why))
+            app::read(row.into(), Origin::Row).map_err(|error| error.why)
+        });
+        read.await.map(Arc::new).map_err(|why| self.unusable(key, &why))
     }
 
     /// One app's row cannot be used: which, and why.
@@ -194,13 +205,14 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_key_of_a_fixed_length_has_no_blanks_and_a_secret_keeps_its_own() {
+    #[tokio::test]
+    async fn a_key_of_a_fixed_length_has_no_blanks_and_a_secret_keeps_its_own() {
         let place = Place {
             database: "PostgreSQL",
             variables: "POSTGRES",
             address: String::new(),
             deadline: Duration::ZERO,
+            reading: Reading::default(),
         };
         let webhooks = json!([{"url": "https://h/"}]);
         for name in ["key", "AppKey", "APP_KEY", "appKey"] {
@@ -208,7 +220,7 @@ mod tests {
             let Value::Object(mut row) = row else { panic!() };
             row.remove("key");
             row.insert(name.to_owned(), "k    ".into());
-            let read = place.app("k", row);
+            let read = place.app("k", || Ok(row)).await;
             if name == "APP_KEY" {
                 assert!(read.is_err(), "no column of that name is read");
                 continue;

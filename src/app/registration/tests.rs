@@ -508,3 +508,26 @@ fn what_is_plainly_no_secret_or_key_is_told_and_not_shown() {
     }
     assert_eq!(app("k", "s").remarks, []);
 }
+
+#[test]
+fn webhooks_that_are_no_text_have_the_bound_of_those_that_are() {
+    let webhook = |bytes: usize| json!([{"url": "http://h/", "unknown": ["x".repeat(bytes)]}]);
+    let app = |webhooks: Value| json!({"id": "a", "key": "k", "secret": "s", "webhooks": webhooks});
+    let of_policy =
+        |webhooks: Value| json!({"id": "a", "key": "k", "secret": "s", "policy": {"webhooks": webhooks}});
+    for record in [app, of_policy] {
+        assert_eq!(row(record(webhook(MAX_WEBHOOKS_BYTES / 2))).unwrap().webhooks.len(), 1);
+        let error = row(record(webhook(MAX_WEBHOOKS_BYTES))).unwrap_err();
+        assert!(error.why.contains("more than 1048576 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn names_past_those_that_are_compared_are_not_taken_for_known_ones() {
+    let mistyped = (0..100).map(|n| format!("client_event_{n}")).collect::<Vec<_>>();
+    let webhooks = vec![json!({"url": "https://h/", "event_types": mistyped}); 100];
+    let app = file(json!({"id": "a", "key": "k", "secret": "s", "webhooks": webhooks})).unwrap();
+    let counted = |severity| app.remarks.iter().filter(move |remark| remark.severity == severity);
+    assert_eq!((counted(Severity::Warning).count(), counted(Severity::Note).count()), (21, 21));
+    assert!(app.remarks[0].text.contains("did you mean client_event?"), "{:?}", app.remarks[0]);
+}

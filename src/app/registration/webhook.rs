@@ -11,7 +11,7 @@ use crate::app::limits::{
     MAX_CLIENT_OPTIONS_BYTES, MAX_FUNCTION_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_NAME_BYTES, MAX_NAMES,
     MAX_PATTERN_BYTES, MAX_URL_BYTES,
 };
-use crate::app::remark::{Remarks, Severity, meant, nearest, shown};
+use crate::app::remark::{Remarks, Severity, meant, shown};
 use crate::app::{Invocation, Lambda, Retry, Target, Webhook};
 use crate::json::scalar_text;
 
@@ -402,8 +402,8 @@ fn event_types(
                     shown(name)
                 ),
             );
-        } else if nearest(name, EVENT_TYPES).is_some() {
-            let meant = meant(name, EVENT_TYPES);
+        } else if let Some(nearest) = remarks.nearest(name, EVENT_TYPES) {
+            let meant = meant(Some(nearest));
             remarks.add(
                 Severity::Warning,
                 &format_args!("{place}.event_types: {} is no known event type{meant}", shown(name)),

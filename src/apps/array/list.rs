@@ -57,7 +57,7 @@ impl AppsFile {
     }
 
     /// Takes its text apart: TOML if its name ends so, which sockudo looks for first, else JSON.
-    pub(super) fn parse(&self, text: &str) -> Result<Listed, ListError> {
+    fn parse(&self, text: &str) -> Result<Listed, ListError> {
         let toml = self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
         if !toml {
             return parse(text, &self.variables);

@@ -112,7 +112,8 @@ impl Apps for MySql {
             match self.row(condition, COLUMNS.get(n).copied().unwrap_or_default(), key).await {
                 Ok(row) => {
                     self.conditions.worked(n);
-                    return row.map(|row| self.place.app(key, row)).transpose();
+                    let Some(row) = row else { return Ok(None) };
+                    return self.place.app(key, || Ok(row)).await.map(Some);
                 }
                 Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
                 Err(error) => return Err(self.place.failed(key, &error)),

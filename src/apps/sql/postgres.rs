@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
 use super::{Conditions, Place, another_may_do, authorities, pool};
 use crate::app::App;
+use crate::app::limits::MAX_WEBHOOKS_BYTES;
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, DATABASE_LAG, LookUpError};
+use crate::json::describe_json_error;
 
 /// `key` is the column's name with soketi. As text where it is a number or a UUID: only then is there
 /// no operator for it, and an index on it is of no use.
@@ -24,6 +27,10 @@ const CONDITIONS: [&str; 8] = [
     "\"appKey\" = $1",
     "\"appKey\"::text = $1",
 ];
+
+/// The longest row that is read, in bytes of JSON: an app's webhooks have an eighth at most, and in a text column each
+/// of their quotes is two bytes.
+const MAX_ROW: usize = 8 * MAX_WEBHOOKS_BYTES;
 
 /// The columns of those conditions.
 const COLUMNS: [&str; 4] = ["key", "AppKey", "app_key", "appKey"];
@@ -98,11 +105,8 @@ impl Apps for Postgres {
             match self.row(condition, key).await {
                 Ok(row) => {
                     self.conditions.worked(n);
-                    let row = row.map(|row| serde_json::from_str(&row)).transpose();
-                    let row = row.map_err(|error| {
-                        self.place.unusable(key, &crate::json::describe_json_error(&error))
-                    })?;
-                    return row.map(|row| self.place.app(key, row)).transpose();
+                    let Some(row) = row else { return Ok(None) };
+                    return self.place.app(key, move || members(&row)).await.map(Some);
                 }
                 Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
                 Err(error) => return Err(self.place.failed(key, &error)),
@@ -110,6 +114,14 @@ impl Apps for Postgres {
         }
         Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
     }
+}
+
+/// What a row has in its columns.
+fn members(row: &str) -> Result<Map<String, Value>, String> {
+    if row.len() > MAX_ROW {
+        return Err(format!("its row has more than {MAX_ROW} bytes as JSON"));
+    }
+    serde_json::from_str(row).map_err(|error| describe_json_error(&error))
 }
 
 fn options(settings: &Sql) -> PgConnectOptions {
@@ -131,5 +143,18 @@ fn options(settings: &Sql) -> PgConnectOptions {
             options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(authorities)
         }
         Tls::Off => options.ssl_mode(PgSslMode::Disable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_other_columns_beyond_measure_is_not_read() {
+        let row = |bytes: usize| format!(r#"{{"id":"a","notes":"{}"}}"#, "x".repeat(bytes));
+        assert_eq!(members(&row(10)).unwrap()["id"], "a");
+        assert!(members(&row(MAX_ROW)).unwrap_err().contains("8388608 bytes"));
+        assert!(members("{").unwrap_err().contains("too early"));
     }
 }
