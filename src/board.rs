@@ -44,6 +44,10 @@ pub const DESTINATIONS: usize = 128;
 /// Apps with counts of their own: five series each.
 pub const APPS: usize = 128;
 
+/// Apps of which it is remembered that a job was unmatched, whether or not they have a row: eight bytes each. Of those
+/// past them no job is the first.
+const MAX_UNMATCHED: usize = 10_000;
+
 /// Dead letters that are remembered.
 pub const LETTERS: usize = 20;
 
@@ -115,6 +119,8 @@ pub(crate) struct State {
     destinations: Heaviest<Destination>,
     troubles: Troubles,
     apps: Heaviest<App>,
+    /// Apps that filters have left nothing of a job of.
+    unmatched: HashSet<u64>,
     groups: Groups,
     letters: VecDeque<Letter>,
     history: History,
@@ -183,7 +189,7 @@ pub struct App {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// It has failed for longer than the retry window, without a success or a sign of life.
+    /// It has failed for longer than the retry window, without a success or an answer that asks for fewer requests.
     Down,
     /// Its last attempt failed.
     Failing,
@@ -312,11 +318,7 @@ impl Board {
         let (failed, deferred) = match attempt.outcome {
             Outcome::Delivered => (None, false),
             Outcome::Deferred(_) => (None, true),
-            Outcome::Transient { reason, retry_after } => {
-                let alive = retry_after.is_some() || matches!(reason, Reason::Status(429));
-                (Some((reason, alive)), false)
-            }
-            Outcome::Permanent(reason) => (Some((reason, false)), false),
+            Outcome::Transient { reason, .. } | Outcome::Permanent(reason) => (Some(reason), false),
         };
         let of_app = (attempt.app_id, attempt.webhook);
         let key = key(&[of_app.0, of_app.1]);
@@ -335,8 +337,8 @@ impl Board {
                 troubles.delivered(key);
                 None
             }
-            Some((reason, alive)) => Some(FailedLast {
-                since: troubles.failed(key, alive, limits, now),
+            Some(reason) => Some(FailedLast {
+                since: troubles.failed(key, attempt.outcome.asks_for_fewer(), limits, now),
                 detail: Text::new(&reason.to_string()),
             }),
         };
@@ -376,14 +378,12 @@ impl Board {
         self.app(app_id, false, |app| app.deferred += jobs as u64);
     }
 
-    /// The filters of an app's webhooks leave nothing of a job. Whether it is the first of the app's of which that is known.
+    /// The filters of an app's webhooks leave nothing of a job. Whether it is the first of the app's of which that is known;
+    /// of [`MAX_UNMATCHED`] apps that is told.
     pub fn unmatched(&self, app_id: &str) -> bool {
-        let mut is_first = false;
-        self.app(app_id, false, |app| {
-            is_first = app.unmatched == 0;
-            app.unmatched += 1;
-        });
-        is_first
+        self.app(app_id, false, |app| app.unmatched += 1);
+        let mut state = self.state();
+        state.unmatched.len() < MAX_UNMATCHED && state.unmatched.insert(app_key(app_id))
     }
 
     /// The head of a group was not done: it waits for a retry.
@@ -473,6 +473,7 @@ impl Default for State {
             destinations: Heaviest::new(DESTINATIONS),
             troubles: Troubles::default(),
             apps: Heaviest::new(APPS),
+            unmatched: HashSet::new(),
             groups: Groups::default(),
             letters: VecDeque::new(),
             history: History::default(),

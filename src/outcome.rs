@@ -31,6 +31,16 @@ impl Outcome {
         Self::Transient { reason, retry_after: None }
     }
 
+    /// Whether it failed and is a sign of life: the destination is there, and has too much to do.
+    #[must_use]
+    pub fn asks_for_fewer(&self) -> bool {
+        match self {
+            Self::Transient { reason: Reason::Status(503), retry_after } => retry_after.is_some(),
+            Self::Transient { reason: Reason::Status(429) | Reason::FunctionThrottled(_), .. } => true,
+            Self::Delivered | Self::Transient { .. } | Self::Deferred(_) | Self::Permanent(_) => false,
+        }
+    }
+
     /// Whether an attempt was made: not where it was put off, nor where the webhook cannot be used.
     #[must_use]
     pub fn was_made(&self) -> bool {

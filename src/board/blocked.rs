@@ -2,7 +2,8 @@
 //!
 //! An entry ends when the head is done here, or, since another replica may be the one to deliver it, once
 //! the next retry is overdue by more than a receive and an attempt can take. All groups are counted, up
-//! to `MAX_GROUPS`; words are kept for `MAX_DETAILS` of them, those that were blocked first. A group whose head was given
+//! to `MAX_GROUPS`; words are kept for `MAX_DETAILS` of them, of which each app that has any has
+//! its part. A group whose head was given
 //! up is remembered until the next one has had its time: if that fails too, it is the same block.
 
 use std::collections::HashMap;
@@ -10,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Text, key};
+use super::{Text, app_key, key};
 
-/// Groups counted: 100,000 entries of 72 bytes are 10 MB at worst.
+/// Groups counted: 100,000 entries of 112 bytes are 15 MB at worst.
 pub(super) const MAX_GROUPS: usize = 100_000;
 
 /// Groups with words: half a kilobyte each.
@@ -78,7 +79,16 @@ pub struct Groups {
     /// Entries whose head waits.
     waiting: usize,
     details: usize,
+    of_app: HashMap<u64, OfApp>,
     expired: Option<Instant>,
+}
+
+/// What there is of one app.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfApp {
+    groups: usize,
+    /// Those with words.
+    details: usize,
 }
 
 #[derive(Debug)]
@@ -86,6 +96,10 @@ struct Entry {
     since: Instant,
     until: Instant,
     lost_after: Duration,
+    app: u64,
+    /// The head's age since it was sent, when that was noted.
+    age: Duration,
+    noted: Instant,
     /// Its head was given up, and nothing is known of the next one.
     given_up: bool,
     words: Option<Box<Waiting>>,
@@ -105,20 +119,29 @@ impl Groups {
         if self.details >= MAX_DETAILS {
             self.expire_at_times(now);
         }
-        let words = (self.details < MAX_DETAILS).then(|| Box::new(waiting(blocked, now)));
-        self.details += usize::from(words.is_some());
-        let until = now + blocked.retry_in + blocked.lost_after;
-        let lost_after = blocked.lost_after;
-        self.entries.insert(key, Entry { since, until, lost_after, given_up: false, words });
+        let app = app_key(blocked.app_id);
+        let apps = self.of_app.len() + usize::from(!self.of_app.contains_key(&app));
+        let own = self.of_app.entry(app).or_default();
+        own.groups += 1;
+        // Each retry asks anew: where another app comes, those that have more than their part lose it to that one.
+        let has_words = self.details < MAX_DETAILS && own.details < (MAX_DETAILS / apps).max(1);
+        let words = has_words.then(|| Box::new(waiting(blocked, now)));
+        own.details += usize::from(has_words);
+        self.details += usize::from(has_words);
+        let Blocked { lost_after, age, .. } = *blocked;
+        let until = now + blocked.retry_in + lost_after;
+        self.entries
+            .insert(key, Entry { since, until, lost_after, app, age, noted: now, given_up: false, words });
         self.waiting += 1;
     }
 
     /// The head of a group was given up: it no longer waits, and the group has not recovered.
     pub fn given_up(&mut self, group: &str, now: Instant) {
         let key = key(&[group]);
-        if let Some(Entry { since, lost_after, .. }) = self.remove(key) {
-            let until = now + lost_after;
-            self.entries.insert(key, Entry { since, until, lost_after, given_up: true, words: None });
+        if let Some(entry) = self.remove(key) {
+            let until = now + entry.lost_after;
+            self.of_app.entry(entry.app).or_default().groups += 1;
+            self.entries.insert(key, Entry { until, given_up: true, words: None, ..entry });
         }
     }
 
@@ -154,9 +177,24 @@ impl Groups {
         longest
     }
 
+    /// The age of the oldest head that waits, whether or not it has words.
+    pub(super) fn oldest(&mut self, now: Instant) -> Duration {
+        self.expire(now);
+        let waiting = self.entries.values().filter(|entry| !entry.given_up);
+        waiting.map(|entry| entry.age + (now - entry.noted)).max().unwrap_or_default()
+    }
+
     fn remove(&mut self, key: u64) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        self.details -= usize::from(entry.words.is_some());
+        let details = usize::from(entry.words.is_some());
+        self.details -= details;
+        if let Some(own) = self.of_app.get_mut(&entry.app) {
+            own.groups -= 1;
+            own.details -= details;
+            if own.groups == 0 {
+                self.of_app.remove(&entry.app);
+            }
+        }
         self.waiting -= usize::from(!entry.given_up);
         Some(entry)
     }
@@ -171,7 +209,13 @@ impl Groups {
     fn expire(&mut self, now: Instant) {
         self.expired = Some(now);
         self.entries.retain(|_, entry| entry.until > now);
-        self.details = self.entries.values().filter(|entry| entry.words.is_some()).count();
+        self.of_app.clear();
+        for entry in self.entries.values() {
+            let own = self.of_app.entry(entry.app).or_default();
+            own.groups += 1;
+            own.details += usize::from(entry.words.is_some());
+        }
+        self.details = self.of_app.values().map(|own| own.details).sum();
         self.waiting = self.entries.values().filter(|entry| !entry.given_up).count();
     }
 }
@@ -266,5 +310,38 @@ mod tests {
         let later = now + Duration::from_secs(60);
         groups.blocked(&blocked("late"), later);
         assert_eq!((groups.count(later), groups.longest(later).len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_that_fails_late_has_words_though_many_others_fail_and_the_oldest_counts_without() {
+        let (mut groups, now) = (Groups::default(), Instant::now());
+        let fail = |groups: &mut Groups| {
+            for app in 0..100 {
+                for group in 0..100 {
+                    let (app_id, group) = (format!("app{app}"), format!("{app}.{group}"));
+                    groups.blocked(&Blocked { app_id: &app_id, ..blocked(&group) }, now);
+                }
+            }
+        };
+        let with_words = |groups: &mut Groups, app_id: &str| {
+            groups.longest(now).iter().filter(|(_, waiting)| waiting.app_id.as_str() == app_id).count()
+        };
+        fail(&mut groups);
+        let late = Blocked { app_id: "late", ..blocked("late") };
+        // At its retry, when the others have had theirs.
+        groups.blocked(&late, now);
+        fail(&mut groups);
+        groups.blocked(&late, now);
+        assert_eq!(with_words(&mut groups, "late"), 1);
+        assert!((0..100).all(|app| with_words(&mut groups, &format!("app{app}")) >= 4));
+        for n in 0..=1000 {
+            groups.blocked(&Blocked { age: Duration::from_secs(n), ..blocked(&n.to_string()) }, now);
+        }
+        let oldest = Blocked { age: Duration::from_secs(2000), ..blocked("oldest") };
+        groups.blocked(&oldest, now);
+        assert!(groups.longest(now).iter().all(|(_, waiting)| waiting.group.as_str() != "oldest"));
+        assert_eq!(groups.oldest(now + Duration::from_secs(1)), Duration::from_secs(2001));
+        groups.given_up("oldest", now);
+        assert_eq!(groups.oldest(now), Duration::from_secs(1000));
     }
 }

@@ -111,8 +111,7 @@ impl State {
 
     /// The age of the oldest job that waits for a retry.
     pub(super) fn oldest(&mut self, now: Instant) -> std::time::Duration {
-        let waiting = self.groups.longest(now);
-        waiting.iter().map(|(_, waiting)| waiting.age + (now - waiting.noted)).max().unwrap_or_default()
+        self.groups.oldest(now)
     }
 }
 

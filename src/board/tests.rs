@@ -28,10 +28,28 @@ async fn a_destination_is_failing_then_down_and_ok_again_with_its_first_success(
 async fn one_that_says_it_is_busy_is_never_down() {
     let board = Board::default();
     let busy = Outcome::Transient { reason: Reason::Status(503), retry_after: Some(Duration::from_secs(9)) };
-    for outcome in [busy, Outcome::transient(Reason::Status(429))] {
+    let throttled = Outcome::transient(Reason::FunctionThrottled("too many".into()));
+    for outcome in [busy, Outcome::transient(Reason::Status(429)), throttled] {
         fail_for(&board, &outcome, Duration::from_secs(3000)).await;
         assert_eq!(condition(&board, "a"), Condition::Failing);
     }
+    // By what the breaker goes by, too: an answer is no sign of life because it says when to come again.
+    let broken =
+        Outcome::Transient { reason: Reason::Status(500), retry_after: Some(Duration::from_secs(9)) };
+    fail_for(&board, &broken, Duration::from_secs(300)).await;
+    assert_eq!(condition(&board, "a"), Condition::Failing, "what came before was a sign of life");
+    fail_for(&board, &broken, Duration::from_secs(1)).await;
+    assert_eq!(condition(&board, "a"), Condition::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_filters_leave_nothing_of_is_an_apps_first_once_whoever_has_a_row() {
+    let board = Board::default();
+    let apps: Vec<_> = (0..1000).map(|n| format!("tenant-{n}")).collect();
+    let first = (0..3).flat_map(|_| &apps).filter(|app_id| board.unmatched(app_id)).count();
+    assert_eq!(first, apps.len());
+    let more = (0..20_000).filter(|n| board.unmatched(&format!("more-{n}"))).count();
+    assert_eq!(more, MAX_UNMATCHED - apps.len());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// Destinations remembered: 100,000 entries of 50 bytes are 5 MB at worst.
+/// Destinations remembered: 100,000 entries of 64 bytes are some 6 MB at worst.
 pub(super) const MAX_TROUBLES: usize = 100_000;
 
 /// How often all entries may be looked at for the sake of a new one.
@@ -23,8 +23,8 @@ pub(super) struct Trouble {
     pub(super) since: Instant,
     /// The last attempt, or the last time that a job was not sent because the destination is down.
     heard: Instant,
-    /// It answers, if only that it is busy: that is not down.
-    alive: bool,
+    /// Since when it has failed without a sign of life either; `None` if its last answer was one.
+    silent_since: Option<Instant>,
 }
 
 /// All of them, by the key of the destination.
@@ -35,10 +35,10 @@ pub(super) struct Troubles {
 }
 
 impl Trouble {
-    /// Whether it has failed for longer than the retry window, up to when it was last heard of: what failed once, long
-    /// ago, is not known to fail all the time.
+    /// Whether it has failed without a sign of life for longer than the retry window, up to when it was last heard of:
+    /// what failed once, long ago, is not known to fail all the time.
     pub(super) fn is_down(&self, limits: &Limits) -> bool {
-        !self.alive && self.heard - self.since > limits.retry_window
+        self.silent_since.is_some_and(|since| self.heard - since > limits.retry_window)
     }
 
     fn is_known(&self, limits: &Limits, now: Instant) -> bool {
@@ -47,13 +47,16 @@ impl Trouble {
 }
 
 impl Troubles {
-    /// An attempt failed. Says since when attempts have.
+    /// An attempt failed, with a sign of life or without one. Says since when attempts have failed.
     pub(super) fn failed(&mut self, key: u64, alive: bool, limits: &Limits, now: Instant) -> Instant {
-        let since = self.get(key, limits, now).map_or(now, |trouble| trouble.since);
+        let known = self.get(key, limits, now);
+        let since = known.map_or(now, |trouble| trouble.since);
+        let silent_since = known.and_then(|trouble| trouble.silent_since).unwrap_or(now);
         if self.entries.len() >= MAX_TROUBLES && !self.entries.contains_key(&key) {
             self.make_room(limits, now);
         }
-        self.entries.insert(key, Trouble { since, heard: now, alive });
+        let silent_since = Some(silent_since).filter(|_| !alive);
+        self.entries.insert(key, Trouble { since, heard: now, silent_since });
         since
     }
 

@@ -24,9 +24,12 @@ use tokio::time::Instant;
 use crate::app::WebhookId;
 use crate::hash;
 
-/// How many failing destinations are remembered; past it, the one failing most recently is not.
-/// 10,000 entries are about half a megabyte.
+/// How many failing destinations are remembered; where more fail, an app has no more of them than its part.
+/// 10,000 entries are some two megabytes.
 const MAX_DESTINATIONS: usize = 10_000;
+
+/// How often all entries may be looked at for the sake of a new one.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
 
 /// For how long it is remembered that a destination was down and has taken nothing since.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -71,6 +74,8 @@ impl Job {
 /// An attempt that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
+    /// Whose destination it is.
+    pub app_id: &'a str,
     /// The job that it was for.
     pub job: Job,
     /// When it began.
@@ -86,11 +91,21 @@ pub struct Failure<'a> {
 pub struct Breaker {
     window: Duration,
     probe: Duration,
-    failing: Mutex<HashMap<u64, Failing>>,
+    failing: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_destination: HashMap<u64, Failing>,
+    /// How many are each app's.
+    of_app: HashMap<u64, usize>,
+    /// When those were dropped last that say nothing any more.
+    expired: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
 struct Failing {
+    app: u64,
     since: Instant,
     last: Instant,
     /// What the last failure was.
@@ -116,27 +131,28 @@ impl Breaker {
     /// Whether the destination has failed for a window, at new jobs too.
     #[must_use]
     pub fn is_down(&self, destination: u64, now: Instant) -> bool {
-        self.lock().get(&destination).is_some_and(|state| self.is_open(state, now))
+        self.lock().by_destination.get(&destination).is_some_and(|state| self.is_open(state, now))
     }
 
     /// What the last failure of a destination was, if it is down.
     #[must_use]
     pub fn why_down(&self, destination: u64, now: Instant) -> Option<String> {
         let failing = self.lock();
-        failing.get(&destination).filter(|state| self.is_open(state, now)).map(|state| state.why.to_string())
+        let state = failing.by_destination.get(&destination).filter(|state| self.is_open(state, now));
+        state.map(|state| state.why.to_string())
     }
 
     /// How many destinations are down.
     #[must_use]
     pub fn down(&self, now: Instant) -> usize {
-        self.lock().values().filter(|state| self.is_open(state, now)).count()
+        self.lock().by_destination.values().filter(|state| self.is_open(state, now)).count()
     }
 
     /// Takes the probe of a destination that is down, if it is time for one. Whoever takes it has to make
     /// an attempt; one that is lost is thought over after two attempt timeouts.
     pub fn takes_probe(&self, destination: u64, now: Instant) -> bool {
         let mut failing = self.lock();
-        let Some(state) = failing.get_mut(&destination) else { return true };
+        let Some(state) = failing.by_destination.get_mut(&destination) else { return true };
         if now < state.next_probe {
             return false;
         }
@@ -147,14 +163,14 @@ impl Breaker {
     /// The destination took something, or said that it is alive: it is not failing.
     pub fn succeeded(&self, destination: u64) {
         let mut failing = self.lock();
-        if !failing.is_empty() {
-            failing.remove(&destination);
+        if !failing.by_destination.is_empty() {
+            failing.remove(destination);
         }
     }
 
     /// For so long the queue gave nothing to attempt: that was no failure of any destination.
     pub fn was_absent(&self, lasted: Duration, now: Instant) {
-        for state in self.lock().values_mut() {
+        for state in self.lock().by_destination.values_mut() {
             state.since = now.min(state.since + lasted);
             state.last = now.min(state.last + lasted);
         }
@@ -162,16 +178,16 @@ impl Breaker {
 
     /// An attempt failed.
     pub fn failed(&self, destination: u64, failure: &Failure<'_>) {
-        let Failure { job, began, ended: now, why } = *failure;
+        let Failure { app_id, job, began, ended: now, why } = *failure;
+        let app = hash::of(app_id);
         let mut failing = self.lock();
-        if failing.len() >= MAX_DESTINATIONS && !failing.contains_key(&destination) {
-            failing.retain(|_, state| !self.is_stale(state, now));
-            if failing.len() >= MAX_DESTINATIONS {
-                return;
-            }
+        let is_new = !failing.by_destination.contains_key(&destination);
+        if is_new && !self.has_room(&mut failing, app, now) {
+            return;
         }
         let why: Box<str> = why.chars().take(MAX_WHY).collect();
         let new = || Failing {
+            app,
             since: began,
             last: now,
             why: why.clone(),
@@ -179,7 +195,10 @@ impl Breaker {
             jobs: Vec::new(),
             next_probe: now,
         };
-        let state = failing.entry(destination).or_insert_with(new);
+        if is_new {
+            *failing.of_app.entry(app).or_default() += 1;
+        }
+        let state = failing.by_destination.entry(destination).or_insert_with(new);
         if self.is_stale(state, now) {
             // What was down and has taken nothing since is down still.
             let was_down =
@@ -199,6 +218,32 @@ impl Breaker {
         state.next_probe = now + self.probe;
     }
 
+    /// Whether one more of the app's can be remembered. Where none is free it has the place of an app that holds more
+    /// than its part, unless it does so itself.
+    fn has_room(&self, failing: &mut Entries, app: u64, now: Instant) -> bool {
+        if failing.by_destination.len() < MAX_DESTINATIONS {
+            return true;
+        }
+        if failing.expired.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY) {
+            failing.expired = Some(now);
+            failing.retain(|state| !self.is_stale(state, now));
+            if failing.by_destination.len() < MAX_DESTINATIONS {
+                return true;
+            }
+        }
+        let own = failing.of_app.get(&app).copied().unwrap_or_default();
+        let part = MAX_DESTINATIONS / (failing.of_app.len() + usize::from(own == 0));
+        if own >= part {
+            return false;
+        }
+        // Its own part fills, so that this is not looked for more than so many times.
+        let of_app = &failing.of_app;
+        let has_more = |state: &Failing| of_app.get(&state.app).is_some_and(|held| *held > part);
+        let others = failing.by_destination.iter().filter(|(_, state)| has_more(state));
+        let latest = others.max_by_key(|(_, state)| state.since).map(|(key, _)| *key);
+        latest.is_some_and(|key| failing.remove(key))
+    }
+
     fn is_open(&self, state: &Failing, now: Instant) -> bool {
         !self.is_stale(state, now) && self.has_been_down(state, now)
     }
@@ -214,8 +259,29 @@ impl Breaker {
         now.duration_since(state.last) > self.window + self.probe * 2
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Failing>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn remove(&mut self, destination: u64) -> bool {
+        let Some(state) = self.by_destination.remove(&destination) else { return false };
+        if let Some(held) = self.of_app.get_mut(&state.app) {
+            *held -= 1;
+            if *held == 0 {
+                self.of_app.remove(&state.app);
+            }
+        }
+        true
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Failing) -> bool) {
+        self.by_destination.retain(|_, state| keep(state));
+        self.of_app.clear();
+        for state in self.by_destination.values() {
+            *self.of_app.entry(state.app).or_default() += 1;
+        }
     }
 }
 
@@ -230,7 +296,39 @@ mod tests {
     /// A failed attempt that took no time.
     fn fail(breaker: &Breaker, key: u64, first_attempt: Instant, now: Instant) {
         let job = Job { key, first_attempt };
-        breaker.failed(1, &Failure { job, began: now, ended: now, why: WHY });
+        breaker.failed(1, &Failure { app_id: "shop", job, began: now, ended: now, why: WHY });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_dies_is_known_to_be_down_though_another_app_has_more_than_are_remembered() {
+        let (breaker, start) = (Breaker::new(WINDOW, PROBE), Instant::now());
+        let job = |key| Job { key, first_attempt: start };
+        let flood = |app_id, begin: u64, now| {
+            for destination in begin..begin + MAX_DESTINATIONS as u64 * 2 {
+                breaker
+                    .failed(destination, &Failure { app_id, job: job(1), began: now, ended: now, why: WHY });
+            }
+        };
+        flood("greedy", 1_000_000, start);
+        for second in (0..=WINDOW.as_secs()).step_by(50) {
+            let now = start + Duration::from_secs(second);
+            flood("greedy", 1_000_000 * second, now);
+            for key in 0..MANY_JOBS as u64 {
+                for destination in 1..=100 {
+                    let failure = Failure { app_id: "shop", job: job(key), began: now, ended: now, why: WHY };
+                    breaker.failed(destination, &failure);
+                }
+            }
+        }
+        let now = start + WINDOW;
+        assert_eq!((1..=100).filter(|destination| breaker.is_down(*destination, now)).count(), 100);
+        {
+            let failing = breaker.lock();
+            let held = failing.of_app.values().sum::<usize>();
+            assert_eq!((failing.by_destination.len(), held), (MAX_DESTINATIONS, MAX_DESTINATIONS));
+        }
+        (1..=100).for_each(|destination| breaker.succeeded(destination));
+        assert_eq!(breaker.lock().of_app.len(), 1);
     }
 
     /// Fails from `start` for a window, and then at new jobs until it is down; gives the moment.

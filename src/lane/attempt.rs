@@ -180,7 +180,8 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
             down = shared.undeliverable.is_down(key, now);
             record.failed_elsewhere = elsewhere;
             let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
-            shared.undeliverable.failed(key, &Failure { job, began: now, ended: now, why: "" });
+            let app_id = &*head.app_id;
+            shared.undeliverable.failed(key, &Failure { app_id, job, began: now, ended: now, why: "" });
         }
     }
     Tried { webhook: None, number, destination: Text::default(), down, outcome }
@@ -424,14 +425,17 @@ impl<'a> Try<'a> {
                     shared.metrics.board.delivered(*age + took);
                 }
             }
-            Outcome::Transient { reason, retry_after } if asks_for_fewer(reason, retry_after.is_some()) => {
+            outcome if outcome.asks_for_fewer() => {
                 shared.breaker.succeeded(key);
                 shared.throttle.too_many(key, now);
             }
             Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
                 let id = self.round.jobs.front().map_or("", |head| head.known_as());
                 let job = Job::new(id, self.first);
-                shared.breaker.failed(key, &Failure { job, began, ended: now, why: &reason.to_string() });
+                let app_id = &*self.round.batch.app.id;
+                shared
+                    .breaker
+                    .failed(key, &Failure { app_id, job, began, ended: now, why: &reason.to_string() });
             }
             // Neither sign of life nor of failure: the destination was not asked, cannot be, or is not asked again
             // for this job.
@@ -463,15 +467,6 @@ impl<'a> Try<'a> {
 
     fn share(&self) -> Option<&'a Share> {
         self.round.jobs.front().and_then(|head| head.share.as_ref())
-    }
-}
-
-/// Whether a failure is a sign of life: the receiver is there, and has too much to do.
-fn asks_for_fewer(reason: &Reason, says_when: bool) -> bool {
-    match reason {
-        Reason::Status(429) | Reason::FunctionThrottled(_) => true,
-        Reason::Status(503) => says_when,
-        _ => false,
     }
 }
 

@@ -155,7 +155,8 @@ impl World {
             let since = now.checked_sub(self.rules.retry.window).unwrap();
             (0..8).for_each(|n| {
                 let job = Job::new(&format!("other {n}"), since);
-                breaker.failed(key, &Failure { job, began: since, ended: now, why: "status 500" });
+                let failure = Failure { app_id: "k", job, began: since, ended: now, why: "status 500" };
+                breaker.failed(key, &failure);
             });
             advance(self.rules.attempt_timeout).await;
         }
