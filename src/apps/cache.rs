@@ -32,6 +32,7 @@ use tracing::{error, info};
 
 use super::{Apps, FRESH_FOR, Fresh, LookUp, LookUpError, Observer, log};
 use crate::app::App;
+use crate::hash;
 
 /// Entries kept; some 10 MB of ordinary apps.
 const MAX_ENTRIES: usize = 10_000;
@@ -48,8 +49,12 @@ const STALE: Duration = Duration::from_secs(5);
 const OLDEST_STALE: Duration = Duration::from_secs(3600);
 /// How often the same complaint is logged.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-/// Different complaints told apart; past it they are not logged.
-const MAX_COMPLAINTS: usize = 100;
+/// Complaints of apps logged within that time. The last half of them are for apps that nothing was said of within it.
+const MAX_COMPLAINTS: usize = 200;
+/// Of these, those of one app.
+const MAX_COMPLAINTS_OF_APP: usize = 20;
+/// Complaints of the source logged within that time: it fails in few ways.
+const MAX_OUTAGES: usize = 20;
 /// No app's key is longer, in bytes; DynamoDB's limit, and eight times soketi's column. A longer one is
 /// not looked up: it could only fill the memory.
 const MAX_KEY: usize = 2048;
@@ -60,6 +65,9 @@ const MANY_FLIGHTS: usize = 1000;
 const MAX_FRESH: usize = 10_000;
 /// Bytes of memory that the apps among them take, which may be others than those that are remembered.
 const MAX_FRESH_BYTES: usize = 8 << 20;
+/// An answer that takes more of them than this is large. Large ones have half of the room, so that they leave the other
+/// to those of everyone else.
+const LARGE_FRESH: usize = MAX_FRESH_BYTES / 32;
 
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +117,21 @@ struct Kept {
     /// What the source said within the last second.
     fresh: HashMap<String, Told>,
     fresh_bytes: usize,
+    /// What the large ones among these weigh.
+    large_fresh_bytes: usize,
     flights: HashMap<String, WeakShared<Flight>>,
-    complaints: HashMap<String, Instant>,
+    complaints: Complaints,
     down: bool,
     /// When the source last answered, whatever it was asked for.
     answered_at: Option<Instant>,
+}
+
+/// What was complained of lately.
+#[derive(Debug, Default)]
+struct Complaints {
+    /// When what was said of an app, and of which.
+    of_apps: HashMap<String, (Instant, u64)>,
+    of_source: HashMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -125,6 +143,8 @@ struct Entry {
     /// `None` is for ever.
     until: Option<Instant>,
     used: Instant,
+    /// What it weighs.
+    bytes: usize,
 }
 
 /// What an answer weighs under its key.
@@ -168,7 +188,7 @@ impl<A: Apps> Cache<A> {
         let now = Instant::now();
         let mut kept = self.state.lock();
         kept.fresh.clear();
-        kept.fresh_bytes = 0;
+        (kept.fresh_bytes, kept.large_fresh_bytes) = (0, 0);
         for entry in kept.entries.values_mut() {
             entry.until = Some(now);
         }
@@ -269,12 +289,14 @@ impl State {
                 recovered = std::mem::take(&mut kept.down);
                 kept.answered_at = Some(now);
                 if let Err(failure) = &fresh {
-                    complain = kept.complains(&failure.to_string(), now);
+                    complain = kept.complaints.is_new_of_app(key, &failure.to_string(), now);
                 }
                 kept.remark(key, &fresh, now);
                 match self.until(matches!(fresh, Ok(Some(_))), now) {
                     Some(until) => {
-                        let entry = Entry { answer: fresh.clone(), answered_at: now, until, used: now };
+                        let bytes = weight(key, &fresh);
+                        let entry =
+                            Entry { answer: fresh.clone(), answered_at: now, until, used: now, bytes };
                         kept.insert(key.to_owned(), entry);
                     }
                     None => kept.remove(key),
@@ -283,7 +305,7 @@ impl State {
             }
             Err(failure @ LookUpError::Unreachable(_)) => {
                 kept.down = true;
-                complain = kept.complains(&failure.to_string(), now);
+                complain = kept.complaints.is_new_of_source(&failure.to_string(), now);
                 kept.stale(key, self.oldest_stale(), now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
         };
@@ -330,17 +352,16 @@ impl State {
 impl Kept {
     fn insert(&mut self, key: String, entry: Entry) {
         self.remove(&key);
-        let bytes = weight(&key, &entry.answer);
-        if self.entries.len() >= MAX_ENTRIES || self.bytes + bytes > MAX_BYTES {
-            self.make_room(bytes);
+        if self.entries.len() >= MAX_ENTRIES || self.bytes + entry.bytes > MAX_BYTES {
+            self.make_room(entry.bytes);
         }
-        self.bytes += bytes;
+        self.bytes += entry.bytes;
         self.entries.insert(key, entry);
     }
 
     fn remove(&mut self, key: &str) {
         if let Some(entry) = self.entries.remove(key) {
-            self.bytes = self.bytes.saturating_sub(weight(key, &entry.answer));
+            self.bytes = self.bytes.saturating_sub(entry.bytes);
         }
     }
 
@@ -355,7 +376,7 @@ impl Kept {
             return;
         }
         for remark in &app.remarks {
-            if self.complains(&remark.text, now) {
+            if self.complaints.is_new_of_app(key, &remark.text, now) {
                 log(remark);
             }
         }
@@ -380,59 +401,81 @@ impl Kept {
     /// Keeps an answer for those that ask past the memory within the next second.
     fn note(&mut self, key: &str, told: Told, now: Instant) {
         let bytes = weight(key, &told.fresh);
+        let is_large = bytes > LARGE_FRESH;
         let is_full = |kept: &Self| {
             let many = kept.fresh.len() >= MAX_FRESH && !kept.fresh.contains_key(key);
-            many || kept.fresh_bytes + bytes > MAX_FRESH_BYTES
+            let large = is_large && kept.large_fresh_bytes + bytes > MAX_FRESH_BYTES / 2;
+            many || large || kept.fresh_bytes + bytes > MAX_FRESH_BYTES
         };
         if is_full(self) {
             self.fresh.retain(|_, told| now.duration_since(told.asked_at) < FRESH_FOR);
-            self.fresh_bytes = self.fresh.iter().map(|(key, told)| weight(key, &told.fresh)).sum();
+            let weights = || self.fresh.iter().map(|(key, told)| weight(key, &told.fresh));
+            let bytes = weights().sum();
+            let large_bytes = weights().filter(|bytes| *bytes > LARGE_FRESH).sum();
+            (self.fresh_bytes, self.large_fresh_bytes) = (bytes, large_bytes);
         }
         if is_full(self) {
             return;
         }
         let before = self.fresh.get(key).map_or(0, |before| weight(key, &before.fresh));
         self.fresh_bytes = (self.fresh_bytes + bytes).saturating_sub(before);
+        let large = |bytes: usize| if bytes > LARGE_FRESH { bytes } else { 0 };
+        self.large_fresh_bytes = (self.large_fresh_bytes + large(bytes)).saturating_sub(large(before));
         self.fresh.insert(key.to_owned(), told);
     }
 
     /// Drops what is known not to exist, else what was not asked for the longest: a tenth of the room there is, and
-    /// enough for so many bytes more.
+    /// enough for so many bytes more. Where it is bytes that lack, what takes more than its part of them goes first.
     fn make_room(&mut self, bytes: usize) {
         self.entries.retain(|_, entry| matches!(entry.answer, Ok(Some(_))));
-        let mut entries: Vec<(Instant, usize)> =
-            self.entries.iter().map(|(key, entry)| (entry.used, weight(key, &entry.answer))).collect();
-        self.bytes = entries.iter().map(|(_, bytes)| bytes).sum();
+        self.bytes = self.entries.values().map(|entry| entry.bytes).sum();
         if self.entries.len() < MAX_ENTRIES && self.bytes + bytes <= MAX_BYTES {
             return;
         }
+        let lacks_bytes = self.bytes + bytes > MAX_BYTES;
+        let part = MAX_BYTES / (self.entries.len() + 1);
+        let mut entries: Vec<(bool, Instant, &String, usize)> = self
+            .entries
+            .iter()
+            .map(|(key, entry)| (!lacks_bytes || entry.bytes <= part, entry.used, key, entry.bytes))
+            .collect();
         entries.sort_unstable();
         let (mut left, mut all) = (entries.len(), self.bytes);
         let (few, light) = (MAX_ENTRIES / 10 * 9, MAX_BYTES / 10 * 9);
-        let goes = entries.iter().take_while(|(_, own)| {
+        let goes = entries.iter().take_while(|(.., own)| {
             let is_full = left > few || all + bytes > light;
             left -= 1;
             all -= own;
             is_full
         });
-        let mut goes = goes.count();
-        let Some((oldest, _)) = entries.get(goes.saturating_sub(1)).copied() else { return };
-        self.entries.retain(|_, entry| {
-            // Many may have been asked for at the same time as the last to go.
-            let is_old = entry.used <= oldest && goes > 0;
-            goes -= usize::from(is_old);
-            !is_old
-        });
-        self.bytes = self.entries.iter().map(|(key, entry)| weight(key, &entry.answer)).sum();
+        let goes: Vec<String> = goes.map(|(_, _, key, _)| (*key).clone()).collect();
+        for key in goes {
+            self.remove(&key);
+        }
     }
+}
 
-    /// Whether this has not been said lately.
-    fn complains(&mut self, text: &str, now: Instant) -> bool {
-        self.complaints.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
-        if self.complaints.len() >= MAX_COMPLAINTS || self.complaints.contains_key(text) {
+impl Complaints {
+    /// Whether this has not been said of an app lately, and there is room to say it.
+    fn is_new_of_app(&mut self, key: &str, text: &str, now: Instant) -> bool {
+        self.of_apps.retain(|_, (said, _)| now.duration_since(*said) < COMPLAIN_EVERY);
+        let app = hash::of(key);
+        let own = self.of_apps.values().filter(|(_, of)| *of == app).count();
+        let room = if own == 0 { MAX_COMPLAINTS } else { MAX_COMPLAINTS / 2 };
+        if own >= MAX_COMPLAINTS_OF_APP || self.of_apps.len() >= room || self.of_apps.contains_key(text) {
             return false;
         }
-        self.complaints.insert(text.to_owned(), now);
+        self.of_apps.insert(text.to_owned(), (now, app));
+        true
+    }
+
+    /// Whether this has not been said of the source lately.
+    fn is_new_of_source(&mut self, text: &str, now: Instant) -> bool {
+        self.of_source.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
+        if self.of_source.len() >= MAX_OUTAGES || self.of_source.contains_key(text) {
+            return false;
+        }
+        self.of_source.insert(text.to_owned(), now);
         true
     }
 }

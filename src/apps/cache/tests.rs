@@ -312,16 +312,77 @@ async fn kept_for_ever_is_asked_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_complaint_is_made_once_a_minute() {
-    let mut kept = Kept::default();
-    let (one, other) = ("one", "other");
-    let now = Instant::now();
-    assert!(kept.complains(one, now) && kept.complains(other, now));
-    assert!(!kept.complains(one, now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
-    assert!(kept.complains(one, now + COMPLAIN_EVERY));
-    for n in 0..MAX_COMPLAINTS * 2 {
-        kept.complains(&n.to_string(), now);
+    type Say = fn(&mut Complaints, &str, Instant) -> bool;
+    let of_app: Say = |said, text, now| said.is_new_of_app("k", text, now);
+    for say in [of_app, Complaints::is_new_of_source] {
+        let mut said = Complaints::default();
+        let now = Instant::now();
+        assert!(say(&mut said, "one", now) && say(&mut said, "other", now));
+        assert!(!say(&mut said, "one", now + COMPLAIN_EVERY.checked_sub(MOMENT).unwrap()));
+        assert!(say(&mut said, "one", now + COMPLAIN_EVERY));
+        let all = (0..1000).filter(|n| say(&mut said, &n.to_string(), now + COMPLAIN_EVERY)).count();
+        assert_eq!(all, 19);
     }
-    assert!(kept.complaints.len() <= MAX_COMPLAINTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_with_much_to_be_said_of_leave_room_for_others_and_for_the_source() {
+    let mut said = Complaints::default();
+    let now = Instant::now();
+    let mut of_app = |key: &str, n: usize| said.is_new_of_app(key, &format!("{key}: {n}"), now);
+    for app in 0..20 {
+        let told = (0..50).filter(|n| of_app(&format!("greedy{app}"), *n)).count();
+        assert!(told <= MAX_COMPLAINTS_OF_APP, "{told}");
+    }
+    assert!((0..50).all(|app| of_app(&format!("other{app}"), 0)));
+    let more = (0..1000).filter(|app| of_app(&format!("more{app}"), 0)).count();
+    assert!(more < MAX_COMPLAINTS, "{more}");
+    assert!(said.is_new_of_source("it is down", now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_large_apps_in_turn_leave_the_small_ones_remembered() {
+    const LARGE: usize = 3 << 20;
+    let cache = cache(CacheTtl::For(TTL * 100), ONE);
+    for n in 0..100 {
+        cache.find_by_key(&format!("small{n}")).await.unwrap();
+    }
+    cache.source().does(Does::HasLarge(LARGE));
+    for round in 0..5 {
+        for n in 0..12 {
+            advance(Duration::from_millis(1)).await;
+            cache.find_fresh(&format!("large{n}")).await.unwrap();
+        }
+        let asked = cache.source().asked();
+        cache.source().does(ONE);
+        for n in 0..100 {
+            cache.find_by_key(&format!("small{n}")).await.unwrap();
+        }
+        assert_eq!(cache.source().asked(), asked, "round {round}");
+        cache.source().does(Does::HasLarge(LARGE));
+        advance(FRESH_FOR).await;
+    }
+    let kept = cache.state.lock().bytes;
+    assert!((MAX_BYTES / 2..=MAX_BYTES).contains(&kept), "{kept}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_answers_of_the_last_second_leave_room_for_small_ones() {
+    let cache = cache(CacheTtl::For(TTL), Does::HasLarge(1 << 20));
+    for n in 0..20 {
+        cache.find_fresh(&format!("large{n}")).await.unwrap();
+    }
+    cache.source().does(ONE);
+    let asked = cache.source().asked();
+    for _ in 0..3 {
+        for n in 0..100 {
+            cache.find_fresh(&format!("small{n}")).await.unwrap();
+        }
+    }
+    assert_eq!(cache.source().asked(), asked + 100);
+    cache.find_fresh("large0").await.unwrap();
+    assert_eq!(cache.source().asked(), asked + 100, "large ones are kept, too, as far as they have room");
+    assert!(cache.state.lock().fresh_bytes <= MAX_FRESH_BYTES);
 }
 
 #[tokio::test(start_paused = true)]
