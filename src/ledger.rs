@@ -20,8 +20,14 @@ use crate::queue::MessageId;
 /// five minutes; what is forgotten costs a duplicate, never a loss.
 const MIN_EXPIRY: Duration = Duration::from_secs(3600);
 
-/// How many messages that are not being worked are remembered: some 40 MB where each has one webhook.
+/// How many messages that are not being worked are remembered.
 const MAX_ENTRIES: usize = 100_000;
+
+/// Bytes of memory that they take: as many where each has one webhook. One with a hundred takes some ten kilobytes.
+const MAX_BYTES: usize = 40 << 20;
+
+/// Places in the line of idle entries that may be out of date before they are taken out: few enough to cost nothing.
+const MAX_STALE: usize = 1000;
 
 /// The ledger of one process.
 #[derive(Debug)]
@@ -138,6 +144,22 @@ impl Record {
         }
     }
 
+    /// About so many bytes of memory it takes, what it points to included.
+    fn weight(&self) -> usize {
+        let words = |reason: Option<&Reason>| reason.map_or(0, |reason| reason.to_string().len());
+        let id = |id: &WebhookId| size_of::<WebhookId>() + id.as_str().len();
+        let tries = self.tries.iter().map(|tries| size_of::<Tries>() + tries.webhook.as_str().len());
+        let settled = self.settled.iter().map(|settled| {
+            size_of::<Settled>()
+                + settled.webhook.as_str().len()
+                + settled.precise.as_str().len()
+                + words(settled.failed.as_ref())
+        });
+        let ids = self.waiting.iter().chain(&self.owed).map(id);
+        let all = tries.chain(settled).chain(ids).sum::<usize>();
+        size_of::<Self>() + words(self.given_up.as_ref()) + all
+    }
+
     /// A webhook needs a further attempt.
     pub fn wait_for(&mut self, webhook: &WebhookId) {
         if !self.waiting.contains(webhook) {
@@ -177,12 +199,15 @@ struct Book {
     entries: HashMap<MessageId, Entry>,
     /// Idle entries in the order in which they became so; some are out of date.
     idle: VecDeque<(Instant, MessageId)>,
+    /// How many entries are idle, and what they weigh.
+    remembered: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
 enum Entry {
     Claimed,
-    Idle { since: Instant, record: Box<Record> },
+    Idle { since: Instant, record: Box<Record>, bytes: usize },
 }
 
 impl Default for Ledger {
@@ -204,7 +229,10 @@ impl Ledger {
         let mut book = self.lock();
         let (held_before, record) = match book.entries.insert(Arc::clone(id), Entry::Claimed) {
             Some(Entry::Claimed) => return None,
-            Some(Entry::Idle { record, .. }) => (true, *record),
+            Some(Entry::Idle { record, bytes, .. }) => {
+                book.is_idle_no_more(bytes);
+                (true, *record)
+            }
             None => (false, Record::default()),
         };
         let came_back_done = record.done;
@@ -253,8 +281,12 @@ impl Drop for Claim {
             book.entries.remove(&self.id);
             return;
         }
+        let bytes = size_of::<(MessageId, Entry)>() + size_of::<(Instant, MessageId)>() + record.weight();
         book.idle.push_back((now, Arc::clone(&self.id)));
-        book.entries.insert(Arc::clone(&self.id), Entry::Idle { since: now, record: Box::new(record) });
+        book.entries
+            .insert(Arc::clone(&self.id), Entry::Idle { since: now, record: Box::new(record), bytes });
+        book.remembered += 1;
+        book.bytes += bytes;
         book.expire(now, self.ledger.expiry);
     }
 }
@@ -262,17 +294,32 @@ impl Drop for Claim {
 impl Book {
     fn expire(&mut self, now: Instant, expiry: Duration) {
         while let Some((since, id)) = self.idle.front() {
-            let full = self.idle.len() > MAX_ENTRIES;
-            if !full && now.duration_since(*since) <= expiry {
-                break;
-            }
-            // An entry that was claimed since then has, if at all, a later place in the line.
-            let current = matches!(self.entries.get(id), Some(Entry::Idle { since: s, .. }) if s == since);
-            if current {
+            let is_full = self.remembered > MAX_ENTRIES || self.bytes > MAX_BYTES;
+            // One that was claimed since then has, if at all, a later place in the line.
+            let bytes = match self.entries.get(id) {
+                Some(Entry::Idle { since: own, bytes, .. }) if own == since => Some(*bytes),
+                Some(Entry::Idle { .. } | Entry::Claimed) | None => None,
+            };
+            if let Some(bytes) = bytes {
+                if !is_full && now.duration_since(*since) <= expiry {
+                    break;
+                }
                 self.entries.remove(id);
+                self.is_idle_no_more(bytes);
             }
             self.idle.pop_front();
         }
+        if self.idle.len() > 2 * self.remembered + MAX_STALE {
+            let Self { entries, idle, .. } = self;
+            idle.retain(
+                |(since, id)| matches!(entries.get(id), Some(Entry::Idle { since: own, .. }) if own == since),
+            );
+        }
+    }
+
+    fn is_idle_no_more(&mut self, bytes: usize) {
+        self.remembered -= 1;
+        self.bytes -= bytes;
     }
 }
 
@@ -365,5 +412,37 @@ mod tests {
         }
         assert!(!ledger.claim(&id(0)).unwrap().held_before());
         assert!(ledger.claim(&id(MAX_ENTRIES)).unwrap().held_before());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_records_of_many_webhooks_take_is_bounded() {
+        let ledger = Arc::new(Ledger::default());
+        let webhooks: Vec<WebhookId> = (0..100).map(|n| format!("webhook-{n:08}").as_str().into()).collect();
+        for n in 0..20_000 {
+            let mut claim = ledger.claim(&id(n)).unwrap();
+            webhooks.iter().for_each(|webhook| claim.record_mut().wait_for(webhook));
+        }
+        let remembered = ledger.lock().remembered;
+        assert!((1000..MAX_BYTES / 2500).contains(&remembered), "{remembered}");
+        assert!(ledger.claim(&id(19_999)).unwrap().held_before());
+        assert_eq!(ledger.claim(&id(19_998)).unwrap().record().waiting.len(), 100);
+        assert!(!ledger.claim(&id(0)).unwrap().held_before());
+        for n in 0..20_000 {
+            ledger.claim(&id(n)).unwrap().forget();
+        }
+        let book = ledger.lock();
+        assert_eq!((book.remembered, book.bytes, book.entries.len()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_message_that_comes_again_and_again_makes_no_other_forgotten() {
+        let ledger = Arc::new(Ledger::default());
+        drop(ledger.claim(&id(1)).unwrap());
+        for _ in 0..MAX_ENTRIES * 2 {
+            drop(ledger.claim(&id(2)).unwrap());
+            tokio::time::advance(Duration::from_micros(1)).await;
+        }
+        assert!(ledger.lock().idle.len() <= MAX_STALE + 10);
+        assert!(ledger.claim(&id(1)).unwrap().held_before());
     }
 }
