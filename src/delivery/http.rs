@@ -26,7 +26,7 @@ mod request;
 mod reuse;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
@@ -57,9 +57,13 @@ const EVICTION_WAIT: Duration = Duration::from_millis(20);
 /// As much of a response body is read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
+/// At most this many pieces of a body are read. Each wakes the attempt's task, whose thread others share, and a body of
+/// 64 KB may come byte by byte.
+const MAX_CHUNKS: usize = 256;
 
-/// URLs remembered; a few hundred bytes each. Past it all are forgotten: they come back with use.
-const MAX_TARGETS: usize = 10_000;
+/// Bytes of the URLs remembered and of what is kept with them, 500 for a common one. Past it all are forgotten: they come
+/// back with use.
+const MAX_TARGET_BYTES: usize = 4 << 20;
 
 /// Requests under way to destinations without a recent answer, at all of them together: the head of a response may take
 /// 400 KB of memory, and nobody says how many destinations an app has. They are shared among apps, as descriptors are.
@@ -309,20 +313,35 @@ impl Sender {
 
 /// URLs that were taken apart before, each of which is used over and over.
 #[derive(Debug, Default)]
-struct Targets(Mutex<HashMap<String, Arc<RequestTarget>>>);
+struct Targets(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    targets: HashMap<String, Arc<RequestTarget>>,
+    /// Of all of them.
+    bytes: usize,
+}
 
 impl Targets {
     fn find(&self, url: &str) -> Result<Arc<RequestTarget>, Reason> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = known.get(url) {
+        if let Some(target) = self.known().targets.get(url) {
             return Ok(Arc::clone(target));
         }
+        // Not under the lock: a long one takes its time.
         let target = Arc::new(RequestTarget::parse(url)?);
-        if known.len() >= MAX_TARGETS {
-            known.clear();
+        let bytes = url.len() + target.weight();
+        let mut known = self.known();
+        if known.bytes + bytes > MAX_TARGET_BYTES {
+            *known = Known::default();
         }
-        known.insert(url.to_owned(), Arc::clone(&target));
+        if known.targets.insert(url.to_owned(), Arc::clone(&target)).is_none() {
+            known.bytes += bytes;
+        }
         Ok(target)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -357,17 +376,18 @@ async fn outcome(response: Response, proxied: bool) -> Outcome {
     Outcome::Transient { reason, retry_after }
 }
 
-/// Reads a body up to the cap; the connection of a longer one is dropped, or its stream reset.
+/// Reads a body up to the caps; the connection of one that is longer, or comes in more pieces, is dropped, or its stream
+/// reset.
 async fn read(mut response: Response) -> Result<(), Reason> {
     let headers = response.headers();
     // Nothing but the connection's end says where it ends.
     let until_close = response.version() <= Version::HTTP_11
         && !headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(TRANSFER_ENCODING);
-    let mut length = 0;
-    while length <= MAX_RESPONSE_BODY {
+    let (mut length, mut chunks) = (0, 0);
+    while length <= MAX_RESPONSE_BODY && chunks < MAX_CHUNKS {
         match response.chunk().await {
-            Ok(Some(chunk)) => length += chunk.len(),
+            Ok(Some(chunk)) => (length, chunks) = (length + chunk.len(), chunks + 1),
             Ok(None) => break,
             Err(error) if until_close && failure::without_goodbye(&error) => break,
             Err(error) => return Err(failure::broken(&error)),

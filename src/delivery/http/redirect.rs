@@ -2,12 +2,20 @@
 
 use url::Url;
 
+use crate::app::limits::MAX_URL_BYTES;
+
 /// As much of a host is shown.
 const MAX_PLACE: usize = 120;
 
-/// What to say of a redirect from one URL to another, which may be relative; nothing where it is none.
+/// What to say of a redirect from one URL to another, which may be relative; nothing where it is none, or longer than any
+/// URL that can be registered. To parse a host name takes time by the square of its labels' lengths, and a head of HTTP/1.1 has
+/// room for 400 KB.
 pub(super) fn note(from: &Url, to: &str) -> Option<String> {
-    let to = from.join(to.trim()).ok()?;
+    let to = to.trim();
+    if to.len() > MAX_URL_BYTES {
+        return None;
+    }
+    let to = from.join(to).ok()?;
     let place = if to.origin() == from.origin() {
         "the same host".to_owned()
     } else {
@@ -27,6 +35,15 @@ pub(super) fn note(from: &Url, to: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_that_is_longer_than_a_url_may_be_is_not_parsed() {
+        let from = Url::parse("http://h.test/").unwrap();
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        assert!(note(&from, &long(MAX_URL_BYTES)).is_some());
+        assert_eq!(note(&from, &long(MAX_URL_BYTES + 1)), None);
+        assert_eq!(note(&from, &format!("https://{}/", "xn--a.".repeat(65_000))), None);
+    }
 
     #[test]
     fn a_redirect_says_where_it_leads_and_no_more() {

@@ -60,6 +60,16 @@ impl RequestTarget {
         Ok(Self { origin: Arc::new(origin), url, authorization })
     }
 
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let host = match &self.origin.host {
+            Host::Domain(name) => name.len(),
+            Host::Ipv4(_) | Host::Ipv6(_) => 0,
+        };
+        let authorization = self.authorization.as_ref().map_or(0, HeaderValue::len);
+        size_of::<Self>() + size_of::<Origin>() + self.url.as_str().len() + host + authorization
+    }
+
     /// The request of one attempt at a delivery.
     ///
     /// # Errors
