@@ -12,6 +12,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const RESERVED: u64 = 128;
 /// So many places there are whatever the limit is.
 const FEWEST_PLACES: usize = 16;
+/// At most this many connections are in use by deliveries, whatever the limit of descriptors is. One takes some 25 KB of
+/// memory with TLS, and a message may have a hundred webhooks: without a bound the apps of a few tenants that answer late
+/// would hold as many connections as there are descriptors.
+const MAX_IN_USE: usize = 3_000;
 
 /// Raises the limit to as much as this process may give itself, and says what it is then. A shell's usual 1,024
 /// is for programs that use `select`, which nothing here does.
@@ -42,9 +46,11 @@ pub fn places(limit: u64, wanted: usize) -> usize {
 }
 
 /// How many connections may be in use by deliveries under a limit: three in four of the descriptors that are not
-/// reserved, the rest being for connections that are kept; half of the limit where that is more.
+/// reserved, the rest being for connections that are kept; half of the limit where that is more; and no more than
+/// [`MAX_IN_USE`].
 pub fn for_deliveries(limit: u64) -> usize {
-    usize::try_from((limit.saturating_sub(RESERVED) / 4 * 3).max(limit / 2)).unwrap_or(usize::MAX)
+    let most = (limit.saturating_sub(RESERVED) / 4 * 3).max(limit / 2);
+    usize::try_from(most).unwrap_or(usize::MAX).min(MAX_IN_USE)
 }
 
 /// How many are open; none where the system does not tell.
@@ -85,6 +91,7 @@ mod tests {
         assert_eq!((places(0, 2000), places(0, 4)), (16, 4));
         assert_eq!(places(u64::MAX, 2000), 2000);
         assert_eq!((for_deliveries(1024), for_deliveries(96)), (672, 48));
+        assert_eq!((for_deliveries(65_536), for_deliveries(u64::MAX)), (MAX_IN_USE, MAX_IN_USE));
     }
 
     #[test]

@@ -235,8 +235,7 @@ pub(crate) fn words(error: &Error) -> String {
             "the receiver asks for a client certificate, and there is none".to_owned()
         }
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the receiver speaks no HTTP/1.1, and gets no HTTP/2 for up to ten minutes: it left attempts unanswered"
-                .to_owned()
+            "the receiver agrees on no protocol by ALPN: it has to speak HTTP/1.1 or HTTP/2".to_owned()
         }
         Error::InvalidMessage(_) => {
             format!("the receiver does not answer in TLS: is this an http port? ({error})")

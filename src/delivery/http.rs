@@ -11,8 +11,9 @@
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
 //! - `host_limiter`: the bound on requests to one destination at a time;
-//! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, no HTTP/2, and threads
-//!   of their own (`bulkhead`); and those that have not shown that they answer, which get others.
+//! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, and threads of their
+//!   own (`bulkhead`); and those that have not shown that they answer quickly, which get others. Proven ones alone are
+//!   offered HTTP/2, and those that refuse HTTP/1.1: of these few requests are under way.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
@@ -51,7 +52,8 @@ pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
 
-/// In so much time connections that were kept are closed.
+/// How long to wait after evicting kept connections before their descriptors are taken: the pool closes them on tasks of its
+/// own.
 const EVICTION_WAIT: Duration = Duration::from_millis(20);
 
 /// As much of a response body is read, so that the connection can be used again; past it the
@@ -60,16 +62,25 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 /// At most this many pieces of a body are read. Each wakes the attempt's task, whose thread others share, and a body of
 /// 64 KB may come byte by byte.
 const MAX_CHUNKS: usize = 256;
+/// Bytes of the names and values of an answer's headers from which on it counts as none: HTTP/1.1 lets 400 KB pass, and
+/// whoever answers may have as many requests under way as there are connections.
+const MAX_HEAD: usize = clients::MAX_HEADER_LIST as usize;
 
 /// Bytes of the URLs remembered and of what is kept with them, 500 for a common one. Past it all are forgotten: they come
 /// back with use.
 const MAX_TARGET_BYTES: usize = 4 << 20;
 
-/// Requests under way to destinations without a recent answer, at all of them together: the head of a response may take
-/// 400 KB of memory, and nobody says how many destinations an app has. They are shared among apps, as descriptors are.
-const MAX_UNPROVEN: usize = 200;
-/// For so long an attempt waits for its turn among them, and so often it asks.
+/// Requests under way to destinations without a recent answer, at all of them together. A response's head takes up to 900 KB
+/// of memory until it is whole: 400 KB that hyper lets pass, in a buffer that grows by doubling. Three in four of these may be
+/// held by apps that no destination answers, which is 65 MB. They are shared among apps, as descriptors are.
+const MAX_WITHOUT_ANSWER: usize = 96;
+/// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
+/// answer such a destination may send informational responses without end, and h2 keeps all of them.
+const MAX_UNPROVEN_HTTP2: usize = 16;
+/// How long a request waits for a free place among these. No semaphore wakes it, since what is free to it depends on what
+/// other apps hold.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
+/// How often it looks.
 const ROOM_POLL: Duration = Duration::from_millis(20);
 
 /// Descriptors that a look-up may hold: one for either family's addresses, at two name servers at once.
@@ -114,7 +125,10 @@ pub struct Http {
     unanswered: Unanswered,
     /// Requests to destinations without a recent answer.
     without_answer: Sockets,
-    sockets: Sockets,
+    /// Requests over HTTP/2 to destinations that are not proven.
+    unproven_http2: Sockets,
+    /// Connections in use, those to Lambda among them.
+    sockets: Arc<Sockets>,
     targets: Targets,
 }
 
@@ -147,8 +161,9 @@ impl Http {
         let mute = sender(Some(Threads::Mute))?;
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
-        let sockets = Sockets::new(descriptors::for_deliveries(descriptors::limit()));
-        let without_answer = Sockets::new(MAX_UNPROVEN);
+        let sockets = Arc::new(Sockets::new(descriptors::for_deliveries(descriptors::limit())));
+        let without_answer = Sockets::costly(MAX_WITHOUT_ANSWER);
+        let unproven_http2 = Sockets::costly(MAX_UNPROVEN_HTTP2);
         Ok(Self {
             proven,
             unproven,
@@ -159,9 +174,16 @@ impl Http {
             limiter,
             unanswered,
             without_answer,
+            unproven_http2,
             sockets,
             targets,
         })
+    }
+
+    /// The connections that deliveries may use at a time, for other transports to share.
+    #[must_use]
+    pub fn sockets(&self) -> Arc<Sockets> {
+        Arc::clone(&self.sockets)
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
@@ -173,30 +195,50 @@ impl Http {
         if let Err(refused) = self.check(&target.origin) {
             return Outcome::Permanent(Reason::Refused(refused));
         }
+        let was_known = target.has_refused_http1();
+        let outcome = self.once(&target, delivery, number).await;
+        let is_tls = matches!(&outcome, Outcome::Transient { reason: Reason::Tls(_), .. });
+        if is_tls && !was_known && target.has_refused_http1() {
+            // Nothing was sent: the handshake ended without a protocol.
+            return Box::pin(self.once(&target, delivery, number)).await;
+        }
+        outcome
+    }
+
+    async fn once(&self, target: &RequestTarget, delivery: &Delivery, number: u32) -> Outcome {
         let standing = self.unanswered.standing(&delivery.app_id, &*target.origin);
-        let permit = match self.limiter.acquire(&target.origin, standing).await {
+        let app_id = &*delivery.app_id;
+        let last_took = || self.unanswered.last_took(app_id, &*target.origin);
+        let permit = match self.limiter.acquire(app_id, &target.origin, standing, last_took).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        let room = match self.room(&delivery.app_id, &target.origin, standing).await {
+        let http1 = speaks_http1_alone(target, standing);
+        let room = match self.room(app_id, &target.origin, standing, http1).await {
             Ok(room) => room,
             Err(bound) => return Outcome::Deferred(Reason::UnprovenBusy(bound)),
         };
         // What is kept gives its own up, if there are none.
-        let Some(sockets) = self.sockets(&delivery.app_id, &target.origin, standing).await else {
+        let Some(sockets) = self.connections(app_id, &target.origin, standing).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
-        let watch = self.unanswered.watch(&delivery.app_id, &*target.origin);
-        let mut sent = self.send(&target, delivery, number, standing).await;
+        let watch = self.unanswered.watch(app_id, &*target.origin);
+        let mut sent = self.send(target, delivery, number, (standing, http1)).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
             self.evict().await;
-            sent = Box::pin(self.send(&target, delivery, number, standing)).await;
+            sent = Box::pin(self.send(target, delivery, number, (standing, http1))).await;
         }
         match sent {
             Ok(response) => {
+                let is_large = is_large(&response);
                 // A head whose body never comes is no answer.
                 let outcome = outcome(response, self.proxied).await;
+                if is_large {
+                    // Nor is one that takes more memory than any that is honest; however soon it came.
+                    drop(watch);
+                    return outcome;
+                }
                 watch.ended(true);
                 sockets.iter().chain(&room).for_each(Socket::answered);
                 if let Some(permit) = &permit {
@@ -211,41 +253,53 @@ impl Http {
         }
     }
 
-    /// Leave for one request to a destination without a recent answer; the error is the bound. Nobody waits for a
-    /// destination that is mute.
-    async fn room(&self, app_id: &str, origin: &Origin, standing: Standing) -> Result<Option<Socket>, usize> {
-        if standing.answers() {
-            return Ok(None);
-        }
+    /// Leave for one request to a destination without a recent answer, or over HTTP/2 to one that is not proven; the
+    /// error is the bound. Nobody waits for a destination that is mute.
+    async fn room(
+        &self,
+        app_id: &str,
+        origin: &Origin,
+        standing: Standing,
+        http1: bool,
+    ) -> Result<Option<Socket>, usize> {
+        let rooms = match standing {
+            Standing::Proven => return Ok(None),
+            _ if !http1 => &self.unproven_http2,
+            Standing::Answers => return Ok(None),
+            Standing::Unknown | Standing::Mute => &self.without_answer,
+        };
         // Answers of destinations that need no leave here are known from their connections.
         if self.sockets.app_answers(app_id) {
-            self.without_answer.app_answered(app_id);
+            rooms.app_answered(app_id);
         }
         let asked = Instant::now();
         loop {
-            if let Some(room) = self.without_answer.take(app_id, origin) {
+            if let Some(room) = rooms.take(app_id, origin) {
                 return Ok(Some(room));
             }
             if standing == Standing::Mute || asked.elapsed() >= ROOM_WAIT {
-                return Err(MAX_UNPROVEN);
+                return Err(rooms.most());
             }
             sleep(ROOM_POLL).await;
         }
     }
 
-    /// Leave for one connection, and for the look-up before it where that may go unanswered; evicts kept ones and waits
-    /// a moment where there is none.
-    async fn sockets(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
+    /// Leave for one connection, and for the look-up before it where that may go unanswered; waits a moment where
+    /// there is none, and evicts kept ones unless it is the app that has as many as it may.
+    async fn connections(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
         let looks_up = !standing.answers() && !self.proxied && matches!(origin.host, Host::Domain(_));
-        let take = || {
-            let wanted = if looks_up { LOOK_UP } else { 1 };
-            (0..wanted).map(|_| self.sockets.take(app_id, &origin.host)).collect::<Option<Vec<_>>>()
-        };
+        let wanted = if looks_up { LOOK_UP } else { 1 };
+        let take =
+            || (0..wanted).map(|_| self.sockets.take(app_id, &origin.host)).collect::<Option<Vec<_>>>();
         let taken = take();
         if taken.is_some() {
             return taken;
         }
-        self.evict().await;
+        if self.sockets.taken() + wanted > self.sockets.most() {
+            self.evict().await;
+        } else {
+            sleep(EVICTION_WAIT).await;
+        }
         take()
     }
 
@@ -266,14 +320,13 @@ impl Http {
         }
     }
 
-    /// Sends one request; once more if a kept connection ended before the answer. Without HTTP/2 to a destination that
-    /// is mute.
+    /// Sends one request; once more if a kept connection ended before the answer. `http1`: without HTTP/2.
     async fn send(
         &self,
         target: &RequestTarget,
         delivery: &Delivery,
         number: u32,
-        standing: Standing,
+        (standing, http1): (Standing, bool),
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
         let sender = match standing {
@@ -282,23 +335,24 @@ impl Http {
             Standing::Mute => &self.mute,
         };
         let pooled = sender.clients.pooled();
-        // Without TLS there is no HTTP/2 to be agreed on.
-        let http1 = standing == Standing::Mute || !target.origin.https;
         let client = if http1 { &pooled.http1 } else { &pooled.client };
         let error = match sender.execute(client, post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
-                    sender.clients.dialled(&pooled);
+                    sender.clients.dialled(&pooled, || self.sockets.taken());
                 }
                 return Ok(response);
             }
             Err(error) => error,
         };
+        if http1 && target.origin.https && failure::speaks_no_http1(&error) {
+            target.refuses_http1();
+        }
         if !failure::ended(&error) || !pooled.answered.before(&error) {
             return Err(failure::outcome(&error, self.proxied));
         }
         // Boxed: it is rare.
-        let again = Box::pin(sender.execute(sender.clients.fresh(), post()?)).await;
+        let again = Box::pin(sender.execute(sender.clients.fresh(http1), post()?)).await;
         again.map_err(|error| failure::outcome(&error, self.proxied))
     }
 }
@@ -343,6 +397,17 @@ impl Targets {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a destination is not offered HTTP/2. Without TLS there is none to be agreed on.
+fn speaks_http1_alone(target: &RequestTarget, standing: Standing) -> bool {
+    !target.origin.https || standing != Standing::Proven && !target.has_refused_http1()
+}
+
+/// Whether an answer's head is larger than any honest one.
+fn is_large(response: &Response) -> bool {
+    let bytes = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    bytes.sum::<usize>() > MAX_HEAD
 }
 
 /// What a response comes to, once its body was read; `proxied`: it may be a proxy's.

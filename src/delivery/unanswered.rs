@@ -7,13 +7,12 @@
 //!
 //! - for the app nothing is begun there while [`MOST_WHILE_MUTE`] are under way to it;
 //! - it is sent to from threads of its own (`bulkhead`), where every endpoint of an app's for Lambda is;
-//! - over TLS HTTP deliveries speak HTTP/1.1 to it: HTTP/2's informational responses are queued, and its frames cost
-//!   more than their bytes.
 //!
 //! One that has answered within a minute is trusted with more requests at once than one of which nothing is known. One
 //! that has given several quick answers, and for a minute none that took long, is sent to from the threads that
-//! everyone shares; all others from threads of lesser priority: a flood that ends with an answer costs as much as one that
-//! does not. An honest receiver that is slow is none the worse for it.
+//! everyone shares, and over HTTP/2 if it speaks it; all others from threads of lesser priority and over HTTP/1.1: a flood
+//! that ends with an answer costs as much as one that does not, HTTP/2's informational responses are queued without a bound,
+//! and its frames cost more than their bytes. An honest receiver that is slow is none the worse for it.
 //!
 //! Whoever may register webhooks may have a new destination for each attempt. So an app several of whose destinations
 //! went mute has the ones that it has not shown to answer taken for mute.
@@ -37,9 +36,10 @@ const HEAVIEST: u32 = 6 * UNANSWERED;
 const MUTE_MEMORY: Duration = Duration::from_secs(600);
 /// For how long it counts that the last attempt was answered.
 const ANSWERED_MEMORY: Duration = Duration::from_secs(60);
-/// An error that comes within it has cost nobody anything.
-const SOON: Duration = Duration::from_secs(1);
-/// So many requests to one that is mute. What it sends meanwhile costs processor time as well: over HTTP/1.1 a flood of
+/// A failure within this time held no connection and no permit for long, so it is not counted as an unanswered attempt.
+/// An answer that takes longer is a slow one.
+const QUICK: Duration = Duration::from_secs(1);
+/// At most this many requests of an app to one that is mute. What it sends meanwhile costs processor time as well: over HTTP/1.1 a flood of
 /// 1xx responses keeps a thread busy until the deadline (`bulkhead`).
 pub(super) const MOST_WHILE_MUTE: usize = 2;
 /// Quick answers in a row from which on a destination is proven.
@@ -66,6 +66,8 @@ struct Row {
     /// The last attempt was.
     answered: bool,
     last: Instant,
+    /// How long the last answer took.
+    took: Option<Duration>,
     /// Quick answers in a row.
     quick: u8,
     /// When an attempt took long, answered or not.
@@ -115,6 +117,11 @@ impl Unanswered {
         }
     }
 
+    /// How long the last answer took.
+    pub(super) fn last_took(&self, app_id: &str, origin: impl Hash) -> Option<Duration> {
+        self.rows().get(&destination(app_id, origin)).and_then(|row| row.took)
+    }
+
     /// An attempt begins.
     pub(super) fn watch(&self, app_id: &str, origin: impl Hash) -> AttemptWatch<'_> {
         AttemptWatch {
@@ -125,22 +132,23 @@ impl Unanswered {
         }
     }
 
-    fn note(&self, destination: Destination, answered: bool, is_slow: bool) {
+    /// `took`: how long it took to the answer, if there was one.
+    fn note(&self, destination: Destination, took: Option<Duration>) {
         let mut rows = self.rows();
         if rows.len() >= MAX_REMEMBERED && !rows.contains_key(&destination) {
             forget_half(&mut rows);
         }
         let row = rows.entry(destination).or_insert_with(Row::new);
         let was_mute = row.weight >= MUTE_WEIGHT;
-        row.note(answered, is_slow);
+        row.note(took);
         let app = (destination.0, None);
-        if answered {
+        if took.is_some() {
             if let Some(app) = rows.get_mut(&app) {
                 app.weight = app.weight.saturating_sub(1);
             }
         } else if !was_mute {
             let app = rows.entry(app).or_insert_with(Row::new);
-            app.note(false, true);
+            app.note(None);
         }
     }
 
@@ -151,20 +159,22 @@ impl Unanswered {
 
 impl Row {
     fn new() -> Self {
-        Self { weight: 0, answered: false, last: Instant::now(), quick: 0, slow: None }
+        Self { weight: 0, answered: false, last: Instant::now(), took: None, quick: 0, slow: None }
     }
 
-    fn note(&mut self, answered: bool, is_slow: bool) {
+    fn note(&mut self, took: Option<Duration>) {
+        let answered = took.is_some();
         if self.last.elapsed() >= MUTE_MEMORY {
             self.weight = 0;
         }
         self.weight =
             if answered { self.weight.saturating_sub(1) } else { (self.weight + UNANSWERED).min(HEAVIEST) };
         (self.answered, self.last) = (answered, Instant::now());
-        if is_slow {
-            (self.quick, self.slow) = (0, Some(self.last));
-        } else {
+        self.took = took.or(self.took);
+        if took.is_some_and(|took| took < QUICK) {
             self.quick = self.quick.saturating_add(1);
+        } else {
+            (self.quick, self.slow) = (0, Some(self.last));
         }
     }
 
@@ -188,10 +198,10 @@ impl AttemptWatch<'_> {
     /// The attempt came to something. An error that took its time is no better than nothing: who floods may end its
     /// connection before the deadline.
     pub(super) fn ended(mut self, answered: bool) {
-        let is_slow = self.begun.elapsed() >= SOON;
-        self.ended = answered || !is_slow;
+        let took = self.begun.elapsed();
+        self.ended = answered || took < QUICK;
         if answered {
-            self.unanswered.note(self.destination, true, is_slow);
+            self.unanswered.note(self.destination, Some(took));
         }
     }
 }
@@ -199,7 +209,7 @@ impl AttemptWatch<'_> {
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.unanswered.note(self.destination, false, true);
+            self.unanswered.note(self.destination, None);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The bound on connections that deliveries use at a time: what they take of the descriptors is lacked by SQS,
-//! app sources and whoever else has receivers.
+//! app sources and whoever else has receivers. And the bounds on requests that may cost more than a connection.
 //!
 //! They are shared among apps ([`AppQuota`]): whoever may register webhooks decides on how many hosts there are.
 //! - A quarter is out of reach of apps without an answer in the last minute. Those that had one may have twice of what is
@@ -18,10 +18,14 @@ use crate::hash;
 const RESERVED: usize = 4;
 /// How many times of what is free an app may hold that has answered lately.
 const FACTOR: usize = 2;
+/// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many): some
+/// twenty apps then wait for their first answers at the same time, and not the few that came first.
+const FIRST_PART: usize = 4;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
 pub struct Sockets {
+    most: usize,
     quota: AppQuota,
     hosts: Arc<Mutex<Hosts>>,
 }
@@ -41,8 +45,30 @@ impl Sockets {
     /// So many at the most.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let portion = Portion { answering: |free| free.saturating_mul(FACTOR), other: |free| free };
-        Self { quota: AppQuota::new(most, most / RESERVED, portion), hosts: Arc::default() }
+        Self::with(most, |free| free)
+    }
+
+    /// So many at the most, of which apps without recent answers hold smaller parts.
+    #[must_use]
+    pub fn costly(most: usize) -> Self {
+        Self::with(most, |free| free.div_ceil(FIRST_PART))
+    }
+
+    fn with(most: usize, other: fn(usize) -> usize) -> Self {
+        let portion = Portion { answering: |free| free.saturating_mul(FACTOR), other };
+        Self { most, quota: AppQuota::new(most, most / RESERVED, portion), hosts: Arc::default() }
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.quota.taken()
     }
 
     /// Leave for a connection of an app to a host, if there is any.

@@ -98,7 +98,6 @@ impl AppQuota {
     }
 
     /// How many are taken.
-    #[cfg(any(test, feature = "lambda"))]
     #[must_use]
     pub fn taken(&self) -> usize {
         lock(&self.held).all

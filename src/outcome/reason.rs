@@ -33,12 +33,14 @@ pub enum Reason {
     Refused(String),
     /// As many requests to the destination as may be are under way.
     #[error(
-        "not attempted: {0} requests to the destination are under way (WEBHOOKS_MAX_PER_HOST; fewer until it answers)"
+        "not attempted: {0} requests to the destination may be under way (WEBHOOKS_MAX_PER_HOST; fewer until it answers), \
+         and apps share them"
     )]
     Busy(usize),
     /// As many requests to destinations that have not answered lately as may be are under way.
     #[error(
-        "not attempted: {0} requests to destinations without an answer in the last minute may be under way, and apps share them"
+        "not attempted: {0} requests to destinations without an answer in the last minute (over HTTP/2: without several \
+         quick ones) may be under way, and apps share them"
     )]
     UnprovenBusy(usize),
     /// As many invocations at endpoints that apps name as may be are under way.

@@ -93,7 +93,10 @@ pub fn file(dir: &tempfile::TempDir, pem: &str) -> PathBuf {
 pub enum Speaks {
     Tls12,
     Tls13,
+    /// Nothing else.
     Http2,
+    /// Whatever the client offers of HTTP/2 and HTTP/1.1.
+    Either,
 }
 
 impl Identity {
@@ -101,7 +104,7 @@ impl Identity {
         let versions: &[_] = match speaks {
             Speaks::Tls12 => &[&TLS12],
             Speaks::Tls13 => &[&TLS13],
-            Speaks::Http2 => &[&TLS12, &TLS13],
+            Speaks::Http2 | Speaks::Either => &[&TLS12, &TLS13],
         };
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -112,6 +115,7 @@ impl Identity {
             .unwrap();
         config.alpn_protocols = match speaks {
             Speaks::Http2 => vec![b"h2".to_vec()],
+            Speaks::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Speaks::Tls12 | Speaks::Tls13 => vec![b"http/1.1".to_vec()],
         };
         TlsAcceptor::from(Arc::new(config))

@@ -13,6 +13,7 @@ use hookferry::delivery::http::{Http, Settings};
 use hookferry::outcome::{Outcome, Reason};
 use hookferry::tls::Authorities;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc};
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::certificates::{Authority, Speaks};
-use crate::peer::{PATIENCE, Peer, attempt, deliver, http, loopback};
+use crate::peer::{OK, PATIENCE, Peer, attempt, deliver, http, loopback, read_request};
 
 type Server = Connection<TlsStream<TcpStream>, Bytes>;
 
@@ -110,7 +111,7 @@ async fn requests_share_a_connection() {
     }
     let outcomes = futures_util::future::join_all((0..20).map(|_| attempt(&http, &url))).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Delivered), "{outcomes:?}");
-    assert_eq!((peer.connected(), seen.count()), (1, 21));
+    assert_eq!((peer.connected(), seen.count()), (2, 21), "and the one that was offered HTTP/1.1");
 }
 
 #[tokio::test]
@@ -136,7 +137,7 @@ async fn a_connection_that_the_peer_gave_up_while_idle_costs_neither_an_attempt_
             assert_eq!(attempt(&http, &url).await, Outcome::Delivered, "{goodbye}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!((peer.connected(), seen.count()), (5, 5));
+        assert_eq!((peer.connected(), seen.count()), (6, 5));
     }
 }
 
@@ -170,7 +171,7 @@ async fn a_close_without_a_goodbye_that_the_runtime_has_not_heard_of_costs_nothi
         close.notify_one();
         is_closed.recv().unwrap();
     }
-    assert_eq!((peer.connected(), seen.count()), (3, 3));
+    assert_eq!((peer.connected(), seen.count()), (4, 3));
     elsewhere.shutdown_background();
 }
 
@@ -201,7 +202,7 @@ async fn a_request_that_the_peer_says_it_did_not_look_at_fails_for_now_and_is_ne
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     let outcome = attempt(&http, &url).await;
     assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
-    assert_eq!((peer.connected(), seen.count()), (1, 1));
+    assert_eq!((peer.connected(), seen.count()), (2, 1));
     // Sent, and sent again by the client: a stream that is refused was not looked at.
     assert_eq!(refused.load(Ordering::Acquire), 3);
 }
@@ -225,7 +226,7 @@ async fn a_request_that_the_peer_may_have_looked_at_is_not_sent_again() {
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     let outcome = attempt(&http, &url).await;
     assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
-    assert_eq!((peer.connected(), seen.count()), (1, 2));
+    assert_eq!((peer.connected(), seen.count()), (2, 2));
 }
 
 #[tokio::test]
@@ -258,25 +259,88 @@ async fn an_attempt_that_goes_unanswered_ends_its_stream_and_leaves_the_connecti
     assert!(timeout(Duration::from_millis(300), attempt(&http, &url)).await.is_err());
     assert_eq!(timeout(PATIENCE, ends.recv()).await.unwrap(), Some(Code::CANCEL));
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
-    assert_eq!((peer.connected(), seen.count()), (1, 2));
+    assert_eq!((peer.connected(), seen.count()), (2, 2));
 }
 
-/// This receiver speaks nothing but HTTP/2, so that it shows what it was offered.
 #[tokio::test]
-async fn a_receiver_that_leaves_two_attempts_unanswered_is_offered_no_http2_for_a_while() {
-    let (peer, http, seen, url) = receiver(|mut connection, _, _| async move {
+async fn a_receiver_of_http2_alone_that_left_attempts_unanswered_gets_the_next_one_over_http2() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
         let mut held = Vec::new();
-        while let Some(Ok(request)) = connection.accept().await {
-            held.push(request);
+        while let Some(Ok((request, response))) = connection.accept().await {
+            let seen = seen.clone();
+            if seen.count() < 3 {
+                held.push(response);
+                tokio::spawn(async move { seen.take(request).await });
+                continue;
+            }
+            tokio::spawn(async move {
+                seen.take(request).await;
+                answer(response, 200);
+            });
         }
     })
     .await;
-    for _ in 0..2 {
+    for unanswered in 1..=3 {
         assert!(timeout(Duration::from_secs(1), attempt(&http, &url)).await.is_err());
+        assert_eq!(seen.count(), unanswered, "each came over HTTP/2, once");
     }
-    let outcome = attempt(&http, &url).await;
-    assert!(matches!(outcome, Outcome::Transient { reason: Reason::Tls(_), .. }), "{outcome:?}");
-    assert_eq!(seen.count(), 0);
+    for _ in 0..3 {
+        assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    }
+    assert_eq!(seen.count(), 6);
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_receiver_that_speaks_either_is_offered_http2_once_it_has_answered_quickly_for_a_while() {
+    let (dir, authority) = (TempDir::new().unwrap(), Authority::new());
+    let acceptor = authority.local().acceptor(Speaks::Either);
+    let spoken: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let kept = Arc::clone(&spoken);
+    let peer = Peer::new(move |peer| {
+        let (acceptor, spoken) = (acceptor.clone(), Arc::clone(&kept));
+        async move {
+            let Ok(mut tls) = acceptor.accept(peer.stream).await else { return };
+            if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
+                let mut connection = h2::server::handshake(tls).await.unwrap();
+                while let Some(Ok((_, response))) = connection.accept().await {
+                    spoken.lock().unwrap().push("h2");
+                    answer(response, 200);
+                }
+                return;
+            }
+            while read_request(&mut tls).await.is_some() {
+                spoken.lock().unwrap().push("http/1.1");
+                tls.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let authorities = Authorities::read(&authority.file(&dir)).unwrap();
+    let http = http(Settings { authorities, ..loopback() });
+    let url = peer.url().replace("http:", "https:");
+    for _ in 0..10 {
+        assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
+    }
+    let spoken = spoken.lock().unwrap();
+    assert_eq!((&spoken[..8], &spoken[8..]), (&["http/1.1"; 8][..], &["h2"; 2][..]));
+}
+
+#[tokio::test]
+async fn few_requests_go_over_http2_to_receivers_that_are_not_proven() {
+    let (peer, http, seen, url) = receiver(|mut connection, _, seen| async move {
+        let mut held = Vec::new();
+        while let Some(Ok((request, response))) = connection.accept().await {
+            held.push(response);
+            let seen = seen.clone();
+            tokio::spawn(async move { seen.take(request).await });
+        }
+    })
+    .await;
+    let attempts: Vec<_> = (0..100).map(|_| Box::pin(attempt(&http, &url))).collect();
+    let all = futures_util::future::join_all(attempts);
+    assert!(timeout(Duration::from_secs(2), all).await.is_err());
+    assert!((1..=16).contains(&seen.count()), "{}", seen.count());
     drop(peer);
 }
 
@@ -302,7 +366,7 @@ async fn a_connection_that_is_dead_without_knowing_is_given_up_and_another_one_t
     let outcome = attempt(&http, &url).await;
     assert!(matches!(outcome, Outcome::Transient { reason: Reason::Broken(_), .. }), "{outcome:?}");
     assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
-    assert_eq!((peer.connected(), seen.count()), (2, 2));
+    assert_eq!((peer.connected(), seen.count()), (3, 2));
 }
 
 #[tokio::test]
@@ -367,5 +431,5 @@ async fn a_body_is_read_up_to_a_cap_and_its_stream_is_dropped() {
     for _ in 0..30 {
         assert_eq!(attempt(&http, &url).await, Outcome::Delivered);
     }
-    assert_eq!((peer.connected(), seen.count()), (2, 30), "another one once it is proven");
+    assert_eq!((peer.connected(), seen.count()), (3, 30), "another one once it is proven");
 }

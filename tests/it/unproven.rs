@@ -131,7 +131,7 @@ async fn requests_to_destinations_without_an_answer_are_bounded_by_app_and_in_to
         .collect();
     // Those that wait for their turn are not over yet, nor under way.
     wait_until(|| hanging.seen() >= attempts.iter().filter(|attempt| !attempt.is_finished()).count()).await;
-    assert!(hanging.seen() <= 200, "{}", hanging.seen());
+    assert!(hanging.seen() <= 96, "{}", hanging.seen());
     assert_eq!(http.attempt(&quick, &delivery(0, quick.clone()), 1).await, Outcome::Delivered, "it answers");
     let new = to(&answering, "new".to_owned());
     assert_eq!(
@@ -143,7 +143,7 @@ async fn requests_to_destinations_without_an_answer_are_bounded_by_app_and_in_to
     let mut deferred = HashMap::<usize, usize>::new();
     for ended in join_all(over).await {
         let (app, outcome) = ended.unwrap();
-        assert_eq!(outcome, Outcome::Deferred(Reason::UnprovenBusy(200)));
+        assert_eq!(outcome, Outcome::Deferred(Reason::UnprovenBusy(96)));
         *deferred.entry(app).or_default() += 1;
     }
     assert!(deferred.get(&1) >= Some(&20), "the one with many hosts: {deferred:?}");

@@ -1,4 +1,4 @@
-//! The HTTP clients: two with a pool of kept connections (HTTP/2 where the receiver speaks it; HTTP/1.1 alone), and one
+//! The HTTP clients: two with a pool of kept connections (HTTP/2 where the receiver speaks it; HTTP/1.1 alone), and two
 //! without.
 //!
 //! The clients with a pool give way to new ones from time to time, so that busy connections notice a
@@ -37,14 +37,15 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// New connections between two looks at how many descriptors are open.
 const LOOK: usize = 128;
-/// Open descriptors beyond which kept connections are let go, if half of the limit is not less: 25 KB of
-/// memory each.
+/// Open descriptors beyond which kept connections are let go, if half of the limit is not less and at least half of
+/// them are idle: 25 KB of memory each. Those in use are nobody's to let go, and have a bound of their own
+/// (`descriptors::for_deliveries`).
 const MAX_OPEN: u64 = 3_000;
 /// Between two evictions: what is under way has to end before descriptors are free.
 const EVICTION: Duration = Duration::from_secs(5);
 
 /// HTTP/2: a response's headers; receivers of webhooks send a dozen lines.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+pub(super) const MAX_HEADER_LIST: u32 = 16 * 1024;
 /// HTTP/2: what a peer may send of one response before it is read, and of all together.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -58,6 +59,8 @@ pub(super) struct Clients {
     pooled: Mutex<Pooled>,
     /// Dials for every request.
     fresh: Client,
+    /// The same without HTTP/2.
+    fresh_http1: Client,
 }
 
 /// The client of the moment, and which of its connections have been of use.
@@ -84,8 +87,9 @@ impl Clients {
         names: Arc<dyn Resolve>,
     ) -> Result<Self, SetUpError> {
         let recipe = Recipe { tls, proxy, names };
-        let (pooled, fresh) = (recipe.pooled()?, recipe.client(0, false)?);
-        Ok(Self { recipe, pooled: Mutex::new(pooled), fresh })
+        let (pooled, fresh, fresh_http1) =
+            (recipe.pooled()?, recipe.client(0, false)?, recipe.client(0, true)?);
+        Ok(Self { recipe, pooled: Mutex::new(pooled), fresh, fresh_http1 })
     }
 
     /// The client with kept connections.
@@ -97,10 +101,10 @@ impl Clients {
         pooled.clone()
     }
 
-    /// A connection was new: looks at the descriptors now and then.
-    pub(super) fn dialled(&self, pooled: &Pooled) {
+    /// A connection was new: looks at the descriptors now and then, and at how many are in use.
+    pub(super) fn dialled(&self, pooled: &Pooled, in_use: impl FnOnce() -> usize) {
         if pooled.answered.connections().is_multiple_of(LOOK)
-            && descriptors::open() > MAX_OPEN.min(descriptors::limit() / 2)
+            && are_too_many(descriptors::open(), in_use(), descriptors::limit())
         {
             self.evict();
         }
@@ -115,9 +119,9 @@ impl Clients {
         }
     }
 
-    /// The client without.
-    pub(super) fn fresh(&self) -> &Client {
-        &self.fresh
+    /// The client without, for HTTP/1.1 alone or for either.
+    pub(super) fn fresh(&self, http1: bool) -> &Client {
+        if http1 { &self.fresh_http1 } else { &self.fresh }
     }
 
     fn renew(&self, pooled: &mut Pooled) {
@@ -130,6 +134,13 @@ impl Clients {
             }
         }
     }
+}
+
+/// Whether so many open descriptors, of which so many are in use, are reason enough to let kept connections go.
+fn are_too_many(open: u64, in_use: usize, limit: u64) -> bool {
+    let most = MAX_OPEN.min(limit / 2);
+    let idle = open.saturating_sub(u64::try_from(in_use).unwrap_or(u64::MAX));
+    open > most && idle > most / 2
 }
 
 impl Recipe {
@@ -174,5 +185,17 @@ impl Recipe {
 impl std::fmt::Debug for Clients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_connections_are_let_go_for_those_that_are_idle_and_not_for_those_in_use() {
+        assert!(are_too_many(3_001, 0, 65_536) && !are_too_many(3_000, 0, 65_536));
+        assert!(!are_too_many(4_000, 2_900, 65_536) && are_too_many(4_600, 3_000, 65_536));
+        assert!(are_too_many(513, 100, 1024) && !are_too_many(700, 600, 1024));
     }
 }

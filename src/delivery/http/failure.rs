@@ -48,6 +48,18 @@ pub(super) fn outcome(error: &reqwest::Error, proxied: bool) -> Outcome {
     })
 }
 
+/// Whether the receiver speaks HTTP/2 alone: it refused HTTP/1.1 by ALPN, or answered it with what is none.
+pub(super) fn speaks_no_http1(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        matches!(
+            cause.downcast_ref(),
+            Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol))
+        ) || cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(|error| error.is_parse() && !error.is_parse_too_large())
+    })
+}
+
 /// Whether nothing could be dialled for want of a descriptor.
 fn lacks_descriptor(error: &reqwest::Error) -> bool {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(descriptors::is_lack)

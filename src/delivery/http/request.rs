@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use url::{Host, Url};
 
 use crate::app::CONNECTION_HEADERS;
@@ -37,6 +38,8 @@ pub(crate) struct RequestTarget {
     url: Url,
     /// The URL's own credentials.
     authorization: Option<HeaderValue>,
+    /// Its receiver has refused HTTP/1.1.
+    refused_http1: AtomicBool,
 }
 
 impl RequestTarget {
@@ -57,7 +60,17 @@ impl RequestTarget {
         url.set_fragment(None);
         // The same conversion as reqwest's, whose error would come with every attempt.
         url.as_str().parse::<Uri>().map_err(|error| Reason::Url(error.to_string()))?;
-        Ok(Self { origin: Arc::new(origin), url, authorization })
+        Ok(Self { origin: Arc::new(origin), url, authorization, refused_http1: AtomicBool::new(false) })
+    }
+
+    /// Whether its receiver has refused HTTP/1.1, and so is to be offered HTTP/2.
+    pub(super) fn has_refused_http1(&self) -> bool {
+        self.refused_http1.load(Ordering::Relaxed)
+    }
+
+    /// Its receiver refuses HTTP/1.1.
+    pub(super) fn refuses_http1(&self) {
+        self.refused_http1.store(true, Ordering::Relaxed);
     }
 
     /// The memory that it takes, in bytes.

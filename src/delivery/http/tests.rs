@@ -2,9 +2,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
 use super::*;
 use crate::app::Target;
-use crate::egress::resolver::Lookup;
+use crate::egress::resolver::{Lookup, SystemResolver};
 
 /// Never answers, and counts what it was asked.
 #[derive(Debug, Default)]
@@ -17,25 +20,128 @@ impl Resolve for Silent {
     }
 }
 
+fn delivery(app: &str, url: &str) -> Delivery {
+    Delivery {
+        app_id: app.to_owned(),
+        webhook: "0".into(),
+        target: Target::Http(url.to_owned()),
+        body: Bytes::from_static(b"{}"),
+        headers: Vec::new(),
+        standard: None,
+    }
+}
+
+/// A receiver that answers each request so and then says nothing more; counts the requests.
+async fn receiver(answer: impl AsRef<[u8]> + Clone + Send + 'static) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, seen) = (format!("http://{}/", listener.local_addr().unwrap()), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (counted, answer) = (Arc::clone(&counted), answer.clone());
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    drop(stream.write_all(answer.as_ref()).await);
+                }
+            });
+        }
+    });
+    (url, seen)
+}
+
+/// One that may deliver to this machine.
+fn here() -> Http {
+    let policy = AddressPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap();
+    let settings = Settings { policy, max_per_host: Some(1000), ..Settings::default() };
+    Http::with_resolver(settings, Arc::new(SystemResolver::new().unwrap())).unwrap()
+}
+
+#[tokio::test]
+async fn a_head_larger_than_any_honest_one_is_delivered_and_counts_as_no_answer_however_soon_it_came() {
+    let answer =
+        |bytes: usize| format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(bytes));
+    let (honest, large) = (receiver(answer(MAX_HEAD - 100)).await, receiver(answer(200_000)).await);
+    let http = here();
+    for (n, before) in [Standing::Unknown, Standing::Unknown, Standing::Mute].into_iter().enumerate() {
+        for ((url, seen), standing) in
+            [(&large, before), (&honest, if n == 0 { Standing::Unknown } else { Standing::Answers })]
+        {
+            let origin = RequestTarget::parse(url).unwrap().origin;
+            assert_eq!(http.unanswered.standing("a", &*origin), standing);
+            assert_eq!(http.attempt(url, &delivery("a", url), 1).await, Outcome::Delivered);
+            assert_eq!(seen.load(Ordering::Relaxed), n + 1);
+        }
+    }
+    assert!(http.without_answer.app_answers("a"), "by the other one");
+}
+
+#[tokio::test]
+async fn of_a_body_in_thousands_of_pieces_few_are_read() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let pieces = |count: usize| format!("{head}{}", "1\r\nx\r\n".repeat(count));
+    // Neither ends, and the second has more pieces than are read.
+    let ((short, _), (long, seen)) = (receiver(pieces(100)).await, receiver(pieces(10_000)).await);
+    let http = here();
+    for n in 1..4 {
+        assert_eq!(http.attempt(&long, &delivery("a", &long), 1).await, Outcome::Delivered);
+        assert_eq!(seen.load(Ordering::Relaxed), n);
+    }
+    let delivery = delivery("a", &short);
+    let waiting = http.attempt(&short, &delivery, 1);
+    assert!(tokio::time::timeout(Duration::from_millis(100), waiting).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_with_as_many_connections_as_it_may_has_nobodys_kept_ones_closed() {
+    let mut http = here();
+    http.sockets = Arc::new(Sockets::new(64));
+    let origin = RequestTarget::parse("http://127.0.0.1/").unwrap().origin;
+    let all = |app: &str| std::iter::from_fn(|| http.sockets.take(app, 0)).collect::<Vec<_>>();
+    let kept = || Arc::as_ptr(&http.proven.clients.pooled().answered);
+    http.sockets.app_answered("greedy");
+    let (before, held) = (kept(), all("greedy"));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
+    assert_eq!(kept(), before);
+    // Where there is none for anybody, what is kept gives its own up.
+    (0..100_u32).for_each(|n| http.sockets.app_answered(&n.to_string()));
+    let others: Vec<_> = (0..100_u32).flat_map(|n| all(&n.to_string())).collect();
+    assert_eq!(http.sockets.taken(), 64);
+    assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
+    assert_ne!(kept(), before);
+    drop((held, others));
+}
+
+#[test]
+fn urls_are_remembered_up_to_a_number_of_bytes() {
+    let targets = Targets::default();
+    let url = |n: usize| format!("https://user{n}:{}@h.test/{n}", "x".repeat(1_900));
+    for n in 0..10_000 {
+        targets.find(&url(n)).unwrap();
+    }
+    let known = targets.known();
+    let kept: usize = known.targets.iter().map(|(url, target)| url.len() + target.weight()).sum();
+    assert_eq!(kept, known.bytes);
+    assert!(kept <= MAX_TARGET_BYTES && known.targets.len() > 100, "{kept}");
+    drop(known);
+    let again = targets.find(&url(9_999)).unwrap();
+    assert!(Arc::ptr_eq(&again, &targets.find(&url(9_999)).unwrap()));
+}
+
 #[tokio::test]
 async fn a_look_up_that_goes_unanswered_counts_with_all_descriptors_that_it_may_hold() {
     let silent = Arc::new(Silent::default());
     let resolver: Arc<dyn Resolve> = Arc::<Silent>::clone(&silent);
     let mut http = Http::with_resolver(Settings::default(), resolver).unwrap();
     let most = 96;
-    http.sockets = Sockets::new(most);
+    http.sockets = Arc::new(Sockets::new(most));
     let http = Arc::new(http);
     let attempts = (0..most).map(|n| {
         let http = Arc::clone(&http);
         let url = format!("http://host-{n}.test/");
-        let delivery = Delivery {
-            app_id: format!("app {n}"),
-            webhook: "0".into(),
-            target: Target::Http(url.clone()),
-            body: Bytes::from_static(b"{}"),
-            headers: Vec::new(),
-            standard: None,
-        };
+        let delivery = delivery(&format!("app {n}"), &url);
         tokio::spawn(async move { http.attempt(&url, &delivery, 1).await })
     });
     let attempts: Vec<_> = attempts.collect();

@@ -12,7 +12,7 @@ async fn two_unanswered_attempts_count_until_there_were_several_answers_for_each
     unanswered.watch("a", one).ended(false);
     assert_eq!(standing(one), Standing::Unknown, "an error at once");
     let watch = unanswered.watch("a", one);
-    tokio::time::advance(SOON).await;
+    tokio::time::advance(QUICK).await;
     watch.ended(false);
     assert_eq!((standing(one), standing(other)), (Standing::Mute, Standing::Unknown));
     assert_eq!(unanswered.standing("b", one), Standing::Unknown, "another app's");
@@ -43,9 +43,9 @@ async fn what_is_known_is_forgotten_after_a_while() {
     for _ in 0..9 {
         drop(unanswered.watch("a", one));
     }
-    tokio::time::advance(MUTE_MEMORY.checked_sub(SOON).unwrap()).await;
+    tokio::time::advance(MUTE_MEMORY.checked_sub(QUICK).unwrap()).await;
     assert_eq!(unanswered.standing("a", one), Standing::Mute);
-    tokio::time::advance(SOON).await;
+    tokio::time::advance(QUICK).await;
     assert_eq!(unanswered.standing("a", one), Standing::Unknown);
     drop(unanswered.watch("a", one));
     assert_eq!(unanswered.standing("a", one), Standing::Unknown, "one alone");
@@ -59,7 +59,7 @@ async fn quick_answers_prove_and_a_slow_one_counts_for_a_minute() {
     let quick = || unanswered.watch("a", one).ended(true);
     let slow = async || {
         let watch = unanswered.watch("a", one);
-        tokio::time::advance(SOON).await;
+        tokio::time::advance(QUICK).await;
         watch.ended(true);
     };
     for _ in 0..30 {
@@ -79,6 +79,18 @@ async fn quick_answers_prove_and_a_slow_one_counts_for_a_minute() {
         tokio::time::advance(SLOW_MEMORY).await;
         quick();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_the_last_answer_took_is_remembered_whatever_came_after_it() {
+    let unanswered = Unanswered::default();
+    let took = || unanswered.last_took("a", "https://a");
+    assert_eq!(took(), None);
+    let watch = unanswered.watch("a", "https://a");
+    tokio::time::advance(Duration::from_millis(800)).await;
+    watch.ended(true);
+    drop(unanswered.watch("a", "https://a"));
+    assert_eq!((took(), unanswered.last_took("b", "https://a")), (Some(Duration::from_millis(800)), None));
 }
 
 #[tokio::test(start_paused = true)]

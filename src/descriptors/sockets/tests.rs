@@ -48,6 +48,19 @@ async fn who_answers_is_known_for_a_minute_whichever_way_it_was_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_requests_cost_much_many_apps_wait_for_their_first_answers_at_the_same_time() {
+    let sockets = Sockets::costly(96);
+    let first: Vec<_> = (0..70_u32).map(|n| all(&sockets, &n.to_string(), 1)).collect();
+    let apps = first.iter().filter(|taken| !taken.is_empty()).count();
+    let taken: usize = first.iter().map(Vec::len).sum();
+    assert!(apps >= 18 && taken <= 72, "{apps} apps, {taken}");
+    sockets.app_answered("honest");
+    assert!(!all(&sockets, "honest", 6).is_empty());
+    drop(first);
+    assert_eq!(all(&sockets, "honest", 100).len(), 64, "one that answers has more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn however_many_hosts_apps_without_answers_have_they_leave_a_part_to_the_others() {
     for apps in [1_u32, 3, 100, 1000] {
         let sockets = Sockets::new(400);

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::delivery::unanswered::{AttemptWatch, MOST_WHILE_MUTE, Standing, Unanswered};
 use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
+use crate::hash;
 
 /// Under way at one endpoint.
 const MOST: usize = 16;
@@ -24,17 +25,17 @@ const RESERVED: usize = 16;
 #[derive(Debug)]
 pub(super) struct EndpointLimiter {
     quota: AppQuota,
-    /// By their names.
+    /// How many are under way at each, by their names.
     hosts: Mutex<HashMap<String, Host>>,
     unanswered: Unanswered,
 }
 
 /// How many invocations are under way at a host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Host {
     all: usize,
-    /// For apps for which it is mute.
-    mute: usize,
+    /// Those for apps for which it is mute, by the hashes of their ids.
+    mute: HashMap<u64, usize>,
 }
 
 /// Leave for one invocation, given back when dropped; it went unanswered then, unless it was told otherwise.
@@ -43,7 +44,8 @@ pub(super) struct EndpointPermit<'a> {
     limiter: &'a EndpointLimiter,
     permit: AppPermit,
     host: String,
-    mute: bool,
+    /// The hash of the app's id, if the host is mute for the app.
+    mute: Option<u64>,
     /// `None` once it has ended.
     watch: Option<AttemptWatch<'a>>,
 }
@@ -62,15 +64,21 @@ impl EndpointLimiter {
         let host = endpoint.host_str().unwrap_or_default();
         let permit = self.quota.take(app_id).ok_or_else(|| self.quota.taken())?;
         let is_mute = self.unanswered.standing(app_id, host) == Standing::Mute;
+        let mute = is_mute.then(|| hash::of(app_id));
         let mut hosts = self.hosts();
-        let there = hosts.get(host).copied().unwrap_or_default();
-        if there.all >= MOST || is_mute && there.mute >= MOST_WHILE_MUTE {
-            return Err(there.all);
+        if let Some(there) = hosts.get(host) {
+            let own = mute.and_then(|app| there.mute.get(&app)).copied().unwrap_or_default();
+            if there.all >= MOST || own >= MOST_WHILE_MUTE {
+                return Err(there.all);
+            }
         }
-        let mute = there.mute + usize::from(is_mute);
-        hosts.insert(host.to_owned(), Host { all: there.all + 1, mute });
+        let there = hosts.entry(host.to_owned()).or_default();
+        there.all += 1;
+        if let Some(app) = mute {
+            *there.mute.entry(app).or_default() += 1;
+        }
         let watch = Some(self.unanswered.watch(app_id, host));
-        Ok(EndpointPermit { limiter: self, permit, host: host.to_owned(), mute: is_mute, watch })
+        Ok(EndpointPermit { limiter: self, permit, host: host.to_owned(), mute, watch })
     }
 
     fn hosts(&self) -> MutexGuard<'_, HashMap<String, Host>> {
@@ -95,7 +103,14 @@ impl Drop for EndpointPermit<'_> {
         let mut hosts = self.limiter.hosts();
         if let Some(there) = hosts.get_mut(&self.host) {
             there.all -= 1;
-            there.mute -= usize::from(self.mute);
+            if let Some(app) = self.mute
+                && let Some(own) = there.mute.get_mut(&app)
+            {
+                *own -= 1;
+                if *own == 0 {
+                    there.mute.remove(&app);
+                }
+            }
             if there.all == 0 {
                 hosts.remove(&self.host);
             }

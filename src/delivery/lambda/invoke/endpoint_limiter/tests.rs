@@ -65,3 +65,18 @@ async fn an_app_that_an_endpoint_leaves_unanswered_has_two_at_a_time_there_and_o
     enter("a").unwrap().ended(true);
     assert_eq!(most("a"), MOST);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_endpoint_leaves_unanswered_of_one_app_says_nothing_of_another_that_it_left_so_too() {
+    let limiter = EndpointLimiter::default();
+    for app in ["a", "b", "c"] {
+        for _ in 0..2 {
+            drop(limiter.enter(app, &endpoint(0, 1)).unwrap());
+        }
+    }
+    let all = |app: &str| std::iter::from_fn(|| limiter.enter(app, &endpoint(0, 1)).ok()).collect::<Vec<_>>();
+    let held = ["a", "b", "c"].map(all);
+    assert_eq!(held.each_ref().map(Vec::len), [MOST_WHILE_MUTE; 3]);
+    drop(held);
+    assert!(limiter.hosts().is_empty());
+}
