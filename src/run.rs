@@ -243,11 +243,14 @@ async fn destinations(
 ) -> anyhow::Result<Destinations> {
     let policy = http.policy.clone();
     let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::new().context("host names")?);
+    let http = Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?;
+    #[cfg(feature = "lambda")]
+    // The SDK's loader is a large future.
+    let lambda = Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await;
     Ok(Destinations {
-        http: Http::with_resolver(http, Arc::clone(&resolver)).context("HTTP deliveries")?,
         #[cfg(feature = "lambda")]
-        // The SDK's loader is a large future.
-        lambda: Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await,
+        lambda: lambda.sharing(http.sockets()),
+        http,
     })
 }
 

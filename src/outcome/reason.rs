@@ -49,6 +49,9 @@ pub enum Reason {
          one and 64 at all of them, whatever is configured"
     )]
     EndpointBusy(usize),
+    /// As many invocations of functions as may be are under way.
+    #[error("not attempted: {0} invocations of functions may be under way, and apps share them")]
+    InvocationsBusy(usize),
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]
     NoDescriptor,
@@ -209,6 +212,7 @@ impl Reason {
             Self::Busy(_)
                 | Self::UnprovenBusy(_)
                 | Self::EndpointBusy(_)
+                | Self::InvocationsBusy(_)
                 | Self::NoDescriptor
                 | Self::NoRoom(_)
                 | Self::Throttled(_)
@@ -227,7 +231,7 @@ impl Reason {
             Self::Url(_) => "url",
             Self::Header(_) => "header",
             Self::Refused(_) => "address_refused",
-            Self::Busy(_) | Self::UnprovenBusy(_) => "busy",
+            Self::Busy(_) | Self::UnprovenBusy(_) | Self::InvocationsBusy(_) => "busy",
             Self::EndpointBusy(_) => "endpoint_busy",
             Self::NoDescriptor => "no_descriptor",
             Self::NoRoom(_) => "no_room",

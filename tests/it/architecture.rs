@@ -55,6 +55,7 @@ const ROOMS: &[Room] = &[
             "aws",
             "bulkhead",
             "delivery/lambda/function_name",
+            "descriptors",
             "aws/region",
             "egress",
             "error_chain",

@@ -6,6 +6,7 @@
 //!   goes with credentials of that app's, and a region of an app's is one label of a host name;
 //! - an endpoint of an app's is dialled only at an address that the policy lets pass;
 //! - an endpoint of an app's is spoken to from threads of its own: what it sends before its answer is not bounded;
+//! - invocations at AWS, or the operator's endpoint, are shared among apps, and all are connections that deliveries share;
 //! - a function is invoked only if `WEBHOOKS_ALLOWED_FUNCTIONS` lets apps name it;
 //! - the SDK never retries, and of an answer no more is read than is looked at.
 
@@ -27,15 +28,19 @@ use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::function_name::{Allowed, Function, NameError};
 use crate::app::{Invocation, Lambda as Webhook};
 use crate::aws;
 use crate::aws::region::Regions;
 use crate::bulkhead::{Bulkhead, Threads};
+use crate::descriptors;
+use crate::descriptors::sockets::Sockets;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
+use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 use clients::Clients;
@@ -46,6 +51,11 @@ use options::Options;
 const REGION: &str = "us-east-1";
 /// As much of a function's error is shown; type and message together.
 const MAX_ERROR: usize = 200;
+/// Invocations under way at AWS, or at the operator's endpoint: an account's default bound of executions at a time. Past it
+/// Lambda throttles whoever comes next.
+const MAX_INVOCATIONS: usize = 1_000;
+/// Of these, so many are left to apps whose functions have answered in the last minute.
+const RESERVED: usize = MAX_INVOCATIONS / 4;
 
 /// The Lambda transport.
 #[derive(Debug)]
@@ -55,6 +65,10 @@ pub struct Lambda {
     /// `None` where the operator's endpoint takes them all.
     regions: Option<Regions>,
     endpoints: EndpointLimiter,
+    /// Invocations elsewhere than at endpoints of apps.
+    invocations: AppQuota,
+    /// Connections in use.
+    sockets: Arc<Sockets>,
     bulkhead: Bulkhead,
     timeout: Duration,
 }
@@ -79,9 +93,17 @@ impl Lambda {
             allowed,
             regions,
             endpoints: EndpointLimiter::default(),
+            invocations: invocations(),
+            sockets: Arc::new(Sockets::new(descriptors::for_deliveries(descriptors::limit()))),
             bulkhead: Bulkhead::new(Threads::Mute),
             timeout,
         }
+    }
+
+    /// Shares the connections that deliveries may use at a time with another transport.
+    #[must_use]
+    pub fn sharing(self, sockets: Arc<Sockets>) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Makes one attempt.
@@ -91,10 +113,21 @@ impl Lambda {
             Err(reason) => return Outcome::Permanent(reason),
         };
         let whose = error::Credentials::of(&options);
+        let place = (options.endpoint.as_ref().map(Url::host_str), &options.region);
+        let Some(socket) = self.sockets.take(&delivery.app_id, place) else {
+            return Outcome::Deferred(Reason::NoDescriptor);
+        };
         let enter = |endpoint| self.endpoints.enter(&delivery.app_id, endpoint);
         let permit = match options.endpoint.as_ref().map(enter).transpose() {
             Ok(permit) => permit,
             Err(under_way) => return Outcome::Deferred(Reason::EndpointBusy(under_way)),
+        };
+        let share = match &permit {
+            Some(_) => None,
+            None => match self.invocations.take(&delivery.app_id) {
+                Some(share) => Some(share),
+                None => return Outcome::Deferred(Reason::InvocationsBusy(MAX_INVOCATIONS)),
+            },
         };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
         let invocation = client
@@ -108,8 +141,13 @@ impl Lambda {
         } else {
             invocation.send().await
         };
+        let has_answered = matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_)));
+        if has_answered {
+            socket.answered();
+            share.iter().for_each(AppPermit::answered);
+        }
         if let Some(permit) = permit {
-            permit.ended(matches!(&answer, Ok(_) | Err(SdkError::ServiceError(_))));
+            permit.ended(has_answered);
         }
         match answer {
             Ok(answer) => outcome(&answer, &kind),
@@ -137,6 +175,12 @@ impl Lambda {
         let client = self.clients.of(&options).map_err(|refused| Reason::Refused(refused.to_string()))?;
         Ok(Prepared { function, reference, options, client })
     }
+}
+
+/// An app that answers holds twice of what is free at the most, another as much as is free beyond the reserve.
+fn invocations() -> AppQuota {
+    let portion = Portion { answering: |free| free.saturating_mul(2), other: |free| free };
+    AppQuota::new(MAX_INVOCATIONS, RESERVED, portion)
 }
 
 /// An invocation that may be made.

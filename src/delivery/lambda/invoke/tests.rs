@@ -106,6 +106,8 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
         allowed: allowed.parse().unwrap(),
         regions: None,
         endpoints: EndpointLimiter::default(),
+        invocations: invocations(),
+        sockets: Arc::new(Sockets::new(MAX_INVOCATIONS)),
         bulkhead: Bulkhead::new(Threads::Mute),
         timeout: TIMEOUT,
     }
@@ -530,4 +532,27 @@ async fn a_busy_endpoint_of_an_apps_is_told_as_what_it_is() {
     assert!(said.contains("client_options") && !said.contains("WEBHOOKS_MAX_PER_HOST"), "{said}");
     drop(under_way);
     assert_eq!((attempt(&lambda, &json).await, apps.seen().len()), (Outcome::Delivered, 1));
+}
+
+#[tokio::test]
+async fn an_app_whose_invocations_take_long_leaves_some_to_others() {
+    let server = Scripted::answering(200, &[], "1").await;
+    let lambda = server.lambda("*");
+    let json = r#"{"lambda_function":"f"}"#;
+    let delivery = delivery(webhook(json));
+    // The app itself waits, others have what it leaves: half of what is not kept for those that answer.
+    let held: Vec<_> = std::iter::from_fn(|| lambda.invocations.take(&delivery.app_id)).collect();
+    assert_eq!(held.len(), (MAX_INVOCATIONS - RESERVED) / 2);
+    assert_eq!(attempt(&lambda, json).await, Outcome::Deferred(Reason::InvocationsBusy(MAX_INVOCATIONS)));
+    let other = Delivery { app_id: "other".to_owned(), ..delivery.clone() };
+    assert_eq!(lambda.attempt(&webhook(json), &other, 1).await, Outcome::Delivered);
+    assert!(lambda.invocations.answers("other") && lambda.sockets.app_answers("other"));
+    drop(held);
+    assert_eq!(attempt(&lambda, json).await, Outcome::Delivered);
+    // An invocation is a connection among those of all deliveries.
+    let all: Vec<_> = (0..1000).filter_map(|n| lambda.sockets.take(&format!("app {n}"), n)).collect();
+    let new = Delivery { app_id: "new".to_owned(), ..delivery };
+    assert_eq!(lambda.attempt(&webhook(json), &new, 1).await, Outcome::Deferred(Reason::NoDescriptor));
+    drop(all);
+    assert_eq!((server.seen().len(), lambda.sockets.taken(), lambda.invocations.taken()), (2, 0, 0));
 }
