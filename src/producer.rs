@@ -6,6 +6,8 @@
 //! - At most one send of a message group is under way; other groups go in parallel. What waits of a group
 //!   meanwhile travels as one batch.
 //! - A batch that failed in part is sent again from the failed entry on, before anything later of its group.
+//! - A job that is given up takes what waits behind it in its group along ([`Error::Behind`]), so that all of it may be
+//!   sent anew in order; unless the job itself is what the queue does not take.
 //! - Where answers fail to come in time, fewer and smaller batches are sent, until they come again.
 //! - Every retry carries the same deduplication id and starts so that it arrives within SQS' five minutes; a
 //!   job that is not confirmed by then is given up, with an error that says whether it may be on the queue.
@@ -133,7 +135,8 @@ impl Producer {
     }
 
     /// Sends all jobs of a stream, in its order per group. The results come in the stream's order; as many
-    /// jobs are under way as the buffer holds. A job that failed does not end the stream. A group has half of the buffer
+    /// jobs are under way as the buffer holds. A job that failed does not end the stream: what is taken from it after a
+    /// group's jobs were given up is sent, so drop the stream at such an error where order counts. A group has half of the buffer
     /// ([`Buffer`]): where one that is throttled has filled its half, the stream waits at its next job, and with it
     /// the groups behind. Give such groups a stream of their own.
     pub fn enqueue_all(

@@ -209,6 +209,10 @@ impl<Q: SendBatch> Driver<Q> {
     }
 
     fn settle(&mut self, batch: Batch<Numbered>, answer: CallResult) {
+        // What was handed over before its sender could know of this answer shares the end of its group.
+        while let Ok(command) = self.received.try_recv() {
+            self.take_over(command);
+        }
         let mut sent = false;
         for settled in self.outbox.settle(Moment::now(), batch, answer, self.random.fraction()) {
             sent |= settled.result.is_ok();

@@ -25,11 +25,10 @@ pub enum Error {
     /// SQS throttled it until it was given up; the job is not on the queue.
     #[error("the queue throttled the job: {0}")]
     Throttled(String),
-    /// The credentials are missing, wrong, expired or do not suffice; the job is not on the queue. What waits
-    /// behind it in its group fails with it, so that nothing goes before it.
+    /// The credentials are missing, wrong, expired or do not suffice; the job is not on the queue.
     #[error("access to the queue is denied: {0}")]
     Denied(String),
-    /// There is no such queue. What waits behind the job in its group fails with it.
+    /// There is no such queue.
     #[error("the queue does not exist: {0}")]
     Missing(String),
     /// SQS failed until the job was given up. Whether it is on the queue is not known.
@@ -45,6 +44,10 @@ pub enum Error {
     /// this.
     #[error("the job may be on the queue, since an attempt got no answer or failed there; the last one: {0}")]
     Unconfirmed(Box<Error>),
+    /// It is not on the queue, because a job ahead of it in its group was given up for this reason, which is not that
+    /// job's own: nothing goes before a job that its sender may send anew.
+    #[error("the job was not sent, because one ahead of it in its group was given up: {0}")]
+    Behind(Box<Error>),
     /// The buffer has no place: only from [`super::Producer::try_enqueue`].
     #[error("the producer's buffer is full")]
     Full,
@@ -66,8 +69,14 @@ impl Error {
             | Self::Denied(_)
             | Self::Missing(_)
             | Self::Unreachable(_)
+            | Self::Behind(_)
             | Self::Full => false,
         }
+    }
+
+    /// Whether the job itself is why it is given up, so that what is behind it in its group may go on.
+    pub(super) fn is_the_jobs_own(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLarge { .. })
     }
 
     /// The same of a job that was tried so often, the first time so long ago.

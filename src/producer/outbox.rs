@@ -3,8 +3,9 @@
 //! `now` and chance are arguments; there is no clock and no I/O. Invariants:
 //! - A group has at most one batch under way, and nothing of it is taken before that batch is settled.
 //! - What is to be sent again comes before everything later of its group.
-//! - Where a job is given up because its sender is denied or its queue is gone, what waits behind it in its group is
-//!   given up with it: nothing goes before it that its sender may send anew.
+//! - Where a job is given up for a reason that is not its own (all but a refusal of the very job), what waits behind it
+//!   in its group is given up with it: nothing goes before it that its sender may send anew, and a queue that is away
+//!   holds a group up for one window, however many jobs of it wait.
 //! - A job that may be on the queue is sent for the last time so early that it arrives within the deduplication
 //!   interval of its first send: for the jobs that wait longer for a call, the process that stood still and the
 //!   machine that slept, too.
@@ -184,8 +185,8 @@ impl<T> Outbox<T> {
     }
 
     /// What to send next beside the calls under way, if anything can go. A batch has jobs of one group, and of more
-    /// only where more groups wait than could be sent at once. Jobs whose time is over are put to the
-    /// expired ones.
+    /// only where more groups wait than could be sent at once. A job whose time is over is put to the expired ones,
+    /// and what waits behind it in its group with it.
     pub(super) fn take(&mut self, now: Moment, under_way: usize) -> Option<Batch<T>> {
         while self.paused.peek().is_some_and(|Reverse((at, _))| *at <= now.tick) {
             let Some(Reverse((_, name))) = self.paused.pop() else { break };
@@ -209,9 +210,10 @@ impl<T> Outbox<T> {
             while let Some(next) = group.waiting.front() {
                 if let Some(over) = next.is_over(now, last) {
                     let error = over.0.after(next.failures, over.1);
-                    let expired = group.waiting.pop_front().map(|entry| failed(entry, error));
+                    let expired = group.waiting.pop_front().map(|entry| failed(entry, error.clone()));
                     self.expired.extend(expired);
-                    continue;
+                    self.expired.extend(group.waiting.drain(..).map(|entry| behind(entry, &error)));
+                    break;
                 }
                 let full = entries.len() == MAX_BATCH || bytes + next.size > most_bytes;
                 if !entries.is_empty() && (full || next.alone) {
@@ -263,7 +265,7 @@ impl<T> Outbox<T> {
         let mut settled = Vec::with_capacity(batch.entries.len());
         let mut again: Vec<(Arc<str>, VecDeque<Entry<T>>)> = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
-        // Groups of which a job is given up for a reason that holds for what is behind it too.
+        // Groups of which a job is given up for a reason that is not its own, and the first such reason.
         let mut ended: HashMap<Arc<str>, Error> = HashMap::new();
         let mut answers = match answer {
             Ok(answers) => Answers::Each(answers.into_iter()),
@@ -277,7 +279,7 @@ impl<T> Outbox<T> {
             if names.last() != Some(&name) {
                 names.push(Arc::clone(&name));
             }
-            let behind = again.last_mut().filter(|(group, _)| *group == name);
+            let behind_kept = again.last().is_some_and(|(group, _)| *group == name);
             let verdict = answers.next(several);
             if let Verdict::Again(error) = &verdict
                 && error.may_be_on_the_queue()
@@ -285,21 +287,19 @@ impl<T> Outbox<T> {
                 entry.uncertain = Some(error.clone());
             }
             match (verdict, ended.get(&name)) {
-                (Verdict::Sent(id), behind_ended) => {
-                    if behind.is_some() || behind_ended.is_some() {
+                (Verdict::Sent(id), ended) => {
+                    if behind_kept || ended.is_some() {
                         self.overtaken += 1;
                     }
                     settled.push(Settled { entry, result: Ok(id) });
                 }
                 (Verdict::Final(error), _) => {
-                    if matches!(error, Error::Denied(_) | Error::Missing(_)) {
+                    if !error.is_the_jobs_own() {
                         ended.entry(name).or_insert_with(|| error.clone());
                     }
                     settled.push(failed(entry, error));
                 }
-                (Verdict::Alone | Verdict::Again(_), Some(error)) => {
-                    settled.push(failed(entry, error.clone()));
-                }
+                (Verdict::Alone | Verdict::Again(_), Some(ahead)) => settled.push(behind(entry, ahead)),
                 (Verdict::Alone, None) => {
                     entry.alone = true;
                     keep(&mut again, name, entry);
@@ -310,9 +310,7 @@ impl<T> Outbox<T> {
                     // The next wait is inside the 50 s that the window leaves.
                     if tried >= self.patience.retry_for || entry.failures >= self.patience.attempts {
                         let error = error.after(entry.failures, tried);
-                        if matches!(error, Error::Denied(_)) {
-                            ended.entry(name).or_insert_with(|| error.clone());
-                        }
+                        ended.insert(name, error.clone());
                         settled.push(failed(entry, error));
                     } else {
                         self.trouble = Some(error);
@@ -323,10 +321,10 @@ impl<T> Outbox<T> {
         }
         let mut again: HashMap<Arc<str>, VecDeque<Entry<T>>> = again.into_iter().collect();
         for name in names {
-            if let Some(error) = ended.get(&name)
+            if let Some(ahead) = ended.get(&name)
                 && let Some(group) = self.groups.get_mut(&name)
             {
-                settled.extend(group.waiting.drain(..).map(|entry| failed(entry, error.clone())));
+                settled.extend(group.waiting.drain(..).map(|entry| behind(entry, ahead)));
             }
             let failed = again.remove(&name).unwrap_or_default();
             self.put_back(now.tick, name, failed, chance);
@@ -368,6 +366,13 @@ fn failed<T>(entry: Entry<T>, error: Error) -> Settled<T> {
         error
     };
     Settled { entry, result: Err(error) }
+}
+
+/// The end of a job whose group ended with a job ahead of it, for that reason.
+fn behind<T>(entry: Entry<T>, ahead: &Error) -> Settled<T> {
+    let may_be_there = entry.uncertain.is_some();
+    let error = if may_be_there { ahead.clone() } else { Error::Behind(Box::new(ahead.clone())) };
+    failed(entry, error)
 }
 
 /// Full jitter over the doubled base.

@@ -131,6 +131,7 @@ fn time_that_the_machine_slept_counts() {
     let began = outbox::Moment::now();
     outbox.push(job("g", 0), 10, ());
     let batch = outbox.take(began, 0).unwrap();
+    outbox.push(job("g", 9), 10, ());
     let lost = Err(CallError::NoResponse("lost".into()));
     assert!(outbox.settle(began, batch, lost, 0.5).is_empty());
     let slept = |seconds| outbox::Moment {
@@ -138,8 +139,11 @@ fn time_that_the_machine_slept_counts() {
         wall: began.wall + Duration::from_secs(seconds),
     };
     assert!(outbox.take(slept(400), 0).is_none());
+    let behind = outbox.expired.pop().unwrap().result.unwrap_err();
+    assert!(matches!(behind, Error::Behind(_)) && !behind.may_be_on_the_queue(), "{behind}");
     let error = outbox.expired.pop().unwrap().result.unwrap_err();
     assert!(error.may_be_on_the_queue() && error.to_string().contains("(1 attempt in 400.0 s)"), "{error}");
+    assert!(outbox.expired.is_empty());
     outbox.push(job("g", 1), 10, ());
     assert!(outbox.take(slept(400), 0).is_some(), "the group goes on");
 }
@@ -238,6 +242,63 @@ async fn nothing_of_a_group_goes_before_a_job_that_is_denied() {
         assert_eq!(queue.arrived().remove("g").unwrap_or_default(), (0..sent).collect::<Vec<_>>());
         producer.enqueue(job("g", 25)).await.unwrap().await.unwrap();
         assert_eq!(queue.arrived()["g"], [25], "what comes later is the sender's to decide");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_group_goes_before_a_job_that_the_queue_did_not_take_for_the_whole_window() {
+    let away = [Fault::Throttles, Fault::LosesRequest, Fault::Breaks, Fault::Expires, Fault::IsUnreachable];
+    for fault in away {
+        let queue = Queue::new();
+        queue.for_ever("g", fault);
+        let producer = Producer::over(queue.clone(), Buffer::default());
+        let began = Instant::now();
+        let jobs = stream::iter((0..2000).map(|n| job("g", n)));
+        let results = producer.enqueue_all(jobs).collect::<Vec<_>>();
+        let back = async {
+            tokio::time::sleep(Duration::from_secs(250)).await;
+            queue.answers_again("g");
+        };
+        let (results, ()) = tokio::join!(results, back);
+        producer.flush().await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(300), "{fault:?}: one window for all of them");
+        let arrived = queue.arrived().remove("g").unwrap_or_default();
+        assert!(arrived.is_empty() && results.iter().all(Result::is_err), "{fault:?}: {arrived:?}");
+        let behind = results.iter().filter(|result| matches!(result, Err(Error::Behind(_)))).count();
+        assert!((1990..2000).contains(&behind), "{fault:?}: all but what was attempted: {behind}");
+        producer.enqueue(job("g", 2000)).await.unwrap().await.unwrap();
+        assert_eq!(queue.arrived()["g"], [2000], "what comes later is the sender's to decide");
+    }
+}
+
+/// Denies a group's first batch, just after the next job of the group was handed over.
+#[derive(Clone, Default)]
+struct DeniesLate(Arc<Mutex<Option<(Producer, Vec<Confirmation>)>>>);
+
+impl SendBatch for DeniesLate {
+    async fn send_batch(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
+        match &mut *self.0.lock().unwrap() {
+            Some((producer, handed)) if handed.is_empty() => {
+                handed.push(producer.try_enqueue(job("g", 1)).unwrap());
+                Err(CallError::Denied("no".into()))
+            }
+            _ => Ok(batch.iter().map(|_| EntryResult::Sent("id".into())).collect()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_before_an_answer_was_known_shares_its_groups_end() {
+    for _ in 0..30 {
+        let port = DeniesLate::default();
+        let producer = Producer::over(port.clone(), Buffer::default());
+        *port.0.lock().unwrap() = Some((producer.clone(), Vec::new()));
+        let denied = producer.enqueue(job("g", 0)).await.unwrap().await;
+        assert_eq!(denied, Err(Error::Denied("no".into())));
+        let (_, handed) = port.0.lock().unwrap().take().unwrap();
+        for behind in handed {
+            assert!(matches!(behind.await, Err(Error::Behind(_))));
+        }
     }
 }
 

@@ -52,7 +52,19 @@ pub(super) async fn send(
         Ok::<_, anyhow::Error>((line, producer.enqueue(job).await))
     }));
     while ended.is_none() || !under_way.is_empty() {
+        // Results come before the next job: none is handed over behind one that is known to have failed.
         tokio::select! {
+            biased;
+            code = stops.next() => {
+                if matches!(ended, Some(Ended::Signal(_))) {
+                    break;
+                }
+                if let Some(Ended::Line(error)) = ended.replace(Ended::Signal(code)) {
+                    progress.say(&format!("error: {error:#}"));
+                }
+                deadline = Some(Instant::now() + GRACE);
+            }
+            () = at(deadline) => break,
             Some((line, result)) = under_way.next() => {
                 if let Err(error) = book(&mut results, progress, &of(line), (line, result)) && ended.is_none() {
                     if several {
@@ -78,16 +90,6 @@ pub(super) async fn send(
                 Some(Err(error)) => ended = Some(Ended::Line(error)),
                 None => ended = Some(Ended::Input),
             },
-            code = stops.next() => {
-                if matches!(ended, Some(Ended::Signal(_))) {
-                    break;
-                }
-                if let Some(Ended::Line(error)) = ended.replace(Ended::Signal(code)) {
-                    progress.say(&format!("error: {error:#}"));
-                }
-                deadline = Some(Instant::now() + GRACE);
-            }
-            () = at(deadline) => break,
         }
     }
     let elapsed = progress.end();

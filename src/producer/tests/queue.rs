@@ -80,6 +80,11 @@ impl Queue {
         self.0.lock().unwrap().for_ever.insert(group.to_owned(), fault);
     }
 
+    /// What was to fail for ever does not any more.
+    pub fn answers_again(&self, group: &str) {
+        self.0.lock().unwrap().for_ever.remove(group);
+    }
+
     /// For so long it takes everything, and answers nothing.
     pub fn silent_for(&self, time: Duration) {
         self.0.lock().unwrap().silent = time;
