@@ -1,4 +1,5 @@
-"""Holds the documents to what there is: every relative link, and every path in back-ticks, leads somewhere."""
+"""Holds the documents to what there is: every relative link, and every path in back-ticks, leads somewhere; and README
+leads to every document and picture of docs/."""
 
 import pathlib
 import re
@@ -24,6 +25,10 @@ for name in (path for path in tracked if path.endswith(".md")):
         # Written from the root, from src/, or from where the document is: the end of a path is enough.
         if not any(f"/{known}".endswith((f"/{plain}", f"/{plain}.rs")) for known in there):
             wrong.append(f"{name}: path {path}")
+readme = pathlib.Path("README.md").read_text()
+for path in tracked:
+    if re.fullmatch(r"docs/[^/]+\.(md|png)", path) and not re.search(rf"\]\({re.escape(path)}[)#]", readme):
+        wrong.append(f"README.md: no link to {path}")
 for line in wrong:
     print(line, file=sys.stderr)
 print(f"{len([path for path in tracked if path.endswith('.md')])} documents, {len(wrong)} wrong links")
