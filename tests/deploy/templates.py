@@ -37,6 +37,28 @@ def template():
     return yaml.load((DEPLOY / "cloudformation.yaml").read_text(), Loader)
 
 
+def resolved(value, names):
+    """A value of the template with what its functions come to; `names` says what is referred to."""
+    if isinstance(value, list):
+        return [resolved(item, names) for item in value]
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    (function, given), = value.items()
+    if function == "Ref":
+        return names[given]
+    if function == "Fn::If":
+        condition, yes, no = given
+        return resolved(yes if resolved(template()["Conditions"][condition], names) else no, names)
+    given = resolved(given, names)
+    functions = {
+        "Fn::Join": lambda separator, parts: separator.join(parts),
+        "Fn::Split": lambda separator, text: text.split(separator),
+        "Fn::Equals": lambda one, other: one == other,
+        "Fn::Not": lambda holds: not holds,
+    }
+    return functions[function](*given)
+
+
 def listed(value):
     return value if isinstance(value, list) else [value]
 

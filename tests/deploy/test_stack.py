@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 
 import boto3
 import pytest
@@ -62,6 +63,16 @@ def test_the_queues_have_the_recommended_attributes(stack):
     assert allowed.get("sourceQueueArns", [queue["QueueArn"]]) == [queue["QueueArn"]]
 
 
+def test_the_tasks_have_the_policies_that_they_need_besides(stack):
+    _, client, outputs = stack
+    assert client("iam").get_role(RoleName=outputs["TaskRoleName"])
+    # The emulator attaches none.
+    attached = templates.template()["Resources"]["TaskRole"]["Properties"]["ManagedPolicyArns"]
+    for given, more in (([], []), ([""], []), (["a"], ["a"]), (["a", "b"], ["a", "b"])):
+        names = {"WorkerPolicy": "worker", "TaskPolicyArns": given}
+        assert templates.resolved(attached, names) == ["worker", *more]
+
+
 def test_the_worker_delivers_from_the_queue_that_the_template_made(stack):
     endpoint, client, outputs = stack
     definition = client("ecs").list_task_definitions()["taskDefinitionArns"][0]
@@ -94,6 +105,36 @@ def test_the_dashboard_begins_with_the_query_over_the_services_logs(stack):
     widgets = json.loads(client("cloudwatch").get_dashboard(DashboardName="hookferry")["DashboardBody"])["widgets"]
     first = widgets[0]
     assert first["type"] == "log" and first["properties"]["query"].startswith("SOURCE '/ecs/hookferry'")
+
+
+def block(text, begins):
+    """The block of shell that has such a line, from its first line to its last."""
+    return next(part for part in re.findall(r"```sh\n(.*?)```", text, re.S) if begins in part)
+
+
+def test_the_readme_gets_from_the_default_vpc_to_a_webhook():
+    readme = (processes.DEPLOY / "README.md").read_text()
+    deployed = block(readme, "aws cloudformation deploy")
+    given = set(re.findall(r"\b([A-Z][A-Za-z]+)=", deployed.split("--parameter-overrides")[1]))
+    parameters = templates.template()["Parameters"]
+    assert given <= set(parameters)
+    assert {name for name, parameter in parameters.items() if "Default" not in parameter} <= given
+    # The default VPC's subnets are public: without an address of its own a task there reaches nothing.
+    assert parameters["AssignPublicIp"]["Default"] == "DISABLED" and "AssignPublicIp=ENABLED" in deployed
+    assert "is-default" in deployed and "Architecture" in given
+    first = block(readme, "hookferry enqueue")
+    outputs = set(re.findall(r"\$\(output (\w+)\)", first))
+    assert outputs == {"QueueUrl", "DeadLetterQueueUrl"} <= set(templates.template()["Outputs"])
+    assert "--app-key my-key" in first and '"key":"my-key"' in deployed
+
+
+def test_the_documents_say_how_a_repair_reaches_the_tasks_and_how_their_page_is_reached():
+    operating = (processes.ROOT / "docs" / "operating.md").read_text()
+    redrive = operating.split("## Redrive")[1].split("\n## ")[0]
+    assert 0 < redrive.index("--force-new-deployment") < redrive.index("services-stable") < redrive.index("dlq redrive")
+    for text in (operating, (processes.DEPLOY / "README.md").read_text()):
+        assert "MonitoringCidr" in text and "--force-new-deployment" in text
+    assert "METRICS_HOST=$address hookferry status" in operating
 
 
 def test_the_dashboards_body_is_json():

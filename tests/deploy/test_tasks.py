@@ -47,6 +47,18 @@ def test_hookferry_runs_without_privileges_drains_in_time_and_shows_its_metrics(
     assert hookferry["logConfiguration"]["options"]["mode"] == "non-blocking"
 
 
+def test_the_image_that_the_readme_builds_runs_in_the_tasks_that_it_describes():
+    readme = (processes.DEPLOY / "README.md").read_text()
+    pairs = re.findall(r"PLATFORM=linux/(\w+) ARCHITECTURE=(\w+)", readme)
+    assert dict(pairs) == {"arm64": "ARM64", "amd64": "X86_64"}
+    assert '--platform "$PLATFORM"' in readme and 'Architecture="$ARCHITECTURE"' in readme
+    default = templates.template()["Parameters"]["Architecture"]["Default"]
+    for name in FILES:
+        # What `sed` in README replaces is there, and is the template's default.
+        assert templates.task_definition(name)["runtimePlatform"]["cpuArchitecture"] == default == "ARM64"
+    assert 's/ARM64/$ARCHITECTURE/' in readme
+
+
 def test_a_sidecar_takes_no_websocket_down_with_it():
     hookferry = containers("ecs-sidecar")["hookferry"]
     assert hookferry["essential"] is False and hookferry["restartPolicy"]["enabled"] is True
