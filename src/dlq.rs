@@ -82,19 +82,19 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
     let config = configuration(&[])?;
     let connection = Connection::load(address(&config.queue)).await;
-    let (dead, described) = if let Some(url) = config.queue.dead_letter_url.clone() {
+    let (dead, queue_says) = if let Some(url) = config.queue.dead_letter_url.clone() {
         (url, connection.describe().await.ok())
     } else {
-        let described = connection.describe().await.context("the queue")?;
-        let url = described.dead_letter_url.clone();
+        let queue_says = connection.describe().await.context("the queue")?;
+        let url = queue_says.dead_letter_url.clone();
         let url = url.ok_or_else(|| anyhow!("there is no dead-letter queue: set QUEUE_SQS_DLQ_URL"))?;
-        (url, Some(described))
+        (url, Some(queue_says))
     };
     let dead = connection.at(dead);
     // Its messages are live jobs then: to redrive would send them twice, and to purge would lose them.
-    let arn = described.as_ref().and_then(|described| described.attribute("QueueArn"));
-    let dead_described = dead.describe().await.ok();
-    let dead_arn = dead_described.as_ref().and_then(|described| described.attribute("QueueArn"));
+    let arn = queue_says.as_ref().and_then(|says| says.attribute("QueueArn"));
+    let dead_says = dead.describe().await.ok();
+    let dead_arn = dead_says.as_ref().and_then(|says| says.attribute("QueueArn"));
     if preflight::is_same_queue((dead.url(), dead_arn), (&config.queue.url, arn)) {
         return Err(Errors(vec![preflight::is_the_queue_itself(dead.url()).line()]).into());
     }
@@ -102,11 +102,12 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
     let url = config.queue.url.clone();
     let stop = signals::shutdown();
-    if let Some(dead_described) = &dead_described {
-        tell_of_delay(&dead, dead_described);
+    // A role that may not ask cannot be told; the command goes on.
+    if let Some(dead_says) = &dead_says {
+        tell_of_delay(&dead, dead_says);
+        tell_that_letters_move(&dead, dead_says, arn, &config);
     }
-    tell_that_letters_move(&dead, &connection, &config).await;
-    let most_bytes = described.as_ref().map_or(MAX_BATCH_BYTES, Description::most_bytes);
+    let most_bytes = queue_says.as_ref().map_or(MAX_BATCH_BYTES, Description::most_bytes);
     let dlq = Dlq { connection, url, most_bytes, dead, letters, random: Random::from_system(), stop };
     match options.command {
         Command::List { filters, json } => list::list(&dlq, &filters, json).await,
@@ -118,9 +119,9 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
 }
 
 /// Letters that no command sees yet.
-fn tell_of_delay(dead: &Connection, description: &Description) {
+fn tell_of_delay(dead: &Connection, dead_says: &Description) {
     let (delay, delayed) =
-        (description.number("DelaySeconds").unwrap_or_default(), description.messages("Delayed"));
+        (dead_says.number("DelaySeconds").unwrap_or_default(), dead_says.messages("Delayed"));
     if delayed > 0 {
         let remedy = if delay > 0 { " (set it to 0: hookferry check prints the line)" } else { "" };
         eprintln!(
@@ -131,15 +132,11 @@ fn tell_of_delay(dead: &Connection, description: &Description) {
 }
 
 /// Said before anything is received: to look at letters is what moves them.
-async fn tell_that_letters_move(dead: &Connection, queue: &Connection, config: &Config) {
-    // A role that may not ask cannot be told; the command goes on.
-    let Ok(description) = dead.describe().await else { return };
-    if description.dead_letter_arn.is_none() {
+fn tell_that_letters_move(dead: &Connection, dead_says: &Description, arn: Option<&str>, config: &Config) {
+    if dead_says.dead_letter_arn.is_none() {
         return;
     }
-    let queue_arn =
-        queue.describe().await.ok().and_then(|queue| queue.attribute("QueueArn").map(str::to_owned));
-    if let Some(finding) = moves_on(dead.url(), &description, queue_arn.as_deref(), &Remedy { config }) {
+    if let Some(finding) = moves_on(dead.url(), dead_says, arn, &Remedy { config }) {
         eprintln!("{}", finding.line());
     }
 }

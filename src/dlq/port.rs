@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::ProgressBar;
 use tokio::time::{Duration, timeout};
 
 use crate::apps::{Apps, LookUpError};
@@ -69,13 +70,28 @@ impl Source for JobQueue {
 /// Asks the app source whether a letter still has a webhook.
 #[derive(Debug)]
 pub(super) struct ByApps {
-    pub(super) apps: Sources,
+    apps: Sources,
     unreachable: AtomicBool,
+    /// What is on the terminal while it is asked.
+    bar: ProgressBar,
 }
 
 impl ByApps {
-    pub(super) fn new(apps: Sources) -> Self {
-        Self { apps, unreachable: AtomicBool::new(false) }
+    pub(super) fn new(apps: Sources, bar: ProgressBar) -> Self {
+        Self { apps, unreachable: AtomicBool::new(false), bar }
+    }
+
+    /// Says it once.
+    fn tell_unreachable(&self, why: &str) {
+        if self.unreachable.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.bar.suspend(|| {
+            eprintln!(
+                "the app source does not answer here: {why}; letters whose webhook is gone are put back too, and the worker gives \
+                 them up again"
+            );
+        });
     }
 }
 
@@ -95,12 +111,12 @@ impl Wanted for ByApps {
                     || app.webhooks.iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
             }
             Ok(Ok(None) | Err(LookUpError::Unusable(_))) => true,
-            Ok(Err(LookUpError::Unreachable(_))) | Err(_) => {
-                if !self.unreachable.swap(true, Ordering::Relaxed) {
-                    eprintln!(
-                        "the app source does not answer here: letters whose webhook is gone are put back too, and the worker says so"
-                    );
-                }
+            Ok(Err(LookUpError::Unreachable(why))) => {
+                self.tell_unreachable(&why);
+                true
+            }
+            Err(_) => {
+                self.tell_unreachable(&format!("no answer within {} s", LOOK_UP.as_secs()));
                 true
             }
         }

@@ -100,7 +100,7 @@ pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failur
         || purged.stopped
         || missed
         || purged.hidden.is_some()
-        || purged.left.contains_key(&Left::Undeleted);
+        || purged.left.contains_key(&Left::NotPurged);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -210,7 +210,7 @@ async fn purge(
         let deletion = walk.delete(going).await;
         purged.deleted += deletion.deleted;
         if deletion.left > 0 {
-            *purged.left.entry(Left::Undeleted).or_default() += deletion.left;
+            *purged.left.entry(Left::NotPurged).or_default() += deletion.left;
         }
         if let Some(error) = deletion.error {
             break Err(anyhow::Error::from(error).context("the dead-letter queue"));

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::filters::Filters;
 use super::list::shown;
@@ -31,7 +32,7 @@ pub(super) struct Options {
     /// Stop after so many.
     #[arg(long)]
     most: Option<usize>,
-    /// So many a second at the most.
+    /// The most letters a second.
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
     /// Only say what would be put back.
@@ -80,21 +81,13 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
         most_bytes: dlq.most_bytes,
     };
     let (apps, _tasks) = sources::open(config.apps, config.timeout, Observer::default(), &dlq.stop).await?;
-    let wanted = ByApps::new(apps);
+    let bar = bar(depth.min(plan.most), options.dry_run);
+    let wanted = ByApps::new(apps, bar.clone());
     let source = JobQueue(dlq.connection.queue(super::usage()));
-    let bar = std::io::stderr().is_terminal();
-    let progress = |count| {
-        if bar {
-            let done = if options.dry_run { "would be put back" } else { "put back" };
-            eprint!("\r{count} of about {depth} {done} ");
-            drop(std::io::stderr().flush());
-        }
-    };
+    let progress = |count| bar.set_position(count as u64);
     let ports = (&dlq.letters, &source, &wanted);
     let (report, ended) = redrive(ports, &plan, &dlq.random, dlq.stop.clone(), progress).await;
-    if bar {
-        eprintln!();
-    }
+    bar.finish_and_clear();
     let mut text = told(&report, &dlq.url, options.dry_run);
     let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // What lies behind the last one that was to be put back was not looked for.
@@ -135,7 +128,7 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
     let unmet = !options.ids.is_empty()
         && (!missing.is_empty()
             || report.left.keys().any(|why| !matches!(why, Left::NotChosen | Left::Newer)));
-    let failed = [Left::Refused, Left::Unsent, Left::Behind, Left::NotDeleted]
+    let failed = [Left::Refused, Left::Unsent, Left::Behind, Left::PutBackNotDeleted]
         .iter()
         .any(|why| report.left.contains_key(why))
         || report.given_back.late > 0
@@ -143,6 +136,21 @@ pub(super) async fn main(dlq: &Dlq, config: Config, options: Options) -> Result<
         || hidden > 0 && options.ids.is_empty() && options.filters.all()
         || unmet;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How many of about `total` letters are done with, for people at a terminal; it is hidden elsewhere.
+fn bar(total: usize, dry_run: bool) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64);
+    let done = if dry_run { "would be put back" } else { "put back" };
+    let template = "{bar:30} {percent}%  {pos} of about {len} {msg}, {elapsed}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(done);
+    bar
 }
 
 fn told(report: &Report, url: &str, dry_run: bool) -> String {

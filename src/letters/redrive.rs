@@ -45,9 +45,9 @@ pub enum Left {
     /// It was sent while the redrive ran.
     Newer,
     /// It was put back, and could not be deleted.
-    NotDeleted,
-    /// It could not be deleted.
-    Undeleted,
+    PutBackNotDeleted,
+    /// A purge could not delete it.
+    NotPurged,
 }
 
 impl Left {
@@ -65,11 +65,13 @@ impl Left {
             Self::Unsent => "the queue has errors of its own, or takes fewer requests: run this again",
             Self::Behind => "behind one of its group that the queue did not take",
             Self::NoText => "its body is no text",
-            Self::Undeleted => "it could not be deleted; the backup has it",
+            Self::NotPurged => "it could not be deleted; the backup has it",
             Self::Newer => {
                 "sent while this ran: a job that failed again (and with it what lies behind it), or a new letter"
             }
-            Self::NotDeleted => "put back, but could not be deleted: run this again within five minutes",
+            Self::PutBackNotDeleted => {
+                "put back, but could not be deleted: run this again within five minutes"
+            }
         }
     }
 }
@@ -322,7 +324,7 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         (self.progress)(self.report.put_back);
         let deletion = self.walk.delete(taken).await;
         if deletion.left > 0 {
-            *self.report.left.entry(Left::NotDeleted).or_default() += deletion.left;
+            *self.report.left.entry(Left::PutBackNotDeleted).or_default() += deletion.left;
         }
         ended.and(deletion.error.map_or(Ok(()), |error| Err(Failure::Delete(error))))
     }

@@ -266,7 +266,11 @@ async fn what_could_not_be_deleted_is_put_back_once_when_it_is_run_again() {
     *world.deletes_fail.lock().expect(LOCK) = true;
     let (report, ended) = world.redrive(&everything()).await;
     assert!(matches!(ended, Err(Failure::Delete(_))));
-    assert_eq!((report.put_back, report.left.get(&Left::NotDeleted)), (1, Some(&1)), "it says what it did");
+    assert_eq!(
+        (report.put_back, report.left.get(&Left::PutBackNotDeleted)),
+        (1, Some(&1)),
+        "it says what it did"
+    );
     // It was given back: the next run sees it at once.
     *world.deletes_fail.lock().expect(LOCK) = false;
     let (report, ended) = world.redrive(&everything()).await;
