@@ -106,6 +106,7 @@ mod process;
 #[cfg(feature = "producer")]
 pub mod producer;
 pub mod queue;
+mod quotes;
 pub mod random;
 #[cfg(feature = "worker")]
 mod run;

@@ -13,6 +13,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
 use super::error_chain;
+use crate::quotes::within_quotes;
 
 #[cfg(any(feature = "dynamodb", feature = "lambda"))]
 mod access {
@@ -152,9 +153,7 @@ fn clean(given: Credentials) -> Result<Credentials, &'static str> {
 /// A part of credentials without the blanks around it, and without the quotes that a file given to
 /// `docker run --env-file` keeps, single ones too: no part holds any of its own.
 fn bare(text: &str) -> &str {
-    let text = text.trim();
-    let within = |quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    within('"').or_else(|| within('\'')).map_or(text, str::trim)
+    within_quotes(text).trim()
 }
 
 /// Whether a part of credentials, trimmed, can stand in a header.

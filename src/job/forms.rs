@@ -13,9 +13,11 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Job, SignatureError, mac, mac_by};
+use crate::quotes::within_quotes;
 
-/// The longest JSON that is tried in other forms: some seventy-five of them, and whoever sends it has not proved anything.
-const MAX_FORMED: usize = 16 * 1024;
+/// The longest JSON that is tried in other forms. About 75 of them are made and hashed for each refused signature, for a
+/// sender that is not authenticated.
+const MAX_REWRITTEN: usize = 16 * 1024;
 
 /// As deep as values are indented.
 const MAX_DEPTH: usize = 8;
@@ -57,7 +59,7 @@ enum Html {
 /// Why the signature of a job is not that of its payload under `secret`, as far as it can be told.
 pub(super) fn why_unsigned(job: &Job, secret: &SecretString) -> SignatureError {
     match of_payload(&job.payload, &job.signature, secret) {
-        SignatureError::Mismatch if job.payload.len() <= MAX_FORMED => {
+        SignatureError::Mismatch if job.payload.len() <= MAX_REWRITTEN => {
             of_another_kind(job, secret).unwrap_or(SignatureError::Mismatch)
         }
         why => why,
@@ -131,7 +133,7 @@ fn of_payload(bytes: &[u8], signature: &str, secret: &SecretString) -> Signature
         (format!("\"{own}\""), SignatureError::SecretQuoted),
         (format!("'{own}'"), SignatureError::SecretQuoted),
         (own.trim().to_owned(), SignatureError::SecretPadded),
-        (unquoted(own).to_owned(), SignatureError::SecretInQuotes),
+        (within_quotes(own).to_owned(), SignatureError::SecretInQuotes),
     ] {
         if signs_under(&SecretString::from(other), bytes) {
             return error;
@@ -147,7 +149,7 @@ fn of_payload(bytes: &[u8], signature: &str, secret: &SecretString) -> Signature
     if serde_json::from_slice::<String>(bytes).is_ok_and(|inner| signs(inner.as_bytes())) {
         return SignatureError::EncodedTwice;
     }
-    if trimmed.len() > MAX_FORMED {
+    if trimmed.len() > MAX_REWRITTEN {
         return SignatureError::Mismatch;
     }
     other_form(trimmed, signs).unwrap_or(SignatureError::Mismatch)
@@ -200,13 +202,6 @@ fn undecorated(signature: &str) -> Option<String> {
     let digits = bare.replace([':', ' ', '-'], "");
     let bare = if hex::decode(&digits).is_ok() { digits } else { bare.to_owned() };
     (bare != signature && !bare.is_empty()).then_some(bare)
-}
-
-/// A secret without the quotes around it.
-fn unquoted(secret: &str) -> &str {
-    let secret = secret.trim();
-    let within = |quote| secret.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    within('"').or_else(|| within('\'')).unwrap_or(secret)
 }
 
 /// What was signed in place of some JSON, if it is the same in another form.
@@ -306,7 +301,7 @@ fn laid_out(json: &[u8], layout: Layout) -> Vec<u8> {
     };
     for byte in json {
         // Nobody indents that much of so little.
-        if out.len() > 4 * MAX_FORMED {
+        if out.len() > 4 * MAX_REWRITTEN {
             break;
         }
         if in_string {
@@ -519,8 +514,8 @@ mod tests {
             assert_eq!(why_unsigned(&Job { signature, ..bare.clone() }, &secret), error);
         }
         let large = Job {
-            payload: format!("[{}1]", "1,".repeat(MAX_FORMED)).into(),
-            signature: mac("the-key", &format!("[{}1]", "1,".repeat(MAX_FORMED))),
+            payload: format!("[{}1]", "1,".repeat(MAX_REWRITTEN)).into(),
+            signature: mac("the-key", &format!("[{}1]", "1,".repeat(MAX_REWRITTEN))),
             ..bare
         };
         assert_eq!(why_unsigned(&large, &secret), SignatureError::Mismatch, "too long to be tried");
@@ -558,7 +553,7 @@ mod tests {
             }
             assert_eq!(with_escapes(json.as_bytes(), Some(false), Some(false)), json.as_bytes());
         }
-        let long = format!("[{}1]", "1, ".repeat(MAX_FORMED));
+        let long = format!("[{}1]", "1, ".repeat(MAX_REWRITTEN));
         assert_eq!(why(&long, &laid(&long, "")), SignatureError::Mismatch, "too long to be tried");
     }
 }

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 11] =
-    ["app", "hash", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "shown", "standard"];
+const PURE: [&str; 12] = [
+    "app", "hash", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "quotes", "shown", "standard",
+];
 
 const ROOMS: &[Room] = &[
     // What decides.
@@ -20,7 +21,8 @@ const ROOMS: &[Room] = &[
     ("shown", &[], &[]),
     ("hash", &[], &[]),
     ("error_chain", &[], &[]),
-    ("job", &["json"], &["base64", "hmac", "sha2", "hex"]),
+    ("quotes", &[], &[]),
+    ("job", &["json", "quotes"], &["base64", "hmac", "sha2", "hex"]),
     ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
@@ -33,10 +35,11 @@ const ROOMS: &[Room] = &[
     // Threads of their own for receivers that may flood.
     ("bulkhead", &[], &["rustix"]),
     // Their adapters.
+    ("queue/entry", &[], &["aws_sdk_sqs"]),
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
     (
         "queue/sqs",
-        &["app", "aws", "queue/failure"],
+        &["app", "aws", "queue/entry", "queue/failure"],
         &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"],
     ),
     ("apps/cache", &[], &["arc_swap"]),
@@ -81,7 +84,7 @@ const ROOMS: &[Room] = &[
     ("descriptors", &["flow", "hash"], &["rustix"]),
     (
         "aws",
-        &["error_chain", "shown"],
+        &["error_chain", "quotes", "shown"],
         &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
     ),
     // What is known of messages that may come back.
@@ -152,7 +155,7 @@ const ROOMS: &[Room] = &[
     ("admin", &["board", "shown", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["hash", "job", "queue", "random"], &["aws_sdk_sqs"]),
-    ("producer/sqs", &["queue/failure"], &["aws_sdk_sqs"]),
+    ("producer/sqs", &["queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),
@@ -332,6 +335,25 @@ fn a_room_knows_only_the_rooms_that_are_listed_for_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of rooms in the document: every top-level module is in its first column, and nothing else.
+#[test]
+fn the_document_has_every_room() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let text = std::fs::read_to_string(document).unwrap();
+    let table = text.split("\n## Rooms\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let named: std::collections::BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`'))
+        .filter(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || "_/{},".contains(c))
+        })
+        .filter_map(|name| name.split('/').next())
+        .collect();
+    let modules = files().into_iter().map(|(module, _)| module.split('/').next().unwrap().to_owned());
+    let modules: std::collections::BTreeSet<String> = modules.collect();
+    assert!(modules.iter().map(String::as_str).eq(named.iter().copied()), "{named:?} and {modules:?}");
 }
 
 /// Whoever opens a room reads it in an hour.
