@@ -9,6 +9,8 @@
 //! - Every call ends by itself within a deadline of the implementation's own.
 
 #[cfg(feature = "producer")]
+pub(crate) mod entry;
+#[cfg(feature = "producer")]
 pub(crate) mod failure;
 #[cfg(feature = "worker")]
 pub mod sqs;

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::Producer;
-use super::check::MAX_BYTES;
 use super::driver::{Answer, Confirmation, Ticket, at, tell};
 use super::error::Error;
 use super::event::Event;
 use super::places::Buffer;
 use super::signer::Signer;
+use crate::queue::MAX_BATCH_BYTES;
 
 /// Events that wait to be taken over; past it [`Batcher::add`] waits.
 const WAITING: usize = 1000;
@@ -102,7 +102,7 @@ impl Batcher {
         let (flushes, asked) = mpsc::channel(1);
         producer.batchers.add(flushes.clone());
         let most = producer.places.most();
-        let max_bytes = batching.max_bytes.min(MAX_BYTES.saturating_sub(signer.bytes_beside_events()));
+        let max_bytes = batching.max_bytes.min(MAX_BATCH_BYTES.saturating_sub(signer.bytes_beside_events()));
         let gatherer = Gatherer {
             producer,
             signer,

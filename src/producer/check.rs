@@ -1,10 +1,8 @@
 //! What SQS can never take, told before anything is sent.
 
 use super::error::Error;
-use crate::queue::NewMessage;
+use crate::queue::{MAX_BATCH_BYTES, NewMessage};
 
-/// The most bytes of a message, and of a batch, with attributes: SQS' limit.
-pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The longest group and deduplication ids that SQS takes.
 const MAX_ID: usize = 128;
 
@@ -27,13 +25,9 @@ pub(crate) fn size(job: &NewMessage) -> Result<usize, Error> {
             character.escape_unicode()
         )));
     }
-    // Every attribute here is a string: its type counts as well.
-    let attributes = job.attributes();
-    let of_attributes: usize =
-        attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum();
-    let size = job.body.len() + of_attributes;
-    if size > MAX_BYTES {
-        return Err(Error::TooLarge { size, limit: MAX_BYTES });
+    let size = job.size();
+    if size > MAX_BATCH_BYTES {
+        return Err(Error::TooLarge { size, limit: MAX_BATCH_BYTES });
     }
     Ok(size)
 }

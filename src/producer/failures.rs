@@ -8,7 +8,7 @@ use super::error::{Error, FlushError};
 /// The failures that a handle, or a flush under way, has not been told of.
 #[derive(Clone, Debug)]
 pub(super) struct Untold {
-    /// So many there had been before.
+    /// How many there had been before.
     from: u64,
     first: Option<Error>,
 }

@@ -27,7 +27,7 @@ const BACKOFF_BASE: Duration = Duration::from_millis(100);
 /// The longest wait before any retry.
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
 
-/// After how long a send is cut off.
+/// The longest that a send may take; then it is cut off.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A job on its way, with what its sender is told by.
@@ -95,7 +95,7 @@ enum State {
     Paused,
 }
 
-/// For how long, and how often, a job is sent.
+/// How long, and how often, a job is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// From the first send of a job on, how long it may be sent again.

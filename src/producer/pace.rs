@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::check::MAX_BYTES;
+use crate::queue::MAX_BATCH_BYTES;
 
 /// The most calls under way at once: enough to keep a partition of SQS busy, few enough that one client's
 /// connections serve them.
@@ -21,7 +21,7 @@ pub(super) struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { calls: MAX_CALLS, bytes: MAX_BYTES, answers: 0, halved: None }
+        Self { calls: MAX_CALLS, bytes: MAX_BATCH_BYTES, answers: 0, halved: None }
     }
 }
 
@@ -41,7 +41,7 @@ impl Pace {
         if self.answers >= self.calls {
             self.answers = 0;
             self.calls = (self.calls + 1).min(MAX_CALLS);
-            self.bytes = (self.bytes + MAX_BYTES / MAX_CALLS).min(MAX_BYTES);
+            self.bytes = (self.bytes + MAX_BATCH_BYTES / MAX_CALLS).min(MAX_BATCH_BYTES);
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::check::MAX_BYTES;
 use super::error::Error;
+use crate::queue::MAX_BATCH_BYTES;
 
 /// How much a producer holds that is not confirmed yet. One message group has half of it at the most, or a single
 /// job.
@@ -82,7 +82,7 @@ impl Groups {
             self.shares.retain(|_, share| share.strong_count() > 0);
             self.full = 2 * self.shares.len() + 64;
         }
-        let share = Arc::new(Room::new((most.jobs / 2).max(1), (most.bytes / 2).max(MAX_BYTES)));
+        let share = Arc::new(Room::new((most.jobs / 2).max(1), (most.bytes / 2).max(MAX_BATCH_BYTES)));
         self.shares.insert(group.to_owned(), Arc::downgrade(&share));
         share
     }
@@ -91,7 +91,7 @@ impl Groups {
 impl Places {
     pub(super) fn new(buffer: Buffer) -> Self {
         let jobs = buffer.jobs.clamp(1, Semaphore::MAX_PERMITS);
-        let bytes = buffer.bytes.clamp(MAX_BYTES, Semaphore::MAX_PERMITS);
+        let bytes = buffer.bytes.clamp(MAX_BATCH_BYTES, Semaphore::MAX_PERMITS);
         Self { all: Room::new(jobs, bytes), most: Buffer { jobs, bytes }, groups: Arc::default() }
     }
 

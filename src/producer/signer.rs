@@ -48,7 +48,7 @@ struct OwnIds {
 
 static OWN_IDS: LazyLock<OwnIds> = LazyLock::new(OwnIds::new);
 
-/// As many events of a millisecond are remembered, so that the set stays small: what comes after them gets an id of
+/// At most this many events of a millisecond are remembered, so that the set stays small: what comes after them gets an id of
 /// its own.
 const MAX_A_MILLISECOND: usize = 10_000;
 

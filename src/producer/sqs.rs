@@ -7,12 +7,12 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::error::CallError;
 use super::outbox::{CALL_DEADLINE, Patience};
 use super::port::{EntryResult, SendBatch};
-use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry};
+use crate::queue::entry::entry;
+use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry, speaks_of_time};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
 
 /// How long a connect may take.
@@ -50,7 +50,7 @@ impl Sqs {
     }
 }
 
-/// As many attempts as the client would make, with its backoff: made by the outbox, which knows of each whether it
+/// The attempts that the client would make, with its backoff: made by the outbox, which knows of each whether it
 /// may have had an effect, and repeats what an answer says failed in part.
 pub(super) fn patience(client: &Client) -> Patience {
     let client = client.config().retry_config();
@@ -61,7 +61,8 @@ pub(super) fn patience(client: &Client) -> Patience {
 
 impl SendBatch for Sqs {
     async fn send_batch(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
-        let entries = batch.iter().enumerate().map(|(n, job)| entry(n, job)).collect::<Result<_, _>>()?;
+        let entries = batch.iter().enumerate().map(|(n, job)| entry(n, job)).collect::<Result<_, _>>();
+        let entries = entries.map_err(|error| CallError::Refused(error.to_string()))?;
         let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
         let asked = Asked { permission: "sqs:SendMessage", region: &self.region };
         let answer = Box::pin(call).await.map_err(|error| call_error(&error, &asked))?;
@@ -89,20 +90,6 @@ impl SendBatch for Sqs {
     }
 }
 
-fn entry(n: usize, job: &NewMessage) -> Result<SendMessageBatchRequestEntry, CallError> {
-    let unusable = |error: aws_sdk_sqs::error::BuildError| CallError::Refused(error.to_string());
-    let mut entry = SendMessageBatchRequestEntry::builder()
-        .id(n.to_string())
-        .message_body(&job.body)
-        .message_group_id(&job.group)
-        .message_deduplication_id(&job.deduplication);
-    for (name, value) in job.attributes() {
-        let value = MessageAttributeValue::builder().data_type("String").string_value(value);
-        entry = entry.message_attributes(name, value.build().map_err(unusable)?);
-    }
-    entry.build().map_err(unusable)
-}
-
 fn call_error<E>(error: &SdkError<E>, asked: &Asked<'_>) -> CallError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -122,11 +109,9 @@ where
 
 /// Whether a denial may pass by itself: credentials that have expired are fetched anew, a clock is set.
 fn passes(code: Option<&str>, message: Option<&str>) -> bool {
-    let codes = ["ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"];
-    let says = |what| message.is_some_and(|message| message.contains(what));
-    code.is_some_and(|code| codes.contains(&code))
-        || says("Signature expired")
-        || says("Signature not yet current")
+    let code = code.unwrap_or_default();
+    matches!(code, "ExpiredToken" | "ExpiredTokenException")
+        || speaks_of_time(code, message.unwrap_or_default())
 }
 
 /// Whether no connection came about: name resolution, the connect and TLS come before the request. The client's

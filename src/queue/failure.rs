@@ -19,18 +19,18 @@ use crate::shown::cut;
 
 /// The longest code that is shown; SQS' own have no more than 50 characters.
 const MAX_CODE: usize = 64;
-/// As much of an answer's message is shown.
+/// The most characters that are shown of an answer's message.
 const MAX_MESSAGE: usize = 512;
-/// As much of a policy's name is shown.
+/// The most characters that are shown of a policy's name.
 const MAX_POLICY: usize = 120;
-/// As much is shown of a body that is not of SQS' form.
+/// The most characters that are shown of a body that is not of SQS' form.
 const MAX_BEGINNING: usize = 120;
-/// An error in XML is looked for in no longer an answer.
+/// The longest answer in which an error in XML is looked for.
 const MAX_XML_BYTES: usize = 64 * 1024;
 
 /// What an operator can do where something else than SQS answers.
 const NOT_SQS: &str = "a proxy, a firewall or a wrong endpoint answers, not SQS: let the worker out to the queue's endpoint, \
-    see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy";
+    see that QUEUE_SQS_ENDPOINT and QUEUE_SQS_URL name it, or name the proxy in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy";
 
 /// What an operator can do about an endpoint of the query protocol.
 const QUERY_PROTOCOL: &str = "this endpoint speaks SQS' older query protocol only: use a version of the emulator with the JSON protocol";
@@ -368,7 +368,10 @@ impl Answer<'_> {
             _ if self.is_of_the_query_protocol() => {
                 return format!("status {} and an answer in XML ({QUERY_PROTOCOL})", self.status);
             }
-            407 => "the proxy on the way wants to know who asks: name it with user and password",
+            407 => {
+                "the proxy on the way wants to know who asks: name it with user and password in QUEUE_SQS_CLIENT_OPTIONS \
+                 httpOptions.proxy"
+            }
             _ => NOT_SQS,
         };
         let body = String::from_utf8_lossy(self.body.get(..self.body.len().min(1024)).unwrap_or_default());
@@ -378,19 +381,14 @@ impl Answer<'_> {
         } else {
             format!("begins with {:?}", cut(&words, MAX_BEGINNING))
         };
-        format!(
-            "status {} and no answer of SQS' form, its body {begins} ({remedy} in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)",
-            self.status
-        )
+        format!("status {} and no answer of SQS' form, its body {begins} ({remedy})", self.status)
     }
 }
 
 /// A success that lacks what every answer of SQS to its call names: the SDK reads any JSON object and an empty
 /// body as one.
 pub(crate) fn formless(lacks: &str) -> String {
-    format!(
-        "a success and no answer of SQS' form, it names no {lacks} ({NOT_SQS} in QUEUE_SQS_CLIENT_OPTIONS httpOptions.proxy)"
-    )
+    format!("a success and no answer of SQS' form, it names no {lacks} ({NOT_SQS})")
 }
 
 /// Code and message of an error in the query protocol's XML, which older endpoints and some gateways speak:
@@ -427,7 +425,8 @@ fn other_policy(message: &str) -> Option<String> {
     (!own).then(|| format!("no {} allows it", cut(policy, MAX_POLICY)))
 }
 
-fn speaks_of_time(code: &str, message: &str) -> bool {
+/// Whether a denial is one of the clocks: the request is too old or too new.
+pub(crate) fn speaks_of_time(code: &str, message: &str) -> bool {
     matches!(code, "RequestExpired" | "RequestTimeTooSkewed")
         || message.contains("Signature expired")
         || message.contains("Signature not yet current")

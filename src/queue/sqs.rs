@@ -57,15 +57,14 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a look at the queue's attributes may take.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The attributes that messages are asked for, under both names of the parameter.
+/// The attributes that each message is asked for. They are asked for by both parameters, `MessageSystemAttributeNames` and
+/// the older `AttributeNames`: some emulators read the older one alone.
 const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 4] = [
     MessageSystemAttributeName::ApproximateReceiveCount,
     MessageSystemAttributeName::SentTimestamp,
     MessageSystemAttributeName::ApproximateFirstReceiveTimestamp,
     MessageSystemAttributeName::MessageGroupId,
 ];
-const SYSTEM_ATTRIBUTE_NAMES: [&str; 4] =
-    ["ApproximateReceiveCount", "SentTimestamp", "ApproximateFirstReceiveTimestamp", "MessageGroupId"];
 
 /// How to reach a queue.
 #[derive(Clone, Debug)]
@@ -347,7 +346,8 @@ impl Sqs {
         let Some(missing) = messages.iter().map(missing).find(|missing| !missing.is_empty()) else { return };
         if !self.told_missing.swap(true, Ordering::Relaxed) {
             warn!(
-                missing = missing.join(", "),
+                missing =
+                    missing.iter().map(MessageSystemAttributeName::as_str).collect::<Vec<_>>().join(", "),
                 "the queue's endpoint leaves attributes out of its messages: without MessageGroupId a message cannot be worked; \
                  without SentTimestamp and ApproximateFirstReceiveTimestamp ages are unknown, without ApproximateReceiveCount receives are"
             );
@@ -409,14 +409,9 @@ const NO_GROUPS: &str = "its endpoint leaves MessageGroupId out of every message
     MessageSystemAttributeNames or AttributeNames (update the emulator)";
 
 /// The attributes that a message does not bring, of those that were asked for.
-fn missing(message: &aws_sdk_sqs::types::Message) -> Vec<&'static str> {
-    let has = |name| message.attributes.as_ref().is_some_and(|all| all.contains_key(name));
-    SYSTEM_ATTRIBUTES
-        .iter()
-        .zip(SYSTEM_ATTRIBUTE_NAMES)
-        .filter(|(name, _)| !has(*name))
-        .map(|(_, text)| text)
-        .collect()
+fn missing(message: &aws_sdk_sqs::types::Message) -> Vec<MessageSystemAttributeName> {
+    let has = |name: &_| message.attributes.as_ref().is_some_and(|all| all.contains_key(name));
+    SYSTEM_ATTRIBUTES.into_iter().filter(|name| !has(name)).collect()
 }
 
 impl Queue for Sqs {
@@ -450,7 +445,8 @@ impl Queue for Sqs {
         let count = all.len();
         self.tell_missing(&all);
         // Nothing can be worked, whatever is received: that is no message's fault.
-        if count > 0 && all.iter().all(|message| missing(message).contains(&"MessageGroupId")) {
+        let has_group = |message| !missing(message).contains(&MessageSystemAttributeName::MessageGroupId);
+        if count > 0 && !all.iter().any(has_group) {
             return Err(ReceiveError::Service(NO_GROUPS.to_owned()));
         }
         let mut messages = messages(all, now);

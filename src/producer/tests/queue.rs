@@ -85,7 +85,7 @@ impl Queue {
         self.0.lock().unwrap().for_ever.remove(group);
     }
 
-    /// For so long it takes everything, and answers nothing.
+    /// How long it takes everything, and answers nothing.
     pub fn silent_for(&self, time: Duration) {
         self.0.lock().unwrap().silent = time;
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, MessageSystemAttributeName};
 use bytes::Bytes;
 
+use crate::queue::entry::text;
 use crate::queue::failure::{Asked, is_of_receipt, settling_entry};
 use crate::queue::trace::{self, TraceContext};
 use crate::queue::{BatchEntryResult, Message, Receipt, Redriven};
@@ -70,15 +71,6 @@ pub(super) fn answers(
         set(&failure.id, entry);
     }
     entries
-}
-
-pub(super) fn text(value: &str) -> MessageAttributeValue {
-    // Only a missing type makes this fail.
-    MessageAttributeValue::builder()
-        .data_type("String")
-        .string_value(value)
-        .build()
-        .unwrap_or_else(|_| unreachable!("the data type is set"))
 }
 
 /// A moment as an attribute: seconds since the Unix epoch, with milliseconds.

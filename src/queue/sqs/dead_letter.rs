@@ -7,7 +7,8 @@ use aws_sdk_sqs::Client;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::convert::{marked, text, timestamp};
+use super::convert::{marked, timestamp};
+use crate::queue::entry::text;
 use crate::queue::failure::{Asked, classify, formless, is_refusal, settled_by};
 use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, ReceiveError, attributes_size, identities};
 use crate::shown::cut;
@@ -15,7 +16,7 @@ use crate::shown::cut;
 /// What a redrive cannot do without: the first id of the job, and who has it.
 const NEEDED: [&str; 3] = ["source_message_id", "delivered", "reason"];
 
-/// As much of a group is shown.
+/// The most characters that are shown of a group.
 const MAX_GROUP: usize = 128;
 
 /// Why a letter was not confirmed.

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_sqs::error::ProvideErrorMetadata;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
-use super::convert::text;
 use super::{Error, ReceiveError, Sqs};
+use crate::queue::entry::entry;
 use crate::queue::failure::{formless, of_entry, sending_entry, settling};
 use crate::queue::{Cause, NewMessage, Unsent, batches};
 
@@ -39,19 +38,9 @@ impl Sqs {
         let entries = batch
             .iter()
             .enumerate()
-            .map(|(n, job)| {
-                let entry = SendMessageBatchRequestEntry::builder()
-                    .id(n.to_string())
-                    .message_body(&job.body)
-                    .message_group_id(&job.group)
-                    .message_deduplication_id(&job.deduplication);
-                let attributes = job.attributes().into_iter();
-                attributes
-                    .fold(entry, |entry, (name, value)| entry.message_attributes(name, text(&value)))
-                    .build()
-                    .map_err(|error| Failed::Other(Error::Call(error.to_string())))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|(n, job)| entry(n, job))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Failed::Other(Error::Call(error.to_string())))?;
         let call = self.settle.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
         let answer = Box::pin(call).await.map_err(|failure| {
             let error = settling(&failure, &self.asked("sqs:SendMessage"));
