@@ -29,7 +29,7 @@ use crate::fifo::{AttributeValue, Outgoing, Receive};
 use crate::job::QueueType;
 use crate::local::receiver::{Answer, Arrival, Receiver, serve};
 use crate::local::server::Endpoint;
-use crate::process::output::{is_read, print};
+use crate::process::output::{print, try_print};
 use crate::process::{Failure, log, signals};
 use crate::producer::Signer;
 use crate::producer::now_ms;
@@ -41,18 +41,20 @@ const QUEUE: &str = "webhooks.fifo";
 const DEAD_LETTERS: &str = "dead-letters.fifo";
 const SECRET: &str = "dev-secret";
 const APPS: [&str; 3] = ["shop", "chat", "game"];
-/// The place of the app whose endpoint fails for a while, and for how long.
-const FAILING: (usize, Duration) = (1, Duration::from_secs(4));
+/// The app whose endpoint fails at first, by its place in [`APPS`].
+const FAILING_APP: usize = 1;
+/// How long it fails from its first webhook on.
+const FAILS_FOR: Duration = Duration::from_secs(4);
 /// Sample jobs a second, at the most.
 const MAX_RATE: f64 = 100_000.0;
 /// The job that is forged.
 const FORGED: u64 = 7;
-/// Without any progress for so long something is wrong.
+/// The longest time without any progress; then something is wrong.
 const STALLED: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// End after so many jobs: exit code 0 only if every one of them is accounted for.
+    /// End after N jobs: exit code 0 only if every one of them is accounted for.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     jobs: Option<u64>,
     /// Sample jobs a second.
@@ -303,8 +305,8 @@ async fn watch(shown: &Shown<'_>, jobs: Option<u64>, shutdown: &CancellationToke
             told = Instant::now();
             // Whoever watches may have enough of it, as `| head` does: a run of so many jobs goes on to its end, and
             // one that has none is over.
-            let is_read = is_read(&format!("{}\n", books.summary(shown.metrics)));
-            if jobs.is_none() && !matches!(is_read, Ok(true)) {
+            let printed = try_print(&format!("{}\n", books.summary(shown.metrics)));
+            if jobs.is_none() && !matches!(printed, Ok(true)) {
                 return false;
             }
         }

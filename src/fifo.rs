@@ -82,7 +82,7 @@ pub struct Sent {
 pub struct Receive {
     /// How many, 1 to 10.
     pub max: usize,
-    /// For how long they are hidden; the queue's own timeout if absent.
+    /// How long they are hidden; the queue's own timeout if absent.
     pub visibility: Option<Duration>,
     /// Names a receive that may be repeated.
     pub attempt_id: Option<String>,

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{APPS, FAILING, MAX_RATE};
+use super::{APPS, FAILING_APP, FAILS_FOR, MAX_RATE};
 
-/// See the module.
+/// What the keys of the panel change, shared by the producer, the receiver and the worker of a run.
 #[derive(Debug)]
 pub(super) struct Controls {
     /// Sample jobs a second, as bits.
@@ -23,7 +23,7 @@ pub(super) struct Controls {
 enum Endpoint {
     Healthy,
     Failing,
-    /// It fails for [`FAILING`] from its first webhook on.
+    /// It fails for [`FAILS_FOR`] from its first webhook on.
     FailsAtFirst,
     FailsUntil(Instant),
 }
@@ -31,7 +31,7 @@ enum Endpoint {
 impl Controls {
     pub(super) fn new(rate: f64, faults: bool) -> Self {
         let mut endpoints = [Endpoint::Healthy; APPS.len()];
-        if faults && let Some(endpoint) = endpoints.get_mut(FAILING.0) {
+        if faults && let Some(endpoint) = endpoints.get_mut(FAILING_APP) {
             *endpoint = Endpoint::FailsAtFirst;
         }
         Self {
@@ -56,7 +56,7 @@ impl Controls {
         let mut endpoints = self.endpoints();
         let Some(endpoint) = endpoints.get_mut(app) else { return false };
         if *endpoint == Endpoint::FailsAtFirst {
-            *endpoint = Endpoint::FailsUntil(Instant::now() + FAILING.1);
+            *endpoint = Endpoint::FailsUntil(Instant::now() + FAILS_FOR);
         }
         endpoint.fails()
     }

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::job::deduplication_id;
 
-/// A message's place in its queue.
-type Place = u64;
+/// A message's sequence number: its place in the queue.
+type Sequence = u64;
 
 /// A message received too often, with its group.
 pub(super) type Dead = (Arc<str>, Message);
@@ -32,12 +32,12 @@ pub(super) struct Queue {
     created: Duration,
     purged: Option<Duration>,
     seed: u64,
-    next: Place,
+    next: Sequence,
     serial: u64,
     groups: HashMap<Arc<str>, Group>,
-    places: BTreeMap<Place, Arc<str>>,
-    ready: BTreeMap<Place, Arc<str>>,
-    hidden: BTreeSet<(Duration, Place)>,
+    places: BTreeMap<Sequence, Arc<str>>,
+    ready: BTreeMap<Sequence, Arc<str>>,
+    hidden: BTreeSet<(Duration, Sequence)>,
     in_flight: usize,
     sent: HashMap<String, Sent>,
     sent_order: VecDeque<(Duration, String)>,
@@ -47,8 +47,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Group {
-    messages: BTreeMap<Place, Message>,
-    ready: Option<Place>,
+    messages: BTreeMap<Sequence, Message>,
+    ready: Option<Sequence>,
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ struct Hidden {
 #[derive(Debug)]
 struct Attempt {
     at: Duration,
-    messages: Vec<(Place, u64)>,
+    messages: Vec<(Sequence, u64)>,
 }
 
 impl Queue {
@@ -314,7 +314,7 @@ impl Queue {
         room: usize,
         max_receives: u32,
         dead: &mut Vec<Dead>,
-    ) -> Vec<Place> {
+    ) -> Vec<Sequence> {
         let mut places = Vec::new();
         let mut spent = Vec::new();
         if let Some(group) = self.groups.get(name) {
@@ -338,7 +338,7 @@ impl Queue {
         places
     }
 
-    fn take(&mut self, group: &Arc<str>, place: Place, now: Duration, timeout: Duration) -> u64 {
+    fn take(&mut self, group: &Arc<str>, place: Sequence, now: Duration, timeout: Duration) -> u64 {
         self.serial += 1;
         let serial = self.serial;
         if let Some(message) = self.message(group, place) {
@@ -356,7 +356,7 @@ impl Queue {
     /// The same messages again for the same attempt id, if none of them has been touched since.
     fn replay(&mut self, now: Duration, id: &str, timeout: Duration) -> Option<Vec<Received>> {
         let attempt = self.attempts.remove(id)?;
-        let untouched = |queue: &Self, place: &Place, serial: u64| {
+        let untouched = |queue: &Self, place: &Sequence, serial: u64| {
             let group = queue.places.get(place)?;
             let message = queue.groups.get(group)?.messages.get(place)?;
             let hidden = message.hidden.filter(|hidden| !hidden.changed)?;
@@ -376,7 +376,7 @@ impl Queue {
         Some(again)
     }
 
-    fn show(&self, group: &Arc<str>, place: Place) -> Option<Received> {
+    fn show(&self, group: &Arc<str>, place: Sequence) -> Option<Received> {
         let message = self.groups.get(group)?.messages.get(&place)?;
         Some(Received {
             message_id: Arc::clone(&message.id),
@@ -394,7 +394,7 @@ impl Queue {
         })
     }
 
-    fn valid(&self, group: &Arc<str>, place: Place, serial: u64) -> Result<&Message, Error> {
+    fn valid(&self, group: &Arc<str>, place: Sequence, serial: u64) -> Result<&Message, Error> {
         self.groups
             .get(group)
             .and_then(|group| group.messages.get(&place))
@@ -403,11 +403,11 @@ impl Queue {
             .ok_or_else(|| unavailable("The receipt handle has expired"))
     }
 
-    fn handle(&self, place: Place, serial: u64) -> String {
+    fn handle(&self, place: Sequence, serial: u64) -> String {
         format!("{:016x}.{place:x}.{serial:x}", mix(self.seed))
     }
 
-    fn parse(&self, handle: &str) -> Result<(Place, u64), Error> {
+    fn parse(&self, handle: &str) -> Result<(Sequence, u64), Error> {
         let mut parts = handle.split('.').map(|part| u64::from_str_radix(part, 16).ok());
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(Some(queue)), Some(Some(place)), Some(Some(serial)), None)
@@ -432,7 +432,7 @@ fn unavailable(reason: &str) -> Error {
     Error::InvalidParameterValue(format!("Value for parameter ReceiptHandle is invalid. Reason: {reason}."))
 }
 
-fn sequence(place: Place) -> String {
+fn sequence(place: Sequence) -> String {
     format!("{place:020}")
 }
 

@@ -6,11 +6,11 @@ use anyhow::Context;
 
 /// Prints text as it stands. A pipe that is closed, as `| head` does, is no failure: whoever reads has enough.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    is_read(text).map(drop)
+    try_print(text).map(drop)
 }
 
-/// Prints text as it stands, and says whether someone still reads it.
-pub fn is_read(text: &str) -> anyhow::Result<bool> {
+/// Prints text as it stands; false if its reader has closed the pipe.
+pub fn try_print(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
@@ -26,14 +26,9 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Prints a line, and says whether somebody reads.
+    /// Prints a line; false if the reader has closed the pipe, now or at an earlier one.
     pub fn print(&mut self, line: &impl std::fmt::Display) -> anyhow::Result<bool> {
-        if !self.closed {
-            match writeln!(std::io::stdout().lock(), "{line}") {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => self.closed = true,
-                written => written.context("standard output")?,
-            }
-        }
+        self.closed = self.closed || !try_print(&format!("{line}\n"))?;
         Ok(!self.closed)
     }
 }

@@ -26,7 +26,7 @@ const OF_LETTERS: [&str; 3] = ["id", "attributes", "queue"];
 /// What the attributes of such a copy say of how it was given up.
 const OF_COPIES: [&str; 8] =
     ["reason", "detail", "attempts", "app_id", "webhook", "destination", "first_sent", "given_up"];
-/// As many names are shown.
+/// The most names that are shown.
 const MAX_NAMED: usize = 10;
 
 /// A line: an object, whose members are looked at only as far as they are needed. Their names come as bytes

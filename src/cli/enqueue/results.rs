@@ -11,7 +11,7 @@ use crate::queue::MessageId;
 
 /// Results that wait for one of a line before theirs; past that no more lines are sent.
 const MAX_AHEAD: usize = 100_000;
-/// For how long SQS remembers a deduplication id.
+/// How long SQS remembers a deduplication id.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// The most message ids that are remembered.
 const MAX_IDS: usize = 500_000;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Hidden, Message, Place, Queue};
+use super::{Hidden, Message, Queue, Sequence};
 
 impl Queue {
     pub(super) fn enqueue(&mut self, name: &Arc<str>, message: Message) {
@@ -22,7 +22,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn hide(&mut self, group: &Arc<str>, place: Place, hidden: Hidden) {
+    pub(super) fn hide(&mut self, group: &Arc<str>, place: Sequence, hidden: Hidden) {
         let Some(message) = self.message(group, place) else { return };
         let before = message.hidden.replace(hidden);
         if let Some(before) = before {
@@ -34,7 +34,7 @@ impl Queue {
         self.refresh(group);
     }
 
-    pub(super) fn reveal(&mut self, place: Place) {
+    pub(super) fn reveal(&mut self, place: Sequence) {
         let Some(group) = self.places.get(&place).cloned() else { return };
         let Some(hidden) = self.message(&group, place).and_then(|message| message.hidden.take()) else {
             return;
@@ -44,7 +44,7 @@ impl Queue {
         self.refresh(&group);
     }
 
-    pub(super) fn remove(&mut self, name: &Arc<str>, place: Place) -> Option<Message> {
+    pub(super) fn remove(&mut self, name: &Arc<str>, place: Sequence) -> Option<Message> {
         self.places.remove(&place);
         let group = self.groups.get_mut(name)?;
         let message = group.messages.remove(&place)?;
@@ -75,7 +75,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn message(&mut self, group: &Arc<str>, place: Place) -> Option<&mut Message> {
+    pub(super) fn message(&mut self, group: &Arc<str>, place: Sequence) -> Option<&mut Message> {
         self.groups.get_mut(group)?.messages.get_mut(&place)
     }
 }
