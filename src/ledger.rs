@@ -428,7 +428,7 @@ mod tests {
         assert_eq!(ledger.claim(&id(19_998)).unwrap().record().waiting.len(), 100);
         assert!(!ledger.claim(&id(0)).unwrap().held_before());
         for n in 0..20_000 {
-            ledger.claim(&id(n)).unwrap().forget();
+            ledger.claim(&id(n)).unwrap().deleted(true);
         }
         let book = ledger.lock();
         assert_eq!((book.remembered, book.bytes, book.entries.len()), (0, 0, 0));

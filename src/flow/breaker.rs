@@ -106,8 +106,11 @@ struct Entries {
 #[derive(Clone, Debug)]
 struct Failing {
     app: u64,
+    /// When it began to fail, and when it failed last; time in which nothing could be attempted is left out of both.
     since: Instant,
     last: Instant,
+    /// When it failed last.
+    failed_at: Instant,
     /// What the last failure was.
     why: Box<str>,
     /// How many attempts have failed at new jobs.
@@ -190,6 +193,7 @@ impl Breaker {
             app,
             since: began,
             last: now,
+            failed_at: now,
             why: why.clone(),
             confirmations: 0,
             jobs: Vec::new(),
@@ -213,7 +217,7 @@ impl Breaker {
         if job.first_attempt.saturating_duration_since(state.since) >= self.window / 2 {
             state.confirmations = state.confirmations.saturating_add(1);
         }
-        state.last = now;
+        (state.last, state.failed_at) = (now, now);
         // Whoever it was that asked: the answer to the next is no other so soon.
         state.next_probe = now + self.probe;
     }
@@ -244,8 +248,9 @@ impl Breaker {
         latest.is_some_and(|key| failing.remove(key))
     }
 
+    /// What is known from before an absence is no reason to give jobs up untried. The next failure is.
     fn is_open(&self, state: &Failing, now: Instant) -> bool {
-        !self.is_stale(state, now) && self.has_been_down(state, now)
+        now.duration_since(state.failed_at) <= self.remembered() && self.has_been_down(state, now)
     }
 
     /// Whether it was down by then, if it has answered nothing since.
@@ -256,7 +261,11 @@ impl Breaker {
 
     /// Whether its last failure is too long ago to say anything of the destination now.
     fn is_stale(&self, state: &Failing, now: Instant) -> bool {
-        now.duration_since(state.last) > self.window + self.probe * 2
+        now.duration_since(state.last) > self.remembered()
+    }
+
+    fn remembered(&self) -> Duration {
+        self.window + self.probe * 2
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -438,5 +447,17 @@ mod tests {
         }
         assert!(!breaker.is_down(1, back + PROBE));
         bring_down(&breaker, back);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_down_before_an_absence_is_asked_again_before_anything_is_given_up_for_it() {
+        let breaker = Breaker::new(WINDOW, PROBE);
+        let start = Instant::now();
+        bring_down(&breaker, start);
+        let back = start + WINDOW * 5;
+        breaker.was_absent(WINDOW * 4, back);
+        assert!(!breaker.is_down(1, back));
+        fail(&breaker, 99, back, back + PROBE);
+        assert!(breaker.is_down(1, back + PROBE), "at its first failure");
     }
 }
