@@ -23,7 +23,7 @@ pub(crate) enum Threads {
 }
 
 impl Threads {
-    /// As many connections can flood at once before others on these threads wait. Each thread takes some 20 KB of memory.
+    /// How many connections can flood at once before others on these threads wait. Each thread takes some 20 KB of memory.
     fn count(self) -> usize {
         match self {
             Self::Unproven => 16,

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For what is no delivery: SQS, app sources, name servers, the ops port, files.
 const RESERVED: u64 = 128;
-/// So many places there are whatever the limit is.
+/// At least this many places there are, whatever the limit is.
 const FEWEST_PLACES: usize = 16;
 /// At most this many connections are in use by deliveries, whatever the limit of descriptors is. One takes some 25 KB of
 /// memory with TLS, and a message may have a hundred webhooks: without a bound the apps of a few tenants that answer late

@@ -18,7 +18,7 @@ use rustls::{
 
 use crate::shown::cut;
 
-/// As much of a library's own words is shown.
+/// At most this many characters of a library's own words are shown.
 const MAX_WORDS: usize = 200;
 
 /// Certificates that are trusted besides the system's.

@@ -42,13 +42,13 @@ pub struct Socket {
 }
 
 impl Sockets {
-    /// So many at the most.
+    /// At most this many.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self::with(most, |free| free)
     }
 
-    /// So many at the most, of which apps without recent answers hold smaller parts.
+    /// At most this many, of which apps without recent answers hold smaller parts.
     #[must_use]
     pub fn costly(most: usize) -> Self {
         Self::with(most, |free| free.div_ceil(FIRST_PART))

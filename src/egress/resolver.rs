@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long to wait for a name server before it is asked again: several tries fit into an attempt.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the addresses of one family wait for those of the other (RFC 8305's resolution delay; longer
 /// than its 50 ms, because the latter are left out of the whole attempt).
@@ -118,7 +118,7 @@ impl SystemResolver {
     }
 
     fn with(config: &ResolverConfig, mut options: ResolverOpts) -> Result<Self, SetUpError> {
-        options.timeout = options.timeout.min(PATIENCE);
+        options.timeout = options.timeout.min(LOOK_UP_TIMEOUT);
         options.positive_min_ttl = Some(MIN_TTL);
         options.positive_max_ttl = Some(MAX_TTL);
         options.cache_size = 0;

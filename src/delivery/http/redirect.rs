@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::app::limits::MAX_URL_BYTES;
 
-/// As much of a host is shown.
+/// At most this many characters of a host are shown.
 const MAX_PLACE: usize = 120;
 
 /// What to say of a redirect from one URL to another, which may be relative; nothing where it is none, or longer than any

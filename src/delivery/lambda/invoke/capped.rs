@@ -14,7 +14,7 @@ use aws_sdk_lambda::primitives::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-/// As much of an answer is read. A failed function's type and message stand at its beginning.
+/// At most this much of an answer is read, in bytes. A failed function's type and message stand at its beginning.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
 
 /// Caps every answer.

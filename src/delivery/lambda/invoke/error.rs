@@ -12,9 +12,9 @@ use crate::aws::error_chain;
 use crate::delivery::retry_after_seconds;
 use crate::outcome::{Outcome, Reason};
 
-/// As much of Lambda's own words is shown.
+/// At most this many characters of Lambda's own words are shown.
 const MAX_WORDS: usize = 160;
-/// As much of an answer is shown that is none of Lambda's.
+/// At most this many bytes of an answer are shown that is none of Lambda's.
 const MAX_BEGINNING: usize = 40;
 
 /// Whose credentials an invocation was signed with.
