@@ -8,7 +8,6 @@
 pub mod http;
 pub mod lambda;
 pub mod standard;
-mod unanswered;
 
 use std::time::Duration;
 

@@ -109,6 +109,8 @@ pub mod queue;
 mod quotes;
 pub mod random;
 #[cfg(feature = "worker")]
+mod receivers;
+#[cfg(feature = "worker")]
 mod run;
 #[cfg(any(feature = "worker", feature = "producer"))]
 mod shown;

@@ -10,16 +10,15 @@
 //!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
-//! - `host_limiter`: the bound on requests to one destination at a time;
-//! - `delivery::unanswered`: destinations that leave attempts unanswered, which get fewer of them, and threads of their
-//!   own (`bulkhead`); and those that have not shown that they answer quickly, which get others. Proven ones alone are
-//!   offered HTTP/2, and those that refuse HTTP/1.1: of these few requests are under way.
+//! - `receivers::host_limiter`: the bound on requests to one destination at a time;
+//! - `receivers::unanswered`: destinations that leave attempts unanswered, which get fewer of them, and threads of their
+//!   own (`bulkhead`); and those that have not shown that they answer quickly, which get others. HTTP/2 is offered to
+//!   proven ones, and to those that refuse HTTP/1.1, of which few requests are under way.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
 mod clients;
 mod failure;
-mod host_limiter;
 mod names;
 mod proxy;
 mod redirect;
@@ -36,7 +35,6 @@ use tokio::time::{Instant, sleep};
 use url::Host;
 
 use super::retry_after_seconds;
-use super::unanswered::{Standing, Unanswered};
 use crate::bulkhead::{Bulkhead, Threads};
 use crate::descriptors;
 use crate::descriptors::sockets::{Socket, Sockets};
@@ -45,9 +43,10 @@ use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
+use crate::receivers::host_limiter::{HostLimiter, HostPermit};
+use crate::receivers::unanswered::{Standing, Unanswered};
 use crate::tls::Authorities;
 use clients::Clients;
-use host_limiter::HostLimiter;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
@@ -56,7 +55,7 @@ pub(crate) use request::RequestTarget;
 /// own.
 const EVICTION_WAIT: Duration = Duration::from_millis(20);
 
-/// As much of a response body is read, so that the connection can be used again; past it the
+/// At most this many bytes of a response body are read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 /// At most this many pieces of a body are read. Each wakes the attempt's task, whose thread others share, and a body of
@@ -206,14 +205,15 @@ impl Http {
     }
 
     async fn once(&self, target: &RequestTarget, delivery: &Delivery, number: u32) -> Outcome {
-        let standing = self.unanswered.standing(&delivery.app_id, &*target.origin);
+        let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
         let app_id = &*delivery.app_id;
-        let last_took = || self.unanswered.last_took(app_id, &*target.origin);
+        let last_took = || self.unanswered.last_took(app_id, &target.origin);
         let permit = match self.limiter.acquire(app_id, &target.origin, standing, last_took).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
-        let http1 = speaks_http1_alone(target, standing);
+        let is_crowded = permit.as_ref().is_some_and(HostPermit::is_crowded);
+        let http1 = speaks_http1_alone(target, standing, is_crowded);
         let room = match self.room(app_id, &target.origin, standing, http1).await {
             Ok(room) => room,
             Err(bound) => return Outcome::Deferred(Reason::UnprovenBusy(bound)),
@@ -222,7 +222,7 @@ impl Http {
         let Some(sockets) = self.connections(app_id, &target.origin, standing).await else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
-        let watch = self.unanswered.watch(app_id, &*target.origin);
+        let watch = self.unanswered.watch(app_id, &target.origin);
         let mut sent = self.send(target, delivery, number, (standing, http1)).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
@@ -399,9 +399,11 @@ impl Targets {
     }
 }
 
-/// Whether a destination is not offered HTTP/2. Without TLS there is none to be agreed on.
-fn speaks_http1_alone(target: &RequestTarget, standing: Standing) -> bool {
-    !target.origin.https || standing != Standing::Proven && !target.has_refused_http1()
+/// Whether a destination is not offered HTTP/2; `is_crowded`: many requests to it are under way. Without TLS there is no
+/// HTTP/2 to be agreed on.
+fn speaks_http1_alone(target: &RequestTarget, standing: Standing, is_crowded: bool) -> bool {
+    let offers_http2 = standing == Standing::Proven && !is_crowded || target.has_refused_http1();
+    !(target.origin.https && offers_http2)
 }
 
 /// Whether an answer's head is larger than any honest one.

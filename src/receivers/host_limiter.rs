@@ -9,31 +9,35 @@
 //! first if it holds more than that.
 //!
 //! A destination of which nothing is known has few permits, and one more with each answer. An app that it leaves
-//! unanswered has fewer still there, which says nothing of other apps. A response's head may take 408 KiB of memory
+//! unanswered has fewer still there, which says nothing of other apps: they are taken of those withheld, so that however
+//! many such apps there are at a host, they leave the first permits to the others. A response's head may take 408 KiB of memory
 //! (hyper's bound, which reqwest does not pass on), and who never answers could fill as much with each of its requests.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::request::Origin;
-use crate::delivery::unanswered::{MOST_WHILE_MUTE, Standing};
+use super::unanswered::{MOST_WHILE_MUTE, Standing};
 use crate::hash;
 
 /// Requests to a destination that has not answered yet: enough that one that works has answered before many wait.
 const FIRST_PERMITS: usize = 16;
 /// How many times of what is free at a destination an app may hold there: alone it has three in four of all permits.
 const FACTOR: usize = 3;
+/// Requests to a destination at a time from which on others go over HTTP/1.1. They share one connection over HTTP/2, and
+/// past the streams that the receiver allows, a hundred mostly, they would wait in it until their attempts' deadlines.
+const MAX_STREAMS: usize = 64;
 /// A wait for a permit is at most this many times the configured one: half of an attempt, so that what takes no longer than
 /// the wait fits into the rest.
 const LONGEST_WAIT: u32 = 4;
 
 /// The permits of every destination that has requests under way or waiting.
 #[derive(Debug)]
-pub(super) struct HostLimiter {
+pub(crate) struct HostLimiter {
     bound: Option<usize>,
     wait: Duration,
     table: Arc<Mutex<Table>>,
@@ -41,12 +45,17 @@ pub(super) struct HostLimiter {
 
 #[derive(Debug, Default)]
 struct Table {
-    hosts: HashMap<Arc<Origin>, Host>,
+    /// By the hashes of their origins.
+    hosts: HashMap<u64, Host>,
     apps: HashMap<AppThere, Held>,
 }
 
 /// An app at a destination, by the hashes of both.
-type AppThere = (u64, u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct AppThere {
+    app: u64,
+    origin: u64,
+}
 
 #[derive(Debug)]
 struct Host {
@@ -55,14 +64,17 @@ struct Host {
     total: usize,
     /// The permits that it gets with its answers.
     withheld: usize,
+    /// Permits of those withheld that apps hold for which it is mute.
+    apart: usize,
     waiting: VecDeque<Waiting>,
 }
 
 /// The permits that an app holds at a destination.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
-    all: usize,
-    /// Those taken while it was mute for the app.
+    /// Of those that apps share.
+    shared: usize,
+    /// While it was mute for the app, shared or not.
     mute: usize,
 }
 
@@ -75,77 +87,88 @@ struct Waiting {
 
 /// Leave for one request, or a place among those that wait for it; given back when dropped.
 #[derive(Debug)]
-pub(super) struct HostPermit {
+pub(crate) struct HostPermit {
     app: AppThere,
     mute: bool,
     /// The destination's permits grow with its answers.
     grows: bool,
-    origin: Arc<Origin>,
+    /// [`MAX_STREAMS`] requests or more were under way.
+    crowded: bool,
     table: Arc<Mutex<Table>>,
-    /// While it waits.
-    turn: Option<oneshot::Receiver<()>>,
+    hold: Hold,
+}
+
+/// What a permit is.
+#[derive(Debug)]
+enum Hold {
+    /// None yet: it is told when there is one.
+    Waiting(oneshot::Receiver<()>),
+    /// One of those that apps share.
+    Shared,
+    /// One of those withheld.
+    Apart,
 }
 
 impl HostLimiter {
-    pub(super) fn new(bound: Option<usize>, wait: Duration) -> Self {
+    pub(crate) fn new(bound: Option<usize>, wait: Duration) -> Self {
         Self { bound, wait, table: Arc::default() }
     }
 
     /// Takes a permit for an app; the error is the bound. Where there is none it waits, as long as the destination's
     /// last answer took if that is known and leaves enough time for the request. Nobody waits for a destination that left
     /// the app's last attempts unanswered.
-    pub(super) async fn acquire(
+    pub(crate) async fn acquire(
         &self,
         app_id: &str,
-        origin: &Arc<Origin>,
+        origin: impl Hash,
         standing: Standing,
         last_took: impl FnOnce() -> Option<Duration>,
     ) -> Result<Option<HostPermit>, usize> {
         let Some(bound) = self.bound else { return Ok(None) };
-        let (mut permit, total) = self.enter(app_id, origin, standing, bound)?;
-        if let Some(turn) = &mut permit.turn {
+        let app = AppThere { app: hash::of(app_id), origin: hash::of(origin) };
+        let (mut permit, total) = self.enter(app, standing, bound)?;
+        if let Hold::Waiting(turn) = &mut permit.hold {
             let told = timeout(self.patience(last_took()), turn).await;
             if !matches!(told, Ok(Ok(()))) {
                 return Err(total);
             }
-            permit.turn = None;
+            permit.hold = Hold::Shared;
         }
         Ok(Some(permit))
     }
 
     /// A permit, or a place among those that wait for one, and how many permits there are.
-    fn enter(
-        &self,
-        app_id: &str,
-        origin: &Arc<Origin>,
-        standing: Standing,
-        bound: usize,
-    ) -> Result<(HostPermit, usize), usize> {
-        let app = (hash::of(app_id), hash::of(origin));
+    fn enter(&self, app: AppThere, standing: Standing, bound: usize) -> Result<(HostPermit, usize), usize> {
         let mute = standing == Standing::Mute;
         let mut table = lock(&self.table);
         let Table { hosts, apps } = &mut *table;
-        let held = apps.get(&app).copied().unwrap_or_default();
-        if mute && held.mute >= MOST_WHILE_MUTE {
+        let own = apps.get(&app).copied().unwrap_or_default();
+        if mute && own.mute >= MOST_WHILE_MUTE {
             return Err(MOST_WHILE_MUTE);
         }
-        let host = hosts.entry(Arc::clone(origin)).or_insert_with(|| Host::new(bound, standing));
-        let turn = if host.may_take(held) {
+        let host = hosts.entry(app.origin).or_insert_with(|| Host::new(bound, standing));
+        let crowded = host.total - host.free + host.apart >= MAX_STREAMS;
+        let hold = if mute && host.withheld > 0 {
+            host.withheld -= 1;
+            host.apart += 1;
+            Hold::Apart
+        } else if host.may_take(own) {
             host.free -= 1;
-            let held = apps.entry(app).or_default();
-            held.all += 1;
-            held.mute += usize::from(mute);
-            None
+            apps.entry(app).or_default().shared += 1;
+            Hold::Shared
         } else if mute {
             return Err(host.total);
         } else {
             let (turn, told) = oneshot::channel();
             host.waiting.push_back(Waiting { app, turn });
-            Some(told)
+            Hold::Waiting(told)
         };
+        if mute {
+            apps.entry(app).or_default().mute += 1;
+        }
         let grows = host.withheld > 0;
-        let (origin, table) = (Arc::clone(origin), Arc::clone(&self.table));
-        Ok((HostPermit { app, mute, grows, origin, table, turn }, host.total))
+        let table = Arc::clone(&self.table);
+        Ok((HostPermit { app, mute, grows, crowded, table, hold }, host.total))
     }
 
     /// How long to wait at a destination whose last answer took so long. The first of those under way have ended a little
@@ -162,11 +185,15 @@ impl HostLimiter {
 impl Host {
     fn new(bound: usize, standing: Standing) -> Self {
         let total = if standing.answers() { bound } else { bound.min(FIRST_PERMITS) };
-        Self { free: total, total, withheld: bound - total, waiting: VecDeque::new() }
+        Self { free: total, total, withheld: bound - total, apart: 0, waiting: VecDeque::new() }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.free == self.total && self.apart == 0 && self.waiting.is_empty()
     }
 
     fn may_take(&self, held: Held) -> bool {
-        held.all < self.free.saturating_mul(FACTOR)
+        held.shared < self.free.saturating_mul(FACTOR)
     }
 
     /// Gives what is free to those that wait for it and may have it, the first of them first.
@@ -178,21 +205,26 @@ impl Host {
             // Who has stopped waiting is passed over.
             if turn.send(()).is_ok() {
                 self.free -= 1;
-                apps.entry(app).or_default().all += 1;
+                apps.entry(app).or_default().shared += 1;
             }
         }
     }
 }
 
 impl HostPermit {
+    /// Whether there are too many requests under way for all of them to share a connection.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     /// The destination answered: one request more may be under way.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         if !self.grows {
             return;
         }
         let mut table = lock(&self.table);
         let Table { hosts, apps } = &mut *table;
-        if let Some(host) = hosts.get_mut(&self.origin)
+        if let Some(host) = hosts.get_mut(&self.app.origin)
             && host.withheld > 0
         {
             host.withheld -= 1;
@@ -207,27 +239,29 @@ impl Drop for HostPermit {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
         let Table { hosts, apps } = &mut *table;
-        let Some(host) = hosts.get_mut(&self.origin) else { return };
-        let holds = self.turn.as_mut().is_none_or(|turn| {
+        let Some(host) = hosts.get_mut(&self.app.origin) else { return };
+        if let Hold::Waiting(turn) = &mut self.hold {
             turn.close();
             // It may have been told while it stopped waiting.
-            turn.try_recv().is_ok()
-        });
-        if holds {
-            host.free += 1;
-            if let Some(held) = apps.get_mut(&self.app) {
-                held.all -= 1;
-                held.mute -= usize::from(self.mute);
-                if held.all == 0 {
-                    apps.remove(&self.app);
-                }
+            if turn.try_recv().is_ok() {
+                self.hold = Hold::Shared;
             }
-            host.hand_over(apps);
-        } else {
-            host.waiting.retain(|waiting| !waiting.turn.is_closed());
         }
-        if host.free == host.total && host.waiting.is_empty() {
-            hosts.remove(&self.origin);
+        match self.hold {
+            Hold::Waiting(_) => host.waiting.retain(|waiting| !waiting.turn.is_closed()),
+            Hold::Shared => host.free += 1,
+            Hold::Apart => (host.apart, host.withheld) = (host.apart - 1, host.withheld + 1),
+        }
+        if let Some(held) = apps.get_mut(&self.app) {
+            held.shared -= usize::from(matches!(self.hold, Hold::Shared));
+            held.mute -= usize::from(self.mute);
+            if held.shared + held.mute == 0 {
+                apps.remove(&self.app);
+            }
+        }
+        host.hand_over(apps);
+        if host.is_idle() {
+            hosts.remove(&self.app.origin);
         }
     }
 }

@@ -30,21 +30,21 @@ use crate::hash;
 const UNANSWERED: u32 = 4;
 /// From this weight on a destination is mute: one unanswered attempt happens to good receivers.
 const MUTE_WEIGHT: u32 = 2 * UNANSWERED;
-/// As much weight as can be gathered, so that one that was away for an hour is trusted again after a few answers.
+/// The most weight that can be gathered, so that one that was away for an hour is trusted again after a few answers.
 const HEAVIEST: u32 = 6 * UNANSWERED;
-/// For how long after the last attempt that counts: longer than most backoffs.
+/// How long after the last attempt its weight counts: longer than most backoffs.
 const MUTE_MEMORY: Duration = Duration::from_secs(600);
-/// For how long it counts that the last attempt was answered.
+/// How long it counts that the last attempt was answered.
 const ANSWERED_MEMORY: Duration = Duration::from_secs(60);
 /// A failure within this time held no connection and no permit for long, so it is not counted as an unanswered attempt.
 /// An answer that takes longer is a slow one.
 const QUICK: Duration = Duration::from_secs(1);
 /// At most this many requests of an app to one that is mute. What it sends meanwhile costs processor time as well: over HTTP/1.1 a flood of
 /// 1xx responses keeps a thread busy until the deadline (`bulkhead`).
-pub(super) const MOST_WHILE_MUTE: usize = 2;
+pub(crate) const MOST_WHILE_MUTE: usize = 2;
 /// Quick answers in a row from which on a destination is proven.
 const PROVEN: u8 = 8;
-/// For how long it counts that an attempt took long.
+/// How long it counts that an attempt took long.
 const SLOW_MEMORY: Duration = Duration::from_secs(60);
 /// From this weight on an app's unknown destinations are mute: as much as makes three of its destinations mute, less the
 /// answers of all of them. One that is mute adds no more.
@@ -54,10 +54,16 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The destinations that were attempted lately.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered(Mutex<HashMap<Destination, Row>>);
+pub(crate) struct Unanswered(Mutex<HashMap<Of, Row>>);
 
-/// An origin as one app uses it, by the hashes of the app's id and of the origin; without an origin it is the app.
-type Destination = (u64, Option<u64>);
+/// What a row is about, by the hashes of the app's id and of the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Of {
+    /// All origins of an app.
+    App(u64),
+    /// An origin as one app uses it.
+    Origin { app: u64, origin: u64 },
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -76,7 +82,7 @@ struct Row {
 
 /// What is known of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It answers, and has done so quickly for a while.
     Proven,
     /// Its last attempt was answered.
@@ -88,29 +94,29 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    pub(super) fn answers(self) -> bool {
+    pub(crate) fn answers(self) -> bool {
         matches!(self, Self::Proven | Self::Answers)
     }
 }
 
 /// An attempt under way. Dropped without [`Self::ended`], it went unanswered.
 #[derive(Debug)]
-pub(super) struct AttemptWatch<'a> {
+pub(crate) struct AttemptWatch<'a> {
     unanswered: &'a Unanswered,
-    destination: Destination,
+    of: Of,
     begun: Instant,
     ended: bool,
 }
 
 impl Unanswered {
     /// What is known of a destination.
-    pub(super) fn standing(&self, app_id: &str, origin: impl Hash) -> Standing {
-        let (rows, destination) = (self.rows(), destination(app_id, origin));
-        match rows.get(&destination) {
+    pub(crate) fn standing(&self, app_id: &str, origin: impl Hash) -> Standing {
+        let (rows, of) = (self.rows(), Of::origin(app_id, origin));
+        match rows.get(&of) {
             Some(row) if row.weight >= MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY => Standing::Mute,
             Some(row) if row.is_proven() => Standing::Proven,
             Some(row) if row.answered && row.last.elapsed() < ANSWERED_MEMORY => Standing::Answers,
-            Some(_) | None => match rows.get(&(destination.0, None)) {
+            Some(_) | None => match rows.get(&of.app()) {
                 Some(app) if app.weight >= MUTE_APP && app.last.elapsed() < MUTE_MEMORY => Standing::Mute,
                 Some(_) | None => Standing::Unknown,
             },
@@ -118,30 +124,25 @@ impl Unanswered {
     }
 
     /// How long the last answer took.
-    pub(super) fn last_took(&self, app_id: &str, origin: impl Hash) -> Option<Duration> {
-        self.rows().get(&destination(app_id, origin)).and_then(|row| row.took)
+    pub(crate) fn last_took(&self, app_id: &str, origin: impl Hash) -> Option<Duration> {
+        self.rows().get(&Of::origin(app_id, origin)).and_then(|row| row.took)
     }
 
     /// An attempt begins.
-    pub(super) fn watch(&self, app_id: &str, origin: impl Hash) -> AttemptWatch<'_> {
-        AttemptWatch {
-            unanswered: self,
-            destination: destination(app_id, origin),
-            begun: Instant::now(),
-            ended: false,
-        }
+    pub(crate) fn watch(&self, app_id: &str, origin: impl Hash) -> AttemptWatch<'_> {
+        AttemptWatch { unanswered: self, of: Of::origin(app_id, origin), begun: Instant::now(), ended: false }
     }
 
     /// `took`: how long it took to the answer, if there was one.
-    fn note(&self, destination: Destination, took: Option<Duration>) {
+    fn note(&self, of: Of, took: Option<Duration>) {
         let mut rows = self.rows();
-        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(&destination) {
+        if rows.len() >= MAX_REMEMBERED && !rows.contains_key(&of) {
             forget_half(&mut rows);
         }
-        let row = rows.entry(destination).or_insert_with(Row::new);
+        let row = rows.entry(of).or_insert_with(Row::new);
         let was_mute = row.weight >= MUTE_WEIGHT;
         row.note(took);
-        let app = (destination.0, None);
+        let app = of.app();
         if took.is_some() {
             if let Some(app) = rows.get_mut(&app) {
                 app.weight = app.weight.saturating_sub(1);
@@ -152,8 +153,20 @@ impl Unanswered {
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<Destination, Row>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<Of, Row>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Of {
+    fn origin(app_id: &str, origin: impl Hash) -> Self {
+        Self::Origin { app: hash::of(app_id), origin: hash::of(origin) }
+    }
+
+    fn app(self) -> Self {
+        match self {
+            Self::App(app) | Self::Origin { app, .. } => Self::App(app),
+        }
     }
 }
 
@@ -185,7 +198,7 @@ impl Row {
 }
 
 /// Leaves out those used longest ago. What is mute is forgotten last: a flood of names that answer frees none.
-fn forget_half(rows: &mut HashMap<Destination, Row>) {
+fn forget_half(rows: &mut HashMap<Of, Row>) {
     let rank = |row: &Row| (row.weight >= MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY, row.last);
     let mut ranks: Vec<_> = rows.values().map(rank).collect();
     let half = ranks.len() / 2;
@@ -197,11 +210,11 @@ fn forget_half(rows: &mut HashMap<Destination, Row>) {
 impl AttemptWatch<'_> {
     /// The attempt came to something. An error that took its time is no better than nothing: who floods may end its
     /// connection before the deadline.
-    pub(super) fn ended(mut self, answered: bool) {
+    pub(crate) fn ended(mut self, answered: bool) {
         let took = self.begun.elapsed();
         self.ended = answered || took < QUICK;
         if answered {
-            self.unanswered.note(self.destination, Some(took));
+            self.unanswered.note(self.of, Some(took));
         }
     }
 }
@@ -209,13 +222,9 @@ impl AttemptWatch<'_> {
 impl Drop for AttemptWatch<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.unanswered.note(self.destination, None);
+            self.unanswered.note(self.of, None);
         }
     }
-}
-
-fn destination(app_id: &str, origin: impl Hash) -> Destination {
-    (hash::of(app_id), Some(hash::of(origin)))
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ const ROOMS: &[Room] = &[
     ("delivery", &["app", "hash", "outcome", "plan"], &[]),
     // Threads of their own for receivers that may flood.
     ("bulkhead", &[], &["rustix"]),
+    // What is known of receivers, and what each may have under way.
+    ("receivers", &["hash"], &[]),
     // Their adapters.
     ("queue/entry", &[], &["aws_sdk_sqs"]),
     ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
@@ -49,7 +51,7 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "tls"],
+        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "receivers", "tls"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
@@ -64,6 +66,7 @@ const ROOMS: &[Room] = &[
             "error_chain",
             "flow",
             "json",
+            "receivers",
         ],
         &[
             "aws_config",

@@ -7,7 +7,6 @@ use percent_encoding::percent_decode_str;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use rustls::pki_types::ServerName;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use url::{Host, Url};
 
@@ -15,7 +14,7 @@ use crate::app::CONNECTION_HEADERS;
 use crate::outcome::Reason;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 
-/// As much of a header's name is said.
+/// At most this many characters of a header's name are shown.
 const MAX_SHOWN: usize = 80;
 
 /// Headers that a request gets beside its delivery's: attempt, credentials, and what hyper adds (host,
@@ -33,7 +32,7 @@ pub(crate) struct Origin {
 /// What a webhook's URL comes to.
 #[derive(Debug)]
 pub(crate) struct RequestTarget {
-    pub origin: Arc<Origin>,
+    pub origin: Origin,
     /// Without credentials and fragment.
     url: Url,
     /// The URL's own credentials.
@@ -60,7 +59,7 @@ impl RequestTarget {
         url.set_fragment(None);
         // The same conversion as reqwest's, whose error would come with every attempt.
         url.as_str().parse::<Uri>().map_err(|error| Reason::Url(error.to_string()))?;
-        Ok(Self { origin: Arc::new(origin), url, authorization, refused_http1: AtomicBool::new(false) })
+        Ok(Self { origin, url, authorization, refused_http1: AtomicBool::new(false) })
     }
 
     /// Whether its receiver has refused HTTP/1.1, and so is to be offered HTTP/2.
@@ -80,7 +79,7 @@ impl RequestTarget {
             Host::Ipv4(_) | Host::Ipv6(_) => 0,
         };
         let authorization = self.authorization.as_ref().map_or(0, HeaderValue::len);
-        size_of::<Self>() + size_of::<Origin>() + self.url.as_str().len() + host + authorization
+        size_of::<Self>() + self.url.as_str().len() + host + authorization
     }
 
     /// The request of one attempt at a delivery.

@@ -69,7 +69,7 @@ async fn a_head_larger_than_any_honest_one_is_delivered_and_counts_as_no_answer_
             [(&large, before), (&honest, if n == 0 { Standing::Unknown } else { Standing::Answers })]
         {
             let origin = RequestTarget::parse(url).unwrap().origin;
-            assert_eq!(http.unanswered.standing("a", &*origin), standing);
+            assert_eq!(http.unanswered.standing("a", &origin), standing);
             assert_eq!(http.attempt(url, &delivery("a", url), 1).await, Outcome::Delivered);
             assert_eq!(seen.load(Ordering::Relaxed), n + 1);
         }
@@ -112,6 +112,22 @@ async fn an_app_with_as_many_connections_as_it_may_has_nobodys_kept_ones_closed(
     assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
     assert_ne!(kept(), before);
     drop((held, others));
+}
+
+#[test]
+fn http2_is_offered_to_the_proven_while_few_requests_share_it_and_to_those_that_refuse_http1() {
+    let over = |url: &str, refuses: bool| {
+        let target = RequestTarget::parse(url).unwrap();
+        if refuses {
+            target.refuses_http1();
+        }
+        let http2 = |standing, is_crowded| !speaks_http1_alone(&target, standing, is_crowded);
+        let others = [Standing::Answers, Standing::Unknown, Standing::Mute].map(|other| http2(other, false));
+        (http2(Standing::Proven, false), http2(Standing::Proven, true), others)
+    };
+    assert_eq!(over("https://h.test/", false), (true, false, [false; 3]));
+    assert_eq!(over("https://h.test/", true), (true, true, [true; 3]));
+    assert_eq!(over("http://h.test/", true), (false, false, [false; 3]));
 }
 
 #[test]

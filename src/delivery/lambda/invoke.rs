@@ -49,7 +49,7 @@ use options::Options;
 
 /// The region where nothing names one, as with soketi.
 const REGION: &str = "us-east-1";
-/// As much of a function's error is shown; type and message together.
+/// At most this many characters of a function's error are shown; type and message together.
 const MAX_ERROR: usize = 200;
 /// Invocations under way at AWS, or at the operator's endpoint: an account's default bound of executions at a time. Past it
 /// Lambda throttles whoever comes next.
@@ -224,8 +224,8 @@ fn payload(invocation: Invocation, delivery: &Delivery, number: u32) -> Vec<u8> 
 /// The SDK fails for everything but a 2xx; a function that failed is one of these all the same, and so is whatever else
 /// answers in Lambda's place, which has invoked nothing.
 fn outcome(answer: &InvokeOutput, kind: &InvocationType) -> Outcome {
-    if let Some(kind) = answer.function_error() {
-        return Outcome::transient(Reason::FunctionFailed(told(kind, payload_of(answer))));
+    if let Some(failure) = answer.function_error() {
+        return Outcome::transient(Reason::FunctionFailed(told(failure, payload_of(answer))));
     }
     if is_lambdas(answer, kind) { Outcome::Delivered } else { Outcome::transient(formless(answer)) }
 }

@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use crate::delivery::unanswered::{AttemptWatch, MOST_WHILE_MUTE, Standing, Unanswered};
 use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
 use crate::hash;
+use crate::receivers::unanswered::{AttemptWatch, MOST_WHILE_MUTE, Standing, Unanswered};
 
 /// Under way at one endpoint.
 const MOST: usize = 16;
