@@ -15,7 +15,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::select;
 use hickory_resolver::TokioResolver;
@@ -25,7 +25,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long to wait for a name server before it is asked again: several tries fit into an attempt.
@@ -188,7 +188,7 @@ impl Family {
         }
         let (found, ttl) = match self.resolver.lookup_ip(name.clone()).await {
             Ok(found) => {
-                let ttl = found.valid_until().saturating_duration_since(Instant::now());
+                let ttl = Instant::from_std(found.valid_until()).saturating_duration_since(Instant::now());
                 (Ok(found.iter().take(MAX_ADDRESSES).collect()), ttl.clamp(MIN_TTL, MAX_TTL))
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
