@@ -1,10 +1,13 @@
 //! `check`: everything that a worker with this environment would meet, looked at without a job.
 
 mod handshake;
+mod keys;
 mod report;
 mod sockudo;
 mod targets;
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,12 +26,14 @@ use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
 use crate::run::preflight::{self, Finding, Severity};
 use crate::run::sources::Sources;
-use crate::run::{address, sources};
+use crate::run::{WELL_KNOWN, address, sources};
 use crate::shown;
 use report::{Report, Section};
 
-/// A clock that is off by more than this is worth a word, and by more than the next is refused by AWS.
-const SKEW: (u64, u64) = (30, 240);
+/// A clock that is off by so many seconds is worth a word.
+const SKEW_TOLD: u64 = 30;
+/// One that is off by so many is an error: AWS refuses signatures that are off by five minutes.
+const SKEW_REFUSED: u64 = 240;
 
 /// Fewer descriptors than this are few for a worker: each connection takes one.
 const DESCRIPTORS: u64 = 4096;
@@ -86,8 +91,7 @@ fn settings(config: &Config) -> Vec<Finding> {
         .map(|warning| Finding::new(Severity::Warning, about, warning.clone()))
         .collect();
     if config.apps.well_known {
-        let text = "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default";
-        findings.push(Finding::new(Severity::Warning, about, text).remedy("set all three"));
+        findings.push(Finding::new(Severity::Warning, about, WELL_KNOWN));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(about, "every variable can be used"));
@@ -165,10 +169,10 @@ fn queue_remedy(error: &ReceiveError) -> &'static str {
 
 fn clock(ahead: i64) -> Finding {
     let by = ahead.unsigned_abs() / 1000;
-    if by < SKEW.0 {
+    if by < SKEW_TOLD {
         return Finding::ok("clock", "agrees with the queue's");
     }
-    let severity = if by < SKEW.1 { Severity::Warning } else { Severity::Error };
+    let severity = if by < SKEW_REFUSED { Severity::Warning } else { Severity::Error };
     let way = if ahead > 0 { "behind" } else { "ahead of" };
     Finding::new(severity, "clock", format!("this machine's clock is {by} s {way} the queue's"))
         .remedy("set it, and keep it set by NTP (timedatectl set-ntp true)")
@@ -207,7 +211,8 @@ async fn permissions(connection: &Connection, facts: &preflight::Facts, aws: boo
             Finding::new(Severity::Warning, about, format!("{permission} is not known: {why}"))
         }
     };
-    probes.into_iter().map(finding).collect()
+    let keys = keys::judge(&facts.queue, facts.dead_letters.as_ref());
+    probes.into_iter().map(finding).chain(keys).collect()
 }
 
 async fn apps(config: &Config) -> Vec<Finding> {
@@ -338,13 +343,36 @@ async fn process(config: &Config) -> Vec<Finding> {
         Finding::new(Severity::Warning, "shutdown grace", text)
             .remedy(format!("set stopTimeout above {grace}, or SHUTDOWN_GRACE_SECONDS=25"))
     });
-    findings.push(match TcpListener::bind(config.metrics).await {
-        Ok(_) => Finding::ok("ops port", format!("{} is free", config.metrics)),
-        Err(error) => {
-            let text = format!("{} cannot be listened on: {error}", config.metrics);
-            Finding::new(Severity::Warning, "ops port", text)
+    findings.push(ops_port(config.metrics).await);
+    findings
+}
+
+/// Whether a worker could listen there; that one does already is no reason to refuse anything.
+async fn ops_port(address: SocketAddr) -> Finding {
+    match TcpListener::bind(address).await {
+        Ok(_) => Finding::ok("ops port", format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Finding::new(Severity::Warning, "ops port", format!("{address} cannot be listened on: {error}"))
                 .remedy("none if a worker runs here; else set METRICS_PORT to a free port")
         }
-    });
-    findings
+        Err(error) => preflight::cannot_listen(address, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_run_would_refuse_is_refused_unless_somebody_listens_there() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let in_use = ops_port(taken.local_addr().unwrap()).await;
+        assert_eq!(in_use.severity, Severity::Warning);
+        let not_here = ops_port("203.0.113.9:9602".parse().unwrap()).await;
+        assert_eq!(not_here.severity, Severity::Refused);
+        assert!(
+            not_here.line().starts_with("METRICS_PORT: cannot listen on 203.0.113.9:9602"),
+            "{not_here:?}"
+        );
+    }
 }

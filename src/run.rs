@@ -52,7 +52,7 @@ use crate::worker::{Bounds, Parts, Worker, operator_hint};
 const START_WAIT: Duration = Duration::from_secs(2);
 
 /// What is said of an app that everyone knows the secret of.
-const WELL_KNOWN: &str =
+pub(crate) const WELL_KNOWN: &str =
     "DEFAULT_APP_ID, DEFAULT_APP_KEY or DEFAULT_APP_SECRET is soketi's well-known default; set all three";
 
 /// A poll loop that has not turned for so long is dead: it turns every second.
@@ -63,12 +63,9 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
     let config = configuration(&[])?;
     let shutdown = signals::shutdown();
     let metrics = Arc::new(Metrics::new());
-    let listener = TcpListener::bind(config.metrics).await.map_err(|error| {
-        Errors(vec![format!(
-            "METRICS_PORT: cannot listen on {}: {error} (set METRICS_HOST and METRICS_PORT to a free address)",
-            config.metrics
-        )])
-    })?;
+    let listener = TcpListener::bind(config.metrics)
+        .await
+        .map_err(|error| Errors(vec![preflight::cannot_listen(config.metrics, &error).line()]))?;
     let facts = Arc::new(facts::of(&config, env::in_force()?));
     Box::pin(worker(config, listener, (metrics, facts), shutdown, reload)).await?;
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,9 @@ mod receives;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::net::SocketAddr;
+
 use crate::config::Config;
 use crate::lease::{check_visibility, least_visibility};
 use crate::queue::ReceiveError;
@@ -58,6 +61,12 @@ impl Finding {
             None => format!("{}: {}", self.about, self.text),
         }
     }
+}
+
+/// The ops port cannot be listened on: why a worker does not start.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Finding {
+    Finding::new(Severity::Refused, "METRICS_PORT", format!("cannot listen on {address}: {error}"))
+        .remedy("set METRICS_HOST and METRICS_PORT to a free address")
 }
 
 /// The dead-letter queue, as far as it could be looked at.
