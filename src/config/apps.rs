@@ -33,7 +33,8 @@ pub struct AppsConfig {
     pub default: App,
     /// Whether a listed app stands in its place: none of its variables is set, and that app has its key or id.
     pub stands_aside: bool,
-    /// Whether that app still has one of soketi's well-known defaults.
+    /// Whether that app still has one of soketi's well-known defaults, and is worth a word for it: it is the only one, or
+    /// one of its variables is set.
     pub well_known: bool,
     /// The apps of `APPS`.
     pub listed: Listed,
@@ -110,7 +111,9 @@ pub(super) fn read(raw: &Raw, variables: Variables, reader: &mut Reader) -> Opti
     });
     let stands_aside = is_unset(&raw.default_app)
         && (has(&listed, &default) || file.as_ref().is_some_and(|(_, listed)| has(listed, &default)));
-    let well_known = well_known && !stands_aside;
+    // Nobody asked for it where others are named: it is known as soketi knows it, and has no webhook.
+    let names_others = has_any(&listed) || file.as_ref().is_some_and(|(_, listed)| has_any(listed));
+    let well_known = well_known && !(is_unset(&raw.default_app) && names_others);
     Some(AppsConfig { source: source?, keep, default, stands_aside, well_known, listed, file })
 }
 
@@ -119,6 +122,10 @@ fn is_unset(given: &DefaultApp) -> bool {
     [&given.id, &given.key, &given.secret, &given.previous_secret, &given.webhooks]
         .into_iter()
         .all(Option::is_none)
+}
+
+fn has_any(listed: &Listed) -> bool {
+    !(listed.apps.is_empty() && listed.unusable.is_empty())
 }
 
 /// Whether a list has an app of the same key or id, be it one that cannot be used: its jobs are to wait for it.

@@ -149,8 +149,16 @@ fn a_default_app_that_nobody_asked_for_stands_aside_for_a_listed_one() {
     let (secrets, _, remarks) = known(&[("APPS", listed), ("SOKETI_DEFAULT_APP_SECRET", "own")]);
     assert_eq!(secrets, ["own", "listed"]);
     assert!(remarks.contains("another app before it has its key") && remarks.contains("DEFAULT_APP_KEY"));
-    let (secrets, ..) = known(&[("APPS", r#"[{"id":"a","key":"k","secret":"listed"}]"#)]);
-    assert_eq!(secrets, ["app-secret", "listed"]);
+    let other = ("APPS", r#"[{"id":"a","key":"k","secret":"listed"}]"#);
+    let (secrets, well_known, _) = known(&[other]);
+    assert_eq!(
+        (secrets, well_known),
+        (vec!["app-secret".into(), "listed".into()], false),
+        "soketi has it too"
+    );
+    let (_, well_known, _) = known(&[other, ("DEFAULT_APP_WEBHOOKS", r#"[{"url":"http://h/"}]"#)]);
+    assert!(well_known, "it is asked for, and everyone knows its secret");
+    assert!(known(&[("APPS", "[]")]).1);
 }
 
 #[test]

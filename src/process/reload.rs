@@ -1,13 +1,14 @@
 //! SIGHUP: apps and log level anew, without a restart.
 //!
 //! A process's environment does not change, so a level can come only from a file of `--env-file`; apps come
-//! from `APPS_FILE`, and what is remembered of a database's is asked for again.
+//! from `APPS_FILE`, and what is remembered of a database's is asked for again. What else has changed in a file of
+//! `--env-file`, the apps of `APPS` included, counts after a restart, and is named.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::reload::Handle;
@@ -47,16 +48,20 @@ impl Reload {
     /// Reloads at each SIGHUP; `reload_apps` does it for the apps.
     pub(crate) async fn run<F: Future<Output = ()>>(mut self, reload_apps: impl Fn() -> F) {
         while self.hangups.recv().await.is_some() {
-            info!("SIGHUP: apps and log level are reloaded");
+            info!("SIGHUP: the apps of APPS_FILE or a database and the log level are reloaded");
             reload_apps().await;
-            let Some(handle) = &self.level else { continue };
-            let level = match self.level() {
-                Ok(level) => level,
+            let (level, other) = match self.current().and_then(|now| Ok((level(&now)?, self.other(&now)))) {
+                Ok(read) => read,
                 Err(error) => {
                     error!(%error, "the log level in force stays: mend that and send SIGHUP again");
                     continue;
                 }
             };
+            if !other.is_empty() {
+                let variables = other.join(", ");
+                warn!(variables, "these have changed in the files of --env-file, and count after a restart");
+            }
+            let Some(handle) = &self.level else { continue };
             match handle.reload(targets(&level)) {
                 Ok(()) => info!(level, "log level in force"),
                 Err(error) => error!(%error, "the log level cannot be changed"),
@@ -64,9 +69,12 @@ impl Reload {
         }
     }
 
-    /// The log level as it would be after a start now; an error where there would be none.
-    fn level(&self) -> Result<String, Errors> {
-        Ok(LogConfig::checked(self.current()?)?.level)
+    /// The variables that would have another value after a start now, but for the log level.
+    fn other(&self, now: &HashMap<String, String>) -> Vec<String> {
+        let all: BTreeSet<&String> = self.environment.keys().chain(now.keys()).collect();
+        let has_changed =
+            |name: &&String| !name.ends_with("LOG_LEVEL") && self.environment.get(*name) != now.get(*name);
+        all.into_iter().filter(has_changed).cloned().collect()
     }
 
     /// The environment as it would be after a start with the files as they are now.
@@ -81,6 +89,11 @@ impl Reload {
         current.extend(now.into_iter().filter(|(name, _)| of_file(name)));
         Ok(current)
     }
+}
+
+/// The log level of an environment; an error where there would be none.
+fn level(environment: &HashMap<String, String>) -> Result<String, Errors> {
+    Ok(LogConfig::checked(environment.clone())?.level)
 }
 
 fn variables(files: &[PathBuf]) -> Result<HashMap<String, String>, Errors> {
@@ -108,15 +121,39 @@ mod tests {
             at_start: variables(&files).unwrap(),
             files,
         };
-        assert_eq!(reload.level().unwrap(), "debug");
+        let now = || reload.current().and_then(|now| level(&now));
+        assert_eq!(now().unwrap(), "debug");
         std::fs::write(&file, "LOG_LEVEL=trace\n").unwrap();
-        assert_eq!(reload.level().unwrap(), "trace");
+        assert_eq!(now().unwrap(), "trace");
         for wrong in ["LOG_LEVEL=warning\n", "LOG LEVEL=info\n"] {
             std::fs::write(&file, wrong).unwrap();
-            assert!(reload.level().is_err(), "{wrong}");
+            assert!(now().is_err(), "{wrong}");
         }
         std::fs::remove_file(&file).unwrap();
-        let error = reload.level().unwrap_err().to_string();
+        let error = now().unwrap_err().to_string();
         assert!(error.contains("hookferry.env"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_counts_only_after_a_restart_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hookferry.env");
+        std::fs::write(&file, "APPS=[]\nLOG_LEVEL=debug\nMETRICS_PORT=1\nWEBHOOKS_TIMEOUT_MS=5\n").unwrap();
+        let files = vec![file.clone()];
+        let at_start = variables(&files).unwrap();
+        let mut environment = at_start.clone();
+        environment.insert("METRICS_PORT".to_owned(), "2".to_owned());
+        let reload = Reload {
+            hangups: signal(SignalKind::hangup()).unwrap(),
+            level: None,
+            environment,
+            at_start,
+            files,
+        };
+        let other = || reload.other(&reload.current().unwrap());
+        assert!(other().is_empty());
+        let text = "APPS=[1]\nLOG_LEVEL=info\nMETRICS_PORT=3\nSOKETI_DEFAULT_APP_WEBHOOKS=[]\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(other(), ["APPS", "SOKETI_DEFAULT_APP_WEBHOOKS", "WEBHOOKS_TIMEOUT_MS"]);
     }
 }
