@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
         &["app", "aws", "queue/entry", "queue/failure"],
         &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"],
     ),
-    ("apps/cache", &[], &["arc_swap"]),
+    ("apps/cache", &["hash"], &["arc_swap"]),
     ("apps/settings", &[], &[]),
     ("apps/array", &["json"], &["arc_swap", "toml"]),
     ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
