@@ -154,6 +154,12 @@ impl App {
         Self { keys: Keys::of(std::iter::once(&self.secret).chain(&previous)), previous, ..self }
     }
 
+    /// The webhook of this identity, if it has one.
+    #[must_use]
+    pub fn webhook(&self, id: &WebhookId) -> Option<&Webhook> {
+        self.webhooks.iter().find(|webhook| webhook.id == *id)
+    }
+
     /// Its secrets, the newest first.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         std::iter::once(&self.secret).chain(&self.previous)

@@ -103,7 +103,8 @@ pub struct GivenUp<'a> {
     pub kept: bool,
 }
 
-/// See the module.
+/// What this process knows of apps, destinations and groups: counts, failures, the last dead letters; bounded.
+/// [`Board::snapshot`] gives it as it is to be shown.
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<State>,

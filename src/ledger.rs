@@ -114,8 +114,7 @@ impl Record {
         };
         self.waiting.retain(|waiting| waiting != webhook);
         self.tries.retain(|tries| tries.webhook != *webhook);
-        let registered = app.webhooks.iter().find(|registered| registered.id == *webhook);
-        let precise = registered.map_or(webhook, |registered| &registered.precise_id).clone();
+        let precise = app.webhook(webhook).map_or(webhook, |registered| &registered.precise_id).clone();
         self.settled.push(Settled { webhook: webhook.clone(), precise, failed });
     }
 
@@ -420,7 +419,9 @@ mod tests {
         let webhooks: Vec<WebhookId> = (0..100).map(|n| format!("webhook-{n:08}").as_str().into()).collect();
         for n in 0..20_000 {
             let mut claim = ledger.claim(&id(n)).unwrap();
-            webhooks.iter().for_each(|webhook| claim.record_mut().wait_for(webhook));
+            for webhook in &webhooks {
+                claim.record_mut().wait_for(webhook);
+            }
         }
         let remembered = ledger.lock().remembered;
         assert!((1000..MAX_BYTES / 2500).contains(&remembered), "{remembered}");

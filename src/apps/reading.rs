@@ -48,7 +48,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::sync::mpsc::channel;
 
     use super::*;
 
@@ -65,24 +65,24 @@ mod tests {
     #[tokio::test]
     async fn few_are_read_at_once() {
         let reading = Arc::new(Reading::default());
-        let (begin, mut begun) = unbounded_channel();
+        let (start, mut started) = channel(AT_ONCE + 1);
         let (ends, end): (Vec<_>, Vec<_>) = (0..=AT_ONCE).map(|_| mpsc::channel::<()>()).unzip();
         let reads: Vec<_> = end
             .into_iter()
             .map(|end| {
-                let (reading, begin) = (Arc::clone(&reading), begin.clone());
-                let read = move || begin.send(()).is_ok() && end.recv().is_err();
+                let (reading, start) = (Arc::clone(&reading), start.clone());
+                let read = move || start.try_send(()).is_ok() && end.recv().is_err();
                 tokio::spawn(async move { reading.apart(read).await })
             })
             .collect();
         for _ in 0..AT_ONCE {
-            begun.recv().await.unwrap();
+            started.recv().await.unwrap();
         }
-        assert!(begun.try_recv().is_err());
+        assert!(started.try_recv().is_err());
         drop(ends);
         for read in reads {
             assert!(read.await.unwrap());
         }
-        begun.recv().await.unwrap();
+        started.recv().await.unwrap();
     }
 }

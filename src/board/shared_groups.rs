@@ -15,7 +15,7 @@ const GROUPS: usize = 10_000;
 /// As many groups are told of by a process: whoever reads that knows.
 const TOLD: usize = 10;
 
-/// See the module.
+/// Which message groups hold jobs of several apps, as far as that was seen; it is said once of each.
 #[derive(Debug, Default)]
 pub(super) struct SharedGroups(Mutex<Known>);
 

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::blocked::{MAX_GROUPS, Waiting};
 use super::history::{Gauges, Sample};
+use super::window::LENGTH;
 use super::{App, Board, Condition, Destination, LETTERS, Letter, State};
 
-/// See the module. Durations are whole seconds unless their name says otherwise.
+/// What the board holds at one moment, as `/status` and the page show it. Durations are whole seconds unless their name says otherwise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
     /// The last ten to twenty seconds.
@@ -351,7 +352,7 @@ fn apps(state: &State, rows: usize, now: Instant) -> Rows<AppRow> {
     all.sort_by_key(|(recent, app)| (Reverse(*recent), Reverse(app.deferred), app.app_id.clone()));
     let row = |(recent, app): &(u32, &App)| AppRow {
         app: app.app_id.to_string(),
-        load: rounded(f64::from(*recent) / 300.0),
+        load: rounded(f64::from(*recent) / LENGTH.as_secs_f64()),
         delivered: app.delivered,
         failed: app.failed,
         deferred: app.deferred,

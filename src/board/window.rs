@@ -7,6 +7,8 @@ use tokio::time::Instant;
 /// The window's length in slots of a minute each.
 const SLOTS: usize = 5;
 const SLOT: Duration = Duration::from_secs(60);
+/// The window's length.
+pub(super) const LENGTH: Duration = Duration::from_secs(SLOTS as u64 * SLOT.as_secs());
 
 /// Buckets of half powers of two from 1 ms: the last one holds what took longer than 46 s.
 const BUCKETS: usize = 32;

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 
 /// The webhook of a delivery.
 pub(crate) fn webhook<'a>(app: Option<&'a App>, id: &WebhookId) -> Option<&'a Webhook> {
-    app?.webhooks.iter().find(|webhook| webhook.id == *id)
+    app?.webhook(id)
 }
 
 /// The longest that an attempt at a webhook may take.

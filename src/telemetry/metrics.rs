@@ -125,7 +125,7 @@ pub struct Metrics {
     pub pollers: Gauge,
     /// Destinations that the breaker holds for down: jobs past their window are given up for them untried.
     pub breakers_open: Gauge,
-    /// Jobs put back untried because others need the room, or the destination is busy.
+    /// Jobs put back untried: their app has no room, or their destination is busy or down.
     pub deferred: Counter,
     /// Jobs that the filters of their app's webhooks leave nothing of.
     pub unmatched: Counter,
@@ -231,7 +231,11 @@ impl Metrics {
             ),
             ("released", "Jobs given back untried at shutdown", &self.released),
             ("abandoned", "Jobs left to their visibility timeout", &self.abandoned),
-            ("deferred_jobs", "Jobs put back untried for want of room", &self.deferred),
+            (
+                "deferred_jobs",
+                "Jobs put back untried: their app has no room, or their destination is busy or down",
+                &self.deferred,
+            ),
             ("unmatched_jobs", "Jobs that filters leave nothing of", &self.unmatched),
             ("lease_extensions", "Leases extended", &self.lease_extensions),
             ("receives", "Receives answered", &self.receives),
