@@ -193,6 +193,25 @@ impl Conditions {
     }
 }
 
+/// The first of several columns, or conditions, with which the database can be asked, and what it answers.
+///
+/// # Errors
+/// What is no matter of the column; or where none will do, what the first of them met.
+async fn first_that_works<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    all: impl Iterator<Item = (usize, &'static str)>,
+    ask: impl Fn(usize, &'static str) -> F,
+) -> Result<(usize, T), sqlx::Error> {
+    let mut failed = None;
+    for (n, one) in all {
+        match ask(n, one).await {
+            Ok(answer) => return Ok((n, answer)),
+            Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failed.unwrap_or(sqlx::Error::RowNotFound))
+}
+
 /// Whether another way to compare the key may do: the column is not there, or of another type.
 fn another_may_do(error: &sqlx::Error) -> bool {
     let state = error.as_database_error().and_then(sqlx::error::DatabaseError::code);

@@ -23,20 +23,29 @@ const START_WAIT: Duration = Duration::from_secs(5);
 /// The key by which a source is tried out at start; what it answers is not used.
 const TRIAL: &str = "hookferry-start-up";
 
-/// The sources that there are, those but the array with a memory.
+/// The sources that there are.
 #[derive(Clone, Debug)]
 pub(crate) enum Sources {
     /// The environment and a file.
     Array(Array),
+    /// A database, with a memory.
+    #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+    Database(Cache<Database>),
+}
+
+/// The databases that there are.
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+#[derive(Debug)]
+pub(crate) enum Database {
     /// A DynamoDB table.
     #[cfg(feature = "dynamodb")]
-    DynamoDb(Cache<crate::apps::dynamodb::DynamoDb>),
+    DynamoDb(crate::apps::dynamodb::DynamoDb),
     /// A table in MySQL or MariaDB.
     #[cfg(feature = "mysql")]
-    MySql(Cache<crate::apps::sql::MySql>),
+    MySql(crate::apps::sql::MySql),
     /// A table in PostgreSQL.
     #[cfg(feature = "postgres")]
-    Postgres(Cache<crate::apps::sql::Postgres>),
+    Postgres(crate::apps::sql::Postgres),
 }
 
 impl Sources {
@@ -45,12 +54,8 @@ impl Sources {
     pub(crate) async fn reload(&self) {
         match self {
             Self::Array(array) => array.reload().await,
-            #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(cache) => cache.expire(),
-            #[cfg(feature = "mysql")]
-            Self::MySql(cache) => cache.expire(),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(cache) => cache.expire(),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(cache) => cache.expire(),
         }
     }
 
@@ -59,12 +64,8 @@ impl Sources {
     pub(crate) fn warnings(&self) -> (Vec<String>, usize) {
         match self {
             Self::Array(array) => array.warnings(),
-            #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(_) => (Vec::new(), 0),
-            #[cfg(feature = "mysql")]
-            Self::MySql(_) => (Vec::new(), 0),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => (Vec::new(), 0),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(_) => (Vec::new(), 0),
         }
     }
 
@@ -77,7 +78,7 @@ impl Sources {
         match self {
             Self::Array(array) => Some(array.all()),
             #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
-            _ => None,
+            Self::Database(_) => None,
         }
     }
 
@@ -92,12 +93,47 @@ impl Sources {
     pub(crate) async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
         match self {
             Self::Array(_) => Ok(Vec::new()),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(cache) => cache.source().keys(most).await,
+        }
+    }
+}
+
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+impl Database {
+    async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
+        match self {
             #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(cache) => cache.source().keys(most).await,
+            Self::DynamoDb(table) => table.keys(most).await,
             #[cfg(feature = "mysql")]
-            Self::MySql(cache) => cache.source().keys(most).await,
+            Self::MySql(table) => table.keys(most).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(cache) => cache.source().keys(most).await,
+            Self::Postgres(table) => table.keys(most).await,
+        }
+    }
+}
+
+#[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+impl Apps for Database {
+    fn lag(&self) -> Duration {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(table) => table.lag(),
+            #[cfg(feature = "mysql")]
+            Self::MySql(table) => table.lag(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(table) => table.lag(),
+        }
+    }
+
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(table) => table.find_by_key(key).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql(table) => table.find_by_key(key).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(table) => table.find_by_key(key).await,
         }
     }
 }
@@ -107,43 +143,31 @@ impl Apps for Sources {
         match self {
             Self::Array(array) => array.unusable(app_id),
             #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
-            _ => None,
+            Self::Database(cache) => cache.unusable(app_id),
         }
     }
 
     fn lag(&self) -> Duration {
         match self {
             Self::Array(array) => array.lag(),
-            #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(cache) => cache.lag(),
-            #[cfg(feature = "mysql")]
-            Self::MySql(cache) => cache.lag(),
-            #[cfg(feature = "postgres")]
-            Self::Postgres(cache) => cache.lag(),
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(cache) => cache.lag(),
         }
     }
 
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         match self {
             Self::Array(array) => array.find_by_key(key).await,
-            #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(cache) => cache.find_by_key(key).await,
-            #[cfg(feature = "mysql")]
-            Self::MySql(cache) => cache.find_by_key(key).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(cache) => cache.find_by_key(key).await,
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(cache) => cache.find_by_key(key).await,
         }
     }
 
     async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
         match self {
             Self::Array(array) => array.find_fresh(key).await,
-            #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(cache) => cache.find_fresh(key).await,
-            #[cfg(feature = "mysql")]
-            Self::MySql(cache) => cache.find_fresh(key).await,
-            #[cfg(feature = "postgres")]
-            Self::Postgres(cache) => cache.find_fresh(key).await,
+            #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+            Self::Database(cache) => cache.find_fresh(key).await,
         }
     }
 }
@@ -201,22 +225,22 @@ async fn database(
 ) -> Result<Sources, Errors> {
     // A source's own deadline comes first: it knows what it was waiting for.
     let inner = deadline * 4 / 5;
+    #[cfg(any(feature = "dynamodb", feature = "mysql", feature = "postgres"))]
+    let remembered =
+        |database| Ok(Sources::Database(Cache::observed(database, name, keep, deadline, observer)));
     match source {
         Source::Array => Ok(Sources::Array(Array::new([]))),
         #[cfg(feature = "dynamodb")]
         Source::DynamoDb(settings) => {
-            let source = crate::apps::dynamodb::DynamoDb::load(settings, inner).await;
-            Ok(Sources::DynamoDb(Cache::observed(source, name, keep, deadline, observer)))
+            remembered(Database::DynamoDb(crate::apps::dynamodb::DynamoDb::load(settings, inner).await))
         }
         #[cfg(feature = "postgres")]
         Source::Postgres(settings) => {
-            let source = crate::apps::sql::Postgres::new(&settings, inner);
-            Ok(Sources::Postgres(Cache::observed(source, name, keep, deadline, observer)))
+            remembered(Database::Postgres(crate::apps::sql::Postgres::new(&settings, inner)))
         }
         #[cfg(feature = "mysql")]
         Source::MySql(settings) => {
-            let source = crate::apps::sql::MySql::new(&settings, inner);
-            Ok(Sources::MySql(Cache::observed(source, name, keep, deadline, observer)))
+            remembered(Database::MySql(crate::apps::sql::MySql::new(&settings, inner)))
         }
         #[cfg(not(feature = "dynamodb"))]
         Source::DynamoDb(_) => Err(left_out("dynamodb")),

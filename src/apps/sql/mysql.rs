@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, MySqlPool, Row, TypeInfo, ValueRef};
 
-use super::{Conditions, Place, another_may_do, authorities, pool};
+use super::{Conditions, Place, authorities, first_that_works, pool};
 use crate::app::{App, is_column};
 use crate::apps::settings::{Sql, Tls};
 use crate::apps::{Apps, DATABASE_LAG, LookUpError};
@@ -61,22 +61,17 @@ impl MySql {
     /// # Errors
     /// The database's.
     pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
-        let mut failed = None;
-        for column in COLUMNS {
+        let ask = |_, column| async move {
             let sql = format!("SELECT CAST(`{column}` AS CHAR) FROM {} LIMIT {most}", self.table);
-            match sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await {
-                Ok(rows) => {
-                    let key = |row: &MySqlRow| match value(row, 0) {
-                        Ok(Value::String(key)) => Some(key),
-                        _ => None,
-                    };
-                    return Ok(rows.iter().filter_map(key).collect());
-                }
-                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.unreachable(&error)),
-            }
-        }
-        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+            sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await
+        };
+        let answer = first_that_works(COLUMNS.into_iter().enumerate(), ask).await;
+        let (_, rows) = answer.map_err(|error| self.place.unreachable(&error))?;
+        let key = |row: &MySqlRow| match value(row, 0) {
+            Ok(Value::String(key)) => Some(key),
+            _ => None,
+        };
+        Ok(rows.iter().filter_map(key).collect())
     }
 
     /// The row with this key. To most collations upper and lower case are the same, and accents none: of rows whose
@@ -107,19 +102,12 @@ impl Apps for MySql {
     }
 
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
-        let mut failed = None;
-        for (n, condition) in self.conditions.in_turn() {
-            match self.row(condition, COLUMNS.get(n).copied().unwrap_or_default(), key).await {
-                Ok(row) => {
-                    self.conditions.worked(n);
-                    let Some(row) = row else { return Ok(None) };
-                    return self.place.app(key, || Ok(row)).await.map(Some);
-                }
-                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.failed(key, &error)),
-            }
-        }
-        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+        let ask = |n: usize, condition| self.row(condition, COLUMNS.get(n).copied().unwrap_or_default(), key);
+        let answer = first_that_works(self.conditions.in_turn(), ask).await;
+        let (which, row) = answer.map_err(|error| self.place.failed(key, &error))?;
+        self.conditions.worked(which);
+        let Some(row) = row else { return Ok(None) };
+        self.place.app(key, || Ok(row)).await.map(Some)
     }
 }
 

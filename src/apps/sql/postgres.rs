@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
-use super::{Conditions, Place, another_may_do, authorities, pool};
+use super::{Conditions, Place, authorities, first_that_works, pool};
 use crate::app::App;
 use crate::app::limits::MAX_WEBHOOKS_BYTES;
 use crate::apps::settings::{Sql, Tls};
@@ -61,17 +61,14 @@ impl Postgres {
     /// # Errors
     /// The database's.
     pub async fn keys(&self, most: usize) -> Result<Vec<String>, LookUpError> {
-        let mut failed = None;
-        for column in COLUMNS {
+        let ask = |_, column| async move {
             let sql = format!("SELECT \"{column}\"::text FROM {} LIMIT {most}", self.table);
             let query = sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql)).persistent(false);
-            match query.fetch_all(&self.pool).await {
-                Ok(keys) => return Ok(keys.into_iter().flatten().collect()),
-                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.unreachable(&error)),
-            }
-        }
-        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+            query.fetch_all(&self.pool).await
+        };
+        let answer = first_that_works(COLUMNS.into_iter().enumerate(), ask).await;
+        let (_, keys) = answer.map_err(|error| self.place.unreachable(&error))?;
+        Ok(keys.into_iter().flatten().collect())
     }
 
     /// The row as JSON: so the database itself writes numbers, UUIDs and JSON columns in one form.
@@ -100,19 +97,12 @@ impl Apps for Postgres {
         if key.contains('\0') {
             return Ok(None);
         }
-        let mut failed = None;
-        for (n, condition) in self.conditions.in_turn() {
-            match self.row(condition, key).await {
-                Ok(row) => {
-                    self.conditions.worked(n);
-                    let Some(row) = row else { return Ok(None) };
-                    return self.place.app(key, move || members(&row)).await.map(Some);
-                }
-                Err(error) if another_may_do(&error) => failed = failed.or(Some(error)),
-                Err(error) => return Err(self.place.failed(key, &error)),
-            }
-        }
-        Err(self.place.unreachable(&failed.unwrap_or(sqlx::Error::RowNotFound)))
+        let ask = |_, condition| self.row(condition, key);
+        let answer = first_that_works(self.conditions.in_turn(), ask).await;
+        let (which, row) = answer.map_err(|error| self.place.failed(key, &error))?;
+        self.conditions.worked(which);
+        let Some(row) = row else { return Ok(None) };
+        self.place.app(key, move || members(&row)).await.map(Some)
     }
 }
 
