@@ -25,7 +25,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Format, Metrics};
 use crate::visitors::{Foreign, Visitors};
 use page::Page;
-use status::Facts;
+use status::StatusFacts;
 
 /// The header by which `healthcheck` and `status` know a worker's answer from any other server's.
 pub const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-hookferry");
@@ -41,7 +41,7 @@ pub struct Served {
     /// All that is counted.
     pub metrics: Arc<Metrics>,
     /// What does not change while it runs.
-    pub facts: Arc<Facts>,
+    pub facts: Arc<StatusFacts>,
 }
 
 /// Serves until `shutdown`.

@@ -178,7 +178,7 @@ fn clock(ahead: i64) -> Finding {
         .remedy("set it, and keep it set by NTP (timedatectl set-ntp true)")
 }
 
-async fn permissions(connection: &Connection, facts: &preflight::Facts, aws: bool) -> Vec<Finding> {
+async fn permissions(connection: &Connection, facts: &preflight::QueueFacts, aws: bool) -> Vec<Finding> {
     let about = "permissions";
     let (receive, delete, change) = tokio::join!(
         connection.probe_receive(),

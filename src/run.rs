@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use self::destinations::Destinations;
 use self::preflight::{Finding, Severity};
-use crate::admin::status::Facts;
+use crate::admin::status::StatusFacts;
 use crate::admin::{self, Served};
 use crate::app::Host;
 use crate::apps::Observer;
@@ -85,7 +85,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
 pub(super) async fn worker(
     config: Config,
     listener: TcpListener,
-    (metrics, facts): (Arc<Metrics>, Arc<Facts>),
+    (metrics, facts): (Arc<Metrics>, Arc<StatusFacts>),
     shutdown: CancellationToken,
     reload: Option<Reload>,
 ) -> Result<(), Failure> {
@@ -111,7 +111,7 @@ pub(super) async fn worker(
     let findings = preflight::judge(&found, &config);
     tell(&findings)?;
     let (said, warnings) = watch::channel(facts::warnings(&config, &findings));
-    let kept = samples::Kept {
+    let kept = samples::Upkeep {
         queue: connection.clone(),
         config: Arc::new(config.clone()),
         policies: policies.clone(),

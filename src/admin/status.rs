@@ -35,7 +35,7 @@ const WARNING_MOST: usize = 600;
 
 /// What does not change while a worker runs, and what is found out while it starts.
 #[derive(Debug)]
-pub struct Facts {
+pub struct StatusFacts {
     /// The queue's name.
     pub queue: String,
     /// The queue's region.
@@ -140,7 +140,7 @@ struct Totals {
     dead_letter_queue_sampled: i64,
 }
 
-impl Facts {
+impl StatusFacts {
     /// Those of a worker that starts now.
     #[must_use]
     pub fn new(queue: String, region: String, replica: String, settings: Vec<Setting>) -> Self {
@@ -157,7 +157,7 @@ impl Facts {
 }
 
 /// The whole of it, with fewer rows where it would be too long.
-pub(super) fn json(facts: &Facts, health: &Health, metrics: &Metrics) -> String {
+pub(super) fn json(facts: &StatusFacts, health: &Health, metrics: &Metrics) -> String {
     let mut rows = ROWS;
     loop {
         let text = serde_json::to_string(&status(facts, health, metrics, rows)).unwrap_or_default();
@@ -168,7 +168,7 @@ pub(super) fn json(facts: &Facts, health: &Health, metrics: &Metrics) -> String 
     }
 }
 
-fn status<'a>(facts: &'a Facts, health: &Health, metrics: &Metrics, rows: usize) -> Status<'a> {
+fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: usize) -> Status<'a> {
     let board = metrics.board.snapshot(metrics.in_flight.get().try_into().unwrap_or_default(), rows);
     let (state, why) = state(health, metrics, &board);
     let (warnings, warnings_left_out) =

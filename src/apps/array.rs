@@ -35,12 +35,12 @@ pub struct Array {
     apps: Arc<ArcSwap<Known>>,
     file: Option<Arc<File>>,
     /// What was said of the apps as they are now, so that it is not said again.
-    said: Arc<Mutex<Said>>,
+    said: Arc<Mutex<Logged>>,
 }
 
 /// What is to be said of the apps as they are now.
 #[derive(Debug, Default)]
-struct Said {
+struct Logged {
     all: HashSet<String>,
     /// The first of those that are no mere notes, and how many there are.
     first: Vec<String>,
@@ -225,7 +225,7 @@ impl Array {
             warn!(remarks = rest, "and more is to be said of the apps: see hookferry check");
         }
         let warned = || remarks.iter().filter(|remark| remark.severity != Severity::Note);
-        *said = Said {
+        *said = Logged {
             first: warned().take(MAX_LOGGED).map(|remark| remark.text.clone()).collect(),
             warnings: warned().count(),
             all: remarks.iter().map(|remark| remark.text.clone()).collect(),

@@ -106,11 +106,11 @@ struct Told {
 struct State {
     keep: CacheTtl,
     observer: Observer,
-    kept: Mutex<Kept>,
+    kept: Mutex<Remembered>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Remembered {
     entries: HashMap<String, Entry>,
     /// What the entries weigh.
     bytes: usize,
@@ -219,7 +219,7 @@ impl<A: Apps> Cache<A> {
     }
 
     /// The look-up of a key that is under way, or a new one.
-    fn flight(&self, kept: &mut Kept, key: &str) -> Shared<Flight> {
+    fn flight(&self, kept: &mut Remembered, key: &str) -> Shared<Flight> {
         if let Some(flight) = kept.flights.get(key).and_then(WeakShared::upgrade) {
             return flight;
         }
@@ -274,7 +274,7 @@ impl<A: Apps> Apps for Cache<A> {
 }
 
 impl State {
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -349,7 +349,7 @@ impl State {
     }
 }
 
-impl Kept {
+impl Remembered {
     fn insert(&mut self, key: String, entry: Entry) {
         self.remove(&key);
         if self.entries.len() >= MAX_ENTRIES || self.bytes + entry.bytes > MAX_BYTES {

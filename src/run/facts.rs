@@ -8,16 +8,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::preflight::{self, Finding, Severity};
 use super::sources::Sources;
-use crate::admin::status::{Attribute, Facts, Setting, Warnings};
+use crate::admin::status::{Attribute, Setting, StatusFacts, Warnings};
 use crate::config::{self, Config};
 use crate::lease::least_visibility;
 use crate::queue::sqs::Description;
 use crate::telemetry::metrics::Metrics;
 
 /// Those of a worker with this configuration; `settings` is where it comes from.
-pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> Facts {
+pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> StatusFacts {
     let queue = config.queue.url.rsplit('/').next().unwrap_or_default().to_owned();
-    Facts::new(queue, config.queue.region.clone(), replica(), settings)
+    StatusFacts::new(queue, config.queue.region.clone(), replica(), settings)
 }
 
 /// How often the apps are looked at: whether there is something else to be said of them, and which webhooks are gone.
@@ -33,7 +33,7 @@ pub(super) fn warnings(config: &Config, findings: &[Finding]) -> Vec<String> {
 /// Keeps what is shown of the apps as they are now, which a file can change: the warnings, beside those of configuration
 /// and queue, and no rows of webhooks that are gone.
 pub(super) async fn keep(
-    facts: Arc<Facts>,
+    facts: Arc<StatusFacts>,
     others: watch::Receiver<Vec<String>>,
     metrics: Arc<Metrics>,
     apps: Sources,
@@ -56,7 +56,7 @@ pub(super) async fn keep(
 }
 
 /// Shows the queue's attributes as it says now.
-pub(super) fn show(facts: &Facts, queue: &Description, config: &Config) {
+pub(super) fn show(facts: &StatusFacts, queue: &Description, config: &Config) {
     *facts.attributes.write().unwrap_or_else(PoisonError::into_inner) = attributes(queue, config);
 }
 
@@ -130,7 +130,7 @@ mod tests {
             });
         }
         let apps = Sources::Array(Array::new([shop]));
-        let facts = Facts::new(String::new(), String::new(), String::new(), Vec::new());
+        let facts = StatusFacts::new(String::new(), String::new(), String::new(), Vec::new());
         let keeping =
             tokio::spawn(keep(Arc::new(facts), watch::channel(Vec::new()).1, Arc::clone(&metrics), apps));
         tokio::time::sleep(APPS_EVERY).await;

@@ -80,13 +80,13 @@ pub(crate) struct DeadLetters {
 
 /// The queue as it is now.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct QueueFacts {
     pub(crate) queue: Description,
     pub(crate) dead_letters: Option<DeadLetters>,
 }
 
 /// Asks for all of them; `queue` has been asked already.
-pub(crate) async fn facts(connection: &Connection, queue: Description, config: &Config) -> Facts {
+pub(crate) async fn facts(connection: &Connection, queue: Description, config: &Config) -> QueueFacts {
     let url = config.queue.dead_letter_url.clone().or_else(|| queue.dead_letter_url.clone());
     let dead_letters = match url {
         None => None,
@@ -96,11 +96,11 @@ pub(crate) async fn facts(connection: &Connection, queue: Description, config: &
             Some(DeadLetters { url, description, send })
         }
     };
-    Facts { queue, dead_letters }
+    QueueFacts { queue, dead_letters }
 }
 
 /// Everything that is to be said of the queue.
-pub(crate) fn judge(facts: &Facts, config: &Config) -> Vec<Finding> {
+pub(crate) fn judge(facts: &QueueFacts, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let set = Remedy { config };
     visibility(facts, config, &set, &mut findings);
@@ -133,7 +133,7 @@ impl Remedy<'_> {
     }
 }
 
-fn visibility(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+fn visibility(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let visibility = config.queue.visibility.unwrap_or(facts.queue.visibility);
     findings.push(match check_visibility(config.timeout, visibility, "the queue's own VisibilityTimeout") {
         Ok(()) => Finding::ok("visibility timeout", format!("{} s", visibility.as_secs())),
@@ -147,7 +147,7 @@ pub(crate) fn enough_retention(config: &Config) -> u64 {
     config.retry.window.as_secs().saturating_mul(4)
 }
 
-fn retention(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+fn retention(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(retention) = facts.queue.number("MessageRetentionPeriod") else { return };
     let window = config.retry.window.as_secs();
     let severity = match retention {
@@ -180,7 +180,7 @@ pub(crate) const RECOMMENDED: [(&str, &str, &str); 3] = [
 ];
 
 /// What differs from the recommended queue.
-fn attributes(facts: &Facts, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+fn attributes(facts: &QueueFacts, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     // Producers that give every job an id, as soketi does, need neither; sockudo, which does not, needs it.
     findings.extend(facts.queue.attribute("ContentBasedDeduplication").map(|value| {
         let why = if value == "true" {

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use super::facts;
 use super::preflight::{self, Finding, Severity};
-use crate::admin::status::Facts;
+use crate::admin::status::StatusFacts;
 use crate::config::Config;
 use crate::policy::rules::Disposal;
 use crate::queue::ReceiveError;
@@ -30,13 +30,13 @@ const DEAD_LETTERS_ONCE_IN: u32 = 6;
 const MAX_CHANGE: usize = 1000;
 
 /// What is kept up to date.
-pub(super) struct Kept {
+pub(super) struct Upkeep {
     pub(super) queue: Connection,
     pub(super) config: Arc<Config>,
     pub(super) policies: Policies,
     pub(super) disposal: Disposal,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) facts: Arc<Facts>,
+    pub(super) facts: Arc<StatusFacts>,
     /// What is to be said of the configuration and of the queue.
     pub(super) warnings: watch::Sender<Vec<String>>,
 }
@@ -45,13 +45,13 @@ pub(super) struct Kept {
 struct Known {
     queue: BTreeMap<String, String>,
     /// Of the dead-letter queue: its URL, and what it says.
-    dead: Option<(String, Said)>,
+    dead: Option<(String, Reported)>,
     findings: Vec<Finding>,
 }
 
 /// What a dead-letter queue says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+enum Reported {
     Attributes(BTreeMap<String, String>),
     /// There is none.
     Missing,
@@ -60,7 +60,7 @@ enum Said {
 }
 
 /// Looks at the queue and its dead-letter queue for as long as it is polled. A look that fails leaves what was known.
-pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Finding>) {
+pub(super) async fn keep(kept: Upkeep, found: preflight::QueueFacts, findings: Vec<Finding>) {
     let dead = found.dead_letters.map(|dead| (dead.url, said(&dead.description)));
     let mut known = Known { queue: lasting(&found.queue), dead, findings };
     let mut looks: u32 = 0;
@@ -91,14 +91,14 @@ pub(super) async fn keep(kept: Kept, found: preflight::Facts, findings: Vec<Find
     }
 }
 
-impl Kept {
+impl Upkeep {
     fn counted(&self, queue: &Description) {
         let states = [("visible", ""), ("hidden", "NotVisible"), ("delayed", "Delayed")];
         self.metrics.queue_has(states.map(|(state, kind)| (state, queue.messages(kind))));
     }
 
     /// Looks at the dead-letter queue of now.
-    async fn dead_letters(&self, known: &Known) -> Option<(String, Said)> {
+    async fn dead_letters(&self, known: &Known) -> Option<(String, Reported)> {
         let url = self.policies.dead_letter_url()?.to_string();
         let answer = self.queue.at(url.clone()).describe().await;
         if let Ok(now) = &answer {
@@ -107,18 +107,20 @@ impl Kept {
         // A look that fails is no change.
         let last = known.dead.as_ref().filter(|(last, _)| *last == url).map(|(_, said)| said.clone());
         let said = match (said(&answer), last) {
-            (Said::Nothing, Some(last)) => last,
+            (Reported::Nothing, Some(last)) => last,
             (said, _) => said,
         };
         Some((url, said))
     }
 
     /// Something was changed: it is judged as at start, and what is new is said. Nothing of it ends the worker.
-    async fn judge(&self, now: Description, dead: Option<(String, Said)>, known: &mut Known) {
+    async fn judge(&self, now: Description, dead: Option<(String, Reported)>, known: &mut Known) {
         let queue = lasting(&now);
         let mut changed = differences(&known.queue, &queue);
         match (&known.dead, &dead) {
-            (Some((before, Said::Attributes(old))), Some((now, Said::Attributes(new)))) if before == now => {
+            (Some((before, Reported::Attributes(old))), Some((now, Reported::Attributes(new))))
+                if before == now =>
+            {
                 let of_letters = differences(old, new);
                 if !of_letters.is_empty() {
                     changed = format!("{changed}; dead-letter queue: {of_letters}");
@@ -185,16 +187,16 @@ fn lasting(description: &Description) -> BTreeMap<String, String> {
     lasting.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn said(answer: &Result<Description, ReceiveError>) -> Said {
+fn said(answer: &Result<Description, ReceiveError>) -> Reported {
     match answer {
-        Ok(description) => Said::Attributes(lasting(description)),
-        Err(ReceiveError::Missing(_)) => Said::Missing,
+        Ok(description) => Reported::Attributes(lasting(description)),
+        Err(ReceiveError::Missing(_)) => Reported::Missing,
         Err(
             ReceiveError::NoResponse(_)
             | ReceiveError::Throttled(_)
             | ReceiveError::Denied(_)
             | ReceiveError::Service(_),
-        ) => Said::Nothing,
+        ) => Reported::Nothing,
     }
 }
 

@@ -26,11 +26,11 @@ pub struct Failures(Mutex<All>);
 struct All {
     since: Option<Instant>,
     lines: u32,
-    apps: HashMap<String, Said>,
+    apps: HashMap<String, Logged>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct Logged {
     since: Instant,
     lines: u32,
     /// By webhook and reason; no more than have lines.
@@ -60,9 +60,9 @@ impl Failures {
             apps.retain(|_, said| now.duration_since(said.since) < PERIOD);
         }
         let app = if apps.len() < MAX_APPS || apps.contains_key(app_id) { app_id } else { "" };
-        let said = apps.entry(app.to_owned()).or_insert_with(|| Said::new(now));
+        let said = apps.entry(app.to_owned()).or_insert_with(|| Logged::new(now));
         if now.duration_since(said.since) >= PERIOD {
-            *said = Said { untold: said.untold + said.left_out, ..Said::new(now) };
+            *said = Logged { untold: said.untold + said.left_out, ..Logged::new(now) };
         }
         let kind = (webhook.to_owned(), reason);
         let most = OF_AN_APP.min((OF_ALL - *lines).div_ceil(SHARE));
@@ -77,7 +77,7 @@ impl Failures {
     }
 }
 
-impl Said {
+impl Logged {
     fn new(since: Instant) -> Self {
         Self { since, lines: 0, kinds: HashMap::new(), left_out: 0, untold: 0 }
     }

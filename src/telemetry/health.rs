@@ -40,12 +40,12 @@ struct State {
     draining: bool,
     queue: Option<String>,
     settles: BTreeMap<SettleCall, String>,
-    said: BTreeMap<SettleCall, Said>,
+    said: BTreeMap<SettleCall, Logged>,
 }
 
 /// When failures of a call were last logged, and how many there have been since.
 #[derive(Debug, Default)]
-struct Said {
+struct Logged {
     at: Option<Instant>,
     failures: u64,
 }

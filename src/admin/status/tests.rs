@@ -11,14 +11,14 @@ use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
 
 struct Worker {
-    facts: Facts,
+    facts: StatusFacts,
     health: Health,
     metrics: Metrics,
 }
 
 impl Worker {
     fn new() -> Self {
-        let facts = Facts::new("webhooks.fifo".into(), "eu-west-1".into(), "task-1".into(), Vec::new());
+        let facts = StatusFacts::new("webhooks.fifo".into(), "eu-west-1".into(), "task-1".into(), Vec::new());
         let health = Health::new(Duration::from_secs(30));
         health.received();
         Self { facts, health, metrics: Metrics::new() }

@@ -245,7 +245,7 @@ async fn entries_are_bounded_by_what_their_apps_take() {
         cache.find_by_key(&format!("large{n}")).await.unwrap();
         cache.find_by_key("small").await.unwrap();
     }
-    let held = |state: &Kept| -> usize {
+    let held = |state: &Remembered| -> usize {
         state.entries.values().filter_map(|entry| Some(entry.answer.as_ref().ok()?.as_ref()?.id.len())).sum()
     };
     let (kept, bytes) = {

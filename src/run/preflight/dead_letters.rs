@@ -2,14 +2,14 @@
 
 use url::Url;
 
-use super::{DeadLetters, Facts, Finding, Remedy, Severity};
+use super::{DeadLetters, Finding, QueueFacts, Remedy, Severity};
 use crate::config::Config;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Description, Probe};
 
 const ABOUT: &str = "dead-letter queue";
 
-pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(dead) = &facts.dead_letters else {
         let text = "there is none: a job that is given up is logged and deleted";
         findings.push(
@@ -105,7 +105,7 @@ fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {
 fn described(
     dead: &DeadLetters,
     description: &Description,
-    facts: &Facts,
+    facts: &QueueFacts,
     set: &Remedy<'_>,
     findings: &mut Vec<Finding>,
 ) {
@@ -178,7 +178,7 @@ pub(crate) fn moves_on(
 }
 
 /// Both are set, and they are not the same.
-fn another_target(dead: &DeadLetters, facts: &Facts, config: &Config, findings: &mut Vec<Finding>) {
+fn another_target(dead: &DeadLetters, facts: &QueueFacts, config: &Config, findings: &mut Vec<Finding>) {
     let (Some(_), Some(target)) = (&config.queue.dead_letter_url, &facts.queue.dead_letter_arn) else {
         return;
     };

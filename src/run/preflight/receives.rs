@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Facts, Finding, Remedy, Severity};
+use super::{Finding, QueueFacts, Remedy, Severity};
 use crate::config::Config;
 use crate::policy::{MIN_BACKOFF, Retry};
 use crate::queue::MAX_BATCH;
@@ -54,7 +54,7 @@ fn enough_cap(retry: &Retry) -> Option<Duration> {
     is_enough(high).then_some(Duration::from_secs(high))
 }
 
-pub(super) fn judge(facts: &Facts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(most) = facts.queue.max_receive_count else { return };
     let needed = needed_receives(&config.retry);
     if most >= needed {

@@ -40,12 +40,12 @@ fn dead(more: &[(&str, &str)]) -> DeadLetters {
     DeadLetters { url: DEAD.to_owned(), description: Ok(queue("dead.fifo", more)), send: Probe::Allowed }
 }
 
-fn found(facts: &Facts, config: &Config) -> Vec<(Severity, String)> {
+fn found(facts: &QueueFacts, config: &Config) -> Vec<(Severity, String)> {
     let wrong = judge(facts, config).into_iter().filter(|finding| finding.severity > Severity::Ok);
     wrong.map(|finding| (finding.severity, finding.line())).collect()
 }
 
-fn one(facts: &Facts, config: &Config) -> (Severity, String) {
+fn one(facts: &QueueFacts, config: &Config) -> (Severity, String) {
     let mut found = found(facts, config);
     assert_eq!(found.len(), 1, "{found:#?}");
     found.remove(0)
@@ -55,7 +55,7 @@ fn one(facts: &Facts, config: &Config) -> (Severity, String) {
 fn the_recommended_queue_has_nothing_to_be_said_of() {
     for by_content in ["false", "true"] {
         let queue = queue("jobs.fifo", &[("ContentBasedDeduplication", by_content)]);
-        let facts = Facts { queue, dead_letters: Some(dead(&[])) };
+        let facts = QueueFacts { queue, dead_letters: Some(dead(&[])) };
         assert_eq!(found(&facts, &config(&[])), [], "sockudo needs it");
     }
 }
@@ -63,7 +63,7 @@ fn the_recommended_queue_has_nothing_to_be_said_of() {
 #[test]
 fn a_receive_count_that_retries_can_use_up_is_refused_with_the_line_that_mends_it() {
     for most in [1, 3, 10, 100] {
-        let mut facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        let mut facts = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
         facts.queue.max_receive_count = Some(most);
         let (severity, line) = one(&facts, &config(&[]));
         assert_eq!(severity, Severity::Refused);
@@ -100,11 +100,11 @@ fn what_a_job_can_need_follows_from_window_base_and_cap() {
 
 #[test]
 fn a_window_that_the_highest_receive_count_does_not_cover_is_warned_of_with_the_cap_that_does() {
-    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+    let facts = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
     assert_eq!(facts.queue.max_receive_count, Some(1000));
     for window in ["3600", "86400", "259200"] {
         let set = ("WEBHOOKS_RETRY_WINDOW_SECONDS", window);
-        let warned = |facts: &Facts, more: &[(&'static str, &str)]| {
+        let warned = |facts: &QueueFacts, more: &[(&'static str, &str)]| {
             let set: Vec<_> = [&[set][..], more].concat();
             found(facts, &config(&set)).into_iter().find(|(_, line)| line.contains("maxReceiveCount"))
         };
@@ -116,12 +116,12 @@ fn a_window_that_the_highest_receive_count_does_not_cover_is_warned_of_with_the_
         let with = |cap: u64| warned(&facts, &[("WEBHOOKS_RETRY_MAX_MS", cap.to_string().as_str())]);
         assert_eq!(with(cap), None, "{window}");
         assert!(with(cap - 1000).is_some(), "{window}: {cap} is the smallest");
-        let mut fewer = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        let mut fewer = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
         fewer.queue.max_receive_count = Some(999);
         let (severity, line) = warned(&fewer, &[]).unwrap();
         assert_eq!(severity, Severity::Refused, "{window}");
         assert!(line.contains("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT"), "{line}");
-        let mut uncounted = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+        let mut uncounted = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
         uncounted.queue.max_receive_count = None;
         assert_eq!(warned(&uncounted, &[]), None);
     }
@@ -129,7 +129,7 @@ fn a_window_that_the_highest_receive_count_does_not_cover_is_warned_of_with_the_
 
 #[test]
 fn where_no_cap_is_enough_a_shorter_window_is_asked_for() {
-    let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
+    let facts = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters: Some(dead(&[])) };
     let set = [("WEBHOOKS_RETRY_WINDOW_SECONDS", "1209600")];
     let (_, line) =
         found(&facts, &config(&set)).into_iter().find(|(_, line)| line.contains("maxReceiveCount")).unwrap();
@@ -145,7 +145,7 @@ fn a_retention_below_the_window_is_refused_and_below_four_times_of_it_warned_of(
         ("1199", Severity::Warning),
     ] {
         let queue = queue("jobs.fifo", &[("MessageRetentionPeriod", kept)]);
-        let (found, line) = one(&Facts { queue, dead_letters: Some(dead(&[])) }, &config(&[]));
+        let (found, line) = one(&QueueFacts { queue, dead_letters: Some(dead(&[])) }, &config(&[]));
         assert_eq!(found, severity, "{line}");
         assert!(
             line.contains("WEBHOOKS_RETRY_WINDOW_SECONDS") && line.contains("MessageRetentionPeriod"),
@@ -159,7 +159,7 @@ fn what_differs_from_the_recommended_attributes_is_a_warning_each_with_its_line(
     for (name, value) in
         [("DelaySeconds", "30"), ("DeduplicationScope", "queue"), ("FifoThroughputLimit", "perQueue")]
     {
-        let facts = Facts { queue: queue("jobs.fifo", &[(name, value)]), dead_letters: Some(dead(&[])) };
+        let facts = QueueFacts { queue: queue("jobs.fifo", &[(name, value)]), dead_letters: Some(dead(&[])) };
         let (severity, line) = one(&facts, &config(&[]));
         assert!(severity == Severity::Warning && line.contains("aws sqs set-queue-attributes"), "{line}");
         assert!(line.contains(&format!("{name} is {value}")), "{line}");
@@ -176,7 +176,7 @@ fn a_dead_letter_queue_that_is_the_queue_itself_is_refused_however_spelled() {
     ] {
         for description in [Ok(queue("jobs.fifo", &[])), Err(ReceiveError::Denied("no".into()))] {
             let dead_letters = Some(DeadLetters { url: spelled.clone(), description, send: Probe::Allowed });
-            let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+            let facts = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters };
             let (severity, line) = one(&facts, &config(&[("QUEUE_SQS_DLQ_URL", &spelled)]));
             assert!(severity == Severity::Refused && line.contains("the queue itself"), "{line}");
         }
@@ -196,7 +196,7 @@ fn a_dead_letter_queue_that_moves_its_letters_on_is_told_and_one_that_moves_them
     ] {
         let dead_letters =
             Some(DeadLetters { url: DEAD.to_owned(), description: Ok(policy(target)), send: Probe::Allowed });
-        let facts = Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+        let facts = QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters };
         let (severity, line) = one(&facts, &config(&[]));
         assert_eq!(severity, expected, "{line}");
         assert!(line.contains("after 3 receives") && line.contains(target), "{line}");
@@ -206,7 +206,7 @@ fn a_dead_letter_queue_that_moves_its_letters_on_is_told_and_one_that_moves_them
 
 #[test]
 fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
-    let with = |dead_letters| Facts { queue: queue("jobs.fifo", &[]), dead_letters };
+    let with = |dead_letters| QueueFacts { queue: queue("jobs.fifo", &[]), dead_letters };
     let told = |dead_letters, severity, word: &str| {
         let (found, line) = one(&with(dead_letters), &config(&[]));
         assert!(found == severity && line.contains(word), "{line}");
