@@ -52,7 +52,7 @@ use crate::queue::{MessageId, NewMessage};
 use batcher::Running;
 use driver::{Command, Ticket};
 use failures::Handle;
-use outbox::Patience;
+use outbox::RetryPolicy;
 use places::{Place, Places};
 
 /// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer; each is told by its own
@@ -87,9 +87,9 @@ impl Producer {
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "a client is a handle, and handed over as one")]
     pub fn with_retries_of(client: aws_sdk_sqs::Client, queue_url: impl Into<String>) -> Self {
-        let patience = sqs::patience(&client);
+        let retries = sqs::retries_of(&client);
         let queue = sqs::Sqs::with_timeouts_of(&client, queue_url.into());
-        Self::start(queue, Buffer::default(), patience)
+        Self::start(queue, Buffer::default(), retries)
     }
 
     /// A producer over any way to send a batch.
@@ -98,11 +98,11 @@ impl Producer {
     /// Outside a tokio runtime, on which it runs.
     #[must_use]
     pub fn over(queue: impl SendBatch, buffer: Buffer) -> Self {
-        Self::start(queue, buffer, Patience::default())
+        Self::start(queue, buffer, RetryPolicy::default())
     }
 
-    fn start(queue: impl SendBatch, buffer: Buffer, patience: Patience) -> Self {
-        let (commands, places, handle) = driver::start(queue, buffer, patience);
+    fn start(queue: impl SendBatch, buffer: Buffer, retries: RetryPolicy) -> Self {
+        let (commands, places, handle) = driver::start(queue, buffer, retries);
         Self { commands, places, batchers: Running::default(), handle }
     }
 

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::error::{CallError, Error, FlushError};
 use super::failures::{Failures, Handle, Untold};
-use super::outbox::{Batch, CALL_DEADLINE, Moment, Outbox, Patience, Settled};
+use super::outbox::{Batch, CALL_DEADLINE, Moment, Outbox, RetryPolicy, Settled};
 use super::places::{Buffer, Place, Places};
 use super::port::{EntryResult, SendBatch};
 use crate::queue::{MessageId, NewMessage};
@@ -112,7 +112,7 @@ struct Trouble {
 pub(super) fn start<Q: SendBatch>(
     queue: Q,
     buffer: Buffer,
-    patience: Patience,
+    retries: RetryPolicy,
 ) -> (mpsc::UnboundedSender<Command>, Places, Handle) {
     #[allow(clippy::disallowed_methods, reason = "a job in it holds a place in the buffer; a flush waits")]
     let (commands, received) = mpsc::unbounded_channel();
@@ -121,7 +121,7 @@ pub(super) fn start<Q: SendBatch>(
     let driver = Driver {
         queue: Arc::new(queue),
         received,
-        outbox: Outbox::new(patience),
+        outbox: Outbox::new(retries),
         calls: JoinSet::new(),
         random: Random::from_system(),
         next_number: 0,

@@ -1,6 +1,14 @@
 //! What waits to be sent, per message group: the order of sends, as a state machine.
 //!
-//! `now` and chance are arguments; there is no clock and no I/O. Invariants:
+//! `now` and chance are arguments; there is no clock and no I/O. The states of a group:
+//!
+//! ```text
+//! push ─▶ Ready ──take──▶ UnderWay ──settle──▶ away, where nothing of it waits
+//!           ▲                         ├──────▶ Ready, where something waits that has not failed
+//!           └── its time ── Paused ◀──┘ where a job is to be sent again
+//! ```
+//!
+//! Invariants:
 //! - A group has at most one batch under way, and nothing of it is taken before that batch is settled.
 //! - What is to be sent again comes before everything later of its group.
 //! - Where a job is given up for a reason that is not its own (all but a refusal of the very job), what waits behind it
@@ -97,7 +105,7 @@ enum State {
 
 /// How long, and how often, a job is sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryPolicy {
     /// From the first send of a job on, how long it may be sent again.
     pub(super) retry_for: Duration,
     /// The most attempts.
@@ -106,14 +114,14 @@ pub(super) struct Patience {
     pub(super) backoff: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     /// That of a producer of many jobs.
     fn default() -> Self {
         Self { retry_for: RETRY_WINDOW, attempts: u32::MAX, backoff: BACKOFF_BASE }
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// How long after its first send a job is sent again at the latest: the wait before the last attempt begins within
     /// the window.
     fn last_send(&self) -> Duration {
@@ -134,7 +142,7 @@ impl<T> Entry<T> {
 /// All that is not yet confirmed and not under way.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
-    patience: Patience,
+    retries: RetryPolicy,
     groups: HashMap<Arc<str>, Group<T>>,
     ready: VecDeque<Arc<str>>,
     paused: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
@@ -149,9 +157,9 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    pub(super) fn new(patience: Patience) -> Self {
+    pub(super) fn new(retries: RetryPolicy) -> Self {
         Self {
-            patience,
+            retries,
             groups: HashMap::new(),
             ready: VecDeque::new(),
             paused: BinaryHeap::new(),
@@ -199,7 +207,7 @@ impl<T> Outbox<T> {
         if free_calls == 0 {
             return None;
         }
-        let (most_bytes, last) = (self.pace.bytes(), self.patience.last_send());
+        let (most_bytes, last) = (self.pace.bytes(), self.retries.last_send());
         let mut entries: Vec<Entry<T>> = Vec::new();
         let mut bytes = 0;
         let mut groups = self.ready.len().div_ceil(free_calls).clamp(1, MAX_BATCH);
@@ -308,7 +316,7 @@ impl<T> Outbox<T> {
                     entry.failures += 1;
                     let tried = entry.first_sent.map_or(Duration::ZERO, |first| now.tick - first.tick);
                     // The next wait is inside the 50 s that the window leaves.
-                    if tried >= self.patience.retry_for || entry.failures >= self.patience.attempts {
+                    if tried >= self.retries.retry_for || entry.failures >= self.retries.attempts {
                         let error = error.after(entry.failures, tried);
                         ended.insert(name, error.clone());
                         settled.push(failed(entry, error));
@@ -346,7 +354,7 @@ impl<T> Outbox<T> {
             self.ready.push_back(name);
         } else {
             group.state = State::Paused;
-            self.paused.push(Reverse((now + backoff(self.patience.backoff, failures, chance), name)));
+            self.paused.push(Reverse((now + backoff(self.retries.backoff, failures, chance), name)));
         }
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use super::error::CallError;
-use super::outbox::{CALL_DEADLINE, Patience};
+use super::outbox::{CALL_DEADLINE, RetryPolicy};
 use super::port::{EntryResult, SendBatch};
 use crate::queue::entry::entry;
 use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry, speaks_of_time};
@@ -42,7 +42,7 @@ impl Sqs {
         Self { client: Client::from_conf(config), url, region }
     }
 
-    /// With the client's timeouts too; its retries are [`patience`].
+    /// With the client's timeouts too; its retries are [`retries_of`].
     pub(super) fn with_timeouts_of(client: &Client, url: String) -> Self {
         let region = client.config().region().map(ToString::to_string).unwrap_or_default();
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
@@ -52,11 +52,11 @@ impl Sqs {
 
 /// The attempts that the client would make, with its backoff: made by the outbox, which knows of each whether it
 /// may have had an effect, and repeats what an answer says failed in part.
-pub(super) fn patience(client: &Client) -> Patience {
+pub(super) fn retries_of(client: &Client) -> RetryPolicy {
     let client = client.config().retry_config();
     let attempts = client.map_or(1, RetryConfig::max_attempts);
-    let backoff = client.map_or(Patience::default().backoff, RetryConfig::initial_backoff);
-    Patience { attempts, backoff, ..Patience::default() }
+    let backoff = client.map_or(RetryPolicy::default().backoff, RetryConfig::initial_backoff);
+    RetryPolicy { attempts, backoff, ..RetryPolicy::default() }
 }
 
 impl SendBatch for Sqs {

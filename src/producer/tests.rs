@@ -127,7 +127,7 @@ async fn a_job_that_may_be_on_the_queue_is_not_sent_again_after_a_standstill() {
 
 #[test]
 fn time_that_the_machine_slept_counts() {
-    let mut outbox = outbox::Outbox::new(Patience::default());
+    let mut outbox = outbox::Outbox::new(RetryPolicy::default());
     let began = outbox::Moment::now();
     outbox.push(job("g", 0), 10, ());
     let batch = outbox.take(began, 0).unwrap();
@@ -273,7 +273,10 @@ async fn nothing_of_a_group_goes_before_a_job_that_the_queue_did_not_take_for_th
 
 /// Denies a group's first batch, just after the next job of the group was handed over.
 #[derive(Clone, Default)]
-struct DeniesLate(Arc<Mutex<Option<(Producer, Vec<Confirmation>)>>>);
+struct DeniesLate(Arc<Mutex<Handed>>);
+
+/// Its producer, and what was handed over meanwhile.
+type Handed = Option<(Producer, Vec<Confirmation>)>;
 
 impl SendBatch for DeniesLate {
     async fn send_batch(&self, batch: &[&NewMessage]) -> Result<Vec<EntryResult>, CallError> {
