@@ -60,7 +60,7 @@ pub(super) struct Options {
 }
 
 /// A job to be sent, and the number of its line.
-type Numbered = (u64, NewMessage);
+type NumberedJob = (u64, NewMessage);
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
@@ -113,7 +113,7 @@ fn lines<'a>(
     signing: &'a Signing,
     progress: &'a Progress,
     most_bytes: usize,
-) -> anyhow::Result<impl Stream<Item = anyhow::Result<Numbered>> + 'a> {
+) -> anyhow::Result<impl Stream<Item = anyhow::Result<NumberedJob>> + 'a> {
     let lines = input::lines()?;
     Ok(stream::unfold(lines, move |mut lines| async move {
         let made = lines.recv().await?.and_then(|(number, line)| {

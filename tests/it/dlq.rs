@@ -292,6 +292,32 @@ async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_i
 }
 
 #[tokio::test]
+async fn a_redrive_says_why_the_app_source_does_not_answer_and_goes_on() {
+    let world = World::new(|arrival| {
+        let status = if arrival.path == "/has" { 200 } else { 410 };
+        (status, Duration::ZERO)
+    })
+    .await;
+    world.send(&[job("g", 0)]).await;
+    let worker = world.worker(&["/has", "/lacks"], &[]);
+    world.wait_until_empty().await;
+    drop(worker);
+    let mut redrive = dlq(&world, &["redrive"]);
+    let source = [
+        ("APP_MANAGER_DRIVER", "dynamodb"),
+        ("APP_MANAGER_DYNAMODB_TABLE", "apps"),
+        ("APP_MANAGER_DYNAMODB_REGION", "eu-west-1"),
+        // Who answers here knows no such call.
+        ("APP_MANAGER_DYNAMODB_ENDPOINT", world.endpoint.as_str()),
+    ];
+    let (code, text) = told(redrive.envs(source)).await;
+    assert_eq!(code, Some(0), "{text}");
+    let says =
+        ["the app source does not answer here: DynamoDB table \"apps\" in eu-west-1: ", "1 jobs put back"];
+    assert!(says.iter().all(|says| text.contains(says)), "{text}");
+}
+
+#[tokio::test]
 async fn a_permission_that_is_missing_is_named_and_what_was_done_is_said() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
     for n in 0..3 {

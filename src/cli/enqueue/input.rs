@@ -11,11 +11,11 @@ const AHEAD: usize = 16;
 const MAX_LINE: u64 = 8 << 20;
 
 /// A line and its number, or why there is none.
-pub(super) type Numbered = anyhow::Result<(u64, String)>;
+pub(super) type ReadLine = anyhow::Result<(u64, String)>;
 
 /// The lines that are not empty, up to the first that is none. They are read on a thread of their own: a read of
 /// standard input cannot be given up, and the runtime would wait for it before the process ends.
-pub(super) fn lines() -> anyhow::Result<mpsc::Receiver<Numbered>> {
+pub(super) fn lines() -> anyhow::Result<mpsc::Receiver<ReadLine>> {
     let (found, lines) = mpsc::channel(AHEAD);
     let reading = move || read(std::io::stdin().lock(), |line| found.blocking_send(line).is_ok());
     std::thread::Builder::new().name("input".to_owned()).spawn(reading).context("standard input")?;
@@ -23,7 +23,7 @@ pub(super) fn lines() -> anyhow::Result<mpsc::Receiver<Numbered>> {
 }
 
 /// Hands over lines while they are wanted.
-fn read(mut input: impl BufRead, mut found: impl FnMut(Numbered) -> bool) {
+fn read(mut input: impl BufRead, mut found: impl FnMut(ReadLine) -> bool) {
     let mut number = 0;
     loop {
         number += 1;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use futures_util::{Stream, StreamExt};
 
-use super::Numbered;
+use super::NumberedJob;
 use crate::process::output::Lines;
 use crate::producer;
 
 /// Prints the jobs that SQS would take, while somebody reads.
-pub(super) async fn print(jobs: impl Stream<Item = anyhow::Result<Numbered>>) -> anyhow::Result<ExitCode> {
+pub(super) async fn print(jobs: impl Stream<Item = anyhow::Result<NumberedJob>>) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut jobs = pin!(jobs);
     let mut out = Lines::default();

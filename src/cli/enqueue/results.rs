@@ -91,9 +91,9 @@ impl Results {
         None
     }
 
-    /// Ends it: gives the ids that wait for earlier lines, in order, and what is to be said of lines that the
-    /// queue may not have.
-    pub(super) fn end(&mut self) -> (Vec<MessageId>, Vec<String>) {
+    /// Ends it: gives the ids that wait for earlier lines, in order, and of lines that the queue may not have which they
+    /// are and why.
+    pub(super) fn end(&mut self) -> (Vec<MessageId>, Vec<(String, Error)>) {
         let mut ids = Vec::new();
         for line in std::mem::take(&mut self.lines) {
             if let Some(id) = self.known.remove(&line) {
@@ -107,10 +107,11 @@ impl Results {
         let same = |a: &(u64, Error), b: &(u64, Error)| a.1 == b.1;
         let said = self.unsent.chunk_by(same).filter_map(|lines| {
             let ((first, error), (last, _)) = (lines.first()?, lines.last()?);
-            Some(match lines.len() {
-                1 => format!("line {first}: {error}"),
-                count => format!("{count} lines, {first} to {last}: {error}"),
-            })
+            let which = match lines.len() {
+                1 => format!("line {first}"),
+                count => format!("{count} lines, {first} to {last}"),
+            };
+            Some((which, error.clone()))
         });
         (ids, said.collect())
     }
@@ -140,8 +141,8 @@ mod tests {
         results.unsent(5, Error::Denied("no".into()));
         let (ids, said) = results.end();
         assert_eq!(ids, ["6".into()]);
-        assert!(said.len() == 2 && said[0].starts_with("line 3: no answer"), "{said:?}");
-        assert_eq!(said[1], "2 lines, 4 to 5: access to the queue is denied: no");
+        assert!(said[0].0 == "line 3" && matches!(said[0].1, Error::NoResponse(_)), "{said:?}");
+        assert_eq!(said[1..], [("2 lines, 4 to 5".to_owned(), Error::Denied("no".into()))]);
         assert_eq!((results.sent, results.failed), (3, 3));
     }
 

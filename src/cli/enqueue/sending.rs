@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::Numbered;
+use super::NumberedJob;
 use super::progress::{Progress, rate};
 use super::results::Results;
 use crate::process::output::Lines;
@@ -35,7 +35,7 @@ enum Ended {
 /// of the others. No more is read after one that the queue does not have for a reason that is not its own.
 pub(super) async fn send(
     producer: &Producer,
-    jobs: impl Stream<Item = anyhow::Result<Numbered>>,
+    jobs: impl Stream<Item = anyhow::Result<NumberedJob>>,
     progress: &Progress,
     stops: &mut Stops,
     several: bool,
@@ -97,8 +97,8 @@ pub(super) async fn send(
     for id in ids {
         out.print(&id)?;
     }
-    for line in said {
-        eprintln!("{}", if several { line } else { line.replacen("line 1", "error", 1) });
+    for (lines, error) in said {
+        eprintln!("{}: {error}", if several { &lines } else { "error" });
     }
     if several {
         if matches!(ended, Some(Ended::Queue | Ended::Signal(_))) {
