@@ -303,7 +303,7 @@ async fn watch(shown: &Shown<'_>, jobs: Option<u64>, shutdown: &CancellationToke
         }
         if told.elapsed() > Duration::from_secs(2) {
             told = Instant::now();
-            // Whoever watches may have enough of it, as `| head` does: a run of so many jobs goes on to its end, and
+            // Whoever watches may have enough of it, as `| head` does: a run with --jobs goes on to its end, and
             // one that has none is over.
             let printed = try_print(&format!("{}\n", books.summary(shown.metrics)));
             if jobs.is_none() && !matches!(printed, Ok(true)) {

@@ -44,7 +44,7 @@ pub(super) struct Options {
     /// Answer the first N webhooks with 500.
     #[arg(long, value_name = "N", default_value_t = 0)]
     fail_first: u64,
-    /// Answer with 500 for so long from the first webhook on: 500ms, 30s, 5m or 1h.
+    /// How long to answer with 500, from the first webhook on: 500ms, 30s, 5m or 1h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     fail_for: Option<Duration>,
     /// How long to wait before each answer, in milliseconds.

@@ -29,7 +29,7 @@ pub(super) struct Options {
     ids: Vec<String>,
     #[command(flatten)]
     filters: Filters,
-    /// Stop after so many.
+    /// Stop after this many letters.
     #[arg(long)]
     most: Option<usize>,
     /// The most letters a second.

@@ -22,8 +22,8 @@ const MAX_REWRITTEN: usize = 16 * 1024;
 /// As deep as values are indented.
 const MAX_DEPTH: usize = 8;
 
-/// How JSON is laid out: as it stands, with so much space behind commas and colons, or with a line for each value,
-/// indented by so many spaces.
+/// How JSON is laid out: as it stands, with a given space behind commas and colons, or with a line for each value,
+/// indented by a number of spaces a level.
 #[derive(Clone, Copy)]
 enum Layout {
     Kept,
@@ -102,7 +102,7 @@ fn of_another_kind(job: &Job, secret: &SecretString) -> Option<SignatureError> {
     is_whole.then_some(SignatureError::OtherPart("the whole job"))
 }
 
-/// The hash whose HMAC has so many bytes.
+/// The hash whose HMAC has that many bytes.
 fn other_hash(length: usize) -> Option<&'static str> {
     Some(match length {
         16 => "MD5",

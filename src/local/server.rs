@@ -171,7 +171,7 @@ impl Endpoint {
         result
     }
 
-    /// Receives, waiting for the first message at most so long.
+    /// Receives, and waits no longer than that for the first message.
     pub async fn receive(
         &self,
         queue: &str,

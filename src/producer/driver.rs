@@ -63,7 +63,7 @@ pub(super) enum Command {
         size: usize,
         ticket: Ticket,
     },
-    /// What a batcher took and no job on its way came of: so many, and why the first.
+    /// Events that a batcher took and of which no job came: how many, and why the first failed.
     Failed(u64, Error),
     /// Of a handle.
     Flush(u64, oneshot::Sender<Result<(), FlushError>>),
@@ -223,7 +223,7 @@ impl<Q: SendBatch> Driver<Q> {
             self.overtaken = self.outbox.overtaken;
             warn!(
                 jobs = self.overtaken,
-                "the queue took jobs of a batch behind one that it did not take: so many are ahead of their place"
+                "the queue took jobs of a batch behind one that it did not take: this many are ahead of their place"
             );
         }
         self.end_flushes();

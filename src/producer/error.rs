@@ -79,7 +79,7 @@ impl Error {
         matches!(self, Self::Refused(_) | Self::TooLarge { .. })
     }
 
-    /// The same of a job that was tried so often, the first time so long ago.
+    /// The same with the number of attempts, and the time since the first.
     pub(super) fn after(self, attempts: u32, tried: Duration) -> Self {
         let seconds = tried.as_secs_f64();
         let plural = if attempts == 1 { "" } else { "s" };

@@ -130,8 +130,7 @@ impl RetryPolicy {
 }
 
 impl<T> Entry<T> {
-    /// Whether it may be on the queue for so long that SQS may have forgotten it before it arrives again: why it may
-    /// be, and since when.
+    /// Why it may be on the queue, and since when, if SQS may have forgotten it before it arrives again.
     fn is_over(&self, now: Moment, last: Duration) -> Option<(Error, Duration)> {
         let error = self.uncertain.clone()?;
         let since = now.since(self.first_sent.as_ref()?);

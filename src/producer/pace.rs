@@ -1,5 +1,5 @@
 //! How many calls of which size are under way: fewer and smaller ones where answers fail to come in time, as on a
-//! slow uplink, which so many full batches would fill for longer than a call may take.
+//! slow uplink, where that many full batches take longer than a call may.
 
 use tokio::time::Instant;
 

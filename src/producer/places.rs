@@ -1,4 +1,4 @@
-//! The places of a producer's buffer: so many jobs and bytes, and half of them for one message group at the most,
+//! The places of a producer's buffer: bounds on its jobs and bytes, half of them for one message group at the most,
 //! so that a group that is throttled keeps no other out.
 
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Groups {
     shares: HashMap<String, Weak<Room>>,
-    /// At so many those that nobody holds are forgotten.
+    /// At this many groups, those of which nobody holds a place are forgotten.
     full: usize,
 }
 

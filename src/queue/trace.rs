@@ -86,7 +86,7 @@ impl TraceContext {
     }
 }
 
-/// A number of exactly so many digits, in lower case.
+/// A number of exactly that many digits, in lower case.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let plain = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (text.len() == digits && text.bytes().all(plain)).then(|| u128::from_str_radix(text, 16).ok())?

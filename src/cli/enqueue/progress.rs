@@ -26,7 +26,7 @@ impl Progress {
         Self { bar, began: Instant::now(), jobs: Cell::default(), read: RefCell::default() }
     }
 
-    /// A job of so many bytes of input was read.
+    /// A job was read that had this many bytes of input.
     pub(super) fn read(&self, bytes: u64) {
         if self.bar.is_some() {
             self.read.borrow_mut().push_back(bytes);
