@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -150,6 +151,8 @@ fn bar(total: usize, dry_run: bool) -> ProgressBar {
         bar.set_style(style);
     }
     bar.set_message(done);
+    // Time passes between two letters, too, above all with --rate.
+    bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
