@@ -72,9 +72,15 @@ impl Transport for SimulatedDestinations {
         let behaviour = outside.plan.hosts[host].at(outside.now()).clone();
         let outcome = self.answer(&request, host, behaviour).await;
         process.step().await;
-        if outcome == Outcome::Delivered {
-            asking.in_vain = false;
-            outside.write(Event::Told(Arc::clone(&request)));
+        match &outcome {
+            Outcome::Delivered => {
+                asking.in_vain = false;
+                outside.write(Event::Told(Arc::clone(&request)));
+            }
+            Outcome::Transient { reason, .. } | Outcome::Permanent(reason) | Outcome::Deferred(reason) => {
+                let (request, reason) = (Arc::clone(&request), reason.code());
+                outside.write(Event::Refused { request, reason });
+            }
         }
         outcome
     }

@@ -218,10 +218,11 @@ impl Outside {
         }
     }
 
-    /// Puts a letter into the dead-letter queue.
-    pub fn give_up(&self, message: Outgoing, letter: Letter) {
+    /// Puts a letter into the dead-letter queue; says whether that keeps it, and does not take it for one that it had
+    /// before.
+    pub fn give_up(&self, message: Outgoing, letter: Letter) -> bool {
         let id = self.send(GIVEN_UP, message);
-        self.letters.lock().unwrap().insert(id, letter);
+        self.letters.lock().unwrap().insert(id, letter).is_none()
     }
 
     /// What a letter says.

@@ -247,7 +247,20 @@ impl Queue for SimulatedQueue {
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), Error> {
         let (process, outside) = (&self.0, &self.0.outside);
         let message = outside.message(&letter.id);
+        let lettered = |kept| {
+            let (reason, attempts) = (letter.reason, letter.attempts);
+            let delivered = letter.delivered.iter().map(ToString::to_string).collect();
+            outside.write(Event::Lettered {
+                process: process.id,
+                message,
+                reason,
+                attempts,
+                delivered,
+                kept,
+            });
+        };
         if !outside.plan.dead_letters {
+            lettered(false);
             outside.write(Event::LetterConfirmed { process: process.id, message });
             return Err(Error::NoDeadLetterQueue);
         }
@@ -260,7 +273,7 @@ impl Queue for SimulatedQueue {
             return Err(error);
         }
         let redriven = Redriven { source: Arc::clone(&letter.source), delivered: letter.delivered.clone() };
-        outside.give_up(
+        let kept = outside.give_up(
             Outgoing {
                 group: letter.group.to_string(),
                 dedup: Some(letter.id.to_string()),
@@ -269,9 +282,7 @@ impl Queue for SimulatedQueue {
             },
             Letter { message, redriven },
         );
-        let (reason, attempts) = (letter.reason, letter.attempts);
-        let delivered = letter.delivered.iter().map(ToString::to_string).collect();
-        outside.write(Event::Lettered { process: process.id, message, reason, attempts, delivered });
+        lettered(kept);
         process.travel(20).await;
         if let Some((_, error)) = fault {
             return Err(error);

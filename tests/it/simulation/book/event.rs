@@ -41,8 +41,16 @@ pub enum Event {
     DeleteBegan { process: Id, message: usize },
     /// The queue has deleted a message.
     Deleted { process: Id, message: usize },
-    /// The dead-letter queue has a letter.
-    Lettered { process: Id, message: usize, reason: &'static str, attempts: u32, delivered: Vec<String> },
+    /// A job is given up. The dead-letter queue keeps its letter, unless there is none, or it takes the letter for one
+    /// that it had before.
+    Lettered {
+        process: Id,
+        message: usize,
+        reason: &'static str,
+        attempts: u32,
+        delivered: Vec<String>,
+        kept: bool,
+    },
     /// A process was told that the dead-letter queue has it, or that there is none.
     LetterConfirmed { process: Id, message: usize },
     /// An operator puts a dead letter's job back on the queue, by another message; these webhooks have it.
@@ -63,6 +71,8 @@ pub enum Event {
     Over { request: Arc<Request>, dead: bool },
     /// A process was told that its request was accepted.
     Told(Arc<Request>),
+    /// A destination has answered a request with that failure.
+    Refused { request: Arc<Request>, reason: &'static str },
     /// A process has no good answer to its request: an error, or it stopped waiting.
     InVain(Arc<Request>),
     /// The app source has told a process of an app, or that there is none.
@@ -170,8 +180,9 @@ impl Event {
                 format!("job {message} hidden by {process:?} for {} s", timeout.as_secs())
             }
             Self::Deleted { process, message } => format!("job {message} deleted by {process:?}"),
-            Self::Lettered { process, message, reason, attempts, .. } => {
-                format!("job {message} dead-lettered by {process:?}: {reason}, attempts {attempts}")
+            Self::Lettered { process, message, reason, attempts, kept, .. } => {
+                let unkept = if *kept { "" } else { ", and no letter is kept" };
+                format!("job {message} dead-lettered by {process:?}: {reason}, attempts {attempts}{unkept}")
             }
             Self::PutBack { message, delivered, .. } => {
                 format!("job {message} put back, delivered to {delivered:?}")
@@ -204,6 +215,7 @@ impl Event {
             | Self::SetOut(_)
             | Self::Over { .. }
             | Self::Told(_)
+            | Self::Refused { .. }
             | Self::InVain(_)
             | Self::AppTold { .. }
             | Self::EndedUnasked { .. }

@@ -129,8 +129,14 @@ impl Script {
 
     /// The last attempt fails.
     pub fn failed(&mut self) -> &mut Self {
-        let last = self.last();
-        self.over().happens(Event::InVain(last))
+        self.refused("status")
+    }
+
+    /// The last attempt is answered with that failure.
+    pub fn refused(&mut self, reason: &'static str) -> &mut Self {
+        let request = self.last();
+        self.over();
+        self.happens(Event::Refused { request: Arc::clone(&request), reason }).happens(Event::InVain(request))
     }
 
     /// The last attempt ends at its destination.
@@ -147,7 +153,7 @@ impl Script {
     /// The dead-letter queue has it, and says so.
     pub fn lettered(&mut self, process: Id, message: usize, reason: &'static str) -> &mut Self {
         let delivered = Vec::new();
-        self.happens(Event::Lettered { process, message, reason, attempts: 1, delivered })
+        self.happens(Event::Lettered { process, message, reason, attempts: 1, delivered, kept: true })
             .happens(Event::LetterConfirmed { process, message })
     }
 

@@ -53,7 +53,12 @@ impl Knowledge {
 
     /// Whether its letter said so.
     pub fn said(&self, message: usize, webhook: &str) -> bool {
-        self.messages.get(message).is_some_and(|message| message.delivered.iter().any(|id| id == webhook))
+        self.said_by_its_letter(message).iter().any(|id| id == webhook)
+    }
+
+    /// The webhooks of which its letter said so.
+    pub fn said_by_its_letter(&self, message: usize) -> &[String] {
+        self.messages.get(message).map_or(&[], |message| &message.delivered)
     }
 
     /// Whether a process knows that the dead-letter queue has it.

@@ -1,5 +1,6 @@
 //! A job is given up only for a reason that is true, and once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Record, Violation};
@@ -13,8 +14,10 @@ struct Story {
     set_out: bool,
     /// Which process asked which webhook.
     asked: Vec<(Id, String)>,
-    /// It was sent off alone: what failed with other jobs may be their doing.
-    alone: bool,
+    /// Which process got what failure as the answer to it alone: what failed with other jobs may be their doing.
+    failures: Vec<(Id, &'static str)>,
+    /// Which process waited in vain for an answer to it alone.
+    unanswered: Vec<Id>,
     /// When it was handed to whom.
     handed: Vec<(Id, Duration)>,
     /// Who sent each of its letters.
@@ -29,6 +32,8 @@ struct Seen {
     knowledge: Knowledge,
     leases: Leases,
     outages: Outages,
+    /// The requests that were answered with a failure.
+    answered: BTreeSet<usize>,
     stood_still: Duration,
     frozen: Duration,
     ended_in_mid_run: bool,
@@ -53,6 +58,14 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
     found
 }
 
+impl Story {
+    /// Whether a process had a failure of it alone for this reason.
+    fn has_failed(&self, process: Id, reason: &str) -> bool {
+        let answered = self.failures.iter().any(|(by, failure)| *by == process && *failure == reason);
+        answered || reason == "timeout" && self.unanswered.contains(&process)
+    }
+}
+
 impl Seen {
     fn see(&mut self, at: Duration, event: &Event) {
         self.knowledge.see(at, event);
@@ -67,7 +80,17 @@ impl Seen {
                 for job in &request.jobs {
                     self.stories.of(*job).set_out = true;
                     self.stories.of(*job).asked.push((request.process, request.webhook.clone()));
-                    self.stories.of(*job).alone |= request.jobs.len() == 1;
+                }
+            }
+            Event::Refused { request, reason } => {
+                self.answered.insert(request.number);
+                if let [job] = request.jobs[..] {
+                    self.stories.of(job).failures.push((request.process, reason));
+                }
+            }
+            Event::InVain(request) if !self.answered.contains(&request.number) => {
+                if let [job] = request.jobs[..] {
+                    self.stories.of(job).unanswered.push(request.process);
                 }
             }
             Event::Lettered { process, message, .. } => {
@@ -96,7 +119,8 @@ impl Seen {
         // What has failed for all of a window is not waited for by those behind it, too.
         let past = (self.knowledge.sent(job) + plan.rules.retry.window).saturating_sub(plan.clock_error);
         let down = now >= past && self.is_down(plan, now, job, process, past);
-        let Story { set_out: tried, alone, receives, .. } = *self.stories.of(job);
+        let Story { set_out: tried, receives, .. } = *self.stories.of(job);
+        let has_failed = self.stories.of(job).has_failed(process, reason);
         // The window is about the destination's failures: it begins with the first receive.
         let received = self.stories.of(job).handed.first().map_or(now, |(_, at)| *at);
         let age = now.saturating_sub(received) + plan.clock_error;
@@ -128,7 +152,7 @@ impl Seen {
                 })
             }
             // Together with others it may be their doing.
-            "gone" => !tried || !alone,
+            "gone" => !has_failed,
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
             "last_receive" => plan.rules.disposal.max_receive_count().is_none_or(|most| receives < most),
             "retention" => plan.rules.disposal.retention().is_none_or(|retention| {
@@ -141,7 +165,7 @@ impl Seen {
                 !(down || sibling && self.is_down(plan, now, job, process, Duration::ZERO))
             }
             "app_source" => true,
-            _ => !tried || !old || !alone,
+            _ => !has_failed || !old,
         };
         if self.knowledge.lettered(job, process) && !self.leases.in_doubt(job, process) {
             return Some(format!("job {job}: {process:?} dead-letters again what it was told is there"));
@@ -236,7 +260,8 @@ mod tests {
     #[test]
     fn a_second_letter_is_refused() {
         let mut twice = Script::of(1);
-        twice.attempted(A, &[0], 1).failed().lettered(A, 0, "gone").lettered(B, 0, "gone");
+        twice.attempted(A, &[0], 1).refused("gone").lettered(A, 0, "gone");
+        twice.attempted(B, &[0], 1).refused("gone").lettered(B, 0, "gone");
         twice.is_refused_by(violations, "dead-lettered 2 times");
         twice.lettered(A, 0, "gone");
         assert!(twice.finds(violations)[0].contains("what it was told is there"));

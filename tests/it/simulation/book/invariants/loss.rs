@@ -41,10 +41,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 job.gone = Some(*at);
                 job.letters.insert(*message);
             }
-            Event::Lettered { message, .. } => {
-                jobs.of(plan.number(*message)).letters.insert(*message);
-            }
-            Event::LetterConfirmed { message, .. } if !plan.dead_letters => {
+            Event::Lettered { message, kept, .. } if *kept || !plan.dead_letters => {
                 jobs.of(plan.number(*message)).letters.insert(*message);
             }
             Event::LetterDeleted { message } => {
@@ -99,8 +96,16 @@ mod tests {
     #[test]
     fn a_job_that_nobody_has_at_the_end_is_lost() {
         Script::of(1).attempted(A, &[0], 1).failed().is_refused_by(violations, "job 0 is lost");
+        let lettered = |kept| {
+            let (reason, delivered) = ("gone", Vec::new());
+            Event::Lettered { process: A, message: 0, reason, attempts: 1, delivered, kept }
+        };
         let mut no_queue = Script::of(1);
         no_queue.plan.dead_letters = false;
-        no_queue.happens(Event::LetterConfirmed { process: A, message: 0 }).is_accepted_by(violations);
+        no_queue.happens(lettered(false)).is_accepted_by(violations);
+        // What is taken for a letter that was put back, and deleted, keeps nothing.
+        let mut twice = Script::of(1);
+        twice.happens(lettered(true)).happens(Event::LetterDeleted { message: 0 }).happens(lettered(false));
+        twice.is_refused_by(violations, "job 0 is lost");
     }
 }

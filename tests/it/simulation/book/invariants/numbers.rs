@@ -1,5 +1,5 @@
-//! A process numbers its attempts of a job at each webhook from 1 upwards, however often others received it, and anew
-//! where the webhook was taken away in between.
+//! A process numbers its attempts of a job at each webhook from 1 upwards, one by one, however often others received
+//! it, and anew where the webhook was taken away in between.
 
 use std::time::Duration;
 
@@ -55,10 +55,12 @@ impl Story {
         let (process, number) = (request.process, request.attempt);
         let earlier = self.attempts.iter().take_while(|(other, ..)| *other != request.number);
         let mine = earlier.filter(|(_, by, webhook, ..)| *by == process && *webhook == request.webhook);
-        let mine = mine.map(|(.., number, at)| (*number, *at)).max();
-        match mine {
+        match mine.last() {
             _ if number == 0 => Some("is none"),
-            Some((mine, at)) => (number < mine && !was_gone(at)).then_some("after a higher one"),
+            Some((.., last, at)) => {
+                let follows = number == last + 1 || number == 1 && was_gone(*at);
+                (!follows).then_some("does not follow the one before")
+            }
             None => (number > 1).then_some("of a job that it has not attempted"),
         }
     }
@@ -80,7 +82,9 @@ mod tests {
             script
         };
         both([A, A, B], [1, 2, 1]).is_accepted_by(violations);
-        both([A, A, A], [1, 2, 1]).is_refused_by(violations, "higher");
+        both([A, A, A], [1, 2, 1]).is_refused_by(violations, "does not follow");
+        both([A, A, A], [1, 2, 2]).is_refused_by(violations, "does not follow");
+        both([A, B, A], [1, 1, 7]).is_refused_by(violations, "does not follow");
         let mut untried = Script::of(1);
         untried
             .handed(A, &[0])

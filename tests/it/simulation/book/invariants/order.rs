@@ -43,7 +43,7 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
                 groups.out(*message);
                 groups.end.of(*message).get_or_insert(*at);
             }
-            Event::Lettered { message, .. } | Event::LetterConfirmed { message, .. } => {
+            Event::Lettered { message, .. } => {
                 groups.end.of(*message).get_or_insert(*at);
             }
             Event::Arrived(request) => {

@@ -1,5 +1,5 @@
-//! A letter says which webhooks have the job, all that the process knows of and no other; put back, it goes to
-//! none of them again.
+//! A letter says which webhooks have the job, all that the process knows of, by what it was told or by an earlier
+//! letter, and no other; put back, it goes to none of them again.
 
 use super::{Record, Violation};
 use crate::simulation::book::event::{Entry, Event};
@@ -33,7 +33,9 @@ pub fn violations(record: &Record<'_>) -> Vec<Violation> {
             Event::Lettered { process, message, delivered, .. } => {
                 let mine =
                     told.of(*message).iter().filter(|(by, _)| by == process).map(|(_, webhook)| *webhook);
-                for webhook in mine.filter(|webhook| !delivered.iter().any(|id| id == webhook)) {
+                let earlier = knowledge.said_by_its_letter(*message).iter().map(String::as_str);
+                for webhook in mine.chain(earlier).filter(|webhook| !delivered.iter().any(|id| id == webhook))
+                {
                     let what = format!("job {message}: its letter does not say that {webhook} has it");
                     found.push(Violation { entry, what });
                 }
@@ -62,7 +64,7 @@ mod tests {
 
     fn lettered(delivered: &[String]) -> Event {
         let delivered = delivered.to_vec();
-        Event::Lettered { process: A, message: 0, reason: "gone", attempts: 1, delivered }
+        Event::Lettered { process: A, message: 0, reason: "gone", attempts: 1, delivered, kept: true }
     }
 
     #[test]
@@ -75,6 +77,13 @@ mod tests {
         delivered().happens(lettered(&[webhook()])).is_accepted_by(violations);
         delivered().happens(lettered(&[])).is_refused_by(violations, "does not say");
         Script::of(1).happens(lettered(&[webhook()])).is_refused_by(violations, "never took it");
+        let mut again = delivered();
+        again.happens(Event::PutBack { message: 1, delivered: vec![webhook()] });
+        let lettered_again = |delivered| {
+            let (reason, process) = ("gone", B);
+            Event::Lettered { process, message: 1, reason, attempts: 1, delivered, kept: true }
+        };
+        again.happens(lettered_again(vec![])).is_refused_by(violations, "does not say");
     }
 
     #[test]
