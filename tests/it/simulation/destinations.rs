@@ -46,6 +46,22 @@ impl Drop for Asking<'_> {
     }
 }
 
+/// A process that asks for an app; dropped when it is told of it or gives up waiting.
+struct AskingFor<'a> {
+    process: &'a Process,
+    app: usize,
+    in_vain: bool,
+}
+
+impl Drop for AskingFor<'_> {
+    fn drop(&mut self) {
+        if self.in_vain {
+            let (process, app) = (self.process.id, self.app);
+            self.process.outside.write(Event::AppUntold { process, app });
+        }
+    }
+}
+
 impl Transport for SimulatedDestinations {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let (process, outside) = (&*self.0, &self.0.outside);
@@ -176,6 +192,8 @@ impl Apps for SimulatedApps {
 
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         let outside = &self.0.outside;
+        let Some(app) = key.strip_prefix('k').and_then(|n| n.parse::<usize>().ok()) else { return Ok(None) };
+        let mut asking = AskingFor { process: &self.0, app, in_vain: true };
         if outside.plan.apps_down.contains(&outside.now()) {
             outside.write(Event::Fault("app source down"));
             if outside.dice().chance(0.2) {
@@ -185,7 +203,6 @@ impl Apps for SimulatedApps {
         }
         self.0.travel(5).await;
         let now = outside.now();
-        let Some(app) = key.strip_prefix('k').and_then(|n| n.parse::<usize>().ok()) else { return Ok(None) };
         let versions = &outside.plan.apps[app];
         // A replica, or an index, that is behind.
         let lag = u64::try_from(outside.plan.app_lag.as_millis()).unwrap();
@@ -195,6 +212,7 @@ impl Apps for SimulatedApps {
         if current > 0 {
             outside.write(Event::Fault("app changed"));
         }
+        asking.in_vain = false;
         outside.write(Event::AppTold { process: self.0.id, app });
         Ok(outside.apps[app][current].clone())
     }

@@ -74,33 +74,54 @@ impl SimulatedQueue {
         }
     }
 
-    /// Whether a settling call fails, and whether it takes effect all the same.
-    async fn settling(&self) -> Option<(bool, Error)> {
+    /// Whether a settling call about these messages fails, and whether it takes effect all the same.
+    async fn settling(&self, messages: &[usize]) -> Option<(bool, Error)> {
         let outside = &self.0.outside;
         let rates = outside.plan.rates;
         self.0.travel(20).await;
         let error = |why: &str| Error::Call(why.to_owned());
-        if outside.strikes(rates.slow, "settle: no answer for 3 s") {
-            sleep(Duration::from_secs(3)).await;
+        let strikes_after = |after, rate, what| {
+            let strikes = outside.strikes(rate, what);
+            messages.iter().filter(|_| strikes).for_each(|message| self.failed(*message, after));
+            strikes
+        };
+        let strikes = |rate, what| strikes_after(Duration::ZERO, rate, what);
+        let long = Duration::from_secs(3);
+        if strikes_after(long, rates.slow, "settle: no answer for 3 s") {
+            sleep(long).await;
             return Some((outside.dice().chance(0.5), error("timed out")));
         }
-        if outside.strikes(rates.lost_before, "settle: lost on the way there") {
+        if strikes(rates.lost_before, "settle: lost on the way there") {
             return Some((false, error("reset")));
         }
-        if outside.strikes(rates.lost_after, "settle: lost on the way back") {
+        if strikes(rates.lost_after, "settle: lost on the way back") {
             return Some((true, error("reset")));
         }
-        outside.strikes(rates.throttled, "settle: throttled").then(|| (false, error("throttled")))
+        strikes(rates.throttled, "settle: throttled").then(|| (false, error("throttled")))
     }
 
-    /// One entry of a batch; half failed batches fail entry by entry.
-    fn entry(&self, act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>) -> BatchEntryResult {
+    fn failed(&self, message: usize, after: Duration) {
+        self.0.outside.write(Event::CallFailed { process: self.0.id, message, after });
+    }
+
+    /// One entry of a batch, about this message; half failed batches fail entry by entry.
+    fn entry(
+        &self,
+        message: usize,
+        act: impl FnOnce(&mut Broker, Duration) -> Result<(), fifo::Error>,
+    ) -> BatchEntryResult {
         let outside = &self.0.outside;
         if outside.strikes(outside.plan.rates.partial, "settle: an entry failed") {
+            self.failed(message, Duration::ZERO);
             return BatchEntryResult::NotMentioned;
         }
         let done = act(&mut outside.broker.lock().unwrap(), outside.now());
         if done.is_ok() { BatchEntryResult::Ok } else { BatchEntryResult::ReceiptExpired }
+    }
+
+    /// The messages of some receipts.
+    fn messages<'a>(&self, receipts: impl Iterator<Item = &'a Receipt>) -> Vec<usize> {
+        receipts.map(|receipt| self.0.outside.message(&parts(receipt).0)).collect()
     }
 }
 
@@ -197,18 +218,19 @@ impl Queue for SimulatedQueue {
     async fn delete(&self, receipts: &[&Receipt]) -> Result<Vec<BatchEntryResult>, Error> {
         let (process, outside) = (&self.0, &self.0.outside);
         assert!((1..=10).contains(&receipts.len()));
-        for (id, _) in receipts.iter().map(|receipt| parts(receipt)) {
-            outside.write(Event::DeleteBegan { process: process.id, message: outside.message(&id) });
+        let messages = self.messages(receipts.iter().copied());
+        for message in messages.iter().copied() {
+            outside.write(Event::DeleteBegan { process: process.id, message });
         }
-        let fault = self.settling().await;
+        let fault = self.settling(&messages).await;
         if let Some((false, error)) = fault {
             return Err(error);
         }
-        let entries = receipts.iter().map(|receipt| {
-            let (id, handle) = parts(receipt);
-            let entry = self.entry(|broker, now| broker.delete(now, JOBS, handle));
+        let entries = receipts.iter().zip(messages).map(|(receipt, message)| {
+            let (_, handle) = parts(receipt);
+            let entry = self.entry(message, |broker, now| broker.delete(now, JOBS, handle));
             if entry == BatchEntryResult::Ok {
-                outside.write(Event::Deleted { process: process.id, message: outside.message(&id) });
+                outside.write(Event::Deleted { process: process.id, message });
             }
             entry
         });
@@ -225,20 +247,25 @@ impl Queue for SimulatedQueue {
         let (process, outside) = (&self.0, &self.0.outside);
         assert!((1..=10).contains(&changes.len()));
         assert!(changes.iter().all(|(_, timeout)| timeout.subsec_nanos() == 0), "{changes:?}");
-        let fault = self.settling().await;
+        let messages = self.messages(changes.iter().map(|(receipt, _)| *receipt));
+        let fault = self.settling(&messages).await;
         if let Some((false, error)) = fault {
             return Err(error);
         }
-        let entries = changes.iter().map(|(receipt, timeout)| {
-            let (id, handle) = parts(receipt);
-            let entry = self.entry(|broker, now| broker.change_visibility(now, JOBS, handle, *timeout));
+        let entries = changes.iter().zip(messages.iter().copied()).map(|((receipt, timeout), message)| {
+            let (_, handle) = parts(receipt);
+            let hide = |broker: &mut Broker, now| broker.change_visibility(now, JOBS, handle, *timeout);
+            let entry = self.entry(message, hide);
             if entry == BatchEntryResult::Ok {
-                let message = outside.message(&id);
                 outside.write(Event::Hidden { process: process.id, message, timeout: *timeout });
             }
             entry
         });
-        let entries = entries.collect();
+        let entries: Vec<_> = entries.collect();
+        // What is hidden together is worked together: none of it goes on.
+        if entries.contains(&BatchEntryResult::NotMentioned) {
+            messages.iter().for_each(|message| self.failed(*message, Duration::ZERO));
+        }
         outside.changed.notify_waiters();
         process.travel(20).await;
         fault.map_or(Ok(entries), |(_, error)| Err(error))
@@ -264,8 +291,9 @@ impl Queue for SimulatedQueue {
             outside.write(Event::LetterConfirmed { process: process.id, message });
             return Err(Error::NoDeadLetterQueue);
         }
-        let fault = self.settling().await;
+        let fault = self.settling(&[message]).await;
         if outside.plan.letters_down.contains(&outside.now()) {
+            self.failed(message, Duration::ZERO);
             outside.write(Event::Fault("dead-letter queue down"));
             return Err(Error::Call("down".to_owned()));
         }

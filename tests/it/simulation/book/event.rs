@@ -37,6 +37,8 @@ pub enum Event {
     HandedOverLate { process: Id, message: usize },
     /// The queue has hidden a message anew, for so long.
     Hidden { process: Id, message: usize, timeout: Duration },
+    /// A call that was to hide, to delete or to give up a message fails, after so long, whether or not it takes effect.
+    CallFailed { process: Id, message: usize, after: Duration },
     /// A delete set out.
     DeleteBegan { process: Id, message: usize },
     /// The queue has deleted a message.
@@ -77,6 +79,8 @@ pub enum Event {
     InVain(Arc<Request>),
     /// The app source has told a process of an app, or that there is none.
     AppTold { process: Id, app: usize },
+    /// A process was told nothing of an app that it asked the source for, or stopped waiting.
+    AppUntold { process: Id, app: usize },
     /// A process has begun to run.
     Started { process: Id },
     /// A process was told to end.
@@ -179,6 +183,12 @@ impl Event {
             Self::Hidden { process, message, timeout } => {
                 format!("job {message} hidden by {process:?} for {} s", timeout.as_secs())
             }
+            Self::CallFailed { process, message, .. } => {
+                format!("job {message}: a call of {process:?} fails")
+            }
+            Self::HandedOverLate { process, message } => {
+                format!("job {message} comes late to {process:?}")
+            }
             Self::Deleted { process, message } => format!("job {message} deleted by {process:?}"),
             Self::Lettered { process, message, reason, attempts, kept, .. } => {
                 let unkept = if *kept { "" } else { ", and no letter is kept" };
@@ -208,7 +218,6 @@ impl Event {
             Self::ReceiveBegan { .. }
             | Self::ReceiveAnswered { .. }
             | Self::ReceiveGivenUp { .. }
-            | Self::HandedOverLate { .. }
             | Self::Received { .. }
             | Self::DeleteBegan { .. }
             | Self::LetterConfirmed { .. }
@@ -218,6 +227,7 @@ impl Event {
             | Self::Refused { .. }
             | Self::InVain(_)
             | Self::AppTold { .. }
+            | Self::AppUntold { .. }
             | Self::EndedUnasked { .. }
             | Self::StoodStill { .. }
             | Self::Fault(_)

@@ -81,11 +81,17 @@ impl Record<'_> {
     }
 
     /// The last receive of a message that SQS moved or deleted came to nothing, for a reason that its worker can do
-    /// nothing about: the answer never came, the process was interrupted, or calls to the queue fail and take their time.
+    /// nothing about: the answer never came, the process was interrupted, or a call about that very message failed.
     /// Forced by seed 4.
     pub fn last_receive_lost(&self, receive: &LastReceive) -> bool {
-        let calls_fail = self.plan.kind == Kind::Everything;
-        self.grants("excuse: last receive lost", receive.was_in_vain() || calls_fail)
+        self.grants("excuse: last receive lost", receive.was_in_vain())
+    }
+
+    /// SQS hands over a message for the last time to a process that is still at an earlier copy, as a call about that
+    /// takes longer than the lease. The process refuses the new copy, and nobody gives it up.
+    /// Forced by seed 364.
+    pub fn refused_behind_a_copy(&self, receive: &LastReceive) -> bool {
+        self.grants("excuse: refused behind a copy", receive.was_behind_a_copy())
     }
 
     /// SQS deleted a message for its age that could have been handed over in time to be given up, and was not: it

@@ -11,9 +11,19 @@ use super::Each;
 #[derive(Debug, Default)]
 pub struct Knowledge {
     messages: Each<Message>,
-    /// When the source told which process of which app.
-    apps: BTreeMap<(usize, Id), Vec<Duration>>,
+    /// What the source told of which app, and to which process.
+    apps: BTreeMap<(usize, Id), Source>,
 }
+
+#[derive(Debug, Default)]
+struct Source {
+    told: Vec<Duration>,
+    /// When it last told nothing.
+    untold: Option<Duration>,
+}
+
+/// For how long the last answer serves after a look-up that told nothing.
+const STALE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Message {
@@ -40,7 +50,12 @@ impl Knowledge {
                 self.messages.of(*message).delivered.clone_from(delivered);
             }
             Event::LetterConfirmed { process, message } => self.messages.of(*message).lettered.push(*process),
-            Event::AppTold { process, app } => self.apps.entry((*app, *process)).or_default().push(at),
+            Event::AppTold { process, app } => {
+                self.apps.entry((*app, *process)).or_default().told.push(at);
+            }
+            Event::AppUntold { process, app } => {
+                self.apps.entry((*app, *process)).or_default().untold = Some(at);
+            }
             _ => {}
         }
     }
@@ -82,11 +97,19 @@ impl Knowledge {
     }
 
     /// Since when what a process remembers of a job's app may have been in force: the source is asked for a job after
-    /// it was sent, unless an answer from before that is remembered, or serves while the source is down.
+    /// it was sent, unless an answer from before that is remembered, as long as answers are, or serves while the source
+    /// is down. For a job that was put back it is always asked.
     pub fn remembered(&self, plan: &Plan, message: usize, process: Id) -> Duration {
         let sent = self.sent(message);
-        let told = self.apps.get(&(plan.job(message).app, process));
-        let last = told.and_then(|told| told.iter().rfind(|at| **at <= sent)).copied();
+        let kept = sent.saturating_sub(plan.cache.unwrap_or_default());
+        let serves = |source: &Source, told: Duration| {
+            told > kept || source.untold.is_some_and(|untold| untold + STALE >= sent)
+        };
+        let source = self.apps.get(&(plan.job(message).app, process));
+        let last = source.filter(|_| message < plan.jobs.len()).and_then(|source| {
+            let last = source.told.iter().rfind(|at| **at <= sent).copied();
+            last.filter(|told| serves(source, *told))
+        });
         last.unwrap_or(sent).saturating_sub(plan.app_lag)
     }
 

@@ -1,8 +1,9 @@
 //! The last receive of each message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::super::super::plan::{Incident, Plan};
 use super::super::event::{Event, Id};
 use super::Each;
 
@@ -14,39 +15,94 @@ pub struct LastReceive {
     /// Until when its process has hidden it.
     pub hidden_until: Duration,
     answered: bool,
-    /// Its process was told to end, was killed, or stood still.
+    /// Its process was still at an earlier copy of it.
+    behind_a_copy: bool,
+    /// Its process was killed, stood still, or ran out of its grace.
     interrupted: bool,
+    /// A call about it failed, or one about a job of its lane took long.
+    call_failed: bool,
+}
+
+/// A call that takes long.
+#[derive(Clone, Copy, Debug)]
+struct LongCall {
+    by: Id,
+    until: Duration,
 }
 
 /// The last receive of each message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LastReceives {
     receives: Each<LastReceive>,
     messages: BTreeSet<usize>,
-    ending: BTreeSet<Id>,
+    groups: Each<String>,
+    long_calls: Each<Option<LongCall>>,
+    dead: BTreeSet<Id>,
+    /// Until when each replica is frozen.
+    frozen: BTreeMap<usize, Duration>,
+    /// Until when a receive may be parked that everything stood still during: its process takes the lease for one that
+    /// began before.
+    parked: Duration,
+    grace: Duration,
+    wait: Duration,
 }
 
+/// What the ways there and back take, and settling.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// So much before the end of its grace a process cuts off what it has not done.
+const CUT_OFF: Duration = Duration::from_secs(4);
+
 impl LastReceive {
-    /// Whether its process could do nothing with it: the answer never came, or the process was interrupted.
+    /// Whether its process could do nothing with it: the answer never came, the process was interrupted, or a call about
+    /// it failed.
     pub fn was_in_vain(&self) -> bool {
-        !self.answered || self.interrupted
+        !self.answered || self.interrupted || self.call_failed
+    }
+
+    /// Whether its process could not take it up, as it was still at an earlier copy.
+    pub fn was_behind_a_copy(&self) -> bool {
+        self.behind_a_copy
     }
 }
 
 impl LastReceives {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            receives: Each::default(),
+            messages: BTreeSet::new(),
+            groups: Each::default(),
+            long_calls: Each::default(),
+            dead: BTreeSet::new(),
+            frozen: BTreeMap::new(),
+            parked: Duration::ZERO,
+            grace: plan.bounds.grace,
+            wait: plan.bounds.wait,
+        }
+    }
+
     pub fn see(&mut self, at: Duration, event: &Event) {
         match event {
             Event::HandedOver { process, message, until, .. } => {
                 self.messages.insert(*message);
+                let long = *self.long_calls.of(*message);
                 *self.receives.of(*message) = LastReceive {
                     by: Some(*process),
                     at,
                     hidden_until: *until,
-                    interrupted: self.ending.contains(process),
+                    behind_a_copy: long.is_some_and(|call| call.by == *process && at <= call.until + MARGIN),
+                    interrupted: at < self.parked
+                        || self.dead.contains(process)
+                        || self.frozen.get(&process.replica).is_some_and(|until| at <= *until),
                     ..LastReceive::default()
                 };
             }
-            Event::Received { message, .. } => self.receives.of(*message).answered = true,
+            Event::Sent { message, group, .. } => self.groups.of(*message).clone_from(group),
+            // Too late to do anything about it, and its process may know that.
+            Event::Received { message, .. } => {
+                let receive = self.receives.of(*message);
+                receive.answered = at + MARGIN < receive.hidden_until;
+            }
             Event::HandedOverLate { message, .. } => self.receives.of(*message).interrupted = true,
             Event::Hidden { process, message, timeout } => {
                 let receive = self.receives.of(*message);
@@ -54,13 +110,43 @@ impl LastReceives {
                     receive.hidden_until = at + *timeout;
                 }
             }
-            Event::AskedToEnd { process } | Event::Died { process } => {
-                self.ending.insert(*process);
+            Event::CallFailed { process, message, after } => {
+                self.call_failed(*process, *message);
+                if !after.is_zero() {
+                    *self.long_calls.of(*message) = Some(LongCall { by: *process, until: at + *after });
+                    // Those that came with it in its group are of its lane, and wait for it.
+                    let (group, came) = (self.groups.of(*message).clone(), self.receives.of(*message).at);
+                    let messages = self.messages.clone();
+                    let lane = messages.into_iter().filter(|other| {
+                        *self.groups.of(*other) == group && self.receives.of(*other).at == came
+                    });
+                    let lane: Vec<_> = lane.collect();
+                    lane.into_iter().for_each(|other| self.call_failed(*process, other));
+                }
+            }
+            Event::Died { process } => {
+                self.dead.insert(*process);
                 self.interrupt(|by| by == *process);
             }
-            Event::StoodStill { .. } => self.interrupt(|_| true),
+            Event::Ended { process, took } if *took + CUT_OFF >= self.grace => {
+                self.interrupt(|by| by == *process);
+            }
+            Event::Incident(Incident::Freeze(replica, lasts)) => {
+                let until = self.frozen.entry(*replica).or_default();
+                *until = (*until).max(at + *lasts);
+                self.interrupt(|by| by.replica == *replica);
+            }
+            Event::StoodStill { lasts } => {
+                self.parked = at + *lasts + self.wait + Duration::from_millis(20);
+                self.interrupt(|_| true);
+            }
             _ => {}
         }
+    }
+
+    fn call_failed(&mut self, process: Id, message: usize) {
+        let receive = self.receives.of(message);
+        receive.call_failed |= receive.by == Some(process);
     }
 
     fn interrupt(&mut self, whose: impl Fn(Id) -> bool) {

@@ -9,7 +9,7 @@ use crate::simulation::book::event::{Entry, Event, Id};
 use crate::simulation::book::facts::{Each, Knowledge, LastReceive, LastReceives};
 
 pub fn violations(record: &Record<'_>) -> Vec<Violation> {
-    let (mut receives, mut in_time) = (LastReceives::default(), Each::<LastReceive>::default());
+    let (mut receives, mut in_time) = (LastReceives::new(record.plan), Each::<LastReceive>::default());
     let (mut sent, mut knowledge) = (BTreeMap::<usize, Duration>::new(), Knowledge::default());
     let mut lettered = BTreeSet::new();
     let retention = record.plan.rules.disposal.retention().unwrap_or(Duration::MAX);
