@@ -66,10 +66,11 @@ const REGRESSIONS: [(u64, &str); 35] = [
 ];
 
 /// What has to have happened at least once in a run of all seeds, so that no fault is dead code.
-const FAULTS: [&str; 40] = [
+const FAULTS: [&str; 41] = [
     "attempts",
     "app changed",
     "app source down",
+    "app unusable",
     "clock jump",
     "coalesced",
     "coalesced, then alone",

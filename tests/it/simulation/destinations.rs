@@ -203,6 +203,11 @@ impl Apps for SimulatedApps {
         }
         self.0.travel(5).await;
         let now = outside.now();
+        if outside.plan.is_unusable(app, now, now) {
+            asking.in_vain = false;
+            outside.write(Event::Fault("app unusable"));
+            return Err(LookUpError::Unusable("its webhooks are no list".to_owned()));
+        }
         let versions = &outside.plan.apps[app];
         // A replica, or an index, that is behind.
         let lag = u64::try_from(outside.plan.app_lag.as_millis()).unwrap();

@@ -250,6 +250,8 @@ pub struct Plan {
     pub letters_down: Range<Duration>,
     /// The app source is down in between.
     pub apps_down: Range<Duration>,
+    /// The record of this app cannot be used in between.
+    pub unusable: Option<(usize, Range<Duration>)>,
     /// For how long a process remembers an app.
     pub cache: Option<Duration>,
     /// By how much the app source may be behind what was written to it.
@@ -297,6 +299,9 @@ impl Plan {
         for versions in &mut apps {
             specialise(&mut more, versions, clean);
         }
+        if seed % 20 == 11 {
+            multiply(seed, &mut apps);
+        }
         let most = if crowded { 300 } else { 60 };
         let jobs = jobs(&mut dice, apps.len(), most, quiet);
         let away = if kind != Kind::Faultless && more.chance(0.1) {
@@ -335,6 +340,7 @@ impl Plan {
             rates: if kind == Kind::Everything { rates(&mut dice) } else { Rates::default() },
             letters_down: span(&mut dice, kind == Kind::Everything, quiet),
             apps_down: span(&mut dice, !clean, quiet),
+            unusable: unusable(seed, count, kind, quiet),
             cache: more.pick(&[None, Some(5), Some(60)]).map(Duration::from_secs),
             app_lag: Duration::from_millis(if clean { 0 } else { app_lag }),
             clock_error: Duration::from_millis(if clean { 0 } else { clock_error }),
@@ -361,6 +367,7 @@ impl Plan {
         }
         plan.bounds.max_in_flight = 2000;
         plan.bounds.max_bytes = 1 << 26;
+        plan.unusable = None;
         plan.incidents.clear();
         plan.away = Duration::ZERO;
         let mut dead = plan.clone();
@@ -477,6 +484,13 @@ impl Plan {
     /// A message's job.
     pub fn job(&self, message: usize) -> &Planned {
         &self.jobs[self.number(message)]
+    }
+
+    /// Whether the record of an app cannot be used at some time in between.
+    pub fn is_unusable(&self, app: usize, from: Duration, to: Duration) -> bool {
+        self.unusable
+            .as_ref()
+            .is_some_and(|(unusable, span)| *unusable == app && span.start <= to && from < span.end)
     }
 
     /// Whether a destination is one that is alive and busy, for as long as there is anything.
@@ -653,6 +667,27 @@ fn specialise(more: &mut Dice, versions: &mut [Version], clean: bool) {
     {
         hook.path += 1_000_000;
     }
+}
+
+/// One app has more webhooks than a job goes to at once. The seeds among the regressions are none of these.
+fn multiply(seed: u64, apps: &mut [Vec<Version>]) {
+    let mut dice = Dice::new(seed ^ 0x3a27);
+    let at = dice.index(apps.len());
+    let more = dice.number(16..22);
+    for version in &mut apps[at] {
+        let Some(hook) = version.hooks.first().cloned() else { continue };
+        version.hooks.extend((0..more).map(|n| Hook { path: 2_000_000 + n, ..hook.clone() }));
+    }
+}
+
+/// By the seed itself, so that all else of a seed is as it was before there was this. The seeds among the regressions are
+/// none of these.
+fn unusable(seed: u64, apps: u64, kind: Kind, quiet: Duration) -> Option<(usize, Range<Duration>)> {
+    let mut dice = Dice::new(seed ^ 0xbad);
+    let app = dice.index(usize::try_from(apps).unwrap());
+    let from = dice.millis(0..u64::try_from(quiet.as_millis()).unwrap());
+    let until = (from + dice.millis(1000..60_000)).min(quiet);
+    (seed % 20 == 15 && kind != Kind::Faultless).then_some((app, from..until))
 }
 
 /// 3, 5 and 10 are what people set. The first draw is as it was before there were those.

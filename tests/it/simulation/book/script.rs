@@ -53,6 +53,7 @@ impl Script {
         plan.bounds.grace = Duration::from_secs(8);
         plan.dead_letters = true;
         plan.incidents.clear();
+        plan.unusable = None;
         let mut script = Self { plan, entries: Vec::new(), now: at, requests: Vec::new() };
         for message in 0..jobs {
             let id = format!("m{message}").into();

@@ -1,6 +1,6 @@
 //! A job is given up only for a reason that is true, and once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Record, Violation};
@@ -32,6 +32,9 @@ struct Seen {
     knowledge: Knowledge,
     leases: Leases,
     outages: Outages,
+    groups: Each<String>,
+    /// When a job of each group was first handed to each process.
+    first_handed: BTreeMap<(String, Id), Duration>,
     /// The requests that were answered with a failure.
     answered: BTreeSet<usize>,
     stood_still: Duration,
@@ -72,7 +75,10 @@ impl Seen {
         self.leases.see(at, event);
         self.outages.see(at, event);
         match event {
+            Event::Sent { message, group, .. } => self.groups.of(*message).clone_from(group),
             Event::HandedOver { process, message, count, .. } => {
+                let group = self.groups.of(*message).clone();
+                self.first_handed.entry((group, *process)).or_insert(at);
                 self.stories.of(*message).receives = *count;
                 self.stories.of(*message).handed.push((*process, at));
             }
@@ -125,6 +131,10 @@ impl Seen {
         let received = self.stories.of(job).handed.first().map_or(now, |(_, at)| *at);
         let age = now.saturating_sub(received) + plan.clock_error;
         let old = age >= plan.rules.retry.window || down;
+        // Where there has been nothing to send for a group for a window, those behind are not waited for.
+        let group = (self.groups.of(job).clone(), process);
+        let since = self.first_handed.get(&group).map_or(now, |at| *at);
+        let idle = now >= past && now.saturating_sub(since) + plan.clock_error >= plan.rules.retry.window;
         let (planned, sent) = (plan.job(job), self.knowledge.sent(job));
         let poison = planned.poison;
         // A verdict on the app has to be true of a version in force since the job was sent.
@@ -148,8 +158,13 @@ impl Seen {
                 };
                 !ever(&|v| {
                     let wants = v.wants(planned);
-                    v.there && (!v.is_for(planned.kind) || is_gone(&wants) || wants.iter().all(has_it))
+                    let has_none = !v.is_for(planned.kind);
+                    let was_taken_away = is_gone(&wants) || !wants.is_empty() && wants.iter().all(has_it);
+                    v.there && (was_taken_away || has_none && (old || idle || job >= plan.jobs.len()))
                 })
+            }
+            "app_unusable" => {
+                !(plan.is_unusable(planned.app, self.knowledge.sent(job), now) && (old || idle))
             }
             // Together with others it may be their doing.
             "gone" => !has_failed,
@@ -236,6 +251,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::violations;
     use crate::simulation::book::script::{A, B, Script};
 
@@ -254,6 +271,21 @@ mod tests {
     fn a_reason_that_is_not_true_is_refused() {
         for reason in ["malformed", "signature", "unknown_app", "gone", "destination_down", "app_source"] {
             Script::of(1).at(61).lettered(A, 0, reason).is_refused_by(violations, reason);
+        }
+    }
+
+    #[test]
+    fn an_app_without_webhooks_or_that_cannot_be_used_has_a_window() {
+        let given_up = |seconds, reason| {
+            let mut script = Script::of(1);
+            script.plan.apps[0][0].hooks.clear();
+            script.plan.unusable = Some((0, Duration::ZERO..Duration::from_secs(70)));
+            script.handed(A, &[0]).at(seconds).lettered(A, 0, reason);
+            script
+        };
+        for reason in ["no_webhook", "app_unusable"] {
+            given_up(61, reason).is_accepted_by(violations);
+            given_up(59, reason).is_refused_by(violations, reason);
         }
     }
 
