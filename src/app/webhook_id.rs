@@ -4,9 +4,10 @@
 //! webhooks repeats and loses nothing, and a corrected URL counts as another webhook; one that is only written otherwise
 //! does not.
 //!
-//! That is the target, where no other webhook of the app has the same. Those that share one are told apart by all
-//! else that was registered of them, and only those that are equal in everything by a number: it does not matter
-//! then which is which. A change of such a webhook's filter costs a duplicate at the most.
+//! That is the target, where no other webhook of the app has the same: the URL, or the function with its region and
+//! endpoint. Those that share one are told apart by all else that was registered of them, and only those that are equal
+//! in everything by a number: it does not matter then which is which. A change of such a webhook's filter costs a
+//! duplicate at the most.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Target, Webhook};
+use super::{Lambda, Target, Webhook};
 use crate::job::WebhookId;
 
 /// How many hexadecimal digits of the hash stand for a target: 48 bits tell any number of webhooks that
@@ -26,38 +27,44 @@ const DIGITS: usize = 12;
 const PRECISE_DIGITS: usize = 6;
 
 /// The members that are a webhook's target.
-const TARGET: [&str; 3] = ["url", "lambda_function", "lambda"];
+const TARGET: [&str; 2] = ["url", "lambda_function"];
+
+/// The members of `lambda` that are.
+const LAMBDA_TARGET: [&str; 2] = ["function_name", "region"];
 
 impl WebhookId {
     /// The identity of a webhook that is alone with this target.
     #[must_use]
     pub fn of(target: &Target) -> Self {
-        let normalised;
-        let parts: [&str; 3] = match target {
-            Target::Http(url) => {
-                normalised = normalised_url(url);
-                ["http", &normalised, ""]
+        match target {
+            Target::Http(url) => Self::of_parts(&["http", &normalised_url(url), ""]),
+            Target::Lambda(lambda) => {
+                let (region, endpoint) = place(lambda);
+                let mut parts = vec!["lambda", &lambda.function, &region];
+                // Only few have one, and the others' identities are as they were before endpoints counted.
+                parts.extend(endpoint.as_deref());
+                Self::of_parts(&parts)
             }
-            Target::Lambda(lambda) => ["lambda", &lambda.function, lambda.region.as_deref().unwrap_or("")],
-            Target::Missing => ["missing", "", ""],
+            Target::Missing => Self::of_parts(&["missing", "", ""]),
             // Once it is mended it is the same webhook.
-            Target::Unusable { registered, .. } => return Self::of(registered),
-        };
-        Self::of_parts(parts)
+            Target::Unusable { registered, .. } => Self::of(registered),
+        }
     }
 
-    /// The same by the URL as it was written, where that makes a difference.
+    /// The same by the URL as it was written, where that makes a difference. A Lambda webhook has none: without the
+    /// region of its `client_options` its identity may be that of another webhook of the app, now or earlier, and what
+    /// that one has would be taken for its own.
     fn formerly_of(target: &Target) -> Option<Self> {
         match target {
             Target::Http(url) if *url.trim() != *normalised_url(url) => {
-                Some(Self::of_parts(["http", url.trim(), ""]))
+                Some(Self::of_parts(&["http", url.trim(), ""]))
             }
             Target::Unusable { registered, .. } => Self::formerly_of(registered),
             Target::Http(_) | Target::Lambda(_) | Target::Missing => None,
         }
     }
 
-    fn of_parts(parts: [&str; 3]) -> Self {
+    fn of_parts(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update(part.as_bytes());
@@ -81,6 +88,18 @@ fn normalised_url(url: &str) -> Cow<'_, str> {
         Ok(parsed) if parsed.as_str() != url => Cow::Owned(parsed.into()),
         Ok(_) | Err(_) => Cow::Borrowed(url),
     }
+}
+
+/// Where a function is, as its webhook says: the region, `client_options` first as in the invocation, and an endpoint.
+/// Whose credentials are used is no part of it, as they are changed without the function becoming another.
+fn place(lambda: &Lambda) -> (String, Option<String>) {
+    let options = lambda.client_options.as_deref().map(serde_json::from_str::<Value>);
+    let option = |name: &str| match options.as_ref()?.as_ref().ok()?.get(name)? {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        _ => None,
+    };
+    let region = option("region").or_else(|| lambda.region.clone()).unwrap_or_default();
+    (region, option("endpoint"))
 }
 
 /// Gives the webhooks of one app their identities; with what was registered of each.
@@ -113,19 +132,35 @@ pub(super) fn identify(webhooks: &mut [Webhook], registered: &[String]) {
 pub(super) fn digest(registered: &Value) -> String {
     let mut hash = Sha256::new();
     if let Value::Object(members) = registered {
-        let mut members: Vec<_> =
-            members.iter().filter(|(name, _)| !TARGET.contains(&name.as_str())).collect();
+        let mut members: Vec<_> = members
+            .iter()
+            .filter(|(name, _)| !TARGET.contains(&name.as_str()))
+            .filter_map(|(name, value)| {
+                Some((name, if name == "lambda" { lambda(value)? } else { value.to_string() }))
+            })
+            .collect();
         members.sort_by_key(|(name, _)| name.as_str());
         for (name, value) in members {
             hash.update(name.as_bytes());
             hash.update([0]);
-            hash.update(value.to_string().as_bytes());
+            hash.update(value.as_bytes());
             hash.update([0]);
         }
     }
     let mut digits = hex::encode(hash.finalize());
     digits.truncate(PRECISE_DIGITS);
     digits
+}
+
+/// The member `lambda` without what is the target, if anything is left of it: with the credentials, by which a function
+/// of the same name in another account is told apart.
+fn lambda(registered: &Value) -> Option<String> {
+    let mut members: Vec<_> =
+        registered.as_object()?.iter().filter(|(name, _)| !LAMBDA_TARGET.contains(&name.as_str())).collect();
+    members.sort_by_key(|(name, _)| name.as_str());
+    (!members.is_empty()).then(|| {
+        Value::from_iter(members.into_iter().map(|(name, value)| (name.clone(), value.clone()))).to_string()
+    })
 }
 
 #[cfg(test)]
@@ -184,13 +219,13 @@ mod tests {
             let of = |url: &str| webhooks(&format!(r#"[{{"url":"{url}"}}]"#)).remove(0);
             let (before, after) = (of(written), of(same));
             assert_eq!((&before.id, &before.precise_id), (&after.id, &after.precise_id), "{written}");
-            let former = WebhookId::of_parts(["http", written.trim(), ""]);
+            let former = WebhookId::of_parts(&["http", written.trim(), ""]);
             assert!(before.is(&former) && before.is(&before.id), "{written}");
         }
         assert_ne!(ids(r#"[{"url":"http://h/a"}]"#), ids(r#"[{"url":"http://h/a/"}]"#));
         // Two that used to be told apart by how they were written: what one had does not count for the other.
         let both = webhooks(r#"[{"url":"http://h","headers":{"X":"1"}},{"url":"http://h/"}]"#);
-        let former = WebhookId::of_parts(["http", "http://h", ""]);
+        let former = WebhookId::of_parts(&["http", "http://h", ""]);
         assert!(both[0].id != both[1].id && !both[0].is(&former) && !both[1].is(&former));
     }
 
@@ -201,5 +236,37 @@ mod tests {
         );
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), 4);
+    }
+
+    /// Lambda webhooks of one function with these options.
+    fn lambdas(options: &[&str]) -> Vec<Webhook> {
+        let one = |options: &&str| format!(r#"{{"lambda_function":"f","lambda":{options}}}"#);
+        read(&format!("[{}]", options.iter().map(one).collect::<Vec<_>>().join(",")), "a").unwrap().0
+    }
+
+    #[test]
+    fn functions_are_told_apart_by_the_region_and_the_endpoint_that_are_invoked() {
+        let in_options = r#"{"client_options":{"region":"eu-west-1"}}"#;
+        let own = lambdas(&[r#"{"region":"eu-west-1"}"#]);
+        let both =
+            lambdas(&[in_options, r#"{"region":"eu-west-2","client_options":{"region":" eu-west-1 "}}"#]);
+        assert!(both.iter().all(|webhook| webhook.id.as_str().starts_with(own[0].id.as_str())));
+        let other = lambdas(&[r#"{"client_options":{"region":"us-east-1"}}"#, "{}", in_options]);
+        let at = lambdas(&[r#"{"client_options":{"region":"us-east-1","endpoint":"https://h"}}"#]);
+        let ids = [&own[0].id, &other[0].id, &other[1].id, &at[0].id];
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+        assert_eq!(other[2].id, own[0].id, "alone with its region");
+    }
+
+    #[test]
+    fn functions_of_two_accounts_are_told_apart_wherever_they_stand() {
+        let of = |id: &str| format!(r#"{{"client_options":{{"accessKeyId":"{id}","secretAccessKey":"s"}}}}"#);
+        let (a, b) = (of("A"), of("B"));
+        let both = lambdas(&[&a, &b]);
+        let turned = lambdas(&[&b, &a]);
+        assert_eq!((&both[0].id, &both[1].id), (&turned[1].id, &turned[0].id));
+        let left = lambdas(&[&b]).remove(0);
+        assert!(left.is(&both[1].id) && !left.is(&both[0].id), "once its sibling is removed");
+        assert_eq!(left.id, lambdas(&[&of("C")])[0].id, "credentials may change");
     }
 }

@@ -265,6 +265,58 @@ async fn of_two_webhooks_with_one_url_the_one_that_lacks_it_gets_it_wherever_it_
     }
 }
 
+/// A function of one name in some regions.
+fn in_regions(regions: &[&str]) -> serde_json::Value {
+    let of = |region| json!({"lambda_function": "f", "lambda": {"client_options": {"region": region}}});
+    regions.iter().copied().map(of).collect()
+}
+
+/// The region that a request's function is in.
+fn region(request: &Request) -> String {
+    let Target::Lambda(lambda) = &request.delivery.target else { panic!("{request:?}") };
+    let options: serde_json::Value = serde_json::from_str(lambda.client_options.as_ref().unwrap()).unwrap();
+    options["region"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_functions_with_one_name_the_one_that_lacks_it_gets_it_wherever_it_stands() {
+    let fails_in_us = |request: &Request| {
+        let outcome = if region(request) == "us-east-1" {
+            Outcome::transient(Reason::FunctionThrottled("rate".into()))
+        } else {
+            Outcome::Delivered
+        };
+        (Takes::Time(NOW), outcome)
+    };
+    for then in [&["us-east-1", "eu-west-1"][..], &["us-east-1"]] {
+        let mut world = World::registered(&[]);
+        world.webhooks = in_regions(&["eu-west-1", "us-east-1"]);
+        world.work(NOW, fails_in_us).await;
+        sleep(2 * SECOND).await;
+        world.webhooks = in_regions(then);
+        world.work(NOW, delivered).await;
+        let regions: Vec<_> = world.requests.lock().unwrap().iter().map(region).collect();
+        assert_eq!(regions, ["eu-west-1", "us-east-1", "us-east-1"], "{then:?}");
+        assert_eq!(
+            (world.letters(), world.queue.deletes()),
+            (vec![], vec![BatchEntryResult::Ok]),
+            "{then:?}"
+        );
+        // The same with a letter in between.
+        let mut world = World::registered(&[]);
+        world.rules.retry.window = NOW;
+        world.webhooks = in_regions(&["eu-west-1", "us-east-1"]);
+        world.work(NOW, fails_in_us).await;
+        let delivered_to = world.letters().remove(0).1;
+        let mut put_back = World::registered(&[]);
+        put_back.webhooks = in_regions(then);
+        put_back.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to });
+        put_back.work(NOW, delivered).await;
+        let regions: Vec<_> = put_back.requests.lock().unwrap().iter().map(region).collect();
+        assert_eq!(regions, ["us-east-1"], "{then:?}");
+    }
+}
+
 /// Its own header, if the request has it.
 fn is_private(request: &Request) -> bool {
     request.delivery.headers.iter().any(|(name, _)| name == "X-Mine")
