@@ -488,16 +488,18 @@ async fn a_webhook_that_cannot_be_used_counts_no_attempts_and_its_job_backs_off(
         let outcome = if request.before < 5 { Outcome::transient(why) } else { Outcome::Delivered };
         (Takes::Time(NOW), outcome)
     };
-    let mut world = World::registered(&["a"]);
-    world.webhooks = json!([{"url": "http://a/", "retry": {"max_attempts": 3}}]);
-    for _ in 0..6 {
-        world.work(NOW, unusable).await;
-        sleep(60 * SECOND).await;
+    for retry in [json!({"max_attempts": 3}), json!({"enabled": false})] {
+        let mut world = World::registered(&["a"]);
+        world.webhooks = json!([{"url": "http://a/", "retry": retry}]);
+        for _ in 0..6 {
+            world.work(NOW, unusable).await;
+            sleep(60 * SECOND).await;
+        }
+        assert!(world.numbers().iter().all(|(_, number)| *number == 1), "{:?}", world.numbers());
+        assert_eq!((world.numbers().len(), world.letters()), (6, vec![]), "{retry}");
+        let backoffs: Vec<u64> = world.queue.changes().into_iter().flatten().collect();
+        assert!(backoffs.iter().any(|backoff| *backoff > 2), "{backoffs:?}");
     }
-    assert!(world.numbers().iter().all(|(_, number)| *number == 1), "{:?}", world.numbers());
-    assert_eq!((world.numbers().len(), world.letters()), (6, vec![]));
-    let backoffs: Vec<u64> = world.queue.changes().into_iter().flatten().collect();
-    assert!(backoffs.iter().any(|backoff| *backoff > 2), "{backoffs:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,11 @@ fn a_webhook_ends_its_own_retries_by_attempts_and_by_time() {
         assert_eq!(judged(failed(), Some(&webhook), attempt, age), expected, "{retry} {attempt}");
         assert_eq!(judged(Outcome::Delivered, Some(&webhook), attempt, age), Outcome::Delivered);
     }
+    let unusable = || Outcome::transient(Reason::WebhookUnusable("no such host".into()));
+    let timed = registered(r#""retry":{"max_attempts":1,"max_elapsed_time_ms":10000}"#);
+    assert_eq!(judged(unusable(), Some(&timed), 1, young), unusable(), "it was no attempt");
+    let over = Outcome::Permanent(Reason::WebhookUnusable("no such host".into()));
+    assert_eq!(judged(unusable(), Some(&timed), 1, Duration::from_secs(10)), over);
     let source = || Outcome::transient(Reason::Apps("down".into()));
     let once = registered(r#""retry":{"enabled":false}"#);
     assert_eq!(judged(source(), Some(&once), 9, young), source(), "never for what is the operator's to mend");
