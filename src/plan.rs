@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::iter::Enumerate;
 use std::ops::Range;
 use std::slice;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -37,6 +38,8 @@ pub struct Delivery {
     pub headers: Vec<(String, String)>,
     /// What its attempts are signed with for Standard Webhooks; absent where the webhook wants none of it.
     pub standard: Option<Signing>,
+    /// How long an attempt may take, if that is known: a part of it at the most passes in waiting for leave to make it.
+    pub timeout: Option<Duration>,
 }
 
 /// The payload is signed but is no list of events.
@@ -302,6 +305,7 @@ impl Selection {
             body,
             headers: headers(webhook, &app.key, signature, format!("{id}.{}", webhook.id)),
             standard: app.standard_signing(webhook),
+            timeout: None,
         })
     }
 }

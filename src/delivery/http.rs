@@ -76,7 +76,10 @@ const MAX_WITHOUT_ANSWER: usize = 96;
 /// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
 /// answer such a destination may send informational responses without end, and h2 keeps all of them.
 const MAX_UNPROVEN_HTTP2: usize = 16;
-/// How long a request waits for a free place among these. No semaphore wakes it, since what is free to it depends on what
+/// The part of its own time that an attempt waits for a permit at its host, and for a place among these: who waited for all
+/// of it would be told to have failed at a destination that it was never sent to.
+const WAIT_DIVISOR: u32 = 8;
+/// How long a request waits for a free place among these, at the longest. No semaphore wakes it, since what is free to it depends on what
 /// other apps hold.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// How often it looks.
@@ -208,13 +211,14 @@ impl Http {
         let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
         let app_id = &*delivery.app_id;
         let last_took = || self.unanswered.last_took(app_id, &target.origin);
-        let permit = match self.limiter.acquire(app_id, &target.origin, standing, last_took).await {
+        let wait = delivery.timeout.map_or(Duration::MAX, |longest| longest / WAIT_DIVISOR);
+        let permit = match self.limiter.acquire(app_id, &target.origin, standing, last_took, wait).await {
             Ok(permit) => permit,
             Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
         };
         let is_crowded = permit.as_ref().is_some_and(HostPermit::is_crowded);
         let http1 = speaks_http1_alone(target, standing, is_crowded);
-        let room = match self.room(app_id, &target.origin, standing, http1).await {
+        let room = match self.room(app_id, &target.origin, (standing, http1), wait).await {
             Ok(room) => room,
             Err(bound) => return Outcome::Deferred(Reason::UnprovenBusy(bound)),
         };
@@ -259,8 +263,8 @@ impl Http {
         &self,
         app_id: &str,
         origin: &Origin,
-        standing: Standing,
-        http1: bool,
+        (standing, http1): (Standing, bool),
+        wait: Duration,
     ) -> Result<Option<Socket>, usize> {
         let rooms = match standing {
             Standing::Proven => return Ok(None),
@@ -277,10 +281,11 @@ impl Http {
             if let Some(room) = rooms.take(app_id, origin) {
                 return Ok(Some(room));
             }
-            if standing == Standing::Mute || asked.elapsed() >= ROOM_WAIT {
+            let left = ROOM_WAIT.min(wait).saturating_sub(asked.elapsed());
+            if standing == Standing::Mute || left.is_zero() {
                 return Err(rooms.most());
             }
-            sleep(ROOM_POLL).await;
+            sleep(ROOM_POLL.min(left)).await;
         }
     }
 

@@ -399,6 +399,7 @@ impl<'a> Try<'a> {
                 return Outcome::Permanent(Reason::NoWebhook);
             };
             span.carry(&mut delivery.headers);
+            delivery.timeout = Some(longest);
             shared.transport.attempt(&delivery, self.number).await
         };
         // One webhook at which our own code fails must not take the others' outcomes with it.

@@ -104,6 +104,7 @@ impl<'a> Coalescer<'a> {
                     body: bytes,
                     headers: headers(body.webhook, &app.key, signature, id),
                     standard: app.standard_signing(body.webhook),
+                    timeout: None,
                 }
             })
             .collect()

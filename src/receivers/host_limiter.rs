@@ -116,19 +116,21 @@ impl HostLimiter {
 
     /// Takes a permit for an app; the error is the bound. Where there is none it waits, as long as the destination's
     /// last answer took if that is known and leaves enough time for the request. Nobody waits for a destination that left
-    /// the app's last attempts unanswered.
+    /// the app's last attempts unanswered. `most`: what an attempt with a time-out of its own waits where that is not
+    /// known.
     pub(crate) async fn acquire(
         &self,
         app_id: &str,
         origin: impl Hash,
         standing: Standing,
         last_took: impl FnOnce() -> Option<Duration>,
+        most: Duration,
     ) -> Result<Option<HostPermit>, usize> {
         let Some(bound) = self.bound else { return Ok(None) };
         let app = AppThere { app: hash::of(app_id), origin: hash::of(origin) };
         let (mut permit, total) = self.enter(app, standing, bound)?;
         if let Hold::Waiting(turn) = &mut permit.hold {
-            let told = timeout(self.patience(last_took()), turn).await;
+            let told = timeout(self.patience(last_took(), most), turn).await;
             if !matches!(told, Ok(Ok(()))) {
                 return Err(total);
             }
@@ -173,11 +175,12 @@ impl HostLimiter {
 
     /// How long to wait at a destination whose last answer took so long. The first of those under way have ended a little
     /// later than that.
-    fn patience(&self, last_took: Option<Duration>) -> Duration {
-        let longest = self.wait * LONGEST_WAIT;
+    fn patience(&self, last_took: Option<Duration>, most: Duration) -> Duration {
+        let least = self.wait.min(most);
+        let longest = least * LONGEST_WAIT;
         match last_took.map(|took| took + took / 4) {
-            Some(wait) if wait <= longest => wait.max(self.wait),
-            Some(_) | None => self.wait,
+            Some(wait) if wait <= longest => wait.max(least),
+            Some(_) | None => least,
         }
     }
 }

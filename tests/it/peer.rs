@@ -155,6 +155,7 @@ pub async fn deliver(http: &Http, url: &str, headers: &[(&str, &str)], body: &[u
         body,
         headers,
         standard: None,
+        timeout: None,
     };
     tokio::time::timeout(PATIENCE, http.attempt(url, &delivery, 1)).await.unwrap()
 }

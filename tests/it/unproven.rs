@@ -106,6 +106,7 @@ fn delivery(app: usize, url: String) -> Delivery {
         body: Bytes::from_static(b"{}"),
         headers: Vec::new(),
         standard: None,
+        timeout: None,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -175,6 +176,34 @@ async fn a_look_up_that_goes_unanswered_counts_with_all_descriptors_that_it_may_
         } else {
             attempt.abort();
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_waits_for_leave_for_a_part_of_its_own_time() {
+    let own = Duration::from_millis(300);
+    for (max_per_host, without_answer) in [(1, MAX_WITHOUT_ANSWER), (100, 1)] {
+        let settings = Settings {
+            max_per_host: Some(max_per_host),
+            turn_timeout: Duration::from_millis(500),
+            ..Settings::default()
+        };
+        let mut http = Http::with_resolver(settings, Arc::new(Silent::default())).unwrap();
+        http.without_answer = Sockets::costly(without_answer);
+        let http = Arc::new(http);
+        let outcomes = (0..3).map(|n| {
+            let http = Arc::clone(&http);
+            let url = "http://host.test/".to_owned();
+            let delivery = Delivery { timeout: Some(own), ..delivery(&format!("app {n}"), &url) };
+            tokio::spawn(async move { timeout(own, http.attempt(&url, &delivery, 1)).await })
+        });
+        let outcomes: Vec<_> = outcomes.collect();
+        let mut deferred = 0;
+        for outcome in outcomes {
+            let busy = [Reason::Busy(1), Reason::UnprovenBusy(without_answer)].map(Outcome::Deferred);
+            deferred += usize::from(outcome.await.unwrap().is_ok_and(|outcome| busy.contains(&outcome)));
+        }
+        assert!(deferred >= 2, "{deferred} were told that nothing was sent");
     }
 }
 

@@ -9,7 +9,7 @@ const ORIGIN: &str = "http://a/";
 async fn take(limiter: &HostLimiter, app: &str, standing: Standing, most: usize) -> Vec<HostPermit> {
     let mut taken = Vec::new();
     while taken.len() < most
-        && let Ok(permit) = limiter.acquire(app, ORIGIN, standing, || None).await
+        && let Ok(permit) = limiter.acquire(app, ORIGIN, standing, || None, Duration::MAX).await
     {
         taken.extend(permit);
     }
@@ -61,7 +61,7 @@ async fn a_destination_has_a_permit_more_with_each_answer_until_it_is_idle() {
 async fn who_waits_for_a_destination_goes_on_as_soon_as_it_answers_or_a_request_ends() {
     let limiter = HostLimiter::new(Some(1000), WAIT);
     let mut first = take(&limiter, "a", Standing::Unknown, 5000).await;
-    let next = || limiter.acquire("a", ORIGIN, Standing::Unknown, || None);
+    let next = || limiter.acquire("a", ORIGIN, Standing::Unknown, || None, Duration::MAX);
     let (one, ()) = tokio::join!(next(), async { (0..4).for_each(|_| first[0].answered()) });
     let mut ending = first.split_off(2);
     let (two, ()) = tokio::join!(next(), async {
@@ -83,7 +83,7 @@ async fn an_app_whose_requests_take_long_leaves_permits_to_the_others() {
         for n in 0..others - 1 {
             held.push(take(&limiter, &format!("greedy {n}"), standing, 5000).await);
         }
-        let one = limiter.acquire("new", ORIGIN, standing, || None).await;
+        let one = limiter.acquire("new", ORIGIN, standing, || None, Duration::MAX).await;
         assert!(one.is_ok(), "{bound} {standing:?}: {:?}", held.iter().map(Vec::len).collect::<Vec<_>>());
         drop((held, one));
         assert!(is_idle(&limiter));
@@ -97,7 +97,7 @@ async fn what_ends_goes_to_an_app_with_few_before_one_with_many_that_came_first(
     let others = take(&limiter, "other", Standing::Answers, 5000).await;
     let none = limiter.table.lock().unwrap().hosts[&hash::of(ORIGIN)].free == 0;
     assert!(none, "{} {}", greedy.len(), others.len());
-    let wait = |app: &'static str| limiter.acquire(app, ORIGIN, Standing::Answers, || None);
+    let wait = |app: &'static str| limiter.acquire(app, ORIGIN, Standing::Answers, || None, Duration::MAX);
     let (first, second, ()) = tokio::join!(wait("greedy"), wait("new"), async {
         tokio::task::yield_now().await;
         greedy.pop();
@@ -138,7 +138,7 @@ async fn the_wait_is_as_long_as_the_last_answer_took_if_the_rest_of_the_attempt_
     {
         let begun = tokio::time::Instant::now();
         let took = || took.map(Duration::from_millis);
-        assert!(limiter.acquire("a", ORIGIN, Standing::Unknown, took).await.is_err());
+        assert!(limiter.acquire("a", ORIGIN, Standing::Unknown, took, Duration::MAX).await.is_err());
         assert_eq!(begun.elapsed().as_millis() / 10 * 10, waits);
     }
 }
@@ -147,7 +147,7 @@ async fn the_wait_is_as_long_as_the_last_answer_took_if_the_rest_of_the_attempt_
 async fn who_stops_waiting_is_passed_over() {
     let limiter = HostLimiter::new(Some(1), WAIT);
     let first = take(&limiter, "a", Standing::Answers, 1).await;
-    let wait = || limiter.acquire("b", ORIGIN, Standing::Answers, || None);
+    let wait = || limiter.acquire("b", ORIGIN, Standing::Answers, || None, Duration::MAX);
     assert!(timeout(Duration::from_millis(10), wait()).await.is_err());
     let (next, ()) = tokio::join!(wait(), async { drop(first) });
     assert!(next.is_ok());

@@ -11,6 +11,7 @@ fn request(url: &str, headers: &[(&str, &str)]) -> Result<Request, Reason> {
         body: Bytes::from_static(b"{}"),
         headers,
         standard: None,
+        timeout: None,
     };
     RequestTarget::parse(url)?.post(&delivery, 3)
 }

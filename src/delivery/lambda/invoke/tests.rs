@@ -135,6 +135,7 @@ fn delivery(target: Webhook) -> Delivery {
             header("X-Pusher-Key", "app-key"),
         ],
         standard: None,
+        timeout: None,
     }
 }
 
