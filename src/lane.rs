@@ -223,7 +223,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     Disposition::Done => Ok(()),
                     // Of one job alone: the margin behind the attempt is for this call.
                     Disposition::DeadLetter(reason) => {
-                        settle::dead_letter(&mut self, 0, &reason, &attempted).await
+                        settle::dead_letter(&mut self, 0, &reason, &attempted, None).await
                     }
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };

@@ -72,6 +72,11 @@ impl InFlight {
         rules.last_chance(self.message.receive_count, self.age(times), hidden)
     }
 
+    /// Why SQS will not hand it over once more, once it has been hidden for so long, if it is certain.
+    pub(crate) fn end(&self, rules: &Rules, times: Times, hidden: Duration) -> Option<LastChance> {
+        rules.end(self.message.receive_count, self.age(times), hidden)
+    }
+
     /// The backoff of what is not given up for its failure.
     pub(crate) fn sparing_backoff(&self, rules: &Rules, times: Times, backoff: Duration) -> Duration {
         rules.sparing_backoff(backoff, self.message.receive_count, self.age(times))

@@ -251,12 +251,14 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     lane.deletes.send(Deletion { held, lease: lane.lease, urgency }).await;
 }
 
-/// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays.
+/// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays; `hidden` is
+/// how long it is hidden then, where that is not by its own backoff.
 pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     place: usize,
     reason: &Reason,
     attempted: &Attempted,
+    hidden: Option<Duration>,
 ) -> Result<(), (Duration, Reason)> {
     let Some(held) = lane.jobs.get_mut(place) else { return Ok(()) };
     let shared = &lane.shared;
@@ -280,37 +282,8 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
                 "job given up and deleted: there is no dead-letter queue (set QUEUE_SQS_DLQ_URL)");
         }
         Err(failure) => {
-            let reason = Reason::DeadLetterQueue(failure.to_string());
-            // Of each time that it was refused: what it is given up for is not attempted again.
-            let record = held.claim.record_mut();
-            record.deferrals = record.deferrals.saturating_add(1);
-            let times = letter.attempts.saturating_add(record.deferrals).max(1);
-            let backoff =
-                policy::backoff(times, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
-            shared.metrics.dead_letter_failures.inc();
-            let is_refused = matches!(failure, Error::LetterRefused { .. });
-            let backoff = if is_refused { backoff.max(REFUSED_LETTER_WAIT) } else { backoff };
-            shared.metrics.refused_letters.inc_by(u64::from(is_refused));
-            let (detail, next_retry_s) = (shown_reason(&reason), backoff.as_secs());
-            let is_last = held.last_chance(&shared.rules, lane.times, backoff).is_some();
-            if is_refused && (said || is_last) {
-                let then = if is_last {
-                    "the queue does not hand it over again: SQS deletes it, or moves it if it can"
-                } else {
-                    "it stays, and what is behind it in its group waits (said once a minute, whichever the job)"
-                };
-                error!(message_id = %letter.id, app_id, group = shown(&letter.group), bytes = letter.body.len(), detail,
-                    next_retry_s,
-                    "the dead-letter queue does not take the letter of a job that is given up: {then} (remedy: raise the dead-letter \
-                     queue's MaximumMessageSize to the queue's; hookferry check prints the line)");
-            } else if said {
-                error!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
-                    "dead-lettering failed; the job stays (said once a minute, whichever the job)");
-            } else {
-                debug!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
-                    "dead-lettering failed; the job stays");
-            }
-            return Err((backoff, reason));
+            let refused = Refused { letter: &letter, failure, hidden, said };
+            return Err(refuse(&lane.shared, held, lane.times, &refused));
         }
     }
     let kept = answer.is_ok();
@@ -333,6 +306,65 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
         kept,
     });
     Ok(())
+}
+
+/// A letter that the dead-letter queue did not take.
+struct Refused<'a> {
+    letter: &'a DeadLetter,
+    failure: &'a Error,
+    /// How long its job is hidden, where that is not by its own backoff.
+    hidden: Option<Duration>,
+    /// The failing call was logged.
+    said: bool,
+}
+
+/// Says that a letter was not taken, and what becomes of its job; gives the backoff until it is sent again, and why.
+fn refuse<Q, T, A>(
+    shared: &Shared<Q, T, A>,
+    held: &mut InFlight,
+    times: Times,
+    refused: &Refused<'_>,
+) -> (Duration, Reason) {
+    let Refused { letter, failure, hidden, said } = *refused;
+    let reason = Reason::DeadLetterQueue(failure.to_string());
+    // Of each time that it was refused: what it is given up for is not attempted again.
+    let record = held.claim.record_mut();
+    record.deferrals = record.deferrals.saturating_add(1);
+    let tries = letter.attempts.saturating_add(record.deferrals).max(1);
+    let backoff = policy::backoff(tries, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
+    let is_refused = matches!(failure, Error::LetterRefused { .. });
+    let backoff = if is_refused { backoff.max(REFUSED_LETTER_WAIT) } else { backoff };
+    let ends = held.end(&shared.rules, times, hidden.unwrap_or(backoff));
+    shared.metrics.dead_letter_failures.inc();
+    shared.metrics.refused_letters.inc_by(u64::from(is_refused));
+    shared.metrics.lost.inc_by(u64::from(matches!(ends, Some(LastChance::Retention(_)))));
+    let then = match ends {
+        Some(LastChance::Receives(_)) => {
+            "the queue does not hand it over again: SQS moves it if it can, without what a letter says"
+        }
+        Some(LastChance::Retention(_)) => {
+            "it is lost: SQS deletes it for its age before it is received again"
+        }
+        None if is_refused => {
+            "it stays, and what is behind it in its group waits (said once a minute, whichever the job)"
+        }
+        None => "the job stays (said once a minute, whichever the job)",
+    };
+    let (app_id, detail, next_retry_s) = (held.shown_app(), shown_reason(&reason), backoff.as_secs());
+    let app_id = app_id.as_str();
+    if !said && ends.is_none() {
+        debug!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
+            "dead-lettering failed; the job stays");
+    } else if is_refused {
+        error!(message_id = %letter.id, app_id, group = shown(&letter.group), bytes = letter.body.len(), detail,
+            next_retry_s,
+            "the dead-letter queue does not take the letter of a job that is given up: {then} (remedy: raise the dead-letter \
+             queue's MaximumMessageSize to the queue's; hookferry check prints the line)");
+    } else {
+        error!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
+            "dead-lettering failed; {then}");
+    }
+    (backoff, reason)
 }
 
 /// What a job is not to be sent to again although it was not taken there.
@@ -426,22 +458,27 @@ async fn give_up_last_chances<Q: Queue, T: Transport, A: Apps>(
     attempted: &Attempted,
 ) {
     let last = |held: &InFlight, rules: &Rules, times| held.last_chance(rules, times, hidden);
-    give_up_behind(lane, last, &format!("a job before it in its group failed: {why}"), attempted).await;
+    let why = format!("a job before it in its group failed: {why}");
+    give_up_behind(lane, last, &why, attempted, hidden).await;
 }
 
 /// Behind a head that is about to be attempted, what SQS would delete for its age meanwhile is given up by us.
 pub(super) async fn give_up_expiring<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
     let last = |held: &InFlight, rules: &Rules, times| rules.expires_waiting(held.age(times));
     let attempted = Attempted::without_any(0, None);
-    give_up_behind(lane, last, "the jobs before it in its group took until then", &attempted).await;
+    // If its letter is refused, the lane goes on with it.
+    let longest = lane.shared.rules.attempt_timeout;
+    give_up_behind(lane, last, "the jobs before it in its group took until then", &attempted, longest).await;
 }
 
-/// Gives up the jobs behind the head that have no other chance.
+/// Gives up the jobs behind the head that have no other chance; `hidden` is how long one stays hidden of which the letter
+/// is refused.
 async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     last: impl Fn(&InFlight, &Rules, Times) -> Option<LastChance>,
     why: &str,
     attempted: &Attempted,
+    hidden: Duration,
 ) {
     let mut place = 1;
     while let Some(held) = lane.jobs.get(place) {
@@ -455,7 +492,7 @@ async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
             return;
         }
         let reason = last.reason(format!("not attempted, {why}"));
-        match dead_letter(lane, place, &reason, attempted).await {
+        match dead_letter(lane, place, &reason, attempted, Some(hidden)).await {
             Ok(()) => {
                 if let Some(held) = lane.jobs.get_mut(place) {
                     held.span.ends(Ending::DeadLettered, attempted.number, Some(&reason));
@@ -472,7 +509,7 @@ pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Ap
     lane: &mut Lane<Q, T, A>,
     why: &str,
 ) {
-    let (mut place, mut failed) = (0, 0);
+    let (mut place, mut failed) = (0, Vec::new());
     let attempted = Attempted::without_any(0, None);
     while let Some(held) = lane.jobs.get(place) {
         let chance = held.last_chance(&lane.shared.rules, lane.times, Duration::ZERO);
@@ -482,21 +519,25 @@ pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Ap
         };
         let reason = last.reason(why.to_owned());
         let in_time = lane.lease.fits(Instant::now(), SETTLE_MARGIN);
-        if in_time && dead_letter(lane, place, &reason, &attempted).await.is_ok() {
+        let id = held.message.id.to_string();
+        // It comes back when the lease ends.
+        let hidden = lane.lease.until().saturating_duration_since(Instant::now());
+        if in_time && dead_letter(lane, place, &reason, &attempted, Some(hidden)).await.is_ok() {
             if let Some(held) = lane.jobs.get_mut(place) {
                 held.span.ends(Ending::DeadLettered, 0, Some(&reason));
             }
             acknowledge_at(lane, place).await;
         } else {
             place += 1;
-            failed += 1;
+            failed.push(id);
         }
     }
-    if failed > 0 {
+    if !failed.is_empty() {
         let group = lane.jobs.front().map(|head| shown(&head.message.group));
         error!(
             group,
-            jobs = failed,
+            jobs = failed.len(),
+            message_ids = failed.join(","),
             "SQS will move these to its dead-letter queue, or delete them, without a letter of ours: {why}"
         );
     }

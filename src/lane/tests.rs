@@ -83,10 +83,14 @@ struct Source {
     apps: Array,
     there_from: Instant,
     lag: Duration,
+    is_down: bool,
 }
 
 impl Apps for Source {
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        if self.is_down {
+            return Err(LookUpError::Unreachable("down".into()));
+        }
         if Instant::now() < self.there_from { Ok(None) } else { self.apps.find_by_key(key).await }
     }
 
@@ -110,6 +114,7 @@ struct World {
     down: Option<usize>,
     /// For so long from a receive on there are no apps, and by so much their source lags.
     lag: Duration,
+    source_is_down: bool,
 }
 
 impl World {
@@ -133,6 +138,7 @@ impl World {
             ledger: Arc::default(),
             down: None,
             lag: Duration::ZERO,
+            source_is_down: false,
         };
         (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
         world
@@ -170,6 +176,7 @@ impl World {
                 })),
                 there_from: Instant::now() + self.lag,
                 lag: self.lag,
+                is_down: self.source_is_down,
             },
             rules: self.rules.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -365,6 +372,21 @@ async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_w
     assert!(world.queue.letters().is_empty());
     world.work(Duration::ZERO, delivered).await;
     assert_eq!(world.attempted(), [0; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_no_letter_is_taken_of_until_the_queue_deletes_it_is_counted_as_lost() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.disposal.set_retention(Some(120 * SECOND));
+    world.queue.set_retention(120 * SECOND);
+    world.queue.dead_letters_down_for = 3600 * SECOND;
+    world.rules.retry.cap = 30 * SECOND;
+    for _ in 0..30 {
+        world.work(Duration::ZERO, |_| (Takes::Time(Duration::ZERO), Outcome::Permanent(Reason::Gone))).await;
+        sleep(5 * SECOND).await;
+    }
+    assert!(world.queue.is_empty() && world.queue.letters().is_empty());
+    assert_eq!((world.metrics.lost.get(), world.attempted().len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,6 +138,14 @@ impl Rules {
         kept.map(LastChance::Retention)
     }
 
+    /// Why SQS will not hand over once more a message of this age that is hidden for so long, if it is certain: nothing is
+    /// left of the time in which the message was to be given up.
+    pub(crate) fn end(&self, receives: u32, age: Duration, hidden: Duration) -> Option<LastChance> {
+        let gone = self.disposal.retention().filter(|kept| age + hidden >= *kept).map(LastChance::Retention);
+        let moved = self.disposal.max_receive_count().filter(|most| receives >= *most);
+        gone.or(moved.map(LastChance::Receives))
+    }
+
     /// The backoff of a job that is not given up for its failure: once half of its receives are spent it doubles with
     /// each, beyond the cap, up to an even share of the time for which SQS keeps the message.
     pub(crate) fn sparing_backoff(&self, backoff: Duration, receives: u32, age: Duration) -> Duration {
