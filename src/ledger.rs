@@ -47,9 +47,10 @@ pub struct Record {
     pub first_attempt: Option<Instant>,
     /// For how long others had been failing with it, presumably, when this process first did.
     pub failed_elsewhere: Duration,
-    /// Since when there has been nothing to send for it: its app cannot be asked for, cannot be used or has no
-    /// webhook for it.
+    /// Since when there has been nothing to send for it: its app cannot be used or has no webhook for it.
     pub undeliverable_since: Option<Instant>,
+    /// Since when nothing could be sent for it, for that reason or because the app source did not answer.
+    pub unsent_since: Option<Instant>,
     /// When its lane was first put off until its app has been asked for anew.
     pub put_off: Option<Instant>,
     /// How often it was put back without an attempt, or its dead letter was refused.
@@ -103,6 +104,14 @@ impl Record {
             Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
             None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
         }
+    }
+
+    /// There is something to send for it. While there was not, no destination was failing with it.
+    pub fn is_deliverable(&mut self, now: Instant) {
+        self.undeliverable_since = None;
+        let Some(unsent) = self.unsent_since.take().map(|since| now.duration_since(since)) else { return };
+        let firsts = self.tries.iter_mut().map(|tries| &mut tries.first).chain(&mut self.first_attempt);
+        firsts.for_each(|first| *first = now.min(*first + unsent));
     }
 
     /// Whether a webhook of the app's needs no further attempt, by what the last one came to, or needs one.

@@ -126,7 +126,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     };
     let head = lane.jobs.front_mut()?;
     lane.shared.undeliverable.succeeded(group(head));
-    head.claim.record_mut().undeliverable_since = None;
+    head.claim.record_mut().is_deliverable(Instant::now());
     for held in lane.jobs.iter_mut().take(batch.jobs) {
         held.begin_span(&lane.shared.traces);
     }
@@ -162,7 +162,8 @@ fn goes_to<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch) {
 }
 
 /// Records that there was nothing to send for the head. It is failing from now on, although nothing was sent;
-/// where its group has been so for a window, it is given up as what waits for a destination that is down.
+/// where its group has been so for a window, it is given up as what waits for a destination that is down. While the
+/// app source does not answer nothing is known of the app: what it says of it later counts from then on.
 fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Outcome) -> Tried {
     let Lane { shared, jobs, .. } = lane;
     let mut down = false;
@@ -176,12 +177,18 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
         let elsewhere = failed_elsewhere(head, &shared.rules.retry);
         let record = head.claim.record_mut();
         record.deferrals = record.deferrals.saturating_add(1);
-        if matches!(outcome, Outcome::Transient { .. }) {
-            down = shared.undeliverable.is_down(key, now);
-            record.failed_elsewhere = elsewhere;
-            let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
-            let app_id = &*head.app_id;
-            shared.undeliverable.failed(key, &Failure { app_id, job, began: now, ended: now, why: "" });
+        if let Outcome::Transient { reason, .. } = &outcome {
+            record.unsent_since.get_or_insert(now);
+            if reason.gives_up() {
+                down = shared.undeliverable.is_down(key, now);
+                record.failed_elsewhere = elsewhere;
+                let job = Job::new(&id, *record.undeliverable_since.get_or_insert(now));
+                let app_id = &*head.app_id;
+                shared.undeliverable.failed(key, &Failure { app_id, job, began: now, ended: now, why: "" });
+            } else {
+                record.undeliverable_since = None;
+                shared.undeliverable.succeeded(key);
+            }
         }
     }
     Tried { webhook: None, number, destination: Text::default(), down, outcome }

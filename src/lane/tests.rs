@@ -375,6 +375,33 @@ async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_in_which_nothing_could_be_sent_after_an_attempt_is_not_part_of_a_destinations_window() {
+    let mut world = World::new(5, 4, 1);
+    world.rules.retry.window = 20 * SECOND;
+    world.rules.retry.cap = 5 * SECOND;
+    let fails = |_: &Request| (Takes::Time(Duration::ZERO), Outcome::transient(Reason::Status(503)));
+    let there = json!([{"url": "http://h/"}]);
+    let unlisted = json!([{"url": "http://h/", "event_types": ["member_added"]}]);
+    // The app source is down, and then the app has no webhook for such jobs.
+    for (is_down, webhooks) in [
+        (false, &there),
+        (true, &there),
+        (true, &there),
+        (true, &there),
+        (false, &unlisted),
+        (false, &unlisted),
+        (false, &there),
+    ] {
+        (world.source_is_down, world.webhooks) = (is_down, webhooks.clone());
+        world.work(Duration::ZERO, fails).await;
+        sleep(10 * SECOND).await;
+    }
+    assert_eq!((world.attempted(), world.queue.letters().len()), (vec![0; 2], 0));
+    world.work(Duration::ZERO, fails).await;
+    assert_eq!((world.attempted().len(), world.queue.letters().len()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_no_letter_is_taken_of_until_the_queue_deletes_it_is_counted_as_lost() {
     let mut world = World::new(5, 4, 1);
     world.rules.disposal.set_retention(Some(120 * SECOND));

@@ -13,6 +13,7 @@ mod promises;
 
 use super::*;
 use crate::app::{App, Target, WebhookId};
+use crate::apps::LookUpError;
 use crate::apps::array::Array;
 use crate::job::QueueType;
 use crate::outcome::{Outcome, Reason};
@@ -60,6 +61,21 @@ impl Transport for Destination {
     }
 }
 
+/// Apps in a source that does not answer at first.
+struct Source {
+    apps: Array,
+    answers_from: Instant,
+}
+
+impl Apps for Source {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        if Instant::now() < self.answers_from {
+            return Err(LookUpError::Unreachable("down".into()));
+        }
+        self.apps.find_by_key(key).await
+    }
+}
+
 struct World {
     queue: FakeQueue,
     attempts: Arc<Mutex<Vec<Attempt>>>,
@@ -73,6 +89,7 @@ struct World {
     window: Duration,
     wait: Duration,
     shutdown: CancellationToken,
+    source_down_for: Duration,
 }
 
 impl World {
@@ -89,6 +106,7 @@ impl World {
             window: Duration::from_secs(300),
             wait: Duration::from_secs(10),
             shutdown: CancellationToken::new(),
+            source_down_for: Duration::ZERO,
         }
     }
 
@@ -119,7 +137,7 @@ impl World {
                 queue: self.queue.clone(),
                 attempts: Arc::clone(&self.attempts),
             },
-            apps: Array::new([app]),
+            apps: Source { apps: Array::new([app]), answers_from: Instant::now() + self.source_down_for },
             random: Random::from_seed(self.seed),
             metrics: Arc::new(Metrics::new()),
             health: Arc::new(Health::new(Duration::from_secs(34))),

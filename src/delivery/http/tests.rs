@@ -29,6 +29,7 @@ fn delivery(app: &str, url: &str) -> Delivery {
         body: Bytes::from_static(b"{}"),
         headers: Vec::new(),
         standard: None,
+        timeout: None,
     }
 }
 

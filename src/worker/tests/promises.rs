@@ -124,6 +124,21 @@ async fn time_in_which_nothing_could_be_received_is_not_part_of_a_jobs_window() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_in_which_the_app_source_is_down_is_not_part_of_the_window_of_an_app_without_webhooks() {
+    let mut world = World::new();
+    (world.window, world.webhooks, world.source_down_for) = (60 * SECOND, 0, 150 * SECOND);
+    (0..20).for_each(|n| world.send(&format!("g{}", n % 2), n));
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    let letters = world.queue.letters();
+    assert_eq!(letters.len(), 20);
+    for letter in letters {
+        let waited = letter.given_up.unwrap().duration_since(letter.first_sent.unwrap()).unwrap();
+        assert!(letter.reason == "no_webhook" && waited >= 210 * SECOND, "{waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_window_every_job_is_attempted_once() {
     let mut world = World::new();
     world.window = Duration::ZERO;
