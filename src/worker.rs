@@ -7,6 +7,7 @@
 //! - every task is owned here: none outlives [`Worker::run`], and none dies silently.
 
 mod poll;
+mod refused;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,6 +49,9 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// A message that no other copy of is worked here, with its place.
 type Claimed = (Message, Claim, Permit);
+
+/// A message of which another copy is worked here, or which is behind one of those in its group; with its place.
+type Refused = (Message, Permit);
 
 /// Bounds of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -237,9 +241,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 for group in groups {
                     self.start(group, times, deletes, lanes);
                 }
-                // A process that is ending gives them back: it is only in the way.
-                if !refused.is_empty() && self.shared.shutdown.is_cancelled() {
-                    lanes.spawn(give_back(Arc::clone(&self.shared), refused));
+                for group in refused {
+                    self.refuse(group, times, deletes, lanes);
                 }
                 None
             }
@@ -257,23 +260,30 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         }
     }
 
-    /// Sorts messages by group, in the order in which they came. What is refused comes back when its
-    /// visibility timeout ends.
-    fn groups(&self, messages: Vec<Message>, mut reserved: Reserved) -> (Vec<Vec<Claimed>>, Vec<Message>) {
+    /// Sorts messages by group, in the order in which they came; the second are those that are refused.
+    fn groups(
+        &self,
+        messages: Vec<Message>,
+        mut reserved: Reserved,
+    ) -> (Vec<Vec<Claimed>>, Vec<Vec<Refused>>) {
         let mut groups: Vec<Vec<Claimed>> = Vec::new();
-        let mut refused: Vec<Message> = Vec::new();
+        let mut refused: Vec<Vec<Refused>> = Vec::new();
         for message in messages {
+            let permit = self.permits.take(&mut reserved, message.body.len());
             // Another copy is being worked under a lost lease. This one has to wait, and what follows
             // it in its group too.
-            let behind = refused.iter().any(|other| other.group == message.group);
+            let before = refused
+                .iter_mut()
+                .find(|group| group.first().is_some_and(|(first, _)| first.group == message.group));
             // What is behind it was held here all the same, untried: the ledger remembers that.
-            let claim = self.shared.ledger.claim(&message.id).filter(|_| !behind);
+            let claim = self.shared.ledger.claim(&message.id).filter(|_| before.is_none());
             let Some(claim) = claim else {
-                self.shared.metrics.abandoned.inc();
-                refused.push(message);
+                match before {
+                    Some(group) => group.push((message, permit)),
+                    None => refused.push(vec![(message, permit)]),
+                }
                 continue;
             };
-            let permit = self.permits.take(&mut reserved, message.body.len());
             let same = |group: &&mut Vec<Claimed>| {
                 group.first().is_some_and(|(first, ..)| first.group == message.group)
             };
@@ -285,29 +295,41 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         (groups, refused)
     }
 
+    /// Leaves what is refused of a group to its visibility timeout, unless SQS would not hand all of it over again.
+    fn refuse(&self, group: Vec<Refused>, times: Times, deletes: &DeleteBatcher, lanes: &mut JoinSet<()>) {
+        let shared = Arc::clone(&self.shared);
+        let last = |message: &Message| {
+            shared.rules.last_chance(message.receive_count, message.age, shared.rules.visibility)
+        };
+        if group.iter().any(|(message, _)| last(message).is_some()) {
+            let shares = Arc::clone(&self.shares);
+            lanes.spawn(refused::wait(shared, shares, deletes.clone(), group, times));
+            return;
+        }
+        self.shared.metrics.abandoned.inc_by(group.len() as u64);
+        // A process that is ending gives them back: it is only in the way.
+        if shared.shutdown.is_cancelled() {
+            let messages = group.into_iter().map(|(message, _)| message).collect();
+            lanes.spawn(give_back(shared, messages));
+        }
+    }
+
     /// Starts the lane of one group's messages. What its app has no room for goes back: behind a head that is
     /// attempted at once, as the queue hands it over only when the head is done; else for a backoff.
     fn start(&self, group: Vec<Claimed>, times: Times, deletes: &DeleteBatcher, lanes: &mut JoinSet<()>) {
         let Some((first, ..)) = group.first() else { return };
-        let claimed = claimed_app_id(&first.body);
-        // A group that names no app says which jobs share a place, and no more.
-        let named = claimed.as_deref().or_else(|| app_named_by(&first.group)).unwrap_or_default();
-        let app_id: Arc<str> = bounded(named).into();
-        let app = claimed.unwrap_or_else(|| app_of_group(&first.group).to_owned());
+        let claimant = Claimant::of(first);
         let sizes: Vec<usize> = group.iter().map(|(message, ..)| message.body.len()).collect();
         let deferrable = group
             .iter()
             .all(|(message, ..)| self.shared.rules.may_be_deferred(message.receive_count, message.age));
         let count = if deferrable && !self.shared.shutdown.is_cancelled() {
-            self.shares.admits(&app, &sizes)
+            self.shares.admits(&claimant.app, &sizes)
         } else {
             group.len()
         };
-        let in_flight = |(n, (message, claim, permit)): (usize, Claimed)| {
-            let share = (n < count).then(|| self.shares.take(&app, message.body.len()));
-            let (app_id, span) = (Arc::clone(&app_id), JobSpan::default());
-            InFlight { message, claim, app_id, _permit: permit, share, span }
-        };
+        let shares = |n| Some(&self.shares).filter(|_| n < count);
+        let in_flight = |(n, claimed)| claimant.in_flight(claimed, shares(n));
         let mut jobs: VecDeque<InFlight> = group.into_iter().enumerate().map(in_flight).collect();
         let rest = jobs.split_off(count);
         let lane = |jobs| Lane::new(Arc::clone(&self.shared), deletes.clone(), jobs, times);
@@ -344,6 +366,31 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
         let (permits, app_shares) = (self.permits.clone(), Arc::clone(&self.shares));
         async move { poll.run(&shared, &permits, &app_shares, &bounds).await }
+    }
+}
+
+/// The app that the jobs of a group claim to be of.
+struct Claimant {
+    /// Its id, as it is filed; empty where they name none.
+    app_id: Arc<str>,
+    /// By whose share they are held.
+    app: String,
+}
+
+impl Claimant {
+    fn of(first: &Message) -> Self {
+        let claimed = claimed_app_id(&first.body);
+        // A group that names no app says which jobs share a place, and no more.
+        let named = claimed.as_deref().or_else(|| app_named_by(&first.group)).unwrap_or_default();
+        let app_id = bounded(named).into();
+        Self { app_id, app: claimed.unwrap_or_else(|| app_of_group(&first.group).to_owned()) }
+    }
+
+    /// One of its jobs; without `shares` it only goes back.
+    fn in_flight(&self, (message, claim, permit): Claimed, shares: Option<&Arc<Shares>>) -> InFlight {
+        let share = shares.map(|shares| shares.take(&self.app, message.body.len()));
+        let (app_id, span) = (Arc::clone(&self.app_id), JobSpan::default());
+        InFlight { message, claim, app_id, _permit: permit, share, span }
     }
 }
 

@@ -40,6 +40,7 @@ struct Destination {
     script: Arc<Script>,
     queue: FakeQueue,
     attempts: Arc<Mutex<Vec<Attempt>>>,
+    stands_still: Mutex<Option<(u64, Duration)>>,
 }
 
 impl Transport for Destination {
@@ -55,7 +56,11 @@ impl Transport for Destination {
             attempts.len() - 1
         };
         let (takes, outcome) = (self.script)(n, webhook, number, at);
-        sleep(takes).await;
+        let stands_still = self.stands_still.lock().unwrap().take_if(|(at, _)| *at == n);
+        match stands_still {
+            Some((_, time)) => tokio::time::advance(time).await,
+            None => sleep(takes).await,
+        }
         self.attempts.lock().unwrap()[place].outcome = Some(outcome.clone());
         outcome
     }
@@ -90,6 +95,8 @@ struct World {
     wait: Duration,
     shutdown: CancellationToken,
     source_down_for: Duration,
+    /// The job in whose attempt the whole process stands still once, as under SIGSTOP, and for how long.
+    stands_still: Option<(u64, Duration)>,
 }
 
 impl World {
@@ -107,6 +114,7 @@ impl World {
             wait: Duration::from_secs(10),
             shutdown: CancellationToken::new(),
             source_down_for: Duration::ZERO,
+            stands_still: None,
         }
     }
 
@@ -136,6 +144,7 @@ impl World {
                 script: Arc::new(script),
                 queue: self.queue.clone(),
                 attempts: Arc::clone(&self.attempts),
+                stands_still: Mutex::new(self.stands_still),
             },
             apps: Source { apps: Array::new([app]), answers_from: Instant::now() + self.source_down_for },
             random: Random::from_seed(self.seed),

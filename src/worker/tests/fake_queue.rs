@@ -12,6 +12,7 @@ use crate::queue::{
 };
 
 const JOBS: &str = "jobs.fifo";
+const DEAD: &str = "dead.fifo";
 
 /// The error of a receive, by its number from 1 on.
 pub(crate) type ReceiveFault = dyn Fn(u32) -> Option<ReceiveError> + Send + Sync;
@@ -81,6 +82,21 @@ impl FakeQueue {
         let seconds = retention.as_secs().to_string();
         let attributes = BTreeMap::from([("MessageRetentionPeriod".to_owned(), seconds)]);
         self.broker().set_attributes(self.now(), JOBS, &attributes).unwrap();
+    }
+
+    /// From now on the queue itself moves what was received so often.
+    pub(crate) fn set_max_receive_count(&self, most: u32) {
+        let fifo = BTreeMap::from([("FifoQueue".to_owned(), "true".to_owned())]);
+        self.broker().create_queue(self.now(), DEAD, &fifo).unwrap();
+        let target = self.broker().attributes(self.now(), DEAD).unwrap().remove("QueueArn").unwrap();
+        let policy = serde_json::json!({"deadLetterTargetArn": target, "maxReceiveCount": most}).to_string();
+        let attributes = BTreeMap::from([("RedrivePolicy".to_owned(), policy)]);
+        self.broker().set_attributes(self.now(), JOBS, &attributes).unwrap();
+    }
+
+    /// How many messages the queue itself has moved.
+    pub(crate) fn moved(&self) -> String {
+        self.broker().attributes(self.now(), DEAD).unwrap().remove("ApproximateNumberOfMessages").unwrap()
     }
 
     pub(crate) fn send(&self, group: &str, body: String) {

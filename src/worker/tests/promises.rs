@@ -194,6 +194,23 @@ async fn a_job_on_its_last_receive_is_given_up_by_us_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_for_the_last_time_while_its_copy_is_worked_is_worked_after_it() {
+    let mut world = World::new();
+    world.max_receive_count = Some(3);
+    world.queue.set_max_receive_count(3);
+    // A late delete is refused a second later.
+    world.queue.way = SECOND;
+    world.stands_still = Some((0, 6 * SECOND));
+    (0..2).for_each(|n| world.send("g", n));
+    assert_eq!(world.queue.take(None).len(), 2, "another process");
+    sleep(6 * SECOND).await;
+    world.start(|_, _, _, _| (Duration::ZERO, ok()));
+    world.drain().await;
+    assert_eq!((world.delivered(), world.queue.letters().len()), (vec![0, 1], 0));
+    assert_eq!(world.queue.moved(), "0", "by SQS, without a word");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_sqs_would_delete_for_its_age_is_given_up_by_us_with_its_reason() {
     let mut world = World::new();
     world.retention = Some(120 * SECOND);
