@@ -319,7 +319,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
     fn gives_way(&self) -> bool {
         self.jobs.front().and_then(|head| head.share.as_ref()).is_some_and(Share::gives_way)
-            && self.jobs.iter().all(|held| held.may_be_deferred(&self.shared.rules))
+            && self.may_be_deferred()
+    }
+
+    /// Whether every job of it may be put back untried.
+    fn may_be_deferred(&self) -> bool {
+        self.jobs.iter().all(|held| held.may_be_deferred(&self.shared.rules))
     }
 
     /// Leaves what is not done to SQS, but for what SQS would not hand over again.

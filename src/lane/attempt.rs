@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::prepare::{Batch, Parcel, Prepared};
 use super::window::{failed_elsewhere, is_past, next_number, next_number_at};
-use super::{Lane, SETTLE_MARGIN, Shared, own_rules};
+use super::{Lane, SETTLE_MARGIN, own_rules};
 use crate::app::{App, Host, Target, Webhook, WebhookId};
 use crate::apps::Apps;
 use crate::board::{self, Text};
@@ -25,7 +25,7 @@ use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
-/// there are; a job's other webhooks follow when these have ended.
+/// there are; as each ends, the next of a job's other webhooks follows.
 const AT_ONCE: usize = 16;
 
 /// What was tried for the jobs at the head of the lane, and what it came to.
@@ -51,6 +51,7 @@ pub(super) struct Tried {
     pub destination: Text,
     /// Whether it has been failing for a window.
     pub down: bool,
+    pub began: Instant,
     pub outcome: Outcome,
 }
 
@@ -134,17 +135,17 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     goes_to(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
     let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
-    for (parcels, gates) in batch.parcels.chunks(AT_ONCE).zip(gates.chunks(AT_ONCE)) {
+    let mut left: VecDeque<_> = batch.parcels.iter().zip(&gates).collect();
+    while !left.is_empty() {
         if !lane.ensure_lease(needed).await {
             return None;
         }
         let began = Instant::now();
-        let ended = send(lane, &batch, parcels, gates).await;
-        record(lane, &batch, number, &ended, began);
-        let cut_off = ended.len() < parcels.len();
-        tried.extend(ended);
-        if cut_off {
-            return Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried, cut_off });
+        let ended = send(lane, &batch, &mut left, needed).await;
+        record(lane, &batch, number, &ended.tried, began);
+        tried.extend(ended.tried);
+        if ended.cut_off {
+            return Some(Attempted { jobs: batch.jobs, app: Some(batch.app), number, tried, cut_off: true });
         }
     }
     settle_skipped(lane, &batch, &gates, &mut tried);
@@ -191,7 +192,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
             }
         }
     }
-    Tried { webhook: None, number, destination: Text::default(), down, outcome }
+    Tried { webhook: None, number, destination: Text::default(), down, began: Instant::now(), outcome }
 }
 
 /// An app's jobs of one message group, for which there may be nothing to send.
@@ -241,57 +242,69 @@ fn has_it(held: &InFlight) -> bool {
     by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
 }
 
-/// Makes some deliveries of a batch at the same time, each within what the worker or its webhook allows. Where a job
-/// of the lane has no other chance, those that have not ended when the worker does are missing from the answer: its
-/// letter says who has it.
+/// What came of some deliveries.
+struct Ended {
+    /// In the order of their parcels.
+    tried: Vec<Tried>,
+    /// The worker ended before all of those that were begun had.
+    cut_off: bool,
+}
+
+/// Makes deliveries of a batch, some at the same time, each within what the worker or its webhook allows: as many of those
+/// that are `left` as may be begun before less than `needed` is left of the lease, or a job's last chance comes. Where a job of the lane has no other
+/// chance, those that have not ended when the worker does are missing from the answer: its letter says who has it.
 async fn send<Q: Queue, T: Transport, A: Apps>(
     lane: &Lane<Q, T, A>,
     batch: &Batch,
-    parcels: &[Parcel],
-    gates: &[Gate],
-) -> Vec<Tried> {
-    let Lane { shared, jobs, times, .. } = lane;
-    let round = Round {
-        batch,
-        jobs,
-        ages: jobs.iter().take(batch.jobs).map(|held| held.age(*times)).collect(),
-        urgent: lane.holds_a_last_chance(),
-        deferrable: jobs.iter().all(|held| held.may_be_deferred(&shared.rules)),
-    };
-    let tries = parcels.iter().zip(gates).map(|(parcel, gate)| {
-        let round = &round;
-        async move {
-            let run = Try::begin(shared, round, parcel, gate).run(shared);
-            if !round.urgent {
-                return Some(run.await);
-            }
-            tokio::select! {
-                biased;
-                tried = run => Some(tried),
-                () = shared.closing.cancelled() => None,
-            }
+    left: &mut VecDeque<(&Parcel, &Gate)>,
+    needed: Duration,
+) -> Ended {
+    let round = Round { lane, batch, urgent: lane.holds_a_last_chance(), deferrable: lane.may_be_deferred() };
+    let goes_on = || lane.lease.fits(Instant::now(), needed) && lane.holds_a_last_chance() == round.urgent;
+    let (mut under_way, mut ended) = (FuturesUnordered::new(), Vec::new());
+    let mut cut_off = false;
+    loop {
+        while under_way.len() < AT_ONCE && !cut_off && goes_on() {
+            let Some((parcel, gate)) = left.pop_front() else { break };
+            under_way.push(round.attempt(under_way.len() + ended.len(), parcel, gate));
         }
-    });
-    // Nearly every job has one webhook; join_all costs nothing worth a special case.
-    join_all(tries).await.into_iter().flatten().collect()
+        let Some((place, tried)) = under_way.next().await else { break };
+        cut_off |= tried.is_none();
+        ended.push((place, tried));
+    }
+    ended.sort_unstable_by_key(|(place, _)| *place);
+    Ended { tried: ended.into_iter().filter_map(|(_, tried)| tried).collect(), cut_off }
 }
 
 /// What the tries that are made at the same time have in common.
-struct Round<'a> {
+struct Round<'a, Q, T, A> {
+    lane: &'a Lane<Q, T, A>,
     batch: &'a Batch,
-    /// All of the lane.
-    jobs: &'a VecDeque<InFlight>,
-    /// Of the jobs that go out.
-    ages: Vec<Duration>,
     /// A job of the lane has no other chance.
     urgent: bool,
     /// Every job of the lane may go back untried.
     deferrable: bool,
 }
 
+impl<Q: Queue, T: Transport, A: Apps> Round<'_, Q, T, A> {
+    /// Makes one delivery, unless the worker ends before it has; with its place among them.
+    async fn attempt(&self, place: usize, parcel: &Parcel, gate: &Gate) -> (usize, Option<Tried>) {
+        let attempt = Try::begin(self, parcel, gate);
+        if !self.urgent {
+            return (place, Some(attempt.run().await));
+        }
+        let tried = tokio::select! {
+            biased;
+            tried = attempt.run() => Some(tried),
+            () = self.lane.shared.closing.cancelled() => None,
+        };
+        (place, tried)
+    }
+}
+
 /// One parcel on its way to its webhook.
-struct Try<'a> {
-    round: &'a Round<'a>,
+struct Try<'a, Q, T, A> {
+    round: &'a Round<'a, Q, T, A>,
     parcel: &'a Parcel,
     gate: &'a Gate,
     webhook: Option<&'a WebhookId>,
@@ -309,16 +322,11 @@ struct Try<'a> {
     longest: Duration,
 }
 
-impl<'a> Try<'a> {
-    fn begin<Q, T, A>(
-        shared: &Shared<Q, T, A>,
-        round: &'a Round<'a>,
-        parcel: &'a Parcel,
-        gate: &'a Gate,
-    ) -> Self {
+impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
+    fn begin(round: &'a Round<'a, Q, T, A>, parcel: &'a Parcel, gate: &'a Gate) -> Self {
         let began = Instant::now();
         let (webhook, target) = round.batch.webhook(parcel).unzip();
-        let head = round.jobs.front().zip(webhook);
+        let head = round.lane.jobs.front().zip(webhook);
         let tries = head.and_then(|(head, id)| head.claim.record().tries_at(id));
         let own = webhook.and_then(|id| own_rules::webhook(Some(&round.batch.app), id));
         Self {
@@ -333,16 +341,17 @@ impl<'a> Try<'a> {
             first: tries.map_or(began, |tries| tries.first),
             // Those that go together are at their first.
             number: head.map_or(1, |(head, id)| next_number_at(head, id)),
-            longest: own_rules::timeout(own, shared.rules.attempt_timeout),
+            longest: own_rules::timeout(own, round.lane.shared.rules.attempt_timeout),
         }
     }
 
     /// Makes the attempt, if it is not to be skipped, and tells the board and the app's share what came of it.
-    async fn run<Q: Queue, T: Transport, A: Apps>(self, shared: &Shared<Q, T, A>) -> Tried {
+    async fn run(self) -> Tried {
+        let shared = &self.round.lane.shared;
         let attempting = self.share().map(Share::begin_attempt);
         let outcome = match self.gate.down.clone().filter(|_| self.gate.skipped) {
             Some(why) => Outcome::Deferred(why),
-            None => self.traced(shared).await,
+            None => self.traced().await,
         };
         let took = self.began.elapsed();
         // What becomes of one that is skipped is known when all are through.
@@ -360,12 +369,12 @@ impl<'a> Try<'a> {
         {
             attempting.ended(outcome == Outcome::Delivered);
         }
-        self.judged(shared, outcome)
+        self.judged(outcome)
     }
 
     /// Makes the attempt, and a span of it.
-    async fn traced<Q: Queue, T: Transport, A: Apps>(&self, shared: &Shared<Q, T, A>) -> Outcome {
-        let Round { batch, jobs, .. } = self.round;
+    async fn traced(&self) -> Outcome {
+        let Round { batch, lane, .. } = self.round;
         let about = About {
             webhook: self.webhook_id(),
             destination: match self.target {
@@ -375,20 +384,17 @@ impl<'a> Try<'a> {
             number: self.number,
             jobs: batch.jobs,
         };
-        let spans = jobs.iter().take(batch.jobs).map(|held| &held.span);
-        let span = AttemptSpan::begin(&shared.traces, spans, &about);
-        let outcome = self.deliver(shared, &span).await;
+        let spans = lane.jobs.iter().take(batch.jobs).map(|held| &held.span);
+        let span = AttemptSpan::begin(&lane.shared.traces, spans, &about);
+        let outcome = self.deliver(&span).await;
         span.ends(&outcome);
         outcome
     }
 
     /// Makes one attempt that takes no longer than it may.
-    async fn deliver<Q: Queue, T: Transport, A: Apps>(
-        &self,
-        shared: &Shared<Q, T, A>,
-        span: &AttemptSpan,
-    ) -> Outcome {
-        let Self { round: Round { batch, .. }, parcel, gate, longest, .. } = *self;
+    async fn deliver(&self, span: &AttemptSpan) -> Outcome {
+        let Self { round: Round { batch, lane, .. }, parcel, gate, longest, .. } = *self;
+        let shared = &lane.shared;
         let began = Instant::now();
         let _leave = match shared.throttle.enter(gate.key, began) {
             Ok(leave) => Some(leave),
@@ -416,21 +422,22 @@ impl<'a> Try<'a> {
             Ok(Err(_)) => Outcome::transient(Reason::Timeout(longest)),
             Err(_) => Outcome::transient(Reason::Panicked),
         };
-        self.count(shared, &outcome, began);
+        self.count(&outcome, began);
         outcome
     }
 
     /// Tells metrics, breaker and throttle what came of an attempt that began then.
-    fn count<Q, T, A>(&self, shared: &Shared<Q, T, A>, outcome: &Outcome, began: Instant) {
+    fn count(&self, outcome: &Outcome, began: Instant) {
+        let Lane { shared, jobs, times, .. } = self.round.lane;
         let (key, now, took) = (self.gate.key, Instant::now(), began.elapsed());
         shared.metrics.attempted(outcome, took);
         match outcome {
             Outcome::Delivered => {
                 shared.breaker.succeeded(key);
                 shared.throttle.took(key);
-                for age in &self.round.ages {
-                    shared.metrics.age_at_delivery.observe((*age + took).as_secs_f64());
-                    shared.metrics.board.delivered(*age + took);
+                for age in jobs.iter().take(self.round.batch.jobs).map(|held| held.age(*times)) {
+                    shared.metrics.age_at_delivery.observe(age.as_secs_f64());
+                    shared.metrics.board.delivered(age);
                 }
             }
             outcome if outcome.asks_for_fewer() => {
@@ -438,7 +445,7 @@ impl<'a> Try<'a> {
                 shared.throttle.too_many(key, now);
             }
             Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
-                let id = self.round.jobs.front().map_or("", |head| head.known_as());
+                let id = jobs.front().map_or("", |head| head.known_as());
                 let job = Job::new(id, self.first);
                 let app_id = &*self.round.batch.app.id;
                 shared
@@ -452,9 +459,10 @@ impl<'a> Try<'a> {
     }
 
     /// What it came to, by the webhook's own rules too.
-    fn judged<Q, T, A>(self, shared: &Shared<Q, T, A>, outcome: Outcome) -> Tried {
+    fn judged(self, outcome: Outcome) -> Tried {
+        let Lane { shared, jobs, .. } = self.round.lane;
         // What failed together goes on alone first.
-        let outcome = match self.round.jobs.front().filter(|_| self.round.batch.jobs == 1) {
+        let outcome = match jobs.front().filter(|_| self.round.batch.jobs == 1) {
             Some(head) => {
                 let record = head.claim.record();
                 let first =
@@ -465,8 +473,8 @@ impl<'a> Try<'a> {
             }
             None => outcome,
         };
-        let Self { webhook, number, destination, gate, .. } = self;
-        Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), outcome }
+        let Self { webhook, number, destination, gate, began, .. } = self;
+        Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), began, outcome }
     }
 
     fn webhook_id(&self) -> &'a str {
@@ -474,7 +482,7 @@ impl<'a> Try<'a> {
     }
 
     fn share(&self) -> Option<&'a Share> {
-        self.round.jobs.front().and_then(|head| head.share.as_ref())
+        self.round.lane.jobs.front().and_then(|head| head.share.as_ref())
     }
 }
 
@@ -496,10 +504,8 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
             record.deferrals = record.deferrals.saturating_add(1);
         }
         record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
-        for webhook in
-            ended.iter().filter(|tried| tried.outcome.was_made()).filter_map(|tried| tried.webhook.as_ref())
-        {
-            record.tried(webhook, began);
+        for tried in ended.iter().filter(|tried| tried.outcome.was_made()) {
+            tried.webhook.iter().for_each(|webhook| record.tried(webhook, tried.began));
         }
         for tried in ended {
             let Some(webhook) = &tried.webhook else { continue };

@@ -354,6 +354,28 @@ async fn without_a_jump_an_attempt_that_uses_all_its_time_ends_inside_the_lease(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_webhook_that_hangs_holds_its_place_alone_and_none_of_those_behind_it() {
+    for (visibility, extensions) in [(60, 0), (5, 3)] {
+        let mut world = World::new(visibility, 4, 1);
+        world.webhooks = (0..100).map(|n| json!({"url": format!("http://h{n}/")})).collect();
+        let start = Instant::now();
+        // In each sixteen one would keep all of those behind it waiting.
+        let some_hang = |request: &Request| {
+            let takes = if request.webhook % 16 == 0 { 3 * SECOND } else { SECOND / 10 };
+            (Takes::Time(takes), Outcome::Delivered)
+        };
+        world.work(Duration::ZERO, some_hang).await;
+        let mut asked: Vec<_> =
+            world.requests.lock().unwrap().iter().map(|request| request.webhook).collect();
+        assert!(visibility < 60 || start.elapsed() < 8 * SECOND, "{:?}", start.elapsed());
+        asked.sort_unstable();
+        assert!(asked.into_iter().eq(0..100), "each once");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok]);
+        assert!(world.queue.changes().len() <= extensions, "{:?}", world.queue.changes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_in_which_there_was_nothing_to_send_is_not_part_of_a_destinations_window() {
     let mut world = World::new(5, 4, 1);
     world.rules.retry.window = 20 * SECOND;
