@@ -117,7 +117,9 @@ async fn polls_go_on_soon_after_a_very_quick_app_has_stopped_answering() {
     assert!(shares.is_crowded_by_the_quick());
     tokio::time::advance(LEAST_LATE + Duration::from_millis(1)).await;
     assert!(!shares.is_crowded_by_the_quick());
-    attempting.into_iter().for_each(|attempting| attempting.ended(true));
+    for attempting in attempting {
+        attempting.ended(true);
+    }
     assert!(shares.is_crowded_by_the_quick(), "it was a pause");
 }
 
