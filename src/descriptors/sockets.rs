@@ -18,9 +18,10 @@ use crate::hash;
 const RESERVED: usize = 4;
 /// How many times of what is free an app may hold that has answered lately.
 const FACTOR: usize = 2;
-/// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many): some
-/// twenty apps then wait for their first answers at the same time, and not the few that came first.
-const FIRST_PART: usize = 4;
+/// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many): of
+/// many apps whose receivers are slow, some thirty then wait for their first answers at the same time, and not the dozen that
+/// came first.
+const FIRST_PART: usize = 8;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
