@@ -5,8 +5,8 @@
 //! time the attempt is deferred: the job goes back to the queue untried.
 //!
 //! A host may be many apps': a gateway of webhooks, a function host. An app holds a multiple of what is free there
-//! ([`FACTOR`]), so that one whose requests take long leaves some to the others; what it waits for goes to another app
-//! first if it holds more than that.
+//! ([`FACTOR`]), so that one whose requests take long leaves some to the others. A permit that comes back goes to the first
+//! that waits and holds no more than that.
 //!
 //! A destination of which nothing is known has few permits, and one more with each answer. An app that it leaves
 //! unanswered has fewer still there, which says nothing of other apps: they are taken of those withheld, so that however

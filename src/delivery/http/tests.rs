@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::app::Target;
 use crate::egress::resolver::{Lookup, SystemResolver};
+use crate::receivers::unanswered::MOST_WHILE_MUTE;
 
 /// Never answers, and counts what it was asked.
 #[derive(Debug, Default)]
@@ -77,6 +78,42 @@ async fn a_head_larger_than_any_honest_one_is_delivered_and_counts_as_no_answer_
         }
     }
     assert!(http.without_answer.app_answers("a"), "by the other one");
+}
+
+#[tokio::test]
+async fn all_apps_of_a_host_that_hung_for_a_while_are_served_as_soon_as_it_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let answers = Arc::<AtomicBool>::default();
+    let answering = Arc::clone(&answers);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answering = Arc::clone(&answering);
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                    if answering.load(Ordering::Relaxed) {
+                        sleep(Duration::from_millis(200)).await;
+                        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
+                    }
+                }
+            });
+        }
+    });
+    let http = here();
+    let deliveries: Vec<_> = (0..20).map(|n| delivery(&format!("app {n}"), &url)).collect();
+    for delivery in &deliveries {
+        for _ in 0..MOST_WHILE_MUTE {
+            let attempt = http.attempt(&url, delivery, 1);
+            assert!(tokio::time::timeout(Duration::from_millis(20), attempt).await.is_err());
+        }
+    }
+    answers.store(true, Ordering::Relaxed);
+    // All at once, while each takes a moment: none is put back for the others' sake.
+    let attempts = deliveries.iter().map(|delivery| http.attempt(&url, delivery, 1));
+    for outcome in futures_util::future::join_all(attempts).await {
+        assert_eq!(outcome, Outcome::Delivered);
+    }
 }
 
 #[tokio::test]
