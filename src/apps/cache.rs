@@ -51,10 +51,8 @@ const OLDEST_STALE: Duration = Duration::from_secs(3600);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Complaints of apps logged within that time. The last half of them are for apps that nothing was said of within it.
 const MAX_COMPLAINTS: usize = 200;
-/// Of these, those of one app.
-const MAX_COMPLAINTS_OF_APP: usize = 20;
-/// Complaints of the source logged within that time: it fails in few ways.
-const MAX_OUTAGES: usize = 20;
+/// Those of one app, and of the source, which fails in few ways.
+const MAX_COMPLAINTS_OF_ONE: usize = 20;
 /// No app's key is longer, in bytes; DynamoDB's limit, and eight times soketi's column. A longer one is
 /// not looked up: it could only fill the memory.
 const MAX_KEY: usize = 2048;
@@ -121,18 +119,16 @@ struct Remembered {
     large_fresh_bytes: usize,
     flights: HashMap<String, WeakShared<Flight>>,
     complaints: Complaints,
+    /// What was complained of the source, whatever was said of apps.
+    outages: Complaints,
     down: bool,
     /// When the source last answered, whatever it was asked for.
     answered_at: Option<Instant>,
 }
 
-/// What was complained of lately.
+/// What was complained of lately: when, and of whom.
 #[derive(Debug, Default)]
-struct Complaints {
-    /// When what was said of an app, and of which.
-    of_apps: HashMap<String, (Instant, u64)>,
-    of_source: HashMap<String, Instant>,
-}
+struct Complaints(HashMap<String, (Instant, u64)>);
 
 #[derive(Debug)]
 struct Entry {
@@ -289,7 +285,7 @@ impl State {
                 recovered = std::mem::take(&mut kept.down);
                 kept.answered_at = Some(now);
                 if let Err(failure) = &fresh {
-                    complain = kept.complaints.is_new_of_app(key, &failure.to_string(), now);
+                    complain = kept.complaints.is_new(key, &failure.to_string(), now);
                 }
                 kept.remark(key, &fresh, now);
                 match self.until(matches!(fresh, Ok(Some(_))), now) {
@@ -305,7 +301,7 @@ impl State {
             }
             Err(failure @ LookUpError::Unreachable(_)) => {
                 kept.down = true;
-                complain = kept.complaints.is_new_of_source(&failure.to_string(), now);
+                complain = kept.outages.is_new("", &failure.to_string(), now);
                 kept.stale(key, self.oldest_stale(), now).map_or_else(|| fresh.clone(), |app| Ok(Some(app)))
             }
         };
@@ -376,7 +372,7 @@ impl Remembered {
             return;
         }
         for remark in &app.remarks {
-            if self.complaints.is_new_of_app(key, &remark.text, now) {
+            if self.complaints.is_new(key, &remark.text, now) {
                 log(remark);
             }
         }
@@ -456,26 +452,16 @@ impl Remembered {
 }
 
 impl Complaints {
-    /// Whether this has not been said of an app lately, and there is room to say it.
-    fn is_new_of_app(&mut self, key: &str, text: &str, now: Instant) -> bool {
-        self.of_apps.retain(|_, (said, _)| now.duration_since(*said) < COMPLAIN_EVERY);
-        let app = hash::of(key);
-        let own = self.of_apps.values().filter(|(_, of)| *of == app).count();
+    /// Whether this has not been said of one lately, and there is room to say it.
+    fn is_new(&mut self, one: &str, text: &str, now: Instant) -> bool {
+        self.0.retain(|_, (said, _)| now.duration_since(*said) < COMPLAIN_EVERY);
+        let one = hash::of(one);
+        let own = self.0.values().filter(|(_, of)| *of == one).count();
         let room = if own == 0 { MAX_COMPLAINTS } else { MAX_COMPLAINTS / 2 };
-        if own >= MAX_COMPLAINTS_OF_APP || self.of_apps.len() >= room || self.of_apps.contains_key(text) {
+        if own >= MAX_COMPLAINTS_OF_ONE || self.0.len() >= room || self.0.contains_key(text) {
             return false;
         }
-        self.of_apps.insert(text.to_owned(), (now, app));
-        true
-    }
-
-    /// Whether this has not been said of the source lately.
-    fn is_new_of_source(&mut self, text: &str, now: Instant) -> bool {
-        self.of_source.retain(|_, said| now.duration_since(*said) < COMPLAIN_EVERY);
-        if self.of_source.len() >= MAX_OUTAGES || self.of_source.contains_key(text) {
-            return false;
-        }
-        self.of_source.insert(text.to_owned(), now);
+        self.0.insert(text.to_owned(), (now, one));
         true
     }
 }
