@@ -30,9 +30,9 @@ use crate::run::{WELL_KNOWN, address, sources};
 use crate::shown;
 use report::{Report, Section};
 
-/// A clock that is off by so many seconds is worth a word.
+/// How many seconds a clock may be off without a word.
 const SKEW_TOLD: u64 = 30;
-/// One that is off by so many is an error: AWS refuses signatures that are off by five minutes.
+/// How many it may be off without an error: AWS refuses signatures that are off by five minutes.
 const SKEW_REFUSED: u64 = 240;
 
 /// Fewer descriptors than this are few for a worker: each connection takes one.

@@ -152,7 +152,7 @@ impl Record {
         }
     }
 
-    /// About so many bytes of memory it takes, what it points to included.
+    /// About how many bytes of memory it takes, what it points to included.
     fn weight(&self) -> usize {
         let words = |reason: Option<&Reason>| reason.map_or(0, |reason| reason.to_string().len());
         let id = |id: &WebhookId| size_of::<WebhookId>() + id.as_str().len();

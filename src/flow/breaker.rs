@@ -240,7 +240,7 @@ impl Breaker {
         if own >= part {
             return false;
         }
-        // Its own part fills, so that this is not looked for more than so many times.
+        // All entries are looked at for it; an app's part fills by that, so that its failures cause it seldom.
         let of_app = &failing.of_app;
         let has_more = |state: &Failing| of_app.get(&state.app).is_some_and(|held| *held > part);
         let others = failing.by_destination.iter().filter(|(_, state)| has_more(state));
