@@ -103,6 +103,8 @@ pub struct Hook {
     /// The kind of jobs that it is for; all of them without one.
     pub kind: Option<QueueType>,
     pub prefix: Option<&'static str>,
+    /// After so many attempts it is not retried, by a rule of its own.
+    pub most_attempts: Option<u32>,
 }
 
 impl Hook {
@@ -125,7 +127,12 @@ impl Version {
         let hook = |hook: &Hook| {
             let types = hook.kind.map(|kind| [kind.event_name()]);
             let filter = json!({"channel_name_starts_with": hook.prefix});
-            json!({"url": hook.url(), "event_types": types, "filter": filter})
+            let retry = match hook.most_attempts {
+                None => json!({}),
+                Some(1) => json!({"enabled": false}),
+                Some(most) => json!({"max_attempts": most}),
+            };
+            json!({"url": hook.url(), "event_types": types, "filter": filter, "retry": retry})
         };
         let hooks: Vec<Value> = self.hooks.iter().map(hook).collect();
         json!({"id": app.to_string(), "key": format!("k{app}"), "secret": self.secret, "webhooks": hooks})
@@ -302,6 +309,9 @@ impl Plan {
         if seed % 20 == 11 {
             multiply(seed, &mut apps);
         }
+        if [11, 15].contains(&(seed % 20)) {
+            retry_by_own_rules(&mut apps);
+        }
         let most = if crowded { 300 } else { 60 };
         let jobs = jobs(&mut dice, apps.len(), most, quiet);
         let away = if kind != Kind::Faultless && more.chance(0.1) {
@@ -357,7 +367,7 @@ impl Plan {
         let mut plan = faultless.into_iter().find(|plan| plan.kind == Kind::Faultless).unwrap();
         let quick = Host::steady(Behaviour::Accepts(0..40));
         plan.hosts = vec![quick.clone(), quick];
-        let hook = |host| Hook { host, path: 0, kind: None, prefix: None };
+        let hook = |host| Hook { host, path: 0, kind: None, prefix: None, most_attempts: None };
         let version =
             |host| Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook(host)] };
         plan.apps = (0..4).map(|app| vec![version(app.min(1))]).collect();
@@ -395,7 +405,13 @@ impl Plan {
         plan.hosts[0] = Host::steady(dice.pick(&neighbours));
         // Of its own path: what one app's webhook answers says nothing of another's.
         let app = |n: usize| {
-            let hook = Hook { host: usize::from(n == 0), path: n as u64, kind: None, prefix: None };
+            let hook = Hook {
+                host: usize::from(n == 0),
+                path: n as u64,
+                kind: None,
+                prefix: None,
+                most_attempts: None,
+            };
             vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks: vec![hook] }]
         };
         let apps = dice.pick(&[1, 10, 100]);
@@ -555,6 +571,7 @@ fn versions(dice: &mut Dice, clean: bool, hosts: usize, quiet: Duration) -> Vec<
         path: dice.number(0..1_000_000),
         kind: None,
         prefix: dice.pick(&[None, None, Some("private-"), Some("pre")]),
+        most_attempts: None,
     };
     let hooks = (0..dice.pick(&[1, 1, 1, 2, 3, 0])).map(|_| hook(dice)).collect();
     let mut all = vec![Version { from: Duration::ZERO, there: true, secret: "secret", hooks }];
@@ -645,7 +662,7 @@ fn specialise(more: &mut Dice, versions: &mut [Version], clean: bool) {
     let (late, corrected) = (more.chance(0.1), more.chance(0.3));
     if clean {
         // soketi enqueues no job that no webhook is for.
-        let hook = Hook { host: 0, path: 0, kind: None, prefix: None };
+        let hook = Hook { host: 0, path: 0, kind: None, prefix: None, most_attempts: None };
         versions.iter_mut().filter(|v| v.hooks.is_empty()).for_each(|v| v.hooks.push(hook.clone()));
         return;
     }
@@ -666,6 +683,15 @@ fn specialise(more: &mut Dice, versions: &mut [Version], clean: bool) {
         && let Some(hook) = last.hooks.first_mut()
     {
         hook.path += 1_000_000;
+    }
+}
+
+/// Some webhooks end their retrying by a rule of their own. The seeds among the regressions are none of these.
+fn retry_by_own_rules(apps: &mut [Vec<Version>]) {
+    let hooks = apps.iter_mut().flatten().flat_map(|version| &mut version.hooks);
+    // By what it is and not by its place, so that it is the same in every version.
+    for hook in hooks.filter(|hook| hook.path % 3 == 0) {
+        hook.most_attempts = Some([1, 1, 2, 4][usize::try_from(hook.path / 3 % 4).unwrap()]);
     }
 }
 

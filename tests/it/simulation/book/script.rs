@@ -27,6 +27,7 @@ pub fn webhook() -> String {
 
 /// Events so far. The plan has one app with one webhook, a visibility timeout of 5 s, a window of 60 s and
 /// a grace of 8 s; destinations may fail, nothing else.
+#[derive(Clone)]
 pub struct Script {
     pub plan: Plan,
     entries: Vec<Entry>,
@@ -38,7 +39,7 @@ impl Script {
     /// So many jobs are sent to one group.
     pub fn of(jobs: usize) -> Self {
         let mut plan = Plan::draw(0);
-        let hook = Hook { host: 0, path: 0, kind: None, prefix: None };
+        let hook = Hook { host: 0, path: 0, kind: None, prefix: None, most_attempts: None };
         let at = Duration::ZERO;
         plan.kind = Kind::Destinations;
         plan.apps = vec![vec![Version { from: at, there: true, secret: "secret", hooks: vec![hook] }]];

@@ -14,6 +14,8 @@ struct Story {
     set_out: bool,
     /// Which process asked which webhook.
     asked: Vec<(Id, String)>,
+    /// How often each process asked each webhook.
+    attempts: BTreeMap<(Id, String), u32>,
     /// Which process got what failure as the answer to it alone: what failed with other jobs may be their doing.
     failures: Vec<(Id, &'static str)>,
     /// Which process waited in vain for an answer to it alone.
@@ -85,7 +87,9 @@ impl Seen {
             Event::SetOut(request) => {
                 for job in &request.jobs {
                     self.stories.of(*job).set_out = true;
-                    self.stories.of(*job).asked.push((request.process, request.webhook.clone()));
+                    let asked = (request.process, request.webhook.clone());
+                    self.stories.of(*job).asked.push(asked.clone());
+                    *self.stories.of(*job).attempts.entry(asked).or_default() += 1;
                 }
             }
             Event::Refused { request, reason } => {
@@ -180,7 +184,7 @@ impl Seen {
                 !(down || sibling && self.is_down(plan, now, job, process, Duration::ZERO))
             }
             "app_source" => true,
-            _ => !has_failed || !old,
+            _ => !has_failed || !(old || self.is_over(plan, now, job, process)),
         };
         if self.knowledge.lettered(job, process) && !self.leases.in_doubt(job, process) {
             return Some(format!("job {job}: {process:?} dead-letters again what it was told is there"));
@@ -222,6 +226,18 @@ impl Seen {
         versions.any(|version| {
             version.wants(planned).into_iter().any(|(id, url)| !alive(&url) && down((id, url)))
         })
+    }
+
+    /// Whether a webhook of the job has a rule of its own by which a process does not retry it any more.
+    fn is_over(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
+        let Some(story) = self.stories.get(job) else { return false };
+        let is_over = |version: &Version| {
+            version.hooks.iter().zip(version.identities()).any(|(hook, id)| {
+                let attempts = story.attempts.get(&(process, id)).copied().unwrap_or_default();
+                hook.most_attempts.is_some_and(|most| attempts >= most)
+            })
+        };
+        plan.versions_between(plan.job(job).app, Duration::ZERO, now).any(is_over)
     }
 
     /// Whether one of several webhooks is known to have it, in some version of the app.
@@ -272,6 +288,16 @@ mod tests {
         for reason in ["malformed", "signature", "unknown_app", "gone", "destination_down", "app_source"] {
             Script::of(1).at(61).lettered(A, 0, reason).is_refused_by(violations, reason);
         }
+    }
+
+    #[test]
+    fn a_webhook_that_ends_its_retrying_itself_has_its_attempts_and_no_window() {
+        let mut once = Script::of(1);
+        once.plan.apps[0][0].hooks[0].most_attempts = Some(2);
+        once.handed(A, &[0]).attempted(A, &[0], 1).failed();
+        let mut twice = once.clone();
+        once.lettered(A, 0, "status").is_refused_by(violations, "dead-lettered for status");
+        twice.attempted(A, &[0], 2).failed().lettered(A, 0, "status").is_accepted_by(violations);
     }
 
     #[test]
