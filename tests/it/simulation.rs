@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 const SEEDS: u64 = 3000;
 
 /// Seeds that found something, run whatever `SEEDS` says.
-const REGRESSIONS: [(u64, &str); 35] = [
+const REGRESSIONS: [(u64, &str); 37] = [
     (13, "a process that was ending received again and again what it had released"),
     (396, "a response that was long under way was taken for a fresh lease"),
     (417, "pollers that wait for permits hold none"),
@@ -62,6 +62,11 @@ const REGRESSIONS: [(u64, &str); 35] = [
     (1329, "a process that had ended was asked what it held"),
     (562, "a process that had ended was asked what it held"),
     (1992, "a process that had ended was asked what it held"),
+    (1678, "a process that was killed while it ended"),
+    (
+        161,
+        "a job handed over for the last time while a call about an earlier copy takes longer than its lease (excused)",
+    ),
     (2774, "by a clock that was wrong an answer of the app source seemed to be newer than the job"),
 ];
 

@@ -149,6 +149,7 @@ async fn end(outside: &Arc<Outside>, process: &Arc<Process>, mut run: tokio::tas
         () = process.killed.cancelled() => {
             run.abort();
             assert!(run.await.unwrap_err().is_cancelled());
+            outside.write(Event::Died { process: process.id });
         }
     }
 }

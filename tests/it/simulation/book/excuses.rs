@@ -88,8 +88,8 @@ impl Record<'_> {
     }
 
     /// SQS hands over a message for the last time to a process that is still at an earlier copy, as a call about that
-    /// takes longer than the lease. The process refuses the new copy, and nobody gives it up.
-    /// Forced by seed 364.
+    /// takes longer than its lease: the new copy is not worked until then, and its lease may be over, too.
+    /// Forced by seed 161.
     pub fn refused_behind_a_copy(&self, receive: &LastReceive) -> bool {
         self.grants("excuse: refused behind a copy", receive.was_behind_a_copy())
     }
