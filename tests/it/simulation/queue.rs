@@ -264,7 +264,9 @@ impl Queue for SimulatedQueue {
         let entries: Vec<_> = entries.collect();
         // What is hidden together is worked together: none of it goes on.
         if entries.contains(&BatchEntryResult::NotMentioned) {
-            messages.iter().for_each(|message| self.failed(*message, Duration::ZERO));
+            for message in messages {
+                self.failed(message, Duration::ZERO);
+            }
         }
         outside.changed.notify_waiters();
         process.travel(20).await;

@@ -17,10 +17,9 @@ pub struct LastReceive {
     answered: bool,
     /// Its process was still at an earlier copy of it.
     behind_a_copy: bool,
-    /// Its process was killed, stood still, or ran out of its grace.
+    /// Its process was killed, stood still or ran out of its grace, or a call about it failed, or one about a job of its
+    /// lane took long.
     interrupted: bool,
-    /// A call about it failed, or one about a job of its lane took long.
-    call_failed: bool,
 }
 
 /// A call that takes long.
@@ -57,7 +56,7 @@ impl LastReceive {
     /// Whether its process could do nothing with it: the answer never came, the process was interrupted, or a call about
     /// it failed.
     pub fn was_in_vain(&self) -> bool {
-        !self.answered || self.interrupted || self.call_failed
+        !self.answered || self.interrupted
     }
 
     /// Whether its process could not take it up, as it was still at an earlier copy.
@@ -121,7 +120,9 @@ impl LastReceives {
                         *self.groups.of(*other) == group && self.receives.of(*other).at == came
                     });
                     let lane: Vec<_> = lane.collect();
-                    lane.into_iter().for_each(|other| self.call_failed(*process, other));
+                    for other in lane {
+                        self.call_failed(*process, other);
+                    }
                 }
             }
             Event::Died { process } => {
@@ -146,7 +147,7 @@ impl LastReceives {
 
     fn call_failed(&mut self, process: Id, message: usize) {
         let receive = self.receives.of(message);
-        receive.call_failed |= receive.by == Some(process);
+        receive.interrupted |= receive.by == Some(process);
     }
 
     fn interrupt(&mut self, whose: impl Fn(Id) -> bool) {
