@@ -51,19 +51,20 @@ use crate::telemetry::settling::report_batch;
 use crate::telemetry::traces::Traces;
 use attempt::{Attempted, attempt};
 use prepare::{Planned, prepare};
+use settle::Return;
 
-/// A queue that dead-letters by itself after fewer receives than this needs its counts spared: each attempt of a
-/// job can cost what waits behind it a receive, and there can be nine jobs before it that fail for a window each.
-/// What a webhook's own backoffs, shorter than the worker's, cost is not known beforehand: there they are spared
-/// whatever the count is.
+/// Below this `maxReceiveCount` the jobs behind a failing head are hidden for longer than the head, so that they are
+/// not received, and counted, with each of its attempts: there can be nine jobs before one that fail for a window each.
+/// What a webhook's own backoffs, shorter than the worker's, cost is not known beforehand: there receives are spared
+/// whatever the count is. SQS' greatest count is 1000.
 pub const AMPLE_RECEIVES: u32 = 1000;
 
 /// What the calls to the queue in one step of a lane may take together.
 const CALLS: Duration = Duration::from_secs(30);
 
-/// For as long a job that SQS would not hand over again waits in its lane for a place at its destination, or for a newer
-/// answer about its app: many times what requests under way or a lagging source may take, and little of the time for
-/// which ten such jobs can be hidden.
+/// The longest that a job which SQS would not hand over again waits in its lane for a place at its destination, or for a
+/// newer answer about its app: many times what requests under way or a lagging source may take. Ten such jobs can be
+/// hidden for twelve hours together.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Between two attempts to get a place, or two look-ups of the app.
@@ -100,15 +101,15 @@ pub struct Shared<Q, T, A> {
     pub metrics: Arc<Metrics>,
     /// What becomes of each job, as spans.
     pub traces: Traces,
-    /// Whom the lanes tell that they get on.
+    /// The watchdog's record: each lane reports its progress to it.
     pub health: Arc<Health>,
     /// Cancelled once no further job may be started.
     pub shutdown: CancellationToken,
     /// Cancelled once this process will receive nothing more.
     pub received_last: CancellationToken,
-    /// Cancelled shortly before what is not done by then is cut off.
+    /// Cancelled a little before the drain ends: from then on lanes only settle.
     pub closing: CancellationToken,
-    /// For as long a poll of another process may be parked.
+    /// The longest poll that another worker of this queue may have open.
     pub longest_poll: Duration,
 }
 
@@ -130,10 +131,10 @@ pub struct Lane<Q, T, A> {
     jobs: VecDeque<InFlight>,
     /// How many they were at first.
     count: usize,
-    /// The head, if it was planned when it was to go out with those before it, and did not fit.
+    /// The plan of the job that did not fit into the last request, so that it is not planned twice.
     ahead: Option<Planned>,
-    /// So many from the head on go out alone: together they failed.
-    alone: usize,
+    /// How many jobs from the head on are sent one by one, because a request with all of them failed.
+    going_alone: usize,
     /// Since when it has waited for a place at the head's destinations, or for a newer answer about its app.
     waits_since: Option<Instant>,
     /// It was received after this process was told to end.
@@ -141,6 +142,13 @@ pub struct Lane<Q, T, A> {
     times: Times,
     lease: Lease,
     watch: Watch,
+}
+
+impl<Q, T, A> Lane<Q, T, A> {
+    /// The plan was made for when the jobs before it are done; they are not, so that it is made again.
+    fn forget_plan(&mut self) {
+        self.ahead = None;
+    }
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
@@ -161,7 +169,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             jobs,
             count,
             ahead: None,
-            alone: 0,
+            going_alone: 0,
             waits_since: None,
             came_late,
             times,
@@ -205,8 +213,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 return settle::close(self).await;
             }
             if self.waits_here(&attempted) {
-                // It was planned for those in front of it being gone.
-                self.ahead = None;
+                self.forget_plan();
                 timeout(PAUSE, self.shared.closing.cancelled()).await.ok();
                 continue;
             }
@@ -223,7 +230,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                     Disposition::Done => Ok(()),
                     // Of one job alone: the margin behind the attempt is for this call.
                     Disposition::DeadLetter(reason) => {
-                        settle::dead_letter(&mut self, 0, &reason, &attempted, None).await
+                        settle::dead_letter(&mut self, 0, &reason, &attempted, Return::Backoff).await
                     }
                     Disposition::Retry { backoff, reason } => Err((backoff, reason)),
                 };

@@ -51,14 +51,17 @@ pub struct Record {
     pub undeliverable_since: Option<Instant>,
     /// Since when nothing could be sent for it, for that reason or because the app source did not answer.
     pub unsent_since: Option<Instant>,
-    /// When its lane was first put off until its app has been asked for anew.
-    pub put_off: Option<Instant>,
-    /// How often it was put back without an attempt, or its dead letter was refused.
-    pub deferrals: u32,
+    /// Since when its lane waits for an answer about its app that is not older than its jobs.
+    pub waits_for_app_since: Option<Instant>,
+    /// Receives at which it was not attempted, or its dead letter was refused: the backoff of such receives grows with
+    /// them.
+    pub fruitless_receives: u32,
     /// How long it has been worked at what is to be sent, at receives at which that came to nothing.
     pub planning: Duration,
     /// Why it was given up, if the dead-letter queue has not confirmed it.
     pub given_up: Option<Reason>,
+    /// It was told that the queue removes it, as the dead-letter queue took no letter of it.
+    pub end_was_told: bool,
     /// Nothing is left but the delete: delivered, unwanted, or its letter confirmed.
     pub done: bool,
     /// The webhooks that need no further attempt.
@@ -104,6 +107,12 @@ impl Record {
             Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
             None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
         }
+    }
+
+    /// Counts a receive at which it was not attempted, or its dead letter was refused; gives how many they are.
+    pub fn count_fruitless(&mut self) -> u32 {
+        self.fruitless_receives = self.fruitless_receives.saturating_add(1);
+        self.fruitless_receives
     }
 
     /// There is something to send for it. While there was not, no destination was failing with it.

@@ -41,6 +41,12 @@ impl Outcome {
         }
     }
 
+    /// Whether it may work later, and does not now.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+
     /// Whether an attempt was made: not where it was put off, nor where the webhook cannot be used.
     #[must_use]
     pub fn was_made(&self) -> bool {

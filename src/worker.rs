@@ -41,10 +41,14 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{JobSpan, Traces};
 use poll::{Poll, Polled};
 
-/// At the end of the grace this much is kept back for the last deletes.
-const FLUSH: Duration = Duration::from_secs(2);
+/// How long the last deletes may take after the drain.
+const LAST_DELETES: Duration = Duration::from_secs(2);
 
-/// As long before it the lanes are told that it comes: for ten dead letters.
+/// What of the grace is left after them, for the last spans and the last metrics line.
+const LAST_TELEMETRY: Duration = Duration::from_secs(2);
+
+/// How long before the drain is cut off the lanes are told so: each can still dead-letter the at most ten jobs that
+/// SQS would not hand over again.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A message that no other copy of is worked here, with its place.
@@ -147,7 +151,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
         deleting.spawn(serve);
         self.receive_and_deliver(deletes).await;
         // Every sender is gone with the lanes: what remains is flushed and answered.
-        match timeout(FLUSH, deleting.join_next()).await {
+        match timeout(LAST_DELETES, deleting.join_next()).await {
             Ok(Some(Err(failure))) => error!(%failure, "the delete task failed"),
             Ok(Some(Ok(())) | None) => info!("drained"),
             Err(_) => error!("the last deletes were not answered in time; those jobs will come back"),
@@ -187,7 +191,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                 () = shutdown.cancelled(), if end.is_none() => {
                     info!(lanes = lanes.len(), "draining");
                     self.health.draining();
-                    end = Some(Instant::now() + self.bounds.grace.saturating_sub(FLUSH + FLUSH));
+                    end = Some(Instant::now() + self.bounds.grace.saturating_sub(LAST_DELETES + LAST_TELEMETRY));
                 }
                 () = sleep_until(end.map_or_else(Instant::now, closes_at)),
                     if end.is_some() && !self.shared.closing.is_cancelled() => self.shared.closing.cancel(),
@@ -405,7 +409,7 @@ async fn give_back<Q: Queue, T, A>(shared: Arc<Shared<Q, T, A>>, messages: Vec<M
     if timeout(shared.rules.visibility, shared.received_last.cancelled()).await.is_err() {
         return;
     }
-    let hidden = settle::for_how_long(&shared, true);
+    let hidden = settle::hidden_at_shutdown(&shared, true);
     let changes: Vec<_> = messages.iter().map(|message| (&message.receipt, hidden)).collect();
     if let Err(error) = shared.queue.change_visibility(&changes).await {
         debug!(%error, "not released; they come back when their visibility timeout ends");

@@ -68,18 +68,17 @@ impl Attempted {
             .any(|tried| tried.webhook.is_some() && (tried.outcome.was_made() || is_final(tried)))
     }
 
-    /// Whether all that is left of it was put off, and nothing failed.
-    pub(super) fn was_put_off(&self) -> bool {
-        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
-        self.app.is_some() && !self.was_tried() && !self.tried.iter().any(failed)
+    /// Whether all that was to be sent was deferred, and nothing failed.
+    pub(super) fn all_deferred(&self) -> bool {
+        let failed = self.tried.iter().any(|tried| tried.outcome.is_transient());
+        self.app.is_some() && !self.was_tried() && !failed
     }
 
-    /// Whether some of it was put off for what passes soon, and nothing failed: it lacks a place, or what is known of
+    /// Whether some of it was deferred for what passes soon, and nothing failed: it lacks a place, or what is known of
     /// its app is older than it.
     pub(super) fn may_go_on_soon(&self) -> bool {
         let lacks = |tried: &Tried| matches!(&tried.outcome, Outcome::Deferred(reason) if tried.webhook.is_none() || reason.is_for_want_of_a_place());
-        let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
-        self.tried.iter().any(lacks) && !self.tried.iter().any(failed)
+        self.tried.iter().any(lacks) && !self.tried.iter().any(|tried| tried.outcome.is_transient())
     }
 }
 
@@ -170,14 +169,14 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
     let mut down = false;
     if matches!(outcome, Outcome::Deferred(_)) {
         for held in jobs.iter_mut() {
-            held.claim.record_mut().put_off.get_or_insert_with(Instant::now);
+            held.claim.record_mut().waits_for_app_since.get_or_insert_with(Instant::now);
         }
     }
     if let Some(head) = jobs.front_mut() {
         let (now, key, id) = (Instant::now(), group(head), Arc::clone(head.known_as()));
         let elsewhere = failed_elsewhere(head, &shared.rules.retry);
         let record = head.claim.record_mut();
-        record.deferrals = record.deferrals.saturating_add(1);
+        record.count_fruitless();
         if let Outcome::Transient { reason, .. } = &outcome {
             record.unsent_since.get_or_insert(now);
             if reason.gives_up() {
@@ -501,7 +500,7 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
         if made {
             record.attempts = number;
         } else if failed_or_made {
-            record.deferrals = record.deferrals.saturating_add(1);
+            record.count_fruitless();
         }
         record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
         for tried in ended.iter().filter(|tried| tried.outcome.was_made()) {

@@ -174,7 +174,7 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
 /// The moment by which a job had been sent, however wrong this process is about the queue's clock.
 fn sent_by(held: &InFlight, times: Times) -> Option<Instant> {
     let by_age = times.received_at.checked_sub(held.message.age.saturating_sub(CLOCK_ERROR))?;
-    Some(held.claim.record().put_off.map_or(by_age, |put_off| put_off.min(by_age)))
+    Some(held.claim.record().waits_for_app_since.map_or(by_age, |since| since.min(by_age)))
 }
 
 async fn plan<Q: Queue, T: Transport, A: Apps>(
@@ -211,14 +211,14 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     match verify_and_plan(shared, held, job.clone(), app).await {
         Ok(_) if is_old && held.message.redriven.is_some() => {
             let why = "its last answer is from before the job was put back".to_owned();
-            Err(put_off(Outcome::transient(Reason::Apps(why))))
+            Err(unsettled(Outcome::transient(Reason::Apps(why))))
         }
         Ok(planned) => Ok(planned),
         Err(NothingToSend::IfTheAppIsCurrent(outcome)) if is_old || may_lag && is_final(&outcome) => {
-            Err(put_off(outcome))
+            Err(unsettled(outcome))
         }
         Err(NothingToSend::UnmatchedIfTheAppIsCurrent(_)) if is_old => {
-            Err(put_off(Outcome::transient(Reason::NoWebhook)))
+            Err(unsettled(Outcome::transient(Reason::NoWebhook)))
         }
         Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::Signature(_)))) => {
             let why = asked.and_then(|app| why_unverified(&job, &app)).unwrap_or(SignatureError::Mismatch);
@@ -262,7 +262,8 @@ fn is_final(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Permanent(_))
 }
 
-fn put_off(outcome: Outcome) -> Prepared {
+/// A verdict that is not passed yet: the job waits for a newer answer about its app.
+fn unsettled(outcome: Outcome) -> Prepared {
     Prepared::Undeliverable(match outcome {
         Outcome::Transient { reason, .. } | Outcome::Permanent(reason) | Outcome::Deferred(reason) => {
             Outcome::Deferred(reason)
@@ -404,8 +405,8 @@ async fn coalesced<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     head: &Planned,
 ) -> Option<(usize, Vec<Delivery>, Vec<Room>)> {
-    let Lane { shared, jobs, ahead, alone, .. } = lane;
-    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *alone == 0)?;
+    let Lane { shared, jobs, ahead, going_alone, .. } = lane;
+    let limits = shared.rules.coalesce.filter(|_| jobs.len() > 1 && *going_alone == 0)?;
     // What failed together is tried once more, alone: a webhook that gets each job once gets it alone at once.
     let webhooks = head.selected.iter().filter_map(|selection| head.app.webhooks.get(selection.index));
     if webhooks.map(|webhook| &webhook.retry).any(Retry::ends_at_once) {

@@ -70,7 +70,7 @@ pub(super) fn decide<Q, T, A>(
     let tries = if attempted.was_tried() {
         attempts_for_backoff(head, attempted.number)
     } else {
-        record.deferrals.max(1)
+        record.fruitless_receives.max(1)
     };
     let failing = failing(shared, head, attempted, times);
     let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
@@ -109,16 +109,15 @@ pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attem
             log(&lane.shared.failures, head, attempted, tried, Some(Duration::ZERO));
         }
     }
-    lane.alone = attempted.jobs;
-    // It was planned for those in front of it being gone.
-    lane.ahead = None;
+    lane.going_alone = attempted.jobs;
+    lane.forget_plan();
     true
 }
 
 /// The webhooks that have to be tried again.
 fn failing_webhooks(attempted: &Attempted) -> impl Iterator<Item = Option<&Webhook>> {
     let app = attempted.app.as_deref();
-    let failing = attempted.tried.iter().filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }));
+    let failing = attempted.tried.iter().filter(|tried| tried.outcome.is_transient());
     failing.map(move |tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)))
 }
 
@@ -136,8 +135,7 @@ fn failing<Q, T, A>(
     let record = head.claim.record();
     let since = if attempted.app.is_some() {
         // One of its webhooks may have got it only lately.
-        let failing =
-            attempted.tried.iter().filter(|tried| matches!(tried.outcome, Outcome::Transient { .. }));
+        let failing = attempted.tried.iter().filter(|tried| tried.outcome.is_transient());
         let tries = failing.map(|tried| Some(record.tries_at(tried.webhook.as_ref()?)?.first));
         tries.collect::<Option<Vec<_>>>().and_then(|firsts| firsts.into_iter().min()).or(record.first_attempt)
     } else {
@@ -146,8 +144,7 @@ fn failing<Q, T, A>(
     let here = since.map_or(Duration::ZERO, |since| shared.absences.present_since(since));
     let own = here + record.failed_elsewhere;
     // What it failed at had been failing for all of a window before.
-    let failed = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. });
-    if attempted.tried.iter().any(|tried| tried.down && failed(tried)) {
+    if attempted.tried.iter().any(|tried| tried.down && tried.outcome.is_transient()) {
         return own.max(head.age(times));
     }
     own
@@ -176,9 +173,8 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
                 }
             }
         }
-        Disposition::Retry { .. } if attempted.was_put_off() => {
-            let record = head.claim.record_mut();
-            record.deferrals = record.deferrals.saturating_add(1);
+        Disposition::Retry { .. } if attempted.all_deferred() => {
+            head.claim.record_mut().count_fruitless();
             let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
             lane.shared.metrics.deferred(app_id, attempted.jobs);
         }
@@ -239,8 +235,8 @@ pub(super) async fn acknowledge<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane
 
 async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     let Some(mut held) = lane.jobs.remove(place) else { return };
-    if place < lane.alone {
-        lane.alone -= 1;
+    if place < lane.going_alone {
+        lane.going_alone -= 1;
     }
     held.claim.record_mut().done = true;
     let urgency = match (lane.jobs.is_empty(), lane.count) {
@@ -251,14 +247,14 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
     lane.deletes.send(Deletion { held, lease: lane.lease, urgency }).await;
 }
 
-/// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays; `hidden` is
-/// how long it is hidden then, where that is not by its own backoff.
+/// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays, and
+/// `returns` then.
 pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     place: usize,
     reason: &Reason,
     attempted: &Attempted,
-    hidden: Option<Duration>,
+    returns: Return,
 ) -> Result<(), (Duration, Reason)> {
     let Some(held) = lane.jobs.get_mut(place) else { return Ok(()) };
     let shared = &lane.shared;
@@ -282,7 +278,7 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
                 "job given up and deleted: there is no dead-letter queue (set QUEUE_SQS_DLQ_URL)");
         }
         Err(failure) => {
-            let refused = Refused { letter: &letter, failure, hidden, said };
+            let refused = Refused { letter: &letter, failure, returns, said };
             return Err(refuse(&lane.shared, held, lane.times, &refused));
         }
     }
@@ -308,12 +304,23 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     Ok(())
 }
 
+/// When a job comes back of which the letter was not taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Return {
+    /// After a backoff of its own.
+    Backoff,
+    /// After it was hidden for so long with others.
+    After(Duration),
+    /// The lane goes on with it.
+    InItsLane,
+}
+
 /// A letter that the dead-letter queue did not take.
 struct Refused<'a> {
     letter: &'a DeadLetter,
     failure: &'a Error,
-    /// How long its job is hidden, where that is not by its own backoff.
-    hidden: Option<Duration>,
+    /// When its job comes back.
+    returns: Return,
     /// The failing call was logged.
     said: bool,
 }
@@ -325,19 +332,23 @@ fn refuse<Q, T, A>(
     times: Times,
     refused: &Refused<'_>,
 ) -> (Duration, Reason) {
-    let Refused { letter, failure, hidden, said } = *refused;
+    let Refused { letter, failure, returns, said } = *refused;
     let reason = Reason::DeadLetterQueue(failure.to_string());
     // Of each time that it was refused: what it is given up for is not attempted again.
-    let record = held.claim.record_mut();
-    record.deferrals = record.deferrals.saturating_add(1);
-    let tries = letter.attempts.saturating_add(record.deferrals).max(1);
+    let tries = letter.attempts.saturating_add(held.claim.record_mut().count_fruitless()).max(1);
     let backoff = policy::backoff(tries, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
     let is_refused = matches!(failure, Error::LetterRefused { .. });
     let backoff = if is_refused { backoff.max(REFUSED_LETTER_WAIT) } else { backoff };
-    let ends = held.end(&shared.rules, times, hidden.unwrap_or(backoff));
+    let ends = match returns {
+        Return::Backoff => held.end(&shared.rules, times, backoff),
+        Return::After(hidden) => held.end(&shared.rules, times, hidden),
+        Return::InItsLane => None,
+    };
     shared.metrics.dead_letter_failures.inc();
     shared.metrics.refused_letters.inc_by(u64::from(is_refused));
-    shared.metrics.lost.inc_by(u64::from(matches!(ends, Some(LastChance::Retention(_)))));
+    let tells_end = ends.is_some() && !std::mem::replace(&mut held.claim.record_mut().end_was_told, true);
+    let is_lost = tells_end && matches!(ends, Some(LastChance::Retention(_)));
+    shared.metrics.lost.inc_by(u64::from(is_lost));
     let then = match ends {
         Some(LastChance::Receives(_)) => {
             "the queue does not hand it over again: SQS moves it if it can, without what a letter says"
@@ -352,9 +363,9 @@ fn refuse<Q, T, A>(
     };
     let (app_id, detail, next_retry_s) = (held.shown_app(), shown_reason(&reason), backoff.as_secs());
     let app_id = app_id.as_str();
-    if !said && ends.is_none() {
+    if !said && !tells_end {
         debug!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
-            "dead-lettering failed; the job stays");
+            "dead-lettering failed; {then}");
     } else if is_refused {
         error!(message_id = %letter.id, app_id, group = shown(&letter.group), bytes = letter.body.len(), detail,
             next_retry_s,
@@ -459,49 +470,59 @@ async fn give_up_last_chances<Q: Queue, T: Transport, A: Apps>(
 ) {
     let last = |held: &InFlight, rules: &Rules, times| held.last_chance(rules, times, hidden);
     let why = format!("a job before it in its group failed: {why}");
-    give_up_behind(lane, last, &why, attempted, hidden).await;
+    give_up_behind(lane, last, &why, attempted, Return::After(hidden)).await;
 }
 
 /// Behind a head that is about to be attempted, what SQS would delete for its age meanwhile is given up by us.
 pub(super) async fn give_up_expiring<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
     let last = |held: &InFlight, rules: &Rules, times| rules.expires_waiting(held.age(times));
     let attempted = Attempted::without_any(0, None);
-    // If its letter is refused, the lane goes on with it.
-    let longest = lane.shared.rules.attempt_timeout;
-    give_up_behind(lane, last, "the jobs before it in its group took until then", &attempted, longest).await;
+    let why = "the jobs before it in its group took until then";
+    give_up_behind(lane, last, why, &attempted, Return::InItsLane).await;
 }
 
-/// Gives up the jobs behind the head that have no other chance; `hidden` is how long one stays hidden of which the letter
-/// is refused.
+/// Gives up the jobs behind the head that have no other chance.
 async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
-    last: impl Fn(&InFlight, &Rules, Times) -> Option<LastChance>,
+    chance_of: impl Fn(&InFlight, &Rules, Times) -> Option<LastChance>,
     why: &str,
     attempted: &Attempted,
-    hidden: Duration,
+    returns: Return,
 ) {
     let mut place = 1;
     while let Some(held) = lane.jobs.get(place) {
         // What is done is only deleted again.
-        let chance = last(held, &lane.shared.rules, lane.times).filter(|_| !held.claim.record().done);
-        let Some(last) = chance else {
+        let chance = chance_of(held, &lane.shared.rules, lane.times);
+        let Some(chance) = chance.filter(|_| !held.claim.record().done) else {
             place += 1;
             continue;
         };
         if !lane.ensure_lease(SETTLE_MARGIN).await {
             return;
         }
-        let reason = last.reason(format!("not attempted, {why}"));
-        match dead_letter(lane, place, &reason, attempted, Some(hidden)).await {
-            Ok(()) => {
-                if let Some(held) = lane.jobs.get_mut(place) {
-                    held.span.ends(Ending::DeadLettered, attempted.number, Some(&reason));
-                }
-                acknowledge_at(lane, place).await;
-            }
-            Err(_) => place += 1,
+        let reason = chance.reason(format!("not attempted, {why}"));
+        if !give_up_at(lane, place, &reason, attempted, returns).await {
+            place += 1;
         }
     }
+}
+
+/// Dead-letters and deletes the job at a place; `false` if its letter was refused, and it stays there.
+async fn give_up_at<Q: Queue, T: Transport, A: Apps>(
+    lane: &mut Lane<Q, T, A>,
+    place: usize,
+    reason: &Reason,
+    attempted: &Attempted,
+    returns: Return,
+) -> bool {
+    if dead_letter(lane, place, reason, attempted, returns).await.is_err() {
+        return false;
+    }
+    if let Some(held) = lane.jobs.get_mut(place) {
+        held.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
+    }
+    acknowledge_at(lane, place).await;
+    true
 }
 
 /// Gives up what SQS would not hand over again, as far as the lease reaches: nobody else would say a word of it.
@@ -513,21 +534,15 @@ pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Ap
     let attempted = Attempted::without_any(0, None);
     while let Some(held) = lane.jobs.get(place) {
         let chance = held.last_chance(&lane.shared.rules, lane.times, Duration::ZERO);
-        let Some(last) = chance.filter(|_| !held.claim.record().done) else {
+        let Some(chance) = chance.filter(|_| !held.claim.record().done) else {
             place += 1;
             continue;
         };
-        let reason = last.reason(why.to_owned());
+        let reason = chance.reason(why.to_owned());
         let in_time = lane.lease.fits(Instant::now(), SETTLE_MARGIN);
         let id = held.message.id.to_string();
-        // It comes back when the lease ends.
-        let hidden = lane.lease.until().saturating_duration_since(Instant::now());
-        if in_time && dead_letter(lane, place, &reason, &attempted, Some(hidden)).await.is_ok() {
-            if let Some(held) = lane.jobs.get_mut(place) {
-                held.span.ends(Ending::DeadLettered, 0, Some(&reason));
-            }
-            acknowledge_at(lane, place).await;
-        } else {
+        let left = lane.lease.until().saturating_duration_since(Instant::now());
+        if !in_time || !give_up_at(lane, place, &reason, &attempted, Return::After(left)).await {
             place += 1;
             failed.push(id);
         }
@@ -568,14 +583,14 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
         lane.goes_on();
     }
     lane.shared.metrics.released.inc_by(lane.jobs.len() as u64);
-    let hidden = for_how_long(&lane.shared, lane.came_late);
+    let hidden = hidden_at_shutdown(&lane.shared, lane.came_late);
     settle_visibility(lane, hidden, hidden).await;
 }
 
-/// For how long what an ending process gives back stays hidden. Where all processes end at the same time a poll that
-/// is parked at another would get it, and each would spend a receive of it: what such a poll brought, and where receives
-/// are few all of it, waits until no poll of that time can be parked any more.
-pub(crate) fn for_how_long<Q, T, A>(shared: &Shared<Q, T, A>, came_late: bool) -> Duration {
+/// How long a process that ends hides what it gives back. When all workers are replaced at once, the open polls of the
+/// others would receive it, and each cost a receive. So a message that such a poll brought (`came_late`), and every
+/// message where receives are few, is hidden until those polls have ended; all else is visible at once.
+pub(crate) fn hidden_at_shutdown<Q, T, A>(shared: &Shared<Q, T, A>, came_late: bool) -> Duration {
     let are_few = shared.rules.disposal.max_receive_count().is_some_and(|most| most < AMPLE_RECEIVES);
     if came_late || are_few { whole_seconds(shared.longest_poll) } else { Duration::ZERO }
 }
@@ -606,9 +621,7 @@ pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, 
 fn count_deferral<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
     let mut most = 0;
     for held in &mut lane.jobs {
-        let record = held.claim.record_mut();
-        record.deferrals = record.deferrals.saturating_add(1);
-        most = most.max(record.deferrals);
+        most = most.max(held.claim.record_mut().count_fruitless());
     }
     let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
     lane.shared.metrics.deferred(app_id, lane.jobs.len());

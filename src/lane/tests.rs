@@ -439,6 +439,16 @@ async fn a_job_that_no_letter_is_taken_of_until_the_queue_deletes_it_is_counted_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_its_lane_still_delivers_is_not_counted_as_lost() {
+    let mut world = World::new(60, 4, 10);
+    world.rules.disposal.set_retention(Some(120 * SECOND));
+    world.queue.dead_letters_down_for = 3600 * SECOND;
+    sleep(116 * SECOND).await;
+    world.work(Duration::ZERO, |_| (Takes::Time(SECOND), Outcome::Delivered)).await;
+    assert_eq!((world.metrics.lost.get(), world.attempted().len(), world.queue.deletes().len()), (0, 10, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_waits_for_its_place_is_sent_by_its_own_plan() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let mut world = World::new(5, 4, 2);

@@ -6,9 +6,9 @@ use crate::app::WebhookId;
 use crate::lane::in_flight::{InFlight, Times};
 use crate::policy::{self, Retry};
 
-/// A receive count says little of attempts that other processes made: it counts receives behind a failing
-/// head too.
-const HINT: u32 = 3;
+/// How many receives of a message that is new to this process count as attempts for its backoff. No more: messages
+/// behind a failing head are received with it without being attempted.
+const MAX_COUNTED_RECEIVES: u32 = 3;
 
 /// The number of the next attempt: one more than this process knows of.
 pub(super) fn next_number(held: &InFlight) -> u32 {
@@ -23,7 +23,11 @@ pub(super) fn next_number_at(held: &InFlight, webhook: &WebhookId) -> u32 {
 /// After how many attempts the backoff is. Of a message that this process has never held before, the receive count
 /// may say something of other processes' attempts, and a little of that counts: for the backoff, not for giving up.
 pub(super) fn attempts_for_backoff(held: &InFlight, number: u32) -> u32 {
-    if held.claim.held_before() { number } else { number.max(held.message.receive_count.min(HINT)) }
+    if held.claim.held_before() {
+        number
+    } else {
+        number.max(held.message.receive_count.min(MAX_COUNTED_RECEIVES))
+    }
 }
 
 /// For how long others had been failing with a job when this process first did. A job that it never held before was

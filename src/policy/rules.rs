@@ -9,11 +9,11 @@ use crate::lease::{MAX_VISIBILITY, SETTLE_MARGIN};
 use crate::outcome::Reason;
 use crate::plan::Limits;
 
-/// A job with fewer receives than this left before the queue would dead-letter it is not deferred for want of
-/// room: the rest are for its attempts.
+/// A job is not put back for want of room if fewer than this many receives are left before the queue would dead-letter
+/// it: they are kept for its attempts.
 const KEPT_RECEIVES: u32 = 20;
 
-/// About as long as anything is hidden for want of room.
+/// About the longest that anything is hidden for want of room.
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 
 /// The longest backoff of a job whose receives are spared.
@@ -22,7 +22,7 @@ pub(crate) const LONGEST_SPARING: Duration = Duration::from_secs(MAX_VISIBILITY.
 /// The longest that a receive of another replica waits: SQS' own bound on a long poll.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
-/// How time and retries are dealt with; checked when it was configured.
+/// The timing of receives, attempts and retries. The configuration was checked: the values are consistent with each other.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The queue's visibility timeout, as receives use it.
@@ -31,19 +31,19 @@ pub struct Rules {
     pub attempt_timeout: Duration,
     /// Backoff and window.
     pub retry: Retry,
-    /// After what the queue itself takes a message away.
+    /// What makes the queue itself remove a message.
     pub disposal: Disposal,
     /// Whether jobs of a lane go out together, and how much of them at the most.
     pub coalesce: Option<Limits>,
 }
 
-/// After what the queue takes a message away by itself, as it last said: an operator may change it while jobs are
-/// worked, so it is looked at anew for each decision. A clone is the same cell.
+/// What makes the queue itself remove a message, its receive count or its age, as it last said: an operator may change
+/// it while jobs are worked, so it is looked at anew for each decision. Clones share one state.
 #[derive(Clone, Debug)]
-pub struct Disposal(Arc<Cell>);
+pub struct Disposal(Arc<Current>);
 
 #[derive(Debug)]
-struct Cell {
+struct Current {
     /// None has more than 1000.
     max_receive_count: AtomicU32,
     retention_ms: AtomicU64,
@@ -55,7 +55,7 @@ const NO_RETENTION: u64 = u64::MAX;
 
 impl Default for Disposal {
     fn default() -> Self {
-        Self(Arc::new(Cell {
+        Self(Arc::new(Current {
             max_receive_count: AtomicU32::new(NO_COUNT),
             retention_ms: AtomicU64::new(NO_RETENTION),
         }))
@@ -122,7 +122,8 @@ impl LastChance {
 }
 
 impl Rules {
-    /// After so long beyond its retry a group that was not received here is another replica's.
+    /// A group that has not come back this long after its retry was due is taken to be another replica's: it was visible
+    /// for one long poll of theirs.
     pub(crate) fn lost_after(&self) -> Duration {
         self.visibility + LONG_POLL
     }
