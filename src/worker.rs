@@ -306,8 +306,8 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             shared.rules.last_chance(message.receive_count, message.age, shared.rules.visibility)
         };
         if group.iter().any(|(message, _)| last(message).is_some()) {
-            let shares = Arc::clone(&self.shares);
-            lanes.spawn(refused::wait(shared, shares, deletes.clone(), group, times));
+            let app_shares = Arc::clone(&self.shares);
+            lanes.spawn(refused::wait(shared, app_shares, deletes.clone(), group, times));
             return;
         }
         self.shared.metrics.abandoned.inc_by(group.len() as u64);

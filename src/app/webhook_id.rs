@@ -158,9 +158,8 @@ fn lambda(registered: &Value) -> Option<String> {
     let mut members: Vec<_> =
         registered.as_object()?.iter().filter(|(name, _)| !LAMBDA_TARGET.contains(&name.as_str())).collect();
     members.sort_by_key(|(name, _)| name.as_str());
-    (!members.is_empty()).then(|| {
-        Value::from_iter(members.into_iter().map(|(name, value)| (name.clone(), value.clone()))).to_string()
-    })
+    let copy = |(name, value): (&String, &Value)| (name.clone(), value.clone());
+    (!members.is_empty()).then(|| members.into_iter().map(copy).collect::<Value>().to_string())
 }
 
 #[cfg(test)]

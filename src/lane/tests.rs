@@ -361,7 +361,7 @@ async fn a_webhook_that_hangs_holds_its_place_alone_and_none_of_those_behind_it(
         let start = Instant::now();
         // In each sixteen one would keep all of those behind it waiting.
         let some_hang = |request: &Request| {
-            let takes = if request.webhook % 16 == 0 { 3 * SECOND } else { SECOND / 10 };
+            let takes = if request.webhook.is_multiple_of(16) { 3 * SECOND } else { SECOND / 10 };
             (Takes::Time(takes), Outcome::Delivered)
         };
         world.work(Duration::ZERO, some_hang).await;

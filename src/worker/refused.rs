@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// again, by its new receipt. A lane whose lease is lost ends with the attempt that it is in.
 pub(super) async fn wait<Q: Queue, T: Transport, A: Apps>(
     shared: Arc<Shared<Q, T, A>>,
-    shares: Arc<Shares>,
+    app_shares: Arc<Shares>,
     deletes: DeleteBatcher,
     group: Vec<Refused>,
     times: Times,
@@ -39,7 +39,8 @@ pub(super) async fn wait<Q: Queue, T: Transport, A: Apps>(
             Ok(claimed) => {
                 let Some((first, ..)) = claimed.first() else { return };
                 let claimant = Claimant::of(first);
-                let jobs = claimed.into_iter().map(|job| claimant.in_flight(job, Some(&shares))).collect();
+                let jobs =
+                    claimed.into_iter().map(|job| claimant.in_flight(job, Some(&app_shares))).collect();
                 return Lane::new(shared, deletes, jobs, times).run().await;
             }
             Err(still) => group = still,
