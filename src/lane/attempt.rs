@@ -82,16 +82,41 @@ impl Attempted {
     }
 }
 
-/// What is known of a destination before a request to it.
+/// What is done about a webhook, by what is known of its destination.
 struct Gate {
     key: u64,
-    /// Why it is certain to fail, or to have been failing for a window, if it is.
-    down: Option<Reason>,
-    /// It is down, and a webhook that is not would wait: a probe that fails is the last attempt. Past its window a
-    /// job is given up anyway, for its own failure.
-    spared: bool,
-    /// Not to be attempted, as it is spared and it is not time for a probe.
-    skipped: bool,
+    way: Way,
+}
+
+/// How a webhook's destination is gone about. It is down if it is certain to fail, or has been failing for a window: the
+/// reason says which.
+enum Way {
+    /// It is attempted.
+    Open,
+    /// It is down, and attempted all the same.
+    Failing(Reason),
+    /// It is down, and a webhook that is not would wait: if this attempt fails, it is the last one.
+    Probe(Reason),
+    /// It is down, and not attempted: another webhook would wait, or the job is past its window, and it is not time for a
+    /// probe.
+    Skipped(Reason),
+}
+
+impl Gate {
+    /// Why the destination is down, if it is.
+    fn down(&self) -> Option<&Reason> {
+        match &self.way {
+            Way::Open => None,
+            Way::Failing(why) | Way::Probe(why) | Way::Skipped(why) => Some(why),
+        }
+    }
+
+    fn skipped(&self) -> Option<&Reason> {
+        match &self.way {
+            Way::Skipped(why) => Some(why),
+            Way::Open | Way::Failing(_) | Way::Probe(_) => None,
+        }
+    }
 }
 
 /// Attempts what was prepared; `None` if the lane had to be abandoned. What came of it is on the record of
@@ -212,24 +237,32 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
             Some((_, Target::Unusable { why, .. })) => Some(Reason::WebhookUnusable(why.clone())),
             _ => shared.breaker.why_down(key, now).map(Reason::DestinationDown),
         };
-        Gate { key, down, spared: false, skipped: false }
+        Gate { key, way: down.map_or(Way::Open, Way::Failing) }
     };
     let mut gates: Vec<Gate> = batch.parcels.iter().map(gate).collect();
-    if gates.iter().all(|gate| gate.down.is_none()) {
+    if gates.iter().all(|gate| gate.down().is_none()) {
         return gates;
     }
     let past = jobs.iter().take(batch.jobs).all(|held| is_past(held, *times, &shared.rules.retry));
-    let sibling = gates.iter().any(|gate| gate.down.is_none()) || jobs.front().is_some_and(has_it);
+    let sibling = gates.iter().any(|gate| gate.down().is_none()) || jobs.front().is_some_and(has_it);
     let is_redriven = jobs.front().is_some_and(|head| head.message.redriven.is_some());
-    for gate in gates.iter_mut().filter(|_| past || sibling) {
-        gate.spared = gate.down.is_some() && !past;
-        gate.skipped = match &gate.down {
-            None => false,
+    if !past && !sibling {
+        return gates;
+    }
+    for gate in &mut gates {
+        let Some(why) = gate.down().cloned() else { continue };
+        let is_skipped = match &why {
             // Its operator has put it back in the belief that the destination was mended.
-            Some(Reason::DestinationDown(_)) if is_redriven => false,
+            Reason::DestinationDown(_) if is_redriven => false,
             // A probe goes alone: what it answers to several jobs may be the doing of one.
-            Some(Reason::DestinationDown(_)) => batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, now),
-            Some(_) => true,
+            Reason::DestinationDown(_) => batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, now),
+            _ => true,
+        };
+        gate.way = match (is_skipped, past) {
+            (true, _) => Way::Skipped(why),
+            // It is given up anyway, for its own failure.
+            (false, true) => Way::Failing(why),
+            (false, false) => Way::Probe(why),
         };
     }
     gates
@@ -348,13 +381,13 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
     async fn run(self) -> Tried {
         let shared = &self.round.lane.shared;
         let attempting = self.share().map(Share::begin_attempt);
-        let outcome = match self.gate.down.clone().filter(|_| self.gate.skipped) {
-            Some(why) => Outcome::Deferred(why),
+        let outcome = match self.gate.skipped() {
+            Some(why) => Outcome::Deferred(why.clone()),
             None => self.traced().await,
         };
         let took = self.began.elapsed();
         // What becomes of one that is skipped is known when all are through.
-        if !self.gate.skipped {
+        if self.gate.skipped().is_none() {
             shared.metrics.board.attempted(&board::Attempt {
                 app_id: &self.round.batch.app.id,
                 webhook: self.webhook_id(),
@@ -473,7 +506,7 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
             None => outcome,
         };
         let Self { webhook, number, destination, gate, began, .. } = self;
-        Tried { webhook: webhook.cloned(), number, destination, down: gate.down.is_some(), began, outcome }
+        Tried { webhook: webhook.cloned(), number, destination, down: gate.down().is_some(), began, outcome }
     }
 
     fn webhook_id(&self) -> &'a str {
@@ -524,9 +557,11 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         lane.jobs.iter().take(batch.jobs).all(|held| is_past(held, lane.times, &lane.shared.rules.retry));
     let now = Instant::now();
     let unsettled = |tried: &Tried| matches!(tried.outcome, Outcome::Transient { .. } | Outcome::Deferred(_));
-    // After a probe it may no longer be down, whatever it answered.
-    let given_up = |tried: &Tried, gate: &Gate| {
-        gate.skipped || gate.spared && unsettled(tried) && lane.shared.breaker.is_down(gate.key, now)
+    let given_up = |tried: &Tried, gate: &Gate| match gate.way {
+        Way::Skipped(_) => true,
+        // After a probe it may no longer be down, whatever it answered.
+        Way::Probe(_) => unsettled(tried) && lane.shared.breaker.is_down(gate.key, now),
+        Way::Open | Way::Failing(_) => false,
     };
     let waits = tried.iter().zip(gates).any(|(tried, gate)| unsettled(tried) && !given_up(tried, gate));
     if !past && (waits || !lane.jobs.front().is_some_and(has_it)) {
@@ -534,7 +569,7 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
     }
     let given_up: Vec<bool> = tried.iter().zip(gates).map(|(tried, gate)| given_up(tried, gate)).collect();
     for ((tried, gate), given_up) in tried.iter_mut().zip(gates).zip(given_up) {
-        let Some(why) = gate.down.clone().filter(|_| given_up) else { continue };
+        let Some(why) = gate.down().filter(|_| given_up).cloned() else { continue };
         tried.outcome = Outcome::Permanent(why);
         // Several jobs go on alone.
         if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
@@ -546,7 +581,7 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
 /// Tells the board of the webhooks that were not attempted: the job waits for them, or is given up for them.
 fn tell_skipped<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tried: &[Tried]) {
     let (board, app_id) = (&lane.shared.metrics.board, &*batch.app.id);
-    for (tried, _) in tried.iter().zip(gates).filter(|(_, gate)| gate.skipped) {
+    for (tried, _) in tried.iter().zip(gates).filter(|(_, gate)| gate.skipped().is_some()) {
         let webhook = tried.webhook.as_ref().map_or("", WebhookId::as_str);
         let (destination, outcome) = (&tried.destination.as_str(), &tried.outcome);
         match outcome {
