@@ -201,7 +201,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 tokio::select! {
                     biased;
                     // First, as it puts on record what has ended by then.
-                    attempted = self.try_head() => attempted,
+                    attempted = self.try_head_of_the_last_chance() => attempted,
                     // Cut off in its attempt, it would be gone without a word.
                     () = closing.cancelled() => return settle::close(self).await,
                 }
@@ -250,6 +250,14 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         attempt(self, prepared).await
     }
 
+    /// The same where a job of the lane has no other chance: two look-ups of its app may take the lease, and would leave no
+    /// time for its letter. Where the lease cannot be extended, the job is tried all the same.
+    async fn try_head_of_the_last_chance(&mut self) -> Option<Attempted> {
+        let look_ups = self.shared.rules.attempt_timeout * 2;
+        self.extend_lease(look_ups + SETTLE_MARGIN).await.ok();
+        self.try_head().await
+    }
+
     /// Hides all of it, untried, for a backoff: its app has no room.
     pub async fn defer(self) {
         settle::defer(self).await;
@@ -261,17 +269,27 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     }
 
     /// Makes sure that `needed` fits into the lease, extending it for the whole rest if it must.
-    /// `false` means that the lane has to be abandoned: SQS redelivers it.
+    /// `false` means that the lane has been abandoned: SQS redelivers it.
     async fn ensure_lease(&mut self, needed: Duration) -> bool {
+        match self.extend_lease(needed).await {
+            Ok(()) => true,
+            Err(why) => {
+                self.abandon(why).await;
+                false
+            }
+        }
+    }
+
+    /// The same; the error says why `needed` does not fit.
+    async fn extend_lease(&mut self, needed: Duration) -> Result<(), &'static str> {
         let now = Instant::now();
         if self.lease.fits(now, needed) {
-            return true;
+            return Ok(());
         }
         let extension = self.shared.rules.visibility.max(MIN_EXTENSION).min(self.lease.longest(now));
         let extended = self.lease.extended(now, extension);
         if self.lease.is_over(now) || !extended.fits(now, needed) {
-            self.abandon("the lease has run out").await;
-            return false;
+            return Err("the lease has run out");
         }
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
         let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
@@ -283,13 +301,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             Ok(Err(_)) | Err(_) => false,
         };
         if !granted {
-            self.abandon("the lease could not be extended").await;
-            return false;
+            return Err("the lease could not be extended");
         }
         self.shared.metrics.lease_extensions.inc();
         self.lease = extended;
         self.goes_on();
-        self.lease.fits(Instant::now(), needed)
+        if self.lease.fits(Instant::now(), needed) { Ok(()) } else { Err("the lease has run out") }
     }
 
     /// The next step ends within the lease, a look-up and an attempt, and the calls around them.

@@ -240,8 +240,11 @@ impl Seen {
         plan.versions_between(plan.job(job).app, Duration::ZERO, now).any(is_over)
     }
 
-    /// Whether one of several webhooks is known to have it, in some version of the app.
+    /// Whether one of several webhooks is known to have it, in some version of the app, or had it before it was put back.
     fn others_have_it(&self, plan: &Plan, now: Duration, job: usize, process: Id) -> bool {
+        if !self.knowledge.said_by_its_letter(job).is_empty() {
+            return true;
+        }
         let (planned, remembered) = (plan.job(job), self.knowledge.remembered(plan, job, process));
         let mut versions = plan.versions_between(planned.app, remembered, now);
         versions.any(|version| {
