@@ -6,7 +6,7 @@
 //! and they end with the attempt that asked. Either family's addresses wait for the other's but a moment:
 //! some name servers never answer for IPv6.
 //!
-//! What is kept of an answer is a few addresses ([`Known`]). hickory's own cache keeps whole messages, which may have
+//! What is kept of an answer is a few addresses (`Known`). hickory's own cache keeps whole messages, which may have
 //! 64 KB and several times as much when they are parsed, and it is bounded by their number.
 
 use std::collections::HashMap;

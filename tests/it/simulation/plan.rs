@@ -463,7 +463,8 @@ impl Plan {
         let windows = (1 + self.replicas) * groups.clone().map(dead).max().unwrap_or_default().max(1);
         let is_busy = self.hosts.iter().any(|host| matches!(host.at_last, Behaviour::Busy(..)));
         // Where a host that is never down takes fewer at a time than a job has webhooks there, each job has its window.
-        let most_wanted = self.apps.iter().flatten().map(|version| version.hooks.len()).max().unwrap_or_default();
+        let most_wanted =
+            self.apps.iter().flatten().map(|version| version.hooks.len()).max().unwrap_or_default();
         let windows = if is_busy && most_wanted > 16 { windows.max(longest) } else { windows };
         let attempts = if is_busy { 2 * longest + 10 } else { 10 };
         let receives = longest.div_ceil(self.bounds.batch.min(self.bounds.max_in_flight)) + 1;

@@ -98,11 +98,14 @@ impl LastReceives {
             }
             Event::Sent { message, group, .. } => self.groups.of(*message).clone_from(group),
             // Too late to do anything about it, and its process may know that.
-            Event::Received { message, .. } => {
+            // It may be the answer to an earlier receive, by another process.
+            Event::Received { process, message } => {
                 let receive = self.receives.of(*message);
-                receive.answered = at + MARGIN < receive.hidden_until;
+                if receive.by == Some(*process) {
+                    receive.answered = at + MARGIN < receive.hidden_until;
+                }
             }
-            Event::HandedOverLate { message, .. } => self.receives.of(*message).interrupted = true,
+            Event::HandedOverLate { process, message } => self.came_to_nothing(*process, *message),
             Event::Hidden { process, message, timeout } => {
                 let receive = self.receives.of(*message);
                 if receive.by == Some(*process) {
@@ -110,7 +113,7 @@ impl LastReceives {
                 }
             }
             Event::CallFailed { process, message, after } => {
-                self.call_failed(*process, *message);
+                self.came_to_nothing(*process, *message);
                 if !after.is_zero() {
                     *self.long_calls.of(*message) = Some(LongCall { by: *process, until: at + *after });
                     // Those that came with it in its group are of its lane, and wait for it.
@@ -121,7 +124,7 @@ impl LastReceives {
                     });
                     let lane: Vec<_> = lane.collect();
                     for other in lane {
-                        self.call_failed(*process, other);
+                        self.came_to_nothing(*process, other);
                     }
                 }
             }
@@ -145,7 +148,7 @@ impl LastReceives {
         }
     }
 
-    fn call_failed(&mut self, process: Id, message: usize) {
+    fn came_to_nothing(&mut self, process: Id, message: usize) {
         let receive = self.receives.of(message);
         receive.interrupted |= receive.by == Some(process);
     }
