@@ -83,7 +83,7 @@ const WAIT_DIVISOR: u32 = 8;
 /// other apps hold.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// How often it looks.
-const ROOM_POLL: Duration = Duration::from_millis(20);
+const ROOM_POLL: Duration = Duration::from_millis(100);
 
 /// Descriptors that a look-up may hold: one for either family's addresses, at two name servers at once.
 const LOOK_UP: usize = 4;
