@@ -13,7 +13,7 @@
 //! many such apps there are at a host, they leave the first permits to the others. A response's head may take 408 KiB of memory
 //! (hyper's bound, which reqwest does not pass on), and who never answers could fill as much with each of its requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,9 @@ const FACTOR: usize = 3;
 /// Requests to a destination at a time from which on others go over HTTP/1.1. They share one connection over HTTP/2, and
 /// past the streams that the receiver allows, a hundred mostly, they would wait in it until their attempts' deadlines.
 const MAX_STREAMS: usize = 64;
+/// Attempts of an app that wait for a permit at a destination; others are deferred at once. Each permit that comes back is
+/// offered to all that wait until one may have it, under a lock that all destinations share.
+const MAX_WAITING: usize = 256;
 /// A wait for a permit is at most this many times the configured one: half of an attempt, so that what takes no longer than
 /// the wait fits into the rest.
 const LONGEST_WAIT: u32 = 4;
@@ -66,7 +69,10 @@ struct Host {
     withheld: usize,
     /// Permits of those withheld that apps hold for which it is mute.
     apart: usize,
-    waiting: VecDeque<Waiting>,
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
+    /// The number of the next that waits.
+    next: u64,
 }
 
 /// The permits that an app holds at a destination.
@@ -76,6 +82,8 @@ struct Held {
     shared: usize,
     /// While it was mute for the app, shared or not.
     mute: usize,
+    /// Its attempts that wait for one.
+    waiting: usize,
 }
 
 /// An attempt that waits; the permit is its own once it is told.
@@ -101,8 +109,8 @@ pub(crate) struct HostPermit {
 /// What a permit is.
 #[derive(Debug)]
 enum Hold {
-    /// None yet: it is told when there is one.
-    Waiting(oneshot::Receiver<()>),
+    /// None yet: it is told when there is one; with its number among those that wait.
+    Waiting(u64, oneshot::Receiver<()>),
     /// One of those that apps share.
     Shared,
     /// One of those withheld.
@@ -129,7 +137,7 @@ impl HostLimiter {
         let Some(bound) = self.bound else { return Ok(None) };
         let app = AppThere { app: hash::of(app_id), origin: hash::of(origin) };
         let (mut permit, total) = self.enter(app, standing, bound)?;
-        if let Hold::Waiting(turn) = &mut permit.hold {
+        if let Hold::Waiting(_, turn) = &mut permit.hold {
             let told = timeout(self.patience(last_took(), most), turn).await;
             if !matches!(told, Ok(Ok(()))) {
                 return Err(total);
@@ -158,12 +166,15 @@ impl HostLimiter {
             host.free -= 1;
             apps.entry(app).or_default().shared += 1;
             Hold::Shared
-        } else if mute {
+        } else if mute || own.waiting >= MAX_WAITING {
             return Err(host.total);
         } else {
             let (turn, told) = oneshot::channel();
-            host.waiting.push_back(Waiting { app, turn });
-            Hold::Waiting(told)
+            let number = host.next;
+            host.next += 1;
+            host.waiting.insert(number, Waiting { app, turn });
+            apps.entry(app).or_default().waiting += 1;
+            Hold::Waiting(number, told)
         };
         if mute {
             apps.entry(app).or_default().mute += 1;
@@ -188,7 +199,7 @@ impl HostLimiter {
 impl Host {
     fn new(bound: usize, standing: Standing) -> Self {
         let total = if standing.answers() { bound } else { bound.min(FIRST_PERMITS) };
-        Self { free: total, total, withheld: bound - total, apart: 0, waiting: VecDeque::new() }
+        Self { free: total, total, withheld: bound - total, apart: 0, waiting: BTreeMap::new(), next: 0 }
     }
 
     fn is_idle(&self) -> bool {
@@ -203,12 +214,17 @@ impl Host {
     fn hand_over(&mut self, apps: &mut HashMap<AppThere, Held>) {
         while self.free > 0 {
             let of = |app: &AppThere| apps.get(app).copied().unwrap_or_default();
-            let next = self.waiting.iter().position(|waiting| self.may_take(of(&waiting.app)));
-            let Some(Waiting { app, turn }) = next.and_then(|next| self.waiting.remove(next)) else { return };
+            let next = self.waiting.iter().find(|(_, waiting)| self.may_take(of(&waiting.app)));
+            let next = next.map(|(number, _)| *number);
+            let Some(Waiting { app, turn }) = next.and_then(|next| self.waiting.remove(&next)) else {
+                return;
+            };
+            let held = apps.entry(app).or_default();
+            held.waiting -= 1;
             // Who has stopped waiting is passed over.
             if turn.send(()).is_ok() {
                 self.free -= 1;
-                apps.entry(app).or_default().shared += 1;
+                held.shared += 1;
             }
         }
     }
@@ -243,22 +259,24 @@ impl Drop for HostPermit {
         let mut table = lock(&self.table);
         let Table { hosts, apps } = &mut *table;
         let Some(host) = hosts.get_mut(&self.app.origin) else { return };
-        if let Hold::Waiting(turn) = &mut self.hold {
+        if let Hold::Waiting(_, turn) = &mut self.hold {
             turn.close();
             // It may have been told while it stopped waiting.
             if turn.try_recv().is_ok() {
                 self.hold = Hold::Shared;
             }
         }
+        let mut stops_waiting = false;
         match self.hold {
-            Hold::Waiting(_) => host.waiting.retain(|waiting| !waiting.turn.is_closed()),
+            Hold::Waiting(number, _) => stops_waiting = host.waiting.remove(&number).is_some(),
             Hold::Shared => host.free += 1,
             Hold::Apart => (host.apart, host.withheld) = (host.apart - 1, host.withheld + 1),
         }
         if let Some(held) = apps.get_mut(&self.app) {
             held.shared -= usize::from(matches!(self.hold, Hold::Shared));
             held.mute -= usize::from(self.mute);
-            if held.shared + held.mute == 0 {
+            held.waiting -= usize::from(stops_waiting);
+            if held.shared + held.mute + held.waiting == 0 {
                 apps.remove(&self.app);
             }
         }

@@ -1,3 +1,5 @@
+use futures_util::FutureExt;
+
 use super::*;
 
 const WAIT: Duration = Duration::from_millis(500);
@@ -141,6 +143,25 @@ async fn the_wait_is_as_long_as_the_last_answer_took_if_the_rest_of_the_attempt_
         assert!(limiter.acquire("a", ORIGIN, Standing::Unknown, took, Duration::MAX).await.is_err());
         assert_eq!(begun.elapsed().as_millis() / 10 * 10, waits);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_apps_attempts_so_many_wait_and_others_are_deferred_at_once() {
+    let limiter = HostLimiter::new(Some(1), WAIT);
+    let first = take(&limiter, "a", Standing::Answers, 1).await;
+    let ask = |app: &'static str| limiter.acquire(app, ORIGIN, Standing::Answers, || None, Duration::MAX);
+    let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(ask("a"))).collect();
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none());
+    }
+    assert!(matches!(ask("a").now_or_never(), Some(Err(1))));
+    let mut other = Box::pin(ask("b"));
+    assert!((&mut other).now_or_never().is_none(), "another app's do");
+    waiting.pop();
+    let mut again = Box::pin(ask("a"));
+    assert!((&mut again).now_or_never().is_none());
+    drop((first, waiting, other, again));
+    assert!(is_idle(&limiter));
 }
 
 #[tokio::test(start_paused = true)]
