@@ -283,8 +283,9 @@ struct Ended {
 }
 
 /// Makes deliveries of a batch, some at the same time, each within what the worker or its webhook allows: as many of those
-/// that are `left` as may be begun before less than `needed` is left of the lease, or a job's last chance comes. Where a job of the lane has no other
-/// chance, those that have not ended when the worker does are missing from the answer: its letter says who has it.
+/// that are `left` as may be begun before less than `needed` is left of the lease, or a job's last chance comes. Where a
+/// job of the lane has no other chance, those that have not ended when the worker does are missing from the answer: its
+/// letter says who has it.
 async fn send<Q: Queue, T: Transport, A: Apps>(
     lane: &Lane<Q, T, A>,
     batch: &Batch,
@@ -296,7 +297,7 @@ async fn send<Q: Queue, T: Transport, A: Apps>(
     let (mut under_way, mut ended) = (FuturesUnordered::new(), Vec::new());
     let mut cut_off = false;
     loop {
-        while under_way.len() < AT_ONCE && !cut_off && goes_on() {
+        while under_way.len() < AT_ONCE && !cut_off && !left.is_empty() && goes_on() {
             let Some((parcel, gate)) = left.pop_front() else { break };
             under_way.push(round.attempt(under_way.len() + ended.len(), parcel, gate));
         }

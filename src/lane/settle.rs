@@ -78,6 +78,7 @@ pub(super) fn decide<Q, T, A>(
         Disposition::Retry { reason, backoff } => {
             let backoff =
                 if reason.gives_up() { backoff } else { head.sparing_backoff(rules, times, backoff) };
+            let backoff = hidden_while_polls_end(shared, backoff);
             match head.last_chance(rules, times, backoff) {
                 // SQS would dispose of it by itself, without a word.
                 Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
@@ -595,26 +596,36 @@ pub(crate) fn hidden_at_shutdown<Q, T, A>(shared: &Shared<Q, T, A>, came_late: b
     if came_late || are_few { whole_seconds(shared.longest_poll) } else { Duration::ZERO }
 }
 
+/// How long what is to be hidden for so long is hidden: where this process ends, until none of its own polls can be
+/// parked any more. Such a poll would be the first to get it again.
+fn hidden_while_polls_end<Q, T, A>(shared: &Shared<Q, T, A>, hidden: Duration) -> Duration {
+    let ends = shared.shutdown.is_cancelled() && !shared.received_last.is_cancelled();
+    if ends { hidden.max(whole_seconds(shared.longest_poll)) } else { hidden }
+}
+
 /// Hides a lane for which its app has no room, untried. The backoff is the same for all of it, so that it comes back
 /// together.
 pub(super) async fn defer<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
     let deferrals = count_deferral(&mut lane).min(MAX_DEFERRALS);
     let (retry, random) = (&lane.shared.rules.retry, lane.shared.random.fraction());
     let backoff = policy::backoff(deferrals, Duration::ZERO, retry, random);
-    settle_visibility(lane, backoff, backoff).await;
+    let hidden = hidden_while_polls_end(&lane.shared, backoff);
+    settle_visibility(lane, hidden, hidden).await;
 }
 
 /// Puts back what a lane has not begun, for the shortest backoff: its app holds too much.
 pub(super) async fn give_way<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
     count_deferral(&mut lane);
-    settle_visibility(lane, policy::MIN_BACKOFF, policy::MIN_BACKOFF).await;
+    let hidden = hidden_while_polls_end(&lane.shared, policy::MIN_BACKOFF);
+    settle_visibility(lane, hidden, hidden).await;
 }
 
 /// Puts back what is behind a head that is attempted: it is received again when the head is done.
 pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>) {
     let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
     lane.shared.metrics.deferred(app_id, lane.jobs.len());
-    settle_visibility(lane, Duration::ZERO, Duration::ZERO).await;
+    let hidden = hidden_while_polls_end(&lane.shared, Duration::ZERO);
+    settle_visibility(lane, hidden, hidden).await;
 }
 
 /// Counts a deferral of all of a lane; says how many times one of its jobs has been deferred at the most.
@@ -634,13 +645,10 @@ async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(
     rest: Duration,
 ) {
     let most = lane.lease.longest(Instant::now());
-    // A poll of an ending process that is parked would be the first to get it again.
-    let ends = lane.shared.shutdown.is_cancelled() && !lane.shared.received_last.is_cancelled();
-    let least = if ends { whole_seconds(lane.shared.longest_poll) } else { Duration::ZERO };
     let changes: Vec<_> = lane
         .receipts()
         .enumerate()
-        .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.max(least).min(most)))
+        .map(|(n, receipt)| (receipt, if n == 0 { head } else { rest }.min(most)))
         .collect();
     let answer = lane.shared.queue.change_visibility(&changes).await;
     report_batch(&lane.shared.metrics, &lane.shared.health, SettleCall::ChangeVisibility, &answer);
