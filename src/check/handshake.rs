@@ -10,13 +10,10 @@ use rustls::pki_types::ServerName;
 use tokio::task::spawn_blocking;
 use url::Host;
 
-use crate::delivery::http::{RequestTarget, Settings};
+use crate::delivery::http::{RequestTarget, Settings, dialled};
 use crate::egress::checked::{Checked, NoAddress};
 use crate::egress::resolver::Resolve;
 use crate::tls;
-
-/// Addresses of each family that are tried at the most: as many as a delivery dials.
-const MAX_OF_A_FAMILY: usize = 4;
 
 /// Reaches the host of `url` as a delivery would; gives what it found in words, or what is wrong. Neither
 /// holds the URL.
@@ -49,7 +46,7 @@ pub(super) async fn handshake(
         }
     };
     let port = origin.port;
-    let connected = spawn_blocking(move || connect(&addresses, port, timeout)).await;
+    let connected = spawn_blocking(move || connect(addresses, port, timeout)).await;
     let (mut stream, address) = connected.map_err(|error| error.to_string())??;
     if !origin.https {
         return Ok(format!("connects to {address}, without TLS"));
@@ -78,12 +75,11 @@ pub(super) async fn handshake(
 
 /// Connects to the first of a host's addresses that takes it: a delivery falls back on the next one too, as where this
 /// machine has no IPv6.
-fn connect(addresses: &[IpAddr], port: u16, timeout: Duration) -> Result<(TcpStream, IpAddr), String> {
+fn connect(addresses: Vec<IpAddr>, port: u16, timeout: Duration) -> Result<(TcpStream, IpAddr), String> {
     let mut failed = Vec::new();
-    let of_family = |is_ipv6| addresses.iter().filter(move |address| address.is_ipv6() == is_ipv6);
-    for address in of_family(true).take(MAX_OF_A_FAMILY).chain(of_family(false).take(MAX_OF_A_FAMILY)) {
-        match TcpStream::connect_timeout(&SocketAddr::new(*address, port), timeout) {
-            Ok(stream) => return Ok((stream, *address)),
+    for address in dialled(addresses) {
+        match TcpStream::connect_timeout(&SocketAddr::new(address, port), timeout) {
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => failed.push(format!("cannot connect to {address}: {error}")),
         }
     }

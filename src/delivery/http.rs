@@ -47,6 +47,7 @@ use crate::receivers::host_limiter::{HostLimiter, HostPermit};
 use crate::receivers::unanswered::{Standing, Unanswered};
 use crate::tls::Authorities;
 use clients::Clients;
+pub(crate) use names::dialled;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;

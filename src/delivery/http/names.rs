@@ -1,6 +1,6 @@
 //! Names for reqwest's connector, which dials exactly the addresses that it is given here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -48,8 +48,13 @@ impl Resolve for ProxyAlone {
 }
 
 /// The port 0 stands for the URL's.
-fn few(addresses: Vec<std::net::IpAddr>) -> Addrs {
-    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(std::net::IpAddr::is_ipv6);
+fn few(addresses: Vec<IpAddr>) -> Addrs {
+    Box::new(dialled(addresses).map(|address| SocketAddr::new(address, 0)))
+}
+
+/// Which of a name's addresses are dialled, in this order.
+pub(crate) fn dialled(addresses: Vec<IpAddr>) -> impl Iterator<Item = IpAddr> + Send {
+    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
     let first = |family: Vec<_>| family.into_iter().take(MAX_OF_A_FAMILY);
-    Box::new(first(six).chain(first(four)).map(|address| SocketAddr::new(address, 0)))
+    first(six).chain(first(four))
 }
