@@ -106,21 +106,26 @@ fn variables(files: &[PathBuf]) -> Result<HashMap<String, String>, Errors> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// Of a process that was started with a file, and with some variables over those in it.
+    fn started_with(file: &Path, over: &[(&str, &str)]) -> Reload {
+        let files = vec![file.to_owned()];
+        let at_start = variables(&files).unwrap();
+        let mut environment = at_start.clone();
+        environment.extend(over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let hangups = signal(SignalKind::hangup()).unwrap();
+        Reload { hangups, level: None, environment, at_start, files }
+    }
 
     #[tokio::test]
     async fn a_level_that_cannot_be_read_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("hookferry.env");
         std::fs::write(&file, "LOG_LEVEL=debug\n").unwrap();
-        let files = vec![file.clone()];
-        let reload = Reload {
-            hangups: signal(SignalKind::hangup()).unwrap(),
-            level: None,
-            environment: HashMap::from([("LOG_LEVEL".to_owned(), "debug".to_owned())]),
-            at_start: variables(&files).unwrap(),
-            files,
-        };
+        let reload = started_with(&file, &[]);
         let now = || reload.current().and_then(|now| level(&now));
         assert_eq!(now().unwrap(), "debug");
         std::fs::write(&file, "LOG_LEVEL=trace\n").unwrap();
@@ -139,17 +144,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("hookferry.env");
         std::fs::write(&file, "APPS=[]\nLOG_LEVEL=debug\nMETRICS_PORT=1\nWEBHOOKS_TIMEOUT_MS=5\n").unwrap();
-        let files = vec![file.clone()];
-        let at_start = variables(&files).unwrap();
-        let mut environment = at_start.clone();
-        environment.insert("METRICS_PORT".to_owned(), "2".to_owned());
-        let reload = Reload {
-            hangups: signal(SignalKind::hangup()).unwrap(),
-            level: None,
-            environment,
-            at_start,
-            files,
-        };
+        let reload = started_with(&file, &[("METRICS_PORT", "2")]);
         let other = || reload.other(&reload.current().unwrap());
         assert!(other().is_empty());
         let text = "APPS=[1]\nLOG_LEVEL=info\nMETRICS_PORT=3\nSOKETI_DEFAULT_APP_WEBHOOKS=[]\n";

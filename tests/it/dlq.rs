@@ -259,8 +259,8 @@ async fn a_dead_letter_queue_that_is_the_queue_is_refused_with_78_and_its_jobs_s
     world.wait_for(1).await;
 }
 
-#[tokio::test]
-async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_it() {
+/// A world with a letter of a job that `/has` took and `/lacks` refused for good.
+async fn given_up_by_one_of_two() -> World {
     let world = World::new(|arrival| {
         let status = if arrival.path == "/has" { 200 } else { 410 };
         (status, Duration::ZERO)
@@ -270,6 +270,12 @@ async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_i
     let worker = world.worker(&["/has", "/lacks"], &[]);
     world.wait_until_empty().await;
     drop(worker);
+    world
+}
+
+#[tokio::test]
+async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_it() {
+    let world = given_up_by_one_of_two().await;
     let ids = |world: &World| {
         let arrivals = world.arrivals.lock().unwrap();
         arrivals.iter().map(|arrival| arrival.id.clone()).collect::<Vec<_>>()
@@ -293,15 +299,7 @@ async fn what_is_exported_and_enqueued_does_not_go_again_to_a_webhook_that_has_i
 
 #[tokio::test]
 async fn a_redrive_says_why_the_app_source_does_not_answer_and_goes_on() {
-    let world = World::new(|arrival| {
-        let status = if arrival.path == "/has" { 200 } else { 410 };
-        (status, Duration::ZERO)
-    })
-    .await;
-    world.send(&[job("g", 0)]).await;
-    let worker = world.worker(&["/has", "/lacks"], &[]);
-    world.wait_until_empty().await;
-    drop(worker);
+    let world = given_up_by_one_of_two().await;
     let mut redrive = dlq(&world, &["redrive"]);
     let source = [
         ("APP_MANAGER_DRIVER", "dynamodb"),

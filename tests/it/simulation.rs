@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 const SEEDS: u64 = 3000;
 
 /// Seeds that found something, run whatever `SEEDS` says.
-const REGRESSIONS: [(u64, &str); 37] = [
+const REGRESSIONS: [(u64, &str); 41] = [
     (13, "a process that was ending received again and again what it had released"),
     (396, "a response that was long under way was taken for a fresh lease"),
     (417, "pollers that wait for permits hold none"),
@@ -67,6 +67,10 @@ const REGRESSIONS: [(u64, &str); 37] = [
         161,
         "a job handed over for the last time while a call about an earlier copy takes longer than its lease (excused)",
     ),
+    (5739, "the letter of a job that was cut off did not say which webhook had answered"),
+    (101_914, "an ending process received again what it had put back for its failure"),
+    (104_619, "a copy that was under way while its job was deleted was dead-lettered again"),
+    (100_916, "jobs given up untried by what was known from before a time without a receive"),
     (2774, "by a clock that was wrong an answer of the app source seemed to be newer than the job"),
 ];
 
