@@ -76,6 +76,8 @@ pub struct Attempt<'a> {
     pub outcome: &'a Outcome,
     /// How long it took.
     pub took: Duration,
+    /// For how long the job has been failing there, attempts of other replicas included as far as that is known.
+    pub failing: Duration,
 }
 
 /// A job that is given up.
@@ -335,11 +337,11 @@ impl Board {
         }
         let failed_last = match failed {
             None => {
-                troubles.delivered(key);
+                troubles.delivered(key, now);
                 None
             }
             Some(reason) => Some(FailedLast {
-                since: troubles.failed(key, attempt.outcome.asks_for_fewer(), limits, now),
+                since: troubles.failed(key, attempt.outcome.asks_for_fewer(), attempt.failing, limits, now),
                 detail: Text::new(&reason.to_string()),
             }),
         };

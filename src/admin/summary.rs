@@ -82,6 +82,9 @@ struct Group {
     destination: String,
     blocked_s: u64,
     attempts: u32,
+    // A worker of an earlier release does not tell it.
+    #[serde(default)]
+    receives: u32,
     detail: String,
     next_retry_s: u64,
     behind: usize,
@@ -163,11 +166,12 @@ pub fn summary(document: &str) -> serde_json::Result<String> {
     let rows = status.blocked.rows.iter().map(|row| {
         let (at, next) = (endpoint(&row.destination), span(row.next_retry_s));
         format!(
-            "{} of app {}{at}: blocked for {}, {} attempts, next retry in {next}, at least {} behind: {}",
+            "{} of app {}{at}: blocked for {}, {} attempts here in {} receives, next retry in {next}, at least {} behind: {}",
             row.name,
             row.app,
             span(row.blocked_s),
             row.attempts,
+            row.receives,
             row.behind,
             row.detail
         )

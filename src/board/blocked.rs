@@ -31,8 +31,12 @@ pub struct Blocked<'a> {
     pub app_id: &'a str,
     /// The host or function that failed, if it came to an attempt.
     pub destination: &'a str,
-    /// How often it was attempted.
+    /// How often it was attempted here.
     pub attempts: u32,
+    /// How often it was received, here and elsewhere.
+    pub receives: u32,
+    /// For how long it has been failing, attempts of other replicas included as far as that is known.
+    pub failing: Duration,
     /// The reason's code.
     pub reason: &'static str,
     /// The reason in words.
@@ -56,8 +60,10 @@ pub struct Waiting {
     pub app_id: Text,
     /// What failed.
     pub destination: Text,
-    /// Attempts at its head.
+    /// Attempts at its head, here.
     pub attempts: u32,
+    /// Receives of its head, here and elsewhere.
+    pub receives: u32,
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
@@ -115,7 +121,10 @@ impl Groups {
                 return;
             }
         }
-        let since = self.remove(key).filter(|entry| entry.until > now).map_or(now, |entry| entry.since);
+        // Another replica may have made the retries of a while: the head's own failures go on then.
+        let began = now.checked_sub(blocked.failing).unwrap_or(now);
+        let known = self.remove(key).filter(|entry| entry.until > now);
+        let since = known.map_or(began, |entry| entry.since.min(began));
         if self.details >= MAX_DETAILS {
             self.expire_at_times(now);
         }
@@ -226,6 +235,7 @@ fn waiting(blocked: &Blocked<'_>, now: Instant) -> Waiting {
         app_id: Text::name(blocked.app_id),
         destination: Text::new(blocked.destination),
         attempts: blocked.attempts,
+        receives: blocked.receives,
         reason: blocked.reason,
         detail: Text::new(blocked.detail),
         age: blocked.age,
@@ -245,6 +255,8 @@ mod tests {
             app_id: "shop",
             destination: "example.com",
             attempts: 2,
+            receives: 3,
+            failing: Duration::ZERO,
             reason: "status",
             detail: "status 500",
             retry_in: Duration::from_secs(4),
@@ -278,6 +290,15 @@ mod tests {
         groups.blocked(&blocked("a"), start + Duration::from_secs(30));
         let (since, _) = groups.longest(start + Duration::from_secs(30))[0];
         assert_eq!(since, start + Duration::from_secs(30), "a new block");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_of_which_another_replica_made_the_retries_is_blocked_since_its_head_failed_first() {
+        let (mut groups, start) = (Groups::default(), Instant::now());
+        groups.blocked(&blocked("a"), start);
+        let later = start + Duration::from_secs(1800);
+        groups.blocked(&Blocked { failing: Duration::from_secs(1800), ..blocked("a") }, later);
+        assert_eq!(groups.longest(later)[0].0, start);
     }
 
     #[tokio::test(start_paused = true)]

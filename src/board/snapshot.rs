@@ -97,10 +97,12 @@ pub struct Group {
     pub app: String,
     /// The queue type, from the group's name.
     pub queue_type: String,
-    /// How long its head has been failing here.
+    /// How long its head has been failing, at least.
     pub blocked_s: u64,
-    /// Attempts at its head.
+    /// Attempts at its head, here.
     pub attempts: u32,
+    /// Receives of its head, here and elsewhere.
+    pub receives: u32,
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
@@ -278,6 +280,7 @@ fn group(since: Instant, waiting: &Waiting, now: Instant) -> Group {
         app,
         blocked_s: (now - since).as_secs(),
         attempts: waiting.attempts,
+        receives: waiting.receives,
         reason: waiting.reason,
         detail: waiting.detail.to_string(),
         destination: waiting.destination.to_string(),

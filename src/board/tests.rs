@@ -1,7 +1,14 @@
 use super::*;
 
 fn attempt<'a>(app_id: &'a str, webhook: &'a str, outcome: &'a Outcome) -> Attempt<'a> {
-    Attempt { app_id, webhook, destination: "example.com", outcome, took: Duration::from_millis(20) }
+    Attempt {
+        app_id,
+        webhook,
+        destination: "example.com",
+        outcome,
+        took: Duration::from_millis(20),
+        failing: Duration::ZERO,
+    }
 }
 
 fn condition(board: &Board, webhook: &str) -> Condition {
@@ -66,7 +73,46 @@ async fn one_whose_retry_another_replica_made_does_not_count_as_failing_for_ever
     assert_eq!((condition(&board, "a"), failing(&board)), (Condition::Unknown, (0, None)));
     assert_eq!(board.snapshot(0, 9).destinations.rows[0].last_failed_s, Some(121));
     board.attempted(&attempt("shop", "a", &failure));
+    let went_on = (Condition::Down, (1, Some(521)));
+    assert_eq!(
+        (condition(&board, "a"), failing(&board)),
+        went_on,
+        "as for the breaker: less than a window apart"
+    );
+    tokio::time::advance(Duration::from_secs(309)).await;
+    board.attempted(&attempt("shop", "a", &failure));
     assert_eq!((condition(&board, "a"), failing(&board)), (Condition::Failing, (1, Some(0))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_replicas_knows_for_how_long_a_destination_has_failed_by_the_job_that_fails() {
+    let failure = Outcome::transient(Reason::Status(500));
+    let boards: Vec<_> = (0..10).map(|_| Board::default()).collect();
+    let start = Instant::now();
+    // A retry a minute, each by the next replica: each makes one in ten minutes.
+    for board in boards.iter().cycle().take(20) {
+        let failing = start.elapsed();
+        board.attempted(&Attempt { failing, ..attempt("shop", "a", &failure) });
+        let expected = if failing > Duration::from_secs(300) { Condition::Down } else { Condition::Failing };
+        assert_eq!(condition(board, "a"), expected);
+        let rows = board.snapshot(0, 9).destinations.rows;
+        assert_eq!(rows[0].since_s, Some(failing.as_secs()));
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_receiver_cannot_take_does_not_make_it_down_while_it_takes_others() {
+    let board = Board::default();
+    let (failure, start) = (Outcome::transient(Reason::Status(500)), Instant::now());
+    for _ in 0..100 {
+        board.attempted(&Attempt { failing: start.elapsed(), ..attempt("shop", "a", &failure) });
+        assert_eq!(condition(&board, "a"), Condition::Failing);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        board.attempted(&attempt("shop", "a", &Outcome::Delivered));
+        assert_eq!((condition(&board, "a"), board.destinations_down()), (Condition::Ok, 0));
+        tokio::time::advance(Duration::from_secs(5)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -395,6 +395,7 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
                 destination: self.destination.as_str(),
                 outcome: &outcome,
                 took,
+                failing: self.failing(self.first),
             });
         }
         if let Some(attempting) = attempting
@@ -493,21 +494,28 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
 
     /// What it came to, by the webhook's own rules too.
     fn judged(self, outcome: Outcome) -> Tried {
-        let Lane { shared, jobs, .. } = self.round.lane;
         // What failed together goes on alone first.
-        let outcome = match jobs.front().filter(|_| self.round.batch.jobs == 1) {
+        let outcome = match self.round.lane.jobs.front().filter(|_| self.round.batch.jobs == 1) {
             Some(head) => {
                 let record = head.claim.record();
                 let first =
                     if outcome.was_made() { self.first } else { record.first_attempt.unwrap_or(self.began) };
-                let elsewhere = failed_elsewhere(head, &shared.rules.retry);
-                let failing = shared.absences.present_since(first) + elsewhere;
-                own_rules::judged(outcome, self.own, self.number, failing)
+                own_rules::judged(outcome, self.own, self.number, self.failing(first))
             }
             None => outcome,
         };
         let Self { webhook, number, destination, gate, began, .. } = self;
         Tried { webhook: webhook.cloned(), number, destination, down: gate.down().is_some(), began, outcome }
+    }
+
+    /// For how long the job has been failing, if it was attempted first then: it alone, as what failed together may be
+    /// another's doing.
+    fn failing(&self, first: Instant) -> Duration {
+        let Lane { shared, jobs, .. } = self.round.lane;
+        let head = jobs.front().filter(|_| self.round.batch.jobs == 1);
+        head.map_or(Duration::ZERO, |head| {
+            shared.absences.present_since(first) + failed_elsewhere(head, &shared.rules.retry)
+        })
     }
 
     fn webhook_id(&self) -> &'a str {
@@ -587,8 +595,8 @@ fn tell_skipped<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch, gates: &[Gate], tr
         let (destination, outcome) = (&tried.destination.as_str(), &tried.outcome);
         match outcome {
             Outcome::Deferred(_) => {
-                let took = Duration::ZERO;
-                board.attempted(&board::Attempt { app_id, webhook, destination, outcome, took });
+                let (took, failing) = (Duration::ZERO, Duration::ZERO);
+                board.attempted(&board::Attempt { app_id, webhook, destination, outcome, took, failing });
             }
             _ => board.passed_over(app_id, webhook),
         }

@@ -129,6 +129,15 @@ fn failing<Q, T, A>(
     attempted: &Attempted,
     times: Times,
 ) -> Duration {
+    let own = own_failing(shared, head, attempted);
+    // What it failed at had been failing for all of a window before; together none is given up.
+    let counts =
+        attempted.jobs <= 1 && attempted.tried.iter().any(|tried| tried.down && tried.outcome.is_transient());
+    if counts { own.max(head.age(times)) } else { own }
+}
+
+/// For how long it has been failing itself.
+fn own_failing<Q, T, A>(shared: &Shared<Q, T, A>, head: &InFlight, attempted: &Attempted) -> Duration {
     // The failure may be another job's doing: none is given up for it before it has failed alone.
     if attempted.jobs > 1 {
         return Duration::ZERO;
@@ -143,12 +152,7 @@ fn failing<Q, T, A>(
         record.undeliverable_since
     };
     let here = since.map_or(Duration::ZERO, |since| shared.absences.present_since(since));
-    let own = here + record.failed_elsewhere;
-    // What it failed at had been failing for all of a window before.
-    if attempted.tried.iter().any(|tried| tried.down && tried.outcome.is_transient()) {
-        return own.max(head.age(times));
-    }
-    own
+    here + record.failed_elsewhere
 }
 
 /// Says what came of the attempt, and puts a decision to give up on the record.
@@ -451,6 +455,8 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
         app_id: &head.app_id,
         destination: destination.map_or("", |tried| tried.destination.as_str()),
         attempts: head.claim.record().attempts,
+        receives: head.message.receive_count,
+        failing: own_failing(&lane.shared, head, attempted),
         reason: reason.code(),
         detail: &shown_reason(reason),
         retry_in: backoff,

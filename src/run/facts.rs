@@ -127,6 +127,7 @@ mod tests {
                 destination: "hooks.example",
                 outcome: &Outcome::transient(Reason::Status(500)),
                 took: Duration::from_millis(5),
+                failing: Duration::ZERO,
             });
         }
         let apps = Sources::Array(Array::new([shop]));

@@ -146,6 +146,7 @@ mod tests {
                 destination: "hooks.example.com",
                 outcome: &outcome,
                 took: Duration::from_millis(9),
+                failing: Duration::ZERO,
             };
             metrics.board.attempted(&attempt);
             Lines::new("https://sqs.eu-west-1.amazonaws.com/111111111111/webhooks.fifo")

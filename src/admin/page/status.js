@@ -180,7 +180,7 @@
       ["App", (r) => [r.app || "unknown app", sub(r.queue_type ? type(r.queue_type) : r.group)]],
       ["Blocked for", (r) => [span(r.blocked_s), sub(`job sent ${span(r.age_s)} ago`, true)]],
       ["Why", (r) => [r.detail, sub(r.destination)]],
-      ["Attempts", (r) => whole(r.attempts), "number"],
+      ["Attempts here", (r) => [whole(r.attempts), sub(`received ${whole(r.receives)} times`)], "number"],
       ["Next retry", (r) => r.next_retry_s ? `in ${span(r.next_retry_s)}` : "due", "number"],
       ["Behind it", (r) => `≥ ${whole(r.behind)}`, "number"],
     ], s.blocked.rows);

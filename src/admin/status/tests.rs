@@ -39,6 +39,7 @@ impl Worker {
             destination: "hooks.example.com",
             outcome,
             took: Duration::from_millis(40),
+            failing: Duration::ZERO,
         });
     }
 
@@ -48,6 +49,8 @@ impl Worker {
             app_id,
             destination: "hooks.example.com",
             attempts: 3,
+            receives: 5,
+            failing: Duration::ZERO,
             reason: "status",
             detail,
             retry_in: Duration::from_secs(7),
