@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::reading::Reading;
-use super::{Apps, FRESH_FOR, Fresh, LookUpError, log};
+use super::{Apps, FRESH_FOR, Fresh, LookUp, LookUpError, Observer, log};
 use crate::app::{App, Remark, Severity};
 pub use list::{AppsFile, ListError, Listed, parse};
 pub use variables::Variables;
@@ -34,6 +34,7 @@ const MAX_LOGGED: usize = 100;
 pub struct Array {
     apps: Arc<ArcSwap<Known>>,
     file: Option<Arc<File>>,
+    observer: Observer,
     /// What was said of the apps as they are now, so that it is not said again.
     said: Arc<Mutex<Logged>>,
 }
@@ -117,8 +118,15 @@ impl Array {
         Self::of(all, Some(Arc::new(file)))
     }
 
+    /// The same, with someone who is told whether the file can be read.
+    #[must_use]
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer, ..self }
+    }
+
     fn of(apps: Listed, file: Option<Arc<File>>) -> Self {
-        let array = Self { apps: Arc::default(), file, said: Arc::default() };
+        let observer = Observer::default();
+        let array = Self { apps: Arc::default(), file, observer, said: Arc::default() };
         array.take_over(Judged::of(apps, (0, 0)));
         array
     }
@@ -135,11 +143,16 @@ impl Array {
         }
     }
 
-    /// What is wrong with the apps that are in force: the first of it, and how much there is.
+    /// What is wrong with the apps that are in force, and first of all that the file cannot be read: the first of it,
+    /// and how much there is.
     #[must_use]
     pub fn warnings(&self) -> (Vec<String>, usize) {
+        let unread = self.file.as_ref().and_then(|file| file.unread());
+        let unread =
+            unread.map(|why| format!("{why}; the last good apps stay, and what they do not know waits"));
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        (said.first.clone(), said.warnings)
+        let count = said.warnings + usize::from(unread.is_some());
+        (unread.into_iter().chain(said.first.iter().cloned()).collect(), count)
     }
 
     /// All that can be used, as they are now.
@@ -197,10 +210,15 @@ impl Array {
                 let (apps, left_out) = judged.of_file;
                 info!(file = %path.display(), apps, left_out, "apps loaded");
                 self.take_over(judged);
-                let mut seen = file.seen();
-                (seen.version, seen.error, seen.said_at) = (version, None, None);
+                {
+                    let mut seen = file.seen();
+                    (seen.version, seen.error, seen.said_at) = (version, None, None);
+                }
+                self.observer.tell(LookUp::Asked);
             }
             Err(error) => {
+                // At each look: the apps that are known serve meanwhile.
+                self.observer.tell(LookUp::Stale);
                 let mut seen = file.seen();
                 let now = Instant::now();
                 let is_new = seen.version != version || seen.error.is_none();
@@ -250,6 +268,12 @@ impl File {
         Ok(Judged::of(self.always.clone().and(listed), of_file))
     }
 
+    /// Why it cannot be read, if that is so.
+    fn unread(&self) -> Option<String> {
+        let why = self.seen().error.clone()?;
+        Some(format!("APPS_FILE {} cannot be read: {why}", self.source.path.display()))
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -280,10 +304,11 @@ impl Apps for Array {
                     Some(last) => last,
                     None => self.look(file).await,
                 };
-                if let Some(why) = &file.seen().error {
-                    let path = file.source.path.display();
-                    return Err(LookUpError::Unreachable(format!("APPS_FILE {path} cannot be read: {why}")));
+                if let Some(why) = file.unread() {
+                    self.observer.tell(LookUp::Failed);
+                    return Err(LookUpError::Unreachable(why));
                 }
+                self.observer.tell(LookUp::Asked);
                 looked_at
             }
         };
@@ -321,163 +346,4 @@ async fn version(file: &Path) -> Version {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const APP: &str = r#"{"id":"a","key":"k","secret":"s","webhooks":[{"url":"http://h/"}]}"#;
-
-    fn at(file: &Path) -> AppsFile {
-        AppsFile { path: file.to_owned(), variables: Variables::default() }
-    }
-
-    #[tokio::test]
-    async fn a_file_that_changed_before_it_was_watched_is_taken_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
-        let shutdown = CancellationToken::new();
-        let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
-        while array.find_by_key("k").await.unwrap().is_none() {
-            tokio::task::yield_now().await;
-        }
-        shutdown.cancel();
-        watch.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_changed_file_is_taken_over_and_a_broken_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, "[]").unwrap();
-        tokio::time::pause();
-        let always: App = serde_json::from_str(r#"{"id":"d","key":"default","secret":"s"}"#).unwrap();
-        let array = Array::with_file(
-            Listed { apps: vec![always], ..Listed::default() },
-            Some((at(&file), Listed::default())),
-        );
-        let shutdown = CancellationToken::new();
-        let watch = tokio::spawn(array.clone().watch(shutdown.clone()));
-        let settle = async || {
-            tokio::time::sleep(RELOAD_EVERY * 2).await;
-            // File access runs on threads that the paused clock does not wait for.
-            tokio::task::spawn_blocking(|| ()).await.unwrap();
-        };
-        settle().await;
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        while array.find_by_key("k").await.unwrap().is_none() {
-            settle().await;
-        }
-        std::fs::write(&file, "[broken").unwrap();
-        for _ in 0..10 {
-            settle().await;
-        }
-        assert!(array.find_by_key("k").await.unwrap().is_some());
-        std::fs::remove_file(&file).unwrap();
-        for _ in 0..10 {
-            settle().await;
-        }
-        assert!(array.find_by_key("k").await.unwrap().is_some(), "a file that is gone is a broken one");
-        std::fs::write(&file, "[ ]").unwrap();
-        while array.find_by_key("k").await.unwrap().is_some() {
-            settle().await;
-        }
-        assert!(array.find_by_key("default").await.unwrap().is_some(), "the environment's app stays");
-        shutdown.cancel();
-        watch.await.unwrap();
-    }
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_past_what_was_loaded_gets_the_file_as_it_is_now_once_a_second() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, "[]").unwrap();
-        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
-        assert!(array.find_fresh("k").await.unwrap().app.is_none());
-        let replacement = dir.path().join("new.json");
-        std::fs::write(&replacement, format!("[{APP}]")).unwrap();
-        std::fs::rename(&replacement, &file).unwrap();
-        assert!(array.find_by_key("k").await.unwrap().is_none());
-        let before = Instant::now();
-        tokio::time::advance(FRESH_FOR / 2).await;
-        let early = array.find_fresh("k").await.unwrap();
-        assert!(early.app.is_none() && early.asked_at <= before, "an answer of the last second, and said so");
-        tokio::time::advance(FRESH_FOR).await;
-        let asked = Instant::now();
-        let all = futures_util::future::join_all((0..10).map(|_| array.find_fresh("k"))).await;
-        for fresh in all {
-            let fresh = fresh.unwrap();
-            assert!(fresh.app.is_some() && fresh.asked_at >= asked);
-        }
-        assert!(array.find_by_key("k").await.unwrap().is_some(), "and it is what everyone gets from now on");
-        let without = Array::new([]);
-        let asked = Instant::now();
-        assert!(without.find_fresh("k").await.unwrap().asked_at >= asked, "the environment never changes");
-    }
-
-    #[tokio::test]
-    async fn an_app_that_cannot_be_used_is_told_as_such_and_its_neighbours_are_found() {
-        let bad = r#"{"id":"b","key":"x","webhooks":[]}"#;
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((at(&file), at(&file).read().unwrap())));
-        std::fs::write(&file, format!("[{bad},{APP}]")).unwrap();
-        array.reload().await;
-        assert!(array.find_by_key("k").await.unwrap().is_some());
-        let Err(LookUpError::Unusable(why)) = array.find_by_key("x").await else { panic!("unusable") };
-        assert!(why.contains("app \"b\"") && why.contains("no secret"), "{why}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_the_file_cannot_be_read_nobody_knows_what_its_apps_are_now() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        let array = Array::with_file(Listed::default(), Some((at(&file), at(&file).read().unwrap())));
-        for broken in [&b"[{\"id\":\"a\""[..], b"", b"\xff"] {
-            std::fs::write(&file, broken).unwrap();
-            tokio::time::advance(FRESH_FOR).await;
-            let Err(LookUpError::Unreachable(why)) = array.find_fresh("new").await else {
-                panic!("{broken:?}")
-            };
-            assert!(why.contains("APPS_FILE") && why.contains("apps.json"), "{why}");
-            assert!(array.find_by_key("k").await.unwrap().is_some(), "the last good apps stay");
-        }
-        std::fs::remove_file(&file).unwrap();
-        tokio::time::advance(FRESH_FOR).await;
-        assert!(matches!(array.find_fresh("k").await, Err(LookUpError::Unreachable(_))));
-        // As it was when it was read last.
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        tokio::time::advance(FRESH_FOR).await;
-        assert!(array.find_fresh("k").await.unwrap().app.is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_read_is_read_again_though_it_is_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("apps.json");
-        std::fs::write(&file, "[]").unwrap();
-        let array = Array::with_file(Listed::default(), Some((at(&file), Listed::default())));
-        array.find_fresh("k").await.unwrap();
-        // What a mount in trouble leaves behind, or the mode of a file: the same version, and no answer.
-        std::fs::write(&file, format!("[{APP}]")).unwrap();
-        {
-            let mut seen = array.file.as_ref().unwrap().seen();
-            seen.error = Some("permission denied".into());
-        }
-        let version = version(&file).await;
-        array.file.as_ref().unwrap().seen().version = version;
-        tokio::time::advance(FRESH_FOR).await;
-        assert!(array.find_fresh("k").await.unwrap().app.is_some());
-    }
-
-    #[tokio::test]
-    async fn an_app_without_a_key_is_known_by_its_id() {
-        let array = Array::with_file(
-            parse(r#"[{"id":"b","secret":"s","webhooks":[]}]"#, &Variables::new([])).unwrap(),
-            None,
-        );
-        assert!(array.unusable("b").unwrap().contains("key"));
-        assert!(array.unusable("c").is_none());
-    }
-}
+mod tests;

@@ -192,7 +192,7 @@ pub(crate) async fn open(
 ) -> Result<(Sources, JoinSet<()>), Errors> {
     let mut tasks = JoinSet::new();
     if matches!(config.source, Source::Array) {
-        let apps = Array::with_file(config.of_environment(), config.file);
+        let apps = Array::with_file(config.of_environment(), config.file).observed_by(observer);
         tasks.spawn(apps.clone().watch(shutdown.clone()));
         return Ok((Sources::Array(apps), tasks));
     }
