@@ -117,6 +117,8 @@ enum State {
 #[derive(Debug, Serialize)]
 struct Limits {
     max_in_flight: i64,
+    bytes_in_flight: i64,
+    max_bytes_in_flight: i64,
     pollers: i64,
     lanes: i64,
 }
@@ -185,6 +187,8 @@ fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: 
         replica: &facts.replica,
         limits: Limits {
             max_in_flight: metrics.max_in_flight.get(),
+            bytes_in_flight: metrics.bytes_in_flight.get(),
+            max_bytes_in_flight: metrics.max_bytes_in_flight.get(),
             pollers: metrics.pollers.get(),
             lanes: metrics.lanes.get(),
         },
@@ -276,9 +280,10 @@ fn state(health: &Health, metrics: &Metrics, board: &Snapshot) -> (State, Vec<St
         1 => why.push("1 group waits for a retry".to_owned()),
         more => why.push(format!("{more} groups wait for a retry")),
     }
-    let places = metrics.max_in_flight.get();
-    if places > 0 && metrics.in_flight.get() >= places {
-        why.push("no place is free: deliveries are slower than what comes in".to_owned());
+    if metrics.fullness() >= 1.0 {
+        let of_messages = metrics.in_flight.get() >= metrics.max_in_flight.get();
+        let most = if of_messages { "" } else { " of QUEUE_SQS_MAX_IN_FLIGHT_BYTES" };
+        why.push(format!("no place{most} is free: deliveries are slower than what comes in"));
     }
     (if why.is_empty() { State::Delivering } else { State::Degraded }, why)
 }

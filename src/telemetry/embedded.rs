@@ -37,9 +37,8 @@ impl Lines {
     /// The next line, at this Unix time.
     pub fn next(&mut self, metrics: &Metrics, now: Duration) -> Value {
         let (deliveries, given_up) = (metrics.delivered.get(), metrics.given_up());
-        let places = metrics.max_in_flight.get().max(1);
-        let in_flight = metrics.in_flight.get().clamp(0, places);
-        let percent = f64::from(i32::try_from(in_flight * 1000 / places).unwrap_or_default()) / 10.0;
+        // Down, so that 100 is full.
+        let percent = (metrics.fullness() * 1000.0).floor() / 10.0;
         let line = json!({
             "_aws": {
                 "Timestamp": u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -133,6 +132,18 @@ mod tests {
         assert_eq!(line.as_object().unwrap().len(), declared.len() + 2);
         metrics.delivered.inc_by(2);
         assert_eq!(lines.next(&metrics, Duration::ZERO)["Deliveries"], 2);
+    }
+
+    #[test]
+    fn a_worker_whose_bytes_are_taken_is_full_however_few_messages_they_are() {
+        let metrics = Metrics::new();
+        metrics.max_in_flight.set(2000);
+        metrics.in_flight.set(100);
+        metrics.max_bytes_in_flight.set(64 << 20);
+        metrics.bytes_in_flight.set((64 << 20) + 9);
+        assert_eq!(Lines::new("webhooks.fifo").next(&metrics, Duration::ZERO)["InFlightPercent"], 100.0);
+        metrics.bytes_in_flight.set(1 << 20);
+        assert_eq!(Lines::new("webhooks.fifo").next(&metrics, Duration::ZERO)["InFlightPercent"], 5.0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -439,6 +439,19 @@ impl Metrics {
         }
     }
 
+    /// How much of what may be in memory is, of messages or of bytes, whichever is more: 1 where no poll starts.
+    #[must_use]
+    pub fn fullness(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "a share")]
+        let share = |taken: &Gauge, most: &Gauge| match most.get() {
+            1.. => (taken.get().max(0) as f64 / most.get() as f64).min(1.0),
+            // It is not known yet.
+            _ => 0.0,
+        };
+        let bytes = share(&self.bytes_in_flight, &self.max_bytes_in_flight);
+        share(&self.in_flight, &self.max_in_flight).max(bytes)
+    }
+
     /// Counts a job that the filters of its app's webhooks leave nothing of. Whether it is the first of the app's of which that is
     /// known.
     pub fn unmatched(&self, app_id: &str) -> bool {
