@@ -91,7 +91,7 @@ pub(super) async fn worker(
 ) -> Result<(), Failure> {
     announce(&config);
     let max_in_flight = places(config.queue.max_in_flight);
-    let health = Arc::new(Health::new(STILL));
+    let health = Arc::new(Health::new(STILL).with_backoffs_of(config.retry.cap));
     let _watchdog = Watchdog::start(Arc::clone(&health)).context("the watchdog's thread")?;
     // Health is served to the very end of the drain.
     let served = CancellationToken::new();

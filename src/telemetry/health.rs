@@ -24,10 +24,15 @@ const LATE: Duration = Duration::from_secs(30);
 /// How often one failing call is logged.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
+/// For how long a denied call counts that is neither answered nor denied again: a job whose call is denied is tried again
+/// by then, here or by another replica, which may be the one that finds it allowed.
+const DENIED_FOR: Duration = Duration::from_secs(600);
+
 /// The worker's state as its health endpoints tell it.
 #[derive(Debug)]
 pub struct Health {
     patience: Duration,
+    denied_for: Duration,
     turns: AtomicU64,
     settles_fail: AtomicBool,
     lanes: Arc<Lanes>,
@@ -39,7 +44,8 @@ struct State {
     turned: Option<Instant>,
     draining: bool,
     queue: Option<String>,
-    settles: BTreeMap<SettleCall, String>,
+    /// The calls that were denied when they were made last, why, and when that was.
+    settles: BTreeMap<SettleCall, (String, Instant)>,
     said: BTreeMap<SettleCall, Logged>,
 }
 
@@ -74,11 +80,18 @@ impl Health {
             State { turned: None, draining: false, queue, settles: BTreeMap::new(), said: BTreeMap::new() };
         Self {
             patience,
+            denied_for: DENIED_FOR,
             turns: AtomicU64::new(0),
             settles_fail: AtomicBool::new(false),
             lanes: Arc::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// Where a job may have to wait for so long until it is tried again.
+    #[must_use]
+    pub fn with_backoffs_of(self, longest: Duration) -> Self {
+        Self { denied_for: DENIED_FOR + longest * 2, ..self }
     }
 
     /// The poll loop turned, whatever for.
@@ -115,7 +128,7 @@ impl Health {
     /// A call that settles jobs is denied; `why` says what would allow it.
     pub fn settle_denied(&self, call: SettleCall, why: &str) {
         let why = format!("{} is denied: {why}", call.permission());
-        self.state().settles.insert(call, why);
+        self.state().settles.insert(call, (why, Instant::now()));
         self.settles_fail.store(true, Ordering::Relaxed);
     }
 
@@ -182,8 +195,10 @@ impl Health {
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let state = self.state();
         let draining = state.draining.then(|| "draining".to_owned());
-        let reasons: Vec<String> =
-            draining.into_iter().chain(state.queue.clone()).chain(state.settles.values().cloned()).collect();
+        let (now, denied_for) = (Instant::now(), self.denied_for);
+        let denied = state.settles.values().filter(|(_, at)| now.duration_since(*at) <= denied_for);
+        let denied = denied.map(|(why, _)| why.clone());
+        let reasons: Vec<String> = draining.into_iter().chain(state.queue.clone()).chain(denied).collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 
@@ -270,6 +285,20 @@ mod tests {
         let reasons = health.ready().unwrap_err();
         assert_eq!(reasons, ["sqs:ChangeMessageVisibility is denied: AccessDenied: m (kms:Decrypt)"]);
         health.settle_answered(SettleCall::ChangeVisibility);
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denied_call_counts_while_it_is_denied_again_and_not_for_ever() {
+        let health = health().with_backoffs_of(Duration::from_secs(60));
+        health.received();
+        for _ in 0..10 {
+            health.settle_denied(SettleCall::DeadLetter, "m");
+            advance(Duration::from_secs(700)).await;
+            assert!(health.ready().is_err());
+        }
+        // Another replica took the job over, and found that the call is allowed now.
+        advance(Duration::from_secs(21)).await;
         assert_eq!(health.ready(), Ok(()));
     }
 
