@@ -38,7 +38,7 @@ use shared_groups::SharedGroups;
 use trouble::{Trouble, Troubles};
 use window::Window;
 
-/// Webhooks with counts of their own: a kilobyte each, and four series.
+/// Webhooks with counts of their own: three kilobytes each, and four series.
 pub const DESTINATIONS: usize = 128;
 
 /// Apps with counts of their own: five series each.
@@ -345,8 +345,9 @@ impl Board {
                 detail: Text::new(&reason.to_string()),
             }),
         };
-        destination.attempted(failed_last, attempt.took, now);
-        app.recent.observe(failed.is_none(), attempt.took, now);
+        let long = limits.attempt_timeout / 2;
+        destination.attempted(failed_last, attempt.took, long, now);
+        app.recent.observe(failed.is_none(), attempt.took, long, now);
         let count = if failed.is_none() { &mut app.delivered } else { &mut app.failed };
         *count += 1;
         history.attempted(failed.is_none(), now);
@@ -491,9 +492,9 @@ impl Destination {
         Self { key, app_id, webhook, destination: Text::new(destination), ..Self::default() }
     }
 
-    fn attempted(&mut self, failed: Option<FailedLast>, took: Duration, now: Instant) {
+    fn attempted(&mut self, failed: Option<FailedLast>, took: Duration, long: Duration, now: Instant) {
         self.last = Some(now);
-        self.recent.observe(failed.is_none(), took, now);
+        self.recent.observe(failed.is_none(), took, long, now);
         let count = if failed.is_none() { &mut self.delivered } else { &mut self.failed };
         *count += 1;
         self.failed_last = failed;
@@ -506,9 +507,9 @@ impl Destination {
             Some(_) => Condition::Failing,
             None if self.failed_last.is_some() => Condition::Unknown,
             None => {
-                let slow = limits.attempt_timeout.as_secs_f64() * 1000.0 / 2.0;
-                let took = self.recent.counts(now).took.quantile(0.99);
-                if took.is_some_and(|took| took >= slow) { Condition::Slow } else { Condition::Ok }
+                let (all, long) = self.recent.attempts(now);
+                let is_slow = long > 0 && u64::from(long) * 100 >= u64::from(all);
+                if is_slow { Condition::Slow } else { Condition::Ok }
             }
         }
     }

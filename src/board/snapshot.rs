@@ -347,10 +347,7 @@ fn apps(state: &State, rows: usize, now: Instant) -> Rows<AppRow> {
         .apps
         .iter()
         .filter(|app| app.delivered + app.failed + app.deferred + app.dead_lettered + app.unmatched > 0)
-        .map(|app| {
-            let recent = app.recent.counts(now);
-            (recent.delivered.saturating_add(recent.failed), app)
-        })
+        .map(|app| (app.recent.attempts(now).0, app))
         .collect();
     all.sort_by_key(|(recent, app)| (Reverse(*recent), Reverse(app.deferred), app.app_id.clone()));
     let row = |(recent, app): &(u32, &App)| AppRow {

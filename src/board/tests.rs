@@ -212,6 +212,16 @@ async fn one_that_takes_half_of_an_attempts_time_is_slow() {
     let slow = Attempt { took: Duration::from_millis(2_500), ..attempt("shop", "a", &Outcome::Delivered) };
     board.attempted(&slow);
     assert_eq!(condition(&board, "a"), Condition::Slow);
+    // One of two hundred.
+    for _ in 0..200 {
+        let quick =
+            Attempt { took: Duration::from_millis(1_990), ..attempt("shop", "a", &Outcome::Delivered) };
+        board.attempted(&quick);
+    }
+    assert_eq!(condition(&board, "a"), Condition::Ok);
+    board.attempted(&slow);
+    board.attempted(&slow);
+    assert_eq!(condition(&board, "a"), Condition::Slow);
 }
 
 #[tokio::test(start_paused = true)]
