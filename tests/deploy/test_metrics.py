@@ -75,6 +75,17 @@ def test_labels_in_alerts_and_dashboard_are_exported(worker):
                 assert any(name in named and f'{label}="' in labels for name, labels in series), (expression, label)
 
 
+def test_no_rate_by_app_or_destination_counts_those_that_lost_their_place():
+    """Their counts move to `other` at once: nothing failed or was delivered then."""
+    asked = [expression for expression in alert_expressions() + dashboard_expressions()
+             if re.search(r"\bhookferry_(app|destination)_[a-z_]+_total\b", expression)
+             and re.search(r"by \([^)]*\b(app|destination|webhook)\b", expression)]
+    assert len(asked) >= 3
+    for expression in asked:
+        selectors = re.findall(r"hookferry_(?:app|destination)_[a-z_]+_total\{([^}]*)\}", expression)
+        assert selectors and all('app!="other"' in selector for selector in selectors), expression
+
+
 def test_the_dashboards_expressions_are_promql(tmp_path):
     rules = [
         {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "5m").replace("$job", ".*")
