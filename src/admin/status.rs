@@ -2,6 +2,7 @@
 //! there keeps its meaning for as long as `version` is the same.
 
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -138,8 +139,10 @@ struct Totals {
     queue_visible: i64,
     queue_hidden: i64,
     queue_sampled: i64,
+    queue_sampled_s: Option<u64>,
     dead_letter_queue: i64,
     dead_letter_queue_sampled: i64,
+    dead_letter_queue_sampled_s: Option<u64>,
 }
 
 impl StatusFacts {
@@ -206,8 +209,10 @@ fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: 
             queue_visible: queue("visible"),
             queue_hidden: queue("hidden"),
             queue_sampled: metrics.queue_sampled.get(),
+            queue_sampled_s: ago(metrics.queue_sampled.get()),
             dead_letter_queue: metrics.dead_letter_queue_messages.get(),
             dead_letter_queue_sampled: metrics.dead_letter_queue_sampled.get(),
+            dead_letter_queue_sampled_s: ago(metrics.dead_letter_queue_sampled.get()),
         },
         board,
         attributes: facts.attributes.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -215,6 +220,13 @@ fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: 
         warnings,
         warnings_left_out,
     }
+}
+
+/// How long ago a Unix time is; nothing of one that has not been.
+fn ago(unix_time: i64) -> Option<u64> {
+    let then = Duration::from_secs(u64::try_from(unix_time).ok().filter(|time| *time > 0)?);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Some(now.saturating_sub(then).as_secs())
 }
 
 /// All settings, with as much of each value as leaves room for the rest whatever they hold.

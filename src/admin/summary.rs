@@ -9,6 +9,11 @@ use crate::shown::span;
 /// Rows of a kind that are shown; the document has more.
 const ROWS: usize = 20;
 
+/// What is older than so many seconds is told with its age: the queue is sampled every ten, its dead-letter queue once a
+/// minute.
+const OLD_SAMPLE: u64 = 120;
+const OLD_LETTERS: u64 = 300;
+
 /// What is shown of the document.
 #[derive(Deserialize)]
 struct Status {
@@ -48,6 +53,8 @@ struct Totals {
     queue_sampled: i64,
     #[serde(default)]
     dead_letter_queue_sampled: i64,
+    queue_sampled_s: Option<u64>,
+    dead_letter_queue_sampled_s: Option<u64>,
 }
 
 /// Destinations that do not take what they are sent.
@@ -202,13 +209,20 @@ pub fn summary(document: &str) -> serde_json::Result<String> {
 
 /// What waits in the queues, whoever put it there, and what this replica gave up.
 fn depths(totals: &Totals) -> String {
+    let old = |ago: Option<u64>, most: u64| {
+        ago.filter(|ago| *ago > most).map(|ago| format!("sampled {} ago", span(ago)))
+    };
+    let of_queue = old(totals.queue_sampled_s, OLD_SAMPLE).map(|old| format!(" ({old})")).unwrap_or_default();
+    let (visible, hidden) = (totals.queue_visible, totals.queue_hidden);
     let queue = match totals.queue_sampled {
         0 => "the queue is not sampled".to_owned(),
-        _ => format!("{} visible and {} hidden in the queue", totals.queue_visible, totals.queue_hidden),
+        _ => format!("{visible} visible and {hidden} hidden in the queue{of_queue}"),
     };
+    let of_letters = old(totals.dead_letter_queue_sampled_s, OLD_LETTERS);
+    let of_letters = of_letters.unwrap_or_else(|| "as sampled".to_owned());
     let dead = match totals.dead_letter_queue_sampled {
         0 => "no dead-letter queue is sampled".to_owned(),
-        _ => format!("{} waiting in the dead-letter queue (as sampled)", totals.dead_letter_queue),
+        _ => format!("{} waiting in the dead-letter queue ({of_letters})", totals.dead_letter_queue),
     };
     let lost = match totals.lost {
         0 => String::new(),

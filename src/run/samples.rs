@@ -29,6 +29,9 @@ const DEAD_LETTERS_ONCE_IN: u32 = 6;
 /// As much is shown of what was changed.
 const MAX_CHANGE: usize = 1000;
 
+/// So many looks in a row that fail are said: one or two pass by themselves.
+const FAILED_LOOKS: u32 = 3;
+
 /// What is kept up to date.
 pub(super) struct Upkeep {
     pub(super) queue: Connection,
@@ -64,10 +67,11 @@ pub(super) async fn keep(kept: Upkeep, found: preflight::QueueFacts, findings: V
     let dead = found.dead_letters.map(|dead| (dead.url, said(&dead.description)));
     let mut known = Known { queue: lasting(&found.queue), dead, findings };
     let mut looks: u32 = 0;
+    let (mut of_queue, mut of_letters) = (Failures("the queue", 0), Failures("the dead-letter queue", 0));
     // How many jobs had been given up when the letters were last looked at.
     let mut given_up = kept.metrics.given_up();
     loop {
-        if let Some(now) = described(&kept.queue).await {
+        if let Some(now) = of_queue.told(kept.queue.describe().await) {
             kept.counted(&now);
             kept.disposal.set_max_receive_count(now.max_receive_count);
             kept.disposal.set_retention(now.retention());
@@ -78,7 +82,11 @@ pub(super) async fn keep(kept: Upkeep, found: preflight::QueueFacts, findings: V
             if looks_at_letters {
                 given_up = kept.metrics.given_up();
             }
-            let dead = if looks_at_letters { kept.dead_letters(&known).await } else { known.dead.clone() };
+            let dead = if looks_at_letters {
+                kept.dead_letters(&known, &mut of_letters).await
+            } else {
+                known.dead.clone()
+            };
             if is_other || dead != known.dead {
                 Box::pin(kept.judge(now, dead, &mut known)).await;
             }
@@ -98,15 +106,20 @@ impl Upkeep {
     }
 
     /// Looks at the dead-letter queue of now.
-    async fn dead_letters(&self, known: &Known) -> Option<(String, Reported)> {
+    async fn dead_letters(&self, known: &Known, failures: &mut Failures) -> Option<(String, Reported)> {
         let url = self.policies.dead_letter_url()?.to_string();
         let answer = self.queue.at(url.clone()).describe().await;
         if let Ok(now) = &answer {
             self.metrics.dead_letter_queue_has(now.depth());
         }
+        let reported = said(&answer);
+        // That there is none is told by what judges it.
+        if reported != Reported::Missing {
+            failures.told(answer);
+        }
         // A look that fails is no change.
         let last = known.dead.as_ref().filter(|(last, _)| *last == url).map(|(_, said)| said.clone());
-        let said = match (said(&answer), last) {
+        let said = match (reported, last) {
             (Reported::Nothing, Some(last)) => last,
             (said, _) => said,
         };
@@ -200,12 +213,30 @@ fn said(answer: &Result<Description, ReceiveError>) -> Reported {
     }
 }
 
-async fn described(queue: &Connection) -> Option<Description> {
-    match queue.describe().await {
-        Ok(description) => Some(description),
-        Err(error) => {
-            debug!(%error, "no look at the queue");
-            None
+/// Looks that failed in a row: at what, and how many.
+struct Failures(&'static str, u32);
+
+impl Failures {
+    /// The answer, once it was told what the depths and attributes that are shown are worth.
+    fn told(&mut self, answer: Result<Description, ReceiveError>) -> Option<Description> {
+        let Self(what, failed) = self;
+        match answer {
+            Ok(description) => {
+                if *failed >= FAILED_LOOKS {
+                    info!("{what} tells its attributes again");
+                }
+                *failed = 0;
+                Some(description)
+            }
+            Err(error) => {
+                *failed = failed.saturating_add(1);
+                if *failed == FAILED_LOOKS {
+                    warn!(%error, "{what} does not tell its attributes: its depth on the status page is old, and what is changed of it does not hold here (remedy: allow sqs:GetQueueAttributes)");
+                } else {
+                    debug!(%error, "no look at {what}");
+                }
+                None
+            }
         }
     }
 }

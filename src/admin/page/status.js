@@ -67,6 +67,9 @@
     return node;
   };
 
+  // The queue is sampled every ten seconds, its dead-letter queue once a minute.
+  const sampled = (ago, most) => ago > most ? `sampled ${span(ago)} ago` : "as sampled";
+
   // Tables
 
   const tables = new Map();
@@ -171,9 +174,9 @@
         tile("Failing destinations", many(now.failing, s.failing.at_least && now.failing > 0), "", rate(h.failing), now.failing > 0),
         tile("Blocked groups", whole(now.blocked), "", rate(h.blocked), now.blocked > 0),
         tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest), false,
-          totals.queue_sampled ? `${whole(totals.queue_visible)} visible, ${whole(totals.queue_hidden)} hidden in the queue, as sampled` : "the queue is not sampled yet"),
+          totals.queue_sampled ? `${whole(totals.queue_visible)} visible, ${whole(totals.queue_hidden)} hidden in the queue, ${sampled(totals.queue_sampled_s, 120)}` : "the queue is not sampled yet"),
         tile("In the dead-letter queue", totals.dead_letter_queue_sampled ? whole(totals.dead_letter_queue) : "–", "", rate(h.dead_letters), totals.dead_letter_queue > 0 || now.dead_letters > 0,
-          `${totals.dead_letter_queue_sampled ? "as sampled" : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} deleted` : ""}`));
+          `${totals.dead_letter_queue_sampled ? sampled(totals.dead_letter_queue_sampled_s, 300) : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} deleted` : ""}`));
     }
 
     count("n-blocked", s.blocked);

@@ -114,6 +114,12 @@ async fn letters_that_wait_in_the_dead_letter_queue_are_told_apart_from_those_gi
     let said = "7 visible and 2 hidden in the queue, 12 waiting in the dead-letter queue (as sampled); 1 given up here since the start";
     assert!(text.contains(said), "{text}");
     assert!(worker.status()["totals"]["dead_letter_queue_sampled"].as_i64() > Some(0));
+    for sampled in [&worker.metrics.queue_sampled, &worker.metrics.dead_letter_queue_sampled] {
+        sampled.set(sampled.get() - 7200);
+    }
+    let text = worker.summary();
+    let said = "hidden in the queue (sampled 2 h 0 min ago), 12 waiting in the dead-letter queue (sampled 2 h 0 min ago);";
+    assert!(text.contains(said), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
