@@ -60,7 +60,7 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   await reads("#state", /degraded – .*destinations? (is|are) failing.*2 groups wait for a retry/i);
   await until(async () => (await rows("letters")).length >= 3, "three dead letters");
   const blocked = await rows("blocked");
-  assert.match(blocked.find((row) => row.includes("tenant-03")), /tenant-03 client event (\d+ s|\d+ min).* status 500 127\.0\.1\.4 \d+ (in \d+ s|due) ≥ \d/);
+  assert.match(blocked.find((row) => row.includes("tenant-03")), /tenant-03 client event (\d+ s|\d+ min).* status 500 127\.0\.1\.4 \d+ received \d+ times (in \d+ s|due) ≥ \d/);
   // What is left of the 2,000 ms when the request begins.
   assert.match(blocked.find((row) => row.includes("tenant-07")), /no complete answer within (2000|19\d\d) ms 127\.0\.1\.8/);
   const first = (await rows("destinations")).slice(0, 3).join("\n");
@@ -69,6 +69,8 @@ test("when three of forty fail it says which app, which endpoint, since when, wh
   assert.match((await rows("destinations")).find((row) => row.includes("127.0.1.21 ")), /◔ slow/);
   assert.match((await rows("letters"))[0], /tenant-11 127\.0\.1\.12 · webhook \S+ \d+ s ago status 410.* hookferry dlq show \S+ Copy/);
   await reads("#tiles", /In the dead-letter queue\s+[1-9]\d*\s+as sampled; \d+ given up here/);
+  const lines = await page.$$eval("#tiles svg", (all) => all.map((svg) => svg.getAttribute("aria-label")));
+  assert.match(lines.at(-1), /^Given up here(, last 15 minutes: at most |: no history)/);
   assert.match(await text("#tiles"), /\d+ visible, \d+ hidden in the queue, as sampled/);
   await shot("failure");
 });
