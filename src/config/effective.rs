@@ -77,7 +77,9 @@ fn may_be_secret(name: &str, value: &str) -> bool {
     let holds = ["QUEUE_SQS_CLIENT_OPTIONS", "DEFAULT_APP_WEBHOOKS", "APPS"].contains(&name) && value != "[]";
     named && name != "WEBHOOKS_STANDARD_HEADERS"
         || holds
-        || (value.contains("://") && value.contains(['@', '?', '#']))
+        // Where the scheme was forgotten, too: `user:password@proxy:3128`.
+        || value.contains('@')
+        || (value.contains("://") && value.contains(['?', '#']))
 }
 
 #[cfg(test)]
@@ -93,7 +95,9 @@ mod tests {
             ("DEFAULT_APP_SECRET", "hush"),
             ("DEFAULT_APP_WEBHOOKS", r#"[{"url":"http://h/hush"}]"#),
             ("SOKETI_DB_MYSQL_PASSWORD", "hush"),
-            ("WEBHOOKS_PROXY_URL", "http://u:hush@h:1"),
+            ("WEBHOOKS_PROXY_URL", "u:hush@h:1"),
+            ("QUEUE_SQS_ENDPOINT", "http://u:hush@h:1"),
+            ("DB_MYSQL_HOST", "u:hush@h"),
             ("APPS", "[{hush"),
             ("METRICS_HOST", "a\nb"),
         ];
