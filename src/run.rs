@@ -66,7 +66,7 @@ pub(super) async fn main() -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind(config.metrics)
         .await
         .map_err(|error| Errors(vec![preflight::cannot_listen(config.metrics, &error).line()]))?;
-    let facts = Arc::new(facts::of(&config, env::in_force()?));
+    let facts = Arc::new(facts::of(&config, env::in_force(Some(&config))?));
     Box::pin(worker(config, listener, (metrics, facts), shutdown, reload)).await?;
     Ok(ExitCode::SUCCESS)
 }

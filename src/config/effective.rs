@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::VARIABLES;
 use super::variables::unquoted;
+use super::{Config, Source, VARIABLES};
+use crate::aws::endpoint::{destination, region_hint};
 
 /// The variable in which a start from `--env-file` names its files to itself.
 pub const ENV_FILE: &str = "HOOKFERRY_ENV_FILE";
@@ -20,6 +21,8 @@ pub struct Effective {
     pub value: String,
     /// Where that came from.
     pub origin: Origin,
+    /// Why it is another value than the variable's, or what decides where none is set.
+    pub note: Option<String>,
 }
 
 /// Where a value came from.
@@ -45,9 +48,13 @@ impl Origin {
     }
 }
 
-/// Every variable, in the order of `.env.example`.
+/// Every variable, in the order of `.env.example`; with what `config`, which was made of them, makes of one beside the
+/// others.
 #[must_use]
-pub fn effective(environment: impl IntoIterator<Item = (String, String)>) -> Vec<Effective> {
+pub fn effective(
+    environment: impl IntoIterator<Item = (String, String)>,
+    config: Option<&Config>,
+) -> Vec<Effective> {
     let environment: HashMap<String, String> = environment.into_iter().collect();
     let set = |name: &str| {
         let value = unquoted(environment.get(name)?.clone());
@@ -60,14 +67,96 @@ pub fn effective(environment: impl IntoIterator<Item = (String, String)>) -> Vec
             (None, Some(value)) => (value, Origin::Soketi),
             (None, None) => ((*default).to_owned(), Origin::Default),
         };
-        let value = if origin != Origin::Default && may_be_secret(name, &value) {
-            MASK.to_owned()
-        } else {
-            value.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
-        };
-        Effective { name, value, origin }
+        let value = if origin == Origin::Default { escaped(&value) } else { shown(name, &value) };
+        Effective { name, value, origin, note: None }
     };
-    VARIABLES.iter().map(of).collect()
+    let mut all: Vec<_> = VARIABLES.iter().map(of).collect();
+    if let Some(config) = config {
+        for variable in &mut all {
+            beside_others(variable, config, &environment);
+        }
+    }
+    all
+}
+
+/// What is in force for a variable by what the others say.
+fn beside_others(variable: &mut Effective, config: &Config, environment: &HashMap<String, String>) {
+    let is_unset = variable.origin == Origin::Default;
+    let queue = &config.queue;
+    match variable.name {
+        "QUEUE_SQS_REGION" => in_force(variable, &queue.region, region_of(config, environment)),
+        "QUEUE_SQS_ENDPOINT" => {
+            let told = queue.endpoint.as_ref().filter(|_| variable.value != MASK);
+            let Some(told) = told else { return };
+            let of = if queue.client.endpoint.is_some() {
+                "QUEUE_SQS_CLIENT_OPTIONS"
+            } else {
+                "QUEUE_SQS_URL or AWS_ENDPOINT_URL"
+            };
+            in_force(variable, told, of);
+        }
+        "WEBHOOKS_ALLOWED_FUNCTIONS" if is_unset && matches!(config.apps.source, Source::Array) => {
+            "*".clone_into(&mut variable.value);
+        }
+        "QUEUE_SQS_VISIBILITY_TIMEOUT" if is_unset => variable.note = Some("the queue's own".to_owned()),
+        "QUEUE_SQS_DLQ_URL" if is_unset => {
+            variable.note = Some("that of the queue's RedrivePolicy".to_owned());
+        }
+        "LOG_FORMAT" if is_unset => variable.note = Some("human on a terminal, else json".to_owned()),
+        name if name.starts_with("DEFAULT_APP_") || name == "APPS" || name == "APPS_FILE" => {
+            variable.note = match &config.apps.source {
+                Source::Array => (config.apps.stands_aside && name.starts_with("DEFAULT_APP_"))
+                    .then(|| "no effect: a listed app stands in its place".to_owned()),
+                Source::DynamoDb(_) | Source::Postgres(_) | Source::MySql(_) => {
+                    Some("no effect: apps come from a database, APP_MANAGER_DRIVER".to_owned())
+                }
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Shows what is in force, and whose it is where that is not the variable's own value.
+fn in_force(variable: &mut Effective, value: &str, of: &str) {
+    let value = shown(variable.name, value);
+    if variable.value == value {
+        return;
+    }
+    let set = std::mem::replace(&mut variable.value, value);
+    let note = if set.is_empty() { format!("of {of}") } else { format!("{set} is not in force beside {of}") };
+    variable.note = Some(note);
+}
+
+/// What a region comes from that is not of its own variable.
+fn region_of(config: &Config, environment: &HashMap<String, String>) -> &'static str {
+    let (queue, region) = (&config.queue, Some(config.queue.region.as_str()));
+    let named_by = |url: &str| {
+        let url = url::Url::parse(url).ok();
+        let named =
+            |url: &url::Url| destination(url).region().map(str::to_owned).or_else(|| region_hint(url));
+        url.as_ref().and_then(named)
+    };
+    let is_set = |name: &str| environment.get(name).map(|value| value.trim()) == region;
+    if queue.endpoint.as_deref().and_then(named_by).as_deref() == region {
+        "the endpoint"
+    } else if named_by(&queue.url).as_deref() == region {
+        "QUEUE_SQS_URL"
+    } else if queue.client.region.as_deref() == region {
+        "QUEUE_SQS_CLIENT_OPTIONS"
+    } else if is_set("AWS_REGION") || is_set("AWS_DEFAULT_REGION") {
+        "AWS_REGION or AWS_DEFAULT_REGION"
+    } else {
+        "AWS_ENDPOINT_URL or the default"
+    }
+}
+
+/// A value as it is shown: masked, or in a line.
+fn shown(name: &str, value: &str) -> String {
+    if may_be_secret(name, value) { MASK.to_owned() } else { escaped(value) }
+}
+
+fn escaped(value: &str) -> String {
+    value.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 /// Whether a value is a secret, or can hold one: webhooks have headers and tokens in their URLs, and a URL may
@@ -83,33 +172,4 @@ fn may_be_secret(name: &str, value: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_in_force_is_shown_with_its_origin_and_no_secret_is() {
-        let environment = [
-            ("QUEUE_SQS_URL", "\"https://sqs.eu-west-1.amazonaws.com/1/q.fifo\""),
-            ("SOKETI_LOG_LEVEL", "debug"),
-            ("LOG_LEVEL", " "),
-            ("DEFAULT_APP_SECRET", "hush"),
-            ("DEFAULT_APP_WEBHOOKS", r#"[{"url":"http://h/hush"}]"#),
-            ("SOKETI_DB_MYSQL_PASSWORD", "hush"),
-            ("WEBHOOKS_PROXY_URL", "u:hush@h:1"),
-            ("QUEUE_SQS_ENDPOINT", "http://u:hush@h:1"),
-            ("DB_MYSQL_HOST", "u:hush@h"),
-            ("APPS", "[{hush"),
-            ("METRICS_HOST", "a\nb"),
-        ];
-        let shown = effective(environment.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(shown.len(), VARIABLES.len());
-        let of = |name| shown.iter().find(|shown| shown.name == name).unwrap();
-        assert_eq!(of("QUEUE_SQS_URL").value, "https://sqs.eu-west-1.amazonaws.com/1/q.fifo");
-        assert_eq!((of("LOG_LEVEL").value.as_str(), of("LOG_LEVEL").origin), ("debug", Origin::Soketi));
-        assert_eq!((of("METRICS_PORT").value.as_str(), of("METRICS_PORT").origin), ("9602", Origin::Default));
-        assert_eq!(of("DB_POSTGRES_PASSWORD").value, "password", "a default is no secret");
-        for shown in &shown {
-            assert!(!shown.value.contains("hush") && !shown.value.contains('\n'), "{shown:?}");
-        }
-    }
-}
+mod tests;

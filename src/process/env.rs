@@ -9,7 +9,7 @@ use super::Failure;
 use super::env_file;
 use super::output::print;
 use crate::admin::status::Setting;
-use crate::config::{self, ENV_FILE, Effective, Origin};
+use crate::config::{self, Config, ENV_FILE, Effective, Origin};
 
 /// The annotated list, as it is in the repository.
 const EXAMPLE: &str = include_str!("../../.env.example");
@@ -29,7 +29,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         print(EXAMPLE)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for Setting { name, value, source } in in_force()? {
+    for Setting { name, value, source } in in_force(Config::from_env(config::environment()).ok().as_ref())? {
         if options.json {
             print(&format!("{}\n", json!({"name": name, "value": value, "origin": source})))?;
         } else {
@@ -39,11 +39,12 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every variable with its value in this process, secrets masked, and where it comes from.
-pub(crate) fn in_force() -> Result<Vec<Setting>, Failure> {
+/// Every variable with its value in this process, secrets masked, and where it comes from; with what the configuration
+/// makes of it beside the others, where it can be used.
+pub(crate) fn in_force(config: Option<&Config>) -> Result<Vec<Setting>, Failure> {
     let environment = config::environment();
     let files = from_files(environment.get(ENV_FILE).map(String::as_str).unwrap_or_default())?;
-    let setting = |Effective { name, value, origin }: Effective| {
+    let setting = |Effective { name, value, origin, note }: Effective| {
         let file = files.iter().rev().find(|set| {
             let of = |prefix: &str| {
                 set.name == format!("{prefix}{name}") && environment.get(&set.name) == Some(&set.value)
@@ -55,9 +56,10 @@ pub(crate) fn in_force() -> Result<Vec<Setting>, Failure> {
             }
         });
         let source = file.map_or_else(|| origin.word().to_owned(), |set| format!("file {}", set.file));
+        let source = note.map_or_else(|| source.clone(), |note| format!("{source}: {note}"));
         Setting { name: name.to_string(), value, source }
     };
-    Ok(config::effective(environment.clone()).into_iter().map(setting).collect())
+    Ok(config::effective(environment.clone(), config).into_iter().map(setting).collect())
 }
 
 /// A variable that a file sets.

@@ -26,6 +26,7 @@ async fn env_prints_the_annotated_list_and_with_effective_the_values_in_force_an
     let mut command = hookferry("env");
     command.args(["--effective", "--env-file"]).arg(&file);
     command.env("METRICS_PORT", "2").env("SOKETI_LOG_LEVEL", "debug");
+    command.env("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/111111111111/webhooks.fifo");
     let (code, shown) = output(&mut command).await;
     assert_eq!(code, Some(0), "{shown}");
     for (line, origin) in [
@@ -34,6 +35,7 @@ async fn env_prints_the_annotated_list_and_with_effective_the_values_in_force_an
         ("LOG_LEVEL=debug", "# environment, SOKETI_"),
         ("QUEUE_SQS_BATCH_SIZE=10", "# default"),
         ("DEFAULT_APP_SECRET=********", "# file "),
+        ("QUEUE_SQS_REGION=eu-west-1", "# default: of QUEUE_SQS_URL"),
     ] {
         let found = shown
             .lines()

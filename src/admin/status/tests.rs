@@ -118,7 +118,8 @@ async fn letters_that_wait_in_the_dead_letter_queue_are_told_apart_from_those_gi
         sampled.set(sampled.get() - 7200);
     }
     let text = worker.summary();
-    let said = "hidden in the queue (sampled 2 h ago), 12 waiting in the dead-letter queue (sampled 2 h ago);";
+    let said =
+        "hidden in the queue (sampled 2 h ago), 12 waiting in the dead-letter queue (sampled 2 h ago);";
     assert!(text.contains(said), "{text}");
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Signing {
 impl Signing {
     /// For the app of that id and key: by default that of `DEFAULT_APP_*`.
     pub(super) fn new(apps: &AppsConfig, id: Option<&str>, key: Option<&str>) -> Self {
-        let environment = config::effective(config::environment());
+        let environment = config::effective(config::environment(), None);
         let set = |name: &str| {
             environment.iter().any(|setting| setting.name == name && setting.origin != Origin::Default)
         };
