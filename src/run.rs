@@ -154,13 +154,15 @@ pub(super) async fn worker(
     let counted = Arc::clone(&metrics);
     let observer = Observer::new(move |look_up| counted.looked_up(look_up));
     let (apps, mut app_tasks) = sources::open(config.apps, config.timeout, observer, &shutdown).await?;
-    app_tasks.spawn(facts::keep(facts, warnings, Arc::clone(&metrics), apps.clone()));
+    app_tasks.spawn(facts::keep(Arc::clone(&facts), warnings, Arc::clone(&metrics), apps.clone()));
     if let Some(reload) = reload {
         let apps = apps.clone();
-        app_tasks.spawn(reload.run(move || {
+        let reload_apps = move || {
             let apps = apps.clone();
             async move { apps.reload().await }
-        }));
+        };
+        let told = move |level: &str| facts.changed("LOG_LEVEL", level, "file of --env-file, at SIGHUP");
+        app_tasks.spawn(reload.run(reload_apps, told));
     }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
     let transport = Standard::new(transport, config.standard_headers, SystemTime::now);

@@ -46,7 +46,7 @@ pub struct StatusFacts {
     /// When it started.
     pub started: Instant,
     /// The configuration in force.
-    pub settings: Vec<Setting>,
+    pub settings: RwLock<Vec<Setting>>,
     /// The queue's attributes as it last said, once it has answered.
     pub attributes: RwLock<Vec<Attribute>>,
     /// What there is to be warned of: the configuration, the queue, the apps that are in force.
@@ -154,9 +154,18 @@ impl StatusFacts {
             region,
             replica,
             started: Instant::now(),
-            settings,
+            settings: RwLock::new(settings),
             attributes: RwLock::default(),
             warnings: RwLock::default(),
+        }
+    }
+
+    /// A variable has this value from now on, if it had another; `source` is where that comes from.
+    pub fn changed(&self, name: &str, value: &str, source: &str) {
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        for setting in settings.iter_mut().filter(|setting| setting.name == name && setting.value != value) {
+            value.clone_into(&mut setting.value);
+            source.clone_into(&mut setting.source);
         }
     }
 }
@@ -216,7 +225,7 @@ fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: 
         },
         board,
         attributes: facts.attributes.read().unwrap_or_else(PoisonError::into_inner).clone(),
-        settings: shown(&facts.settings),
+        settings: shown(&facts.settings.read().unwrap_or_else(PoisonError::into_inner)),
         warnings,
         warnings_left_out,
     }

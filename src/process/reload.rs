@@ -45,8 +45,12 @@ impl Reload {
         Some(Self { hangups, level, environment, files, at_start })
     }
 
-    /// Reloads at each SIGHUP; `reload_apps` does it for the apps.
-    pub(crate) async fn run<F: Future<Output = ()>>(mut self, reload_apps: impl Fn() -> F) {
+    /// Reloads at each SIGHUP; `reload_apps` does it for the apps, and `told` is told of the log level that is in force.
+    pub(crate) async fn run<F: Future<Output = ()>>(
+        mut self,
+        reload_apps: impl Fn() -> F,
+        told: impl Fn(&str),
+    ) {
         while self.hangups.recv().await.is_some() {
             info!("SIGHUP: the apps of APPS_FILE or a database and the log level are reloaded");
             reload_apps().await;
@@ -63,7 +67,10 @@ impl Reload {
             }
             let Some(handle) = &self.level else { continue };
             match handle.reload(targets(&level)) {
-                Ok(()) => info!(level, "log level in force"),
+                Ok(()) => {
+                    told(&level);
+                    info!(level, "log level in force");
+                }
                 Err(error) => error!(%error, "the log level cannot be changed"),
             }
         }

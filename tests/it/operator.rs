@@ -100,7 +100,10 @@ async fn sighup_reloads_the_log_level_and_does_not_end_the_worker() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("worker.env");
     std::fs::write(&file, "LOG_LEVEL=error\n").unwrap();
-    let mut command = world.command(&["/"], &[]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let mut command = world.command(&["/"], &[("METRICS_PORT", &port)]);
     command.env_remove("LOG_LEVEL").arg("--env-file").arg(&file).stderr(Stdio::piped());
     let mut worker = command.spawn().unwrap();
     let mut log = BufReader::new(worker.stderr.take().unwrap()).lines();
@@ -115,6 +118,11 @@ async fn sighup_reloads_the_log_level_and_does_not_end_the_worker() {
             break;
         }
     }
+    let (_, status) = output(hookferry("status").arg("--json").env("METRICS_PORT", &port)).await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let settings = status["settings"].as_array().unwrap();
+    let level = settings.iter().find(|setting| setting["name"] == "LOG_LEVEL").unwrap();
+    assert_eq!(level["value"], "info", "{level}");
     world.send(&[job("g", 1)]).await;
     world.wait_for(2).await;
     assert!(worker.try_wait().unwrap().is_none(), "it still runs");

@@ -145,7 +145,7 @@ async fn a_blocked_group_says_what_since_when_why_and_what_comes_next() {
 
 #[tokio::test(start_paused = true)]
 async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() {
-    let mut worker = Worker::new();
+    let worker = Worker::new();
     for name in ["x".repeat(30_000), "\u{1f980}".repeat(30_000), "\"\\\n".repeat(30_000)] {
         for n in 0..500 {
             let id = format!("{n}{name}");
@@ -169,7 +169,7 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
             worker.metrics.sample();
         }
     }
-    worker.facts.settings = vec![
+    *worker.facts.settings.write().unwrap() = vec![
         Setting {
             name: "NAME".repeat(8),
             value: "v\u{1f980}".repeat(30_000),
@@ -183,6 +183,25 @@ async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() 
     let status: Value = serde_json::from_str(&text).unwrap();
     assert!(!status["destinations"]["rows"].as_array().unwrap().is_empty());
     assert_eq!(status["history"]["deliveries"].as_array().unwrap().len(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_was_changed_while_it_runs_is_shown_as_in_force() {
+    let worker = Worker::new();
+    let setting = |name: &str, value: &str| Setting {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        source: "file worker.env".to_owned(),
+    };
+    *worker.facts.settings.write().unwrap() =
+        vec![setting("LOG_LEVEL", "info"), setting("LOG_FORMAT", "json")];
+    worker.facts.changed("LOG_LEVEL", "info", "elsewhere");
+    assert_eq!(worker.status()["settings"][0]["source"], "file worker.env", "it is the same");
+    worker.facts.changed("LOG_LEVEL", "debug", "file of --env-file, at SIGHUP");
+    let settings = &worker.status()["settings"];
+    assert_eq!(settings[0]["value"], "debug");
+    assert_eq!(settings[0]["source"], "file of --env-file, at SIGHUP");
+    assert_eq!(settings[1]["value"], "json");
 }
 
 #[tokio::test(start_paused = true)]
