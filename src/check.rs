@@ -20,6 +20,7 @@ use crate::apps::array::Listed;
 use crate::apps::{Apps, LookUpError, Observer};
 use crate::config::{Config, Errors, Source, environment};
 use crate::descriptors;
+use crate::process::ops::is_a_worker;
 use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
 use crate::queue::ReceiveError;
@@ -127,12 +128,10 @@ async fn queue(connection: &Connection, config: &Config, report: &mut Report) {
             match caller {
                 None => Finding::ok("identity", "the endpoint is not AWS': not asked"),
                 Some(Ok(arn)) => Finding::ok("identity", arn),
-                Some(Err(why)) => Finding::new(
-                    Severity::Warning,
-                    "identity",
-                    format!("STS does not say who this is: {why}"),
-                )
-                .remedy("aws sts get-caller-identity"),
+                // A private network has a way to SQS, and may have none to STS.
+                Some(Err(why)) => {
+                    Finding::ok("identity", format!("not known, which a worker does not need: STS: {why}"))
+                }
             },
         ],
     );
@@ -351,9 +350,12 @@ async fn process(config: &Config) -> Vec<Finding> {
 async fn ops_port(address: SocketAddr) -> Finding {
     match TcpListener::bind(address).await {
         Ok(_) => Finding::ok("ops port", format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_a_worker(address).await => {
+            Finding::ok("ops port", format!("a worker answers at {address}"))
+        }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Finding::new(Severity::Warning, "ops port", format!("{address} cannot be listened on: {error}"))
-                .remedy("none if a worker runs here; else set METRICS_PORT to a free port")
+                .remedy("set METRICS_PORT to a free port: no worker answers there")
         }
         Err(error) => preflight::cannot_listen(address, &error),
     }
@@ -367,7 +369,7 @@ mod tests {
     async fn an_address_that_run_would_refuse_is_refused_unless_somebody_listens_there() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let in_use = ops_port(taken.local_addr().unwrap()).await;
-        assert_eq!(in_use.severity, Severity::Warning);
+        assert_eq!(in_use.severity, Severity::Warning, "it answers nothing");
         let not_here = ops_port("203.0.113.9:9602".parse().unwrap()).await;
         assert_eq!(not_here.severity, Severity::Refused);
         assert!(

@@ -5,7 +5,6 @@
 
 mod enqueue;
 mod healthcheck;
-mod ops;
 mod receive;
 mod shell;
 mod status;

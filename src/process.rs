@@ -1,7 +1,8 @@
-//! What every command shares: its configuration, its log, its signals, and how it fails.
+//! What every command shares: its configuration, its log, its signals, how it fails, and how it asks a worker.
 
 pub mod env;
 pub mod env_file;
+pub mod ops;
 pub mod output;
 pub mod reload;
 pub mod signals;

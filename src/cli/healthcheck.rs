@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::ops::ask;
 use crate::process::Failure;
+use crate::process::ops::ask;
 use crate::process::output::print;
 
 pub(super) async fn main() -> Result<ExitCode, Failure> {

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::ops::ask;
 use crate::admin::summary::summary;
 use crate::process::Failure;
+use crate::process::ops::ask;
 use crate::process::output::print;
 
 #[derive(Debug, Args)]

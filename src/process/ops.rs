@@ -17,13 +17,13 @@ const MAX_ANSWER: usize = 128 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a worker answered.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) said: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) said: String,
 }
 
 /// Asks the worker; why not, in words, if there is none.
-pub(super) async fn ask(path: &str) -> Result<Answer, Vec<String>> {
+pub(crate) async fn ask(path: &str) -> Result<Answer, Vec<String>> {
     let address = match config::metrics_address(config::environment()) {
         Ok(address) => asked_at(address),
         Err(Errors(errors)) => {
@@ -43,6 +43,11 @@ pub(super) async fn ask(path: &str) -> Result<Answer, Vec<String>> {
             Err(vec![format!("the worker at {address} does not answer within {} s", TIMEOUT.as_secs())])
         }
     }
+}
+
+/// Whether what answers there is a worker.
+pub(crate) async fn is_a_worker(address: SocketAddr) -> bool {
+    matches!(timeout(TIMEOUT, get(asked_at(address), "/healthz")).await, Ok(Ok((_, true))))
 }
 
 /// A worker that listens everywhere is asked on the loopback.

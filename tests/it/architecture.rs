@@ -190,7 +190,7 @@ const ROOMS: &[Room] = &[
         &["envy", "http", "strsim", "url", "ipnet", "tracing_subscriber"],
     ),
     // What every command shares.
-    ("process", &["admin", "config"], &["anyhow", "clap", "tracing_subscriber"]),
+    ("process", &["admin", "config"], &["anyhow", "clap", "reqwest", "tracing_subscriber"]),
     // All wiring of adapters to ports: the worker, and whether it may start.
     ("run", &["*"], &["anyhow", "url"]),
     // The commands of some size.
@@ -198,11 +198,7 @@ const ROOMS: &[Room] = &[
     ("dlq", &["*"], &["anyhow", "clap", "indicatif"]),
     ("dev", &["*"], &["anyhow", "clap", "ratatui", "url"]),
     // The command line, and the smaller commands.
-    (
-        "cli",
-        &["*"],
-        &["anyhow", "axum", "base64", "clap", "clap_complete", "clap_mangen", "indicatif", "reqwest"],
-    ),
+    ("cli", &["*"], &["anyhow", "axum", "base64", "clap", "clap_complete", "clap_mangen", "indicatif"]),
 ];
 
 /// Crates that say nothing of where a room stands.
