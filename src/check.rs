@@ -190,6 +190,9 @@ async fn permissions(connection: &Connection, facts: &preflight::QueueFacts, aws
         ("sqs:DeleteMessage", delete),
         ("sqs:ChangeMessageVisibility", change),
     ];
+    let own = facts.queue.attribute("QueueArn").unwrap_or("the queue's ARN");
+    let dead = facts.dead_letters.as_ref().and_then(|dead| dead.description.as_ref().ok());
+    let dead = dead.and_then(|dead| dead.attribute("QueueArn")).unwrap_or("the dead-letter queue's ARN");
     if let Some(dead) = &facts.dead_letters {
         probes.push(("sqs:SendMessage (dead-letter queue)", dead.send.clone()));
     }
@@ -203,8 +206,13 @@ async fn permissions(connection: &Connection, facts: &preflight::QueueFacts, aws
         Probe::Denied(why) => {
             let finding = Finding::new(Severity::Error, about, format!("{permission} is denied: {why}"));
             // Else the error itself says what would help: the queue's key, the credentials, a proxy.
-            let right = permission.split(' ').next().is_some_and(|name| why.contains(name));
-            if right { finding.remedy(format!("allow {permission} to the worker's role")) } else { finding }
+            let (action, of) = permission.split_once(' ').unwrap_or((permission, ""));
+            let resource = if of.is_empty() { own } else { dead };
+            if why.contains(action) {
+                finding.remedy(preflight::statement(action, resource))
+            } else {
+                finding
+            }
         }
         Probe::Unknown(why) => {
             Finding::new(Severity::Warning, about, format!("{permission} is not known: {why}"))

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::config::{Config, Source};
 use crate::queue::sqs::Description;
-use crate::run::preflight::{Finding, Severity};
+use crate::run::preflight::{Finding, Remedy, Severity};
 
 /// Those of its variables that say that it is there, and sends to SQS.
 const SIGNS: [&str; 4] =
@@ -69,10 +69,7 @@ pub(super) fn judge(
         wrong(
             Severity::Error,
             "it sends jobs of AI events without a deduplication id: SQS refuses them",
-            &format!(
-                "aws sqs set-queue-attributes --region {} --queue-url {} --attributes ContentBasedDeduplication=true",
-                config.queue.region, config.queue.url
-            ),
+            &Remedy { config }.attribute("ContentBasedDeduplication", "true"),
         );
     }
     let unread = unread(environment, &config.apps.source);
@@ -211,7 +208,7 @@ mod tests {
                 ("QUEUE_SQS_CONCURRENCY", "0"),
                 "false",
                 Severity::Error,
-                "ContentBasedDeduplication=true",
+                r#"{"ContentBasedDeduplication":"true"}"#,
             ),
         ] {
             let mut variables = GOOD.to_vec();

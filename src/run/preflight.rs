@@ -111,24 +111,41 @@ pub(crate) fn judge(facts: &QueueFacts, config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// What allows the role a call.
+pub(crate) fn statement(action: &str, resource: &str) -> String {
+    let statement = serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    format!("add this statement to the worker's role: {statement}")
+}
+
 /// Lines to paste.
 pub(crate) struct Remedy<'a> {
     pub(crate) config: &'a Config,
 }
 
 impl Remedy<'_> {
-    /// Sets attributes of the queue.
+    /// Sets attributes of a queue.
     fn attributes(&self, url: &str, attributes: &serde_json::Value) -> String {
+        format!("{} --queue-url {url} --attributes '{attributes}'", self.call("set-queue-attributes"))
+    }
+
+    /// Makes a dead-letter queue.
+    fn dead_letter_queue(&self, name: &str) -> String {
+        let attributes = serde_json::json!({
+            "FifoQueue": "true", "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId", "MessageRetentionPeriod": "1209600",
+        });
+        format!("{} --queue-name {name} --attributes '{attributes}'", self.call("create-queue"))
+    }
+
+    fn call(&self, call: &str) -> String {
         let queue = &self.config.queue;
         let endpoint =
             queue.endpoint.as_ref().map(|endpoint| format!(" --endpoint-url {endpoint}")).unwrap_or_default();
-        format!(
-            "aws sqs set-queue-attributes --region {}{endpoint} --queue-url {url} --attributes '{attributes}'",
-            queue.region
-        )
+        format!("aws sqs {call} --region {}{endpoint}", queue.region)
     }
 
-    fn attribute(&self, name: &str, value: &str) -> String {
+    /// Sets an attribute of the queue.
+    pub(crate) fn attribute(&self, name: &str, value: &str) -> String {
         self.attributes(&self.config.queue.url, &serde_json::json!({ name: value }))
     }
 }

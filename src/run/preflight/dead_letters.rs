@@ -2,7 +2,8 @@
 
 use url::Url;
 
-use super::{DeadLetters, Finding, QueueFacts, Remedy, Severity};
+use super::receives::MOST;
+use super::{DeadLetters, Finding, QueueFacts, Remedy, Severity, statement};
 use crate::config::Config;
 use crate::queue::ReceiveError;
 use crate::queue::sqs::{Description, Probe};
@@ -11,11 +12,10 @@ const ABOUT: &str = "dead-letter queue";
 
 pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(dead) = &facts.dead_letters else {
-        let text = "there is none: a job that is given up is logged and deleted";
-        findings.push(
-            Finding::new(Severity::Warning, ABOUT, text)
-                .remedy("set QUEUE_SQS_DLQ_URL or the queue's RedrivePolicy"),
-        );
+        let text = "there is none, by the queue's RedrivePolicy or QUEUE_SQS_DLQ_URL: a job that is given up is logged and \
+                    deleted";
+        let line = new(facts.queue.attribute("QueueArn"), &config.queue.url, set);
+        findings.push(Finding::new(Severity::Warning, ABOUT, text).remedy(line));
         return;
     };
     if is_same_queue((&dead.url, arn(dead)), (&config.queue.url, facts.queue.attribute("QueueArn"))) {
@@ -25,7 +25,7 @@ pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findi
     let before = findings.len();
     match &dead.description {
         Ok(description) => described(dead, description, facts, set, findings),
-        Err(error) => findings.push(unreachable(dead, error)),
+        Err(error) => findings.push(unreachable(dead, error, facts, set)),
     }
     another_target(dead, facts, config, findings);
     if let Ok(description) = &dead.description {
@@ -46,10 +46,29 @@ fn denied(dead: &DeadLetters, why: &str) -> Finding {
     let finding =
         Finding::new(Severity::Error, ABOUT, format!("letters cannot be sent to {}: {why}", dead.url));
     if why.contains("sqs:SendMessage") {
-        let place = arn(dead).unwrap_or(&dead.url);
-        return finding.remedy(format!("allow sqs:SendMessage on {place} to the worker's role"));
+        return finding.remedy(statement("sqs:SendMessage", arn(dead).unwrap_or(&dead.url)));
     }
     finding
+}
+
+/// Makes one beside the queue, and names it in the queue's `RedrivePolicy`.
+fn new(queue_arn: Option<&str>, queue_url: &str, set: &Remedy<'_>) -> String {
+    const SUFFIX: &str = "-dead-letters.fifo";
+    const MOST_CHARACTERS: usize = 80;
+    let own = name(queue_url, '/');
+    let own = own.strip_suffix(".fifo").unwrap_or(own);
+    let name = format!("{}{SUFFIX}", own.get(..MOST_CHARACTERS - SUFFIX.len()).unwrap_or(own));
+    let create = set.dead_letter_queue(&name);
+    let Some((place, _)) = queue_arn.and_then(|arn| arn.rsplit_once(':')) else { return create };
+    let policy = serde_json::json!({
+        "deadLetterTargetArn": format!("{place}:{name}"), "maxReceiveCount": MOST.to_string(),
+    });
+    format!("{create} && {}", set.attribute("RedrivePolicy", &policy.to_string()))
+}
+
+/// The last part of a URL or an ARN.
+fn name(text: &str, separator: char) -> &str {
+    text.rsplit(separator).next().unwrap_or_default()
 }
 
 fn arn(dead: &DeadLetters) -> Option<&str> {
@@ -78,7 +97,7 @@ pub(crate) fn is_same_queue(dead: (&str, Option<&str>), queue: (&str, Option<&st
     place(dead.0) == place(queue.0)
 }
 
-fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {
+fn unreachable(dead: &DeadLetters, error: &ReceiveError, facts: &QueueFacts, set: &Remedy<'_>) -> Finding {
     let (severity, text, remedy) = match error {
         ReceiveError::Missing(_) => (
             Severity::Error,
@@ -86,17 +105,19 @@ fn unreachable(dead: &DeadLetters, error: &ReceiveError) -> Finding {
                 "{} does not exist, as the queue's endpoint says: jobs that are given up will stay on the queue and block their groups",
                 dead.url
             ),
-            "create it (FIFO), or set QUEUE_SQS_DLQ_URL to one that exists",
+            set.dead_letter_queue(name(&dead.url, '/')),
         ),
-        ReceiveError::Denied(_) => (
-            Severity::Warning,
-            format!("{} cannot be looked at: {error}", dead.url),
-            "allow sqs:GetQueueAttributes on it to the worker's role",
-        ),
+        ReceiveError::Denied(_) => {
+            (Severity::Warning, format!("{} cannot be looked at: {error}", dead.url), {
+                let target = facts.queue.dead_letter_arn.as_deref();
+                let target = target.filter(|target| name(target, ':') == name(&dead.url, '/'));
+                statement("sqs:GetQueueAttributes", target.unwrap_or(&dead.url))
+            })
+        }
         ReceiveError::NoResponse(_) | ReceiveError::Throttled(_) | ReceiveError::Service(_) => (
             Severity::Warning,
             format!("{} could not be looked at: {error}", dead.url),
-            "run hookferry check again when the queue answers",
+            "run hookferry check again when the queue answers".to_owned(),
         ),
     };
     Finding::new(severity, ABOUT, text).remedy(remedy)
@@ -182,7 +203,6 @@ fn another_target(dead: &DeadLetters, facts: &QueueFacts, config: &Config, findi
     let (Some(_), Some(target)) = (&config.queue.dead_letter_url, &facts.queue.dead_letter_arn) else {
         return;
     };
-    let name = |text: &str, separator| text.rsplit(separator).next().unwrap_or_default().to_owned();
     let same = arn(dead).map_or_else(|| name(&dead.url, '/') == name(target, ':'), |arn| arn == target);
     if same {
         return;

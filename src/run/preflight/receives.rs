@@ -8,7 +8,7 @@ use crate::policy::{MIN_BACKOFF, Retry};
 use crate::queue::MAX_BATCH;
 
 /// The highest `maxReceiveCount` that SQS has, and the recommended one.
-const MOST: u32 = 1000;
+pub(super) const MOST: u32 = 1000;
 
 /// The longest `WEBHOOKS_RETRY_MAX_MS`, in seconds.
 const MAX_CAP: u64 = 36_000;
@@ -78,10 +78,12 @@ pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findi
             |cap| format!("set WEBHOOKS_RETRY_MAX_MS={} or more", cap.as_millis()),
         );
         let text = format!(
-            "the queue's RedrivePolicy has maxReceiveCount {most}, of which SQS has none above {MOST}; {needs}: {end}; {cap}, or set \
-             QUEUE_SQS_DLQ_URL and take the RedrivePolicy away from the queue, which then counts no receives"
+            "the queue's RedrivePolicy has maxReceiveCount {most}, of which SQS has none above {MOST}; {needs}: {end}"
         );
-        findings.push(Finding::new(Severity::Warning, "receive count", text));
+        let remedy = format!(
+            "{cap}, or set QUEUE_SQS_DLQ_URL and take the RedrivePolicy away from the queue, which then counts no receives"
+        );
+        findings.push(Finding::new(Severity::Warning, "receive count", text).remedy(remedy));
         return;
     }
     let severity = if config.queue.allow_low_receive_count { Severity::Warning } else { Severity::Refused };

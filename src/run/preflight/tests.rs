@@ -212,6 +212,13 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
         assert!(found == severity && line.contains(word), "{line}");
     };
     told(None, Severity::Warning, "QUEUE_SQS_DLQ_URL");
+    let create =
+        "remedy: aws sqs create-queue --region eu-west-1 --queue-name jobs-dead-letters.fifo --attributes '{";
+    told(None, Severity::Warning, create);
+    let name_it =
+        format!("&& aws sqs set-queue-attributes --region eu-west-1 --queue-url {URL} --attributes '{{");
+    told(None, Severity::Warning, &name_it);
+    told(None, Severity::Warning, r#"arn:aws:sqs:eu-west-1:123456789012:jobs-dead-letters.fifo\""#);
     told(Some(dead(&[("FifoQueue", "false")])), Severity::Error, "no FIFO queue");
     told(Some(dead(&[("MaximumMessageSize", "262144")])), Severity::Warning, "262144 bytes");
     told(Some(dead(&[("DelaySeconds", "60")])), Severity::Warning, "set-queue-attributes");
@@ -221,16 +228,16 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
     told(
         failing(Err(ReceiveError::Missing("m".into())), Probe::Unknown("m".into())),
         Severity::Error,
-        "does not exist",
+        "create-queue --region eu-west-1 --queue-name dead.fifo",
     );
     told(
         failing(Err(ReceiveError::Denied("m".into())), Probe::Allowed),
         Severity::Warning,
-        "sqs:GetQueueAttributes",
+        &format!(r#"{{"Action":"sqs:GetQueueAttributes","Effect":"Allow","Resource":"{DEAD_ARN}"}}"#),
     );
     let denied = |why: &str| failing(Ok(queue("dead.fifo", &[])), Probe::Denied(why.into()));
     let right = "AccessDenied: m (the role needs sqs:SendMessage on the queue)";
-    told(denied(right), Severity::Error, "remedy: allow sqs:SendMessage on arn");
+    told(denied(right), Severity::Error, r#""Action":"sqs:SendMessage","Effect":"Allow","Resource":"arn"#);
     // The right is there: what lacks is the key's, or the way.
     for why in ["KMS.AccessDenied: m (the role needs kms:GenerateDataKey)", "status 403 (a proxy answers)"] {
         told(denied(why), Severity::Error, why);
