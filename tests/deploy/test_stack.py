@@ -137,6 +137,22 @@ def test_the_documents_say_how_a_repair_reaches_the_tasks_and_how_their_page_is_
     assert "METRICS_HOST=$address hookferry status" in operating
 
 
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size
+FARGATE = {256: (512, 1024, 2048), 512: range(1024, 4097, 1024), 1024: range(2048, 8193, 1024),
+           2048: range(4096, 16385, 1024)}
+
+
+def test_every_size_is_one_that_fargate_has():
+    template = templates.template()
+    size = template["Parameters"]["Size"]
+    assert size["Default"] in size["AllowedValues"]
+    for allowed in size["AllowedValues"]:
+        cpu, memory = map(int, allowed.split("/"))
+        assert memory in FARGATE[cpu], allowed
+    task = template["Resources"]["TaskDefinition"]["Properties"]
+    assert [task[name]["Fn::Select"][0] for name in ("Cpu", "Memory")] == [0, 1]
+
+
 def test_the_dashboards_body_is_json():
     body = templates.template()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     assert len(json.loads(body)["widgets"]) == 6
