@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::primitives::DateTime;
 use aws_sdk_sqs::primitives::DateTimeFormat::HttpDate;
@@ -111,22 +112,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     match failure {
-        SdkError::ServiceError(context) => {
-            let raw = context.raw();
-            let body = raw.body().bytes().unwrap_or_default();
-            let (code, message) = match context.err().code() {
-                Some(code) => (Some(code.into()), context.err().message().map(Cow::Borrowed)),
-                None => query_error(body).unzip(),
-            };
-            let answer = Answer {
-                code,
-                message,
-                status: raw.status().as_u16(),
-                body,
-                date: raw.headers().get("date").and_then(http_date),
-            };
-            answer.error(asked)
-        }
+        SdkError::ServiceError(context) => Answer::of(context.raw(), context.err()).error(asked),
         // Before anything was sent: the credentials, above all.
         SdkError::ConstructionFailure(_) => ReceiveError::Denied(error_chain(failure)),
         // An error of another kind that has a kind all the same is one of the connection: above all
@@ -217,13 +203,20 @@ pub(crate) fn of_entry(
     Answer { code: Some(code.into()), message, status, body: &[], date: None }.error(asked)
 }
 
-/// Whether the service understood the request and will not have it, whoever sends it and however often.
+/// Whether the service understood the request and will not have it, whoever sends it and however often. A 400 counts
+/// only if it is of SQS' form: without a code a proxy or a load balancer answered, for a while perhaps, and with that
+/// of an unknown action an endpoint that takes no request at all. A 413 is of the request's size, whoever says so.
 pub(crate) fn is_refusal<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> bool
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let answer = failure.raw_response().map(|raw| raw.status().as_u16());
-    matches!(classify(failure, asked), ReceiveError::Service(_)) && matches!(answer, Some(400 | 413))
+    let SdkError::ServiceError(context) = failure else { return false };
+    let answer = Answer::of(context.raw(), context.err());
+    let refuses = match answer.status {
+        400 => answer.code.is_some() && !answer.is_of_the_query_protocol(),
+        status => status == 413,
+    };
+    refuses && matches!(classify(failure, asked), ReceiveError::Service(_))
 }
 
 /// The parts of an error's answer that tell what it is.
@@ -236,7 +229,17 @@ struct Answer<'a> {
     date: Option<SystemTime>,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    fn of(raw: &'a HttpResponse, error: &'a impl ProvideErrorMetadata) -> Self {
+        let body = raw.body().bytes().unwrap_or_default();
+        let (code, message) = match error.code() {
+            Some(code) => (Some(code.into()), error.message().map(Cow::Borrowed)),
+            None => query_error(body).unzip(),
+        };
+        let date = raw.headers().get("date").and_then(http_date);
+        Answer { code, message, status: raw.status().as_u16(), body, date }
+    }
+
     /// The code as SQS' model has it, without the namespace of the older protocol.
     fn code(&self) -> &str {
         let code = self.code.as_deref().unwrap_or_default();

@@ -451,6 +451,20 @@ async fn a_batch_that_is_too_large_for_an_endpoint_is_split_and_a_job_that_is_is
 }
 
 #[tokio::test]
+async fn jobs_wait_where_something_else_than_sqs_refuses_and_none_is_refused_for_it() {
+    let behind_a_proxy = |call, _: &[String]| match call {
+        0 | 1 => Some((StatusCode::BAD_REQUEST, json!("<html>bad request</html>"))),
+        2 => Some(failure(StatusCode::BAD_REQUEST, "MissingAction")),
+        _ => None,
+    };
+    let endpoint = Endpoint::new(behind_a_proxy, Duration::ZERO).await;
+    let lines: Vec<_> = (0..25).map(|n| line("g", n)).collect();
+    let (code, printed, said) = endpoint.enqueue(&[], &lines).await;
+    assert_eq!((code, printed.len()), (Some(0), 25), "{said}");
+    assert_eq!(endpoint.taken(), (0..25).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn whoever_reads_what_is_printed_may_stop() {
     let lines: Vec<_> = (0..20_000).map(|n| line("g", n)).collect();
     let mut command = hookferry("enqueue");
