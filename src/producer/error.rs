@@ -25,7 +25,8 @@ pub enum Error {
     /// SQS throttled it until it was given up; the job is not on the queue.
     #[error("the queue throttled the job: {0}")]
     Throttled(String),
-    /// The credentials are missing, wrong, expired or do not suffice; the job is not on the queue.
+    /// The credentials are missing, wrong, expired or do not suffice, or could not be fetched until the job was given up;
+    /// the job is not on the queue.
     #[error("access to the queue is denied: {0}")]
     Denied(String),
     /// There is no such queue.
@@ -124,7 +125,8 @@ pub enum CallError {
     /// The credentials are missing, wrong or do not suffice: nothing was sent.
     #[error("denied: {0}")]
     Denied(String),
-    /// The credentials have expired, or the clock is off: nothing was sent. Those of the next attempt may do.
+    /// The credentials have expired or could not be fetched, or the clock is off: nothing was sent. Those of the next
+    /// attempt may do.
     #[error("expired: {0}")]
     Expired(String),
     /// No connection came about: nothing was sent.

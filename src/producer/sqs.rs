@@ -11,6 +11,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use super::error::CallError;
 use super::outbox::{CALL_DEADLINE, RetryPolicy};
 use super::port::{EntryResult, SendBatch};
+use crate::aws::credentials_may_come;
 use crate::queue::entry::entry;
 use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry, speaks_of_time};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
@@ -98,7 +99,9 @@ where
     match classify(error, asked) {
         ReceiveError::Service(why) if refused => CallError::Refused(why),
         ReceiveError::NoResponse(why) if unconnected(&why) => CallError::Unreachable(why),
-        ReceiveError::Denied(why) if passes(error.code(), error.message()) => CallError::Expired(why),
+        ReceiveError::Denied(why) if passes(error.code(), error.message()) || credentials_may_come(error) => {
+            CallError::Expired(why)
+        }
         ReceiveError::NoResponse(why) => CallError::NoResponse(why),
         ReceiveError::Throttled(why) => CallError::Throttled(why),
         ReceiveError::Denied(why) => CallError::Denied(why),

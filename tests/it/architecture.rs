@@ -158,7 +158,7 @@ const ROOMS: &[Room] = &[
     ("admin", &["board", "shown", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
     ("producer", &["hash", "job", "queue", "random"], &["aws_sdk_sqs"]),
-    ("producer/sqs", &["queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
+    ("producer/sqs", &["aws", "queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),

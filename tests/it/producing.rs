@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_sqs::config::Credentials;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use futures_util::{StreamExt, stream};
 use hookferry::job::Job;
-use hookferry::producer::{Event, Signer};
+use hookferry::producer::{Event, Producer, Signer};
 use hookferry::queue::NewMessage;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -462,6 +466,62 @@ async fn jobs_wait_where_something_else_than_sqs_refuses_and_none_is_refused_for
     let (code, printed, said) = endpoint.enqueue(&[], &lines).await;
     assert_eq!((code, printed.len()), (Some(0), 25), "{said}");
     assert_eq!(endpoint.taken(), (0..25).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+/// Credentials that cannot be fetched at first.
+#[derive(Debug)]
+struct Interrupted {
+    failures: AtomicUsize,
+    with: fn() -> CredentialsError,
+}
+
+impl ProvideCredentials for Interrupted {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let left =
+            self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        future::ProvideCredentials::ready(match left {
+            Ok(_) => Err((self.with)()),
+            Err(_) => Ok(Credentials::new("local", "local", None, None, "test")),
+        })
+    }
+}
+
+#[tokio::test]
+async fn jobs_wait_for_credentials_that_cannot_be_fetched_for_a_moment() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let passing: [fn() -> CredentialsError; 3] = [
+        || CredentialsError::provider_error("503 from STS"),
+        || CredentialsError::unhandled("no answer"),
+        || CredentialsError::provider_timed_out(Duration::from_secs(5)),
+    ];
+    let lasting: [fn() -> CredentialsError; 2] = [CredentialsError::not_loaded_no_source, || {
+        CredentialsError::invalid_configuration("no such profile")
+    }];
+    let causes = passing.map(|with| (with, 25)).into_iter().chain(lasting.map(|with| (with, 0)));
+    for (round, (with, sent)) in causes.enumerate() {
+        let credentials = Interrupted { failures: AtomicUsize::new(2), with };
+        let config = world.client.config().to_builder().credentials_provider(credentials).build();
+        let producer = Producer::new(aws_sdk_sqs::Client::from_conf(config), world.queue.clone());
+        let job = |n: u64| NewMessage::new(format!("g{round}"), format!("{round} {n}"));
+        let results = producer.enqueue_all(stream::iter((0..25).map(job))).collect::<Vec<_>>().await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), sent, "{:?}: {results:?}", with());
+    }
+    let mut bodies = Vec::new();
+    while bodies.len() < 75 {
+        let received = world.client.receive_message().queue_url(&world.queue).max_number_of_messages(10);
+        for message in received.send().await.unwrap().messages.unwrap_or_default() {
+            let handle = message.receipt_handle.unwrap();
+            let delete = world.client.delete_message().queue_url(&world.queue).receipt_handle(handle);
+            delete.send().await.unwrap();
+            bodies.push(message.body.unwrap());
+        }
+    }
+    bodies.sort_by_key(|body| body.split(' ').next().map(str::to_owned));
+    let expected = (0..3).flat_map(|round| (0..25).map(move |n| format!("{round} {n}")));
+    assert_eq!(bodies, expected.collect::<Vec<_>>(), "whole, and each group in order");
 }
 
 #[tokio::test]
