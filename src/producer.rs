@@ -6,8 +6,9 @@
 //! - At most one send of a message group is under way; other groups go in parallel. What waits of a group
 //!   meanwhile travels as one batch.
 //! - A batch that failed in part is sent again from the failed entry on, before anything later of its group.
-//! - A job that is given up takes what waits behind it in its group along ([`Error::Behind`]), so that all of it may be
-//!   sent anew in order; unless the job itself is what the queue does not take.
+//! - A job that is given up takes what waits behind it in its group along ([`Error::Behind`]), for a place in the
+//!   buffer or in a batcher too, so that all of it may be sent anew in order; unless the job itself is what the queue
+//!   does not take.
 //! - Where answers fail to come in time, fewer and smaller batches are sent, until they come again.
 //! - Every retry carries the same deduplication id and starts so that it arrives within SQS' five minutes; a
 //!   job that is not confirmed by then is given up, with an error that says whether it may be on the queue.
@@ -53,7 +54,7 @@ use batcher::Running;
 use driver::{Command, Ticket};
 use failures::Handle;
 use outbox::RetryPolicy;
-use places::{Place, Places};
+use places::{Called, Place, Places};
 
 /// Sends jobs to an SQS FIFO queue, in order per message group. Its clones share one buffer; each is told by its own
 /// flushes of what failed.
@@ -112,9 +113,9 @@ impl Producer {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Refused`] for what SQS could never take, before anything is sent.
     pub async fn enqueue(&self, job: NewMessage) -> Result<Confirmation, Error> {
-        let (size, place) = self.place_for(&job).await?;
+        let (size, place) = self.place_for(&job, self.places.called(&job.group)).await?;
         let (answer, confirmation) = Confirmation::pair();
-        self.hand_over(job, size, Ticket { answers: vec![answer], _place: place });
+        self.hand_over(job, size, Ticket { answers: vec![answer], place });
         Ok(confirmation)
     }
 
@@ -130,7 +131,7 @@ impl Producer {
         };
         let Some(place) = self.places.try_take(&job.group, size) else { return refused(job, Error::Full) };
         let (answer, confirmation) = Confirmation::pair();
-        self.hand_over(job, size, Ticket { answers: vec![answer], _place: place });
+        self.hand_over(job, size, Ticket { answers: vec![answer], place });
         Ok(confirmation)
     }
 
@@ -173,9 +174,9 @@ impl Producer {
     }
 
     /// The size of a job, and its place in the buffer once there is one.
-    async fn place_for(&self, job: &NewMessage) -> Result<(usize, Place), Error> {
+    async fn place_for(&self, job: &NewMessage, called: Called) -> Result<(usize, Place), Error> {
         let size = check::size(job)?;
-        Ok((size, self.places.take(&job.group, size).await?))
+        Ok((size, self.places.take(called, size).await?))
     }
 
     /// Has the next flush tell of what came to no job.

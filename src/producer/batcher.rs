@@ -15,7 +15,7 @@ use super::Producer;
 use super::driver::{Answer, Confirmation, Ticket, at, tell};
 use super::error::Error;
 use super::event::Event;
-use super::places::Buffer;
+use super::places::{Buffer, Called, Places};
 use super::signer::Signer;
 use crate::queue::MAX_BATCH_BYTES;
 
@@ -50,6 +50,8 @@ impl Default for Batching {
 /// [`Producer::flush`] waits for that.
 #[derive(Clone, Debug)]
 pub struct Batcher {
+    signer: Signer,
+    places: Places,
     events: mpsc::Sender<Added>,
     flushes: mpsc::Sender<Flushed>,
     /// The bytes of the events that wait to be taken over.
@@ -57,8 +59,16 @@ pub struct Batcher {
     most_bytes: usize,
 }
 
-/// An event that waits to be taken over, and its place until then.
-type Added = (Event, Answer, OwnedSemaphorePermit);
+/// An event that waits to be taken over.
+#[derive(Debug)]
+struct Added {
+    group: String,
+    called: Called,
+    event: Event,
+    answer: Answer,
+    /// Its place until then.
+    _place: OwnedSemaphorePermit,
+}
 
 /// Told when all that was added before is with the producer.
 type Flushed = oneshot::Sender<()>;
@@ -67,8 +77,10 @@ type Flushed = oneshot::Sender<()>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Running(Arc<Mutex<Vec<mpsc::Sender<Flushed>>>>);
 
+/// Events of one group, which are given up together if the group ends after they were added.
 #[derive(Debug)]
 struct Open {
+    called: Called,
     events: Vec<Event>,
     answers: Vec<Answer>,
     bytes: usize,
@@ -101,11 +113,12 @@ impl Batcher {
         let (events, received) = mpsc::channel(WAITING);
         let (flushes, asked) = mpsc::channel(1);
         producer.batchers.add(flushes.clone());
-        let most = producer.places.most();
+        let places = producer.places.clone();
+        let most = places.most();
         let max_bytes = batching.max_bytes.min(MAX_BATCH_BYTES.saturating_sub(signer.bytes_beside_events()));
         let gatherer = Gatherer {
             producer,
-            signer,
+            signer: signer.clone(),
             received,
             asked,
             batches: Batches::new(Batching { max_bytes, ..batching }, most),
@@ -114,7 +127,8 @@ impl Batcher {
         };
         drop(tokio::spawn(gatherer.run()));
         let most_bytes = most.bytes.min(u32::MAX as usize);
-        Self { events, flushes, waiting: Arc::new(Semaphore::new(most_bytes)), most_bytes }
+        let waiting = Arc::new(Semaphore::new(most_bytes));
+        Self { signer, places, events, flushes, waiting, most_bytes }
     }
 
     /// Hands over one event. Its confirmation is that of the job it goes in.
@@ -122,10 +136,13 @@ impl Batcher {
     /// # Errors
     /// [`Error::Dropped`] where the runtime has ended the batcher.
     pub async fn add(&self, event: Event) -> Result<Confirmation, Error> {
+        let group = self.signer.group(&event);
+        let called = self.places.called(&group);
         let (answer, confirmation) = Confirmation::pair();
         let bytes = u32::try_from(event.json().len().min(self.most_bytes)).unwrap_or(u32::MAX);
         let place = Arc::clone(&self.waiting).acquire_many_owned(bytes).await.map_err(|_| Error::Dropped)?;
-        self.events.send((event, answer, place)).await.map_err(|_| Error::Dropped)?;
+        let added = Added { group, called, event, answer, _place: place };
+        self.events.send(added).await.map_err(|_| Error::Dropped)?;
         Ok(confirmation)
     }
 
@@ -174,10 +191,13 @@ impl Batches {
     }
 
     /// Adds an event; gives the batches that are closed by it, those of its group in order.
-    fn add(&mut self, now: Instant, group: &str, event: Event, answer: Answer) -> Vec<(String, Open)> {
+    fn add(&mut self, now: Instant, added: Added) -> Vec<(String, Open)> {
+        let Added { group, called, event, answer, .. } = added;
+        let group = group.as_str();
         let mut closed = Vec::new();
         let size = event.json().len();
-        let fits = |open: &Open| open.bytes + 1 + size <= self.batching.max_bytes;
+        let fits =
+            |open: &Open| open.bytes + 1 + size <= self.batching.max_bytes && open.called.is_like(&called);
         if self.open.get(group).is_some_and(|open| !fits(open)) {
             closed.extend(self.close(group));
         }
@@ -190,7 +210,8 @@ impl Batches {
             self.opened += 1;
             self.order.insert(self.opened, group.to_owned());
             let until = now + self.batching.window;
-            Open { events: Vec::new(), answers: Vec::new(), bytes: 0, opened: self.opened, closes: until }
+            let (events, answers, opened) = (Vec::new(), Vec::new(), self.opened);
+            Open { called, events, answers, bytes: 0, opened, closes: until }
         });
         let size = size + usize::from(!open.events.is_empty());
         open.bytes += size;
@@ -268,10 +289,8 @@ impl Gatherer {
         }
     }
 
-    fn add(&mut self, (event, answer, place): Added) {
-        drop(place);
-        let group = self.signer.group(&event);
-        self.closed.extend(self.batches.add(Instant::now(), &group, event, answer));
+    fn add(&mut self, added: Added) {
+        self.closed.extend(self.batches.add(Instant::now(), added));
     }
 
     fn close_all(&mut self) {
@@ -281,11 +300,11 @@ impl Gatherer {
     async fn hand_over(&mut self) {
         while let Some((group, batch)) = self.closed.front() {
             let job = self.signer.job_of(group, &batch.events);
-            let place = self.producer.place_for(&job).await;
+            let place = self.producer.place_for(&job, batch.called.clone()).await;
             let Some((_, batch)) = self.closed.pop_front() else { return };
             match place {
                 Ok((size, place)) => {
-                    self.producer.hand_over(job, size, Ticket { answers: batch.answers, _place: place });
+                    self.producer.hand_over(job, size, Ticket { answers: batch.answers, place });
                 }
                 Err(error) => {
                     tell(&job, batch.answers, &Err(error.clone()));
@@ -327,9 +346,22 @@ mod tests {
         Event::channel_occupied("lobby").unwrap().with("n", &n).unwrap()
     }
 
+    fn added(group: &str, event: Event) -> Added {
+        Added {
+            group: group.to_owned(),
+            called: Places::new(Buffer::default()).called(group),
+            event,
+            answer: Confirmation::pair().0,
+            _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        }
+    }
+
     fn add(batches: &mut Batches, now: Instant, group: &str, n: u32) -> Vec<usize> {
-        let closed = batches.add(now, group, event(n), Confirmation::pair().0);
-        closed.into_iter().map(|(_, open)| open.events.len()).collect()
+        let mut added = added(group, event(n));
+        if let Some(open) = batches.open.get(group) {
+            added.called = open.called.clone();
+        }
+        batches.add(now, added).into_iter().map(|(_, open)| open.events.len()).collect()
     }
 
     #[test]
@@ -365,8 +397,7 @@ mod tests {
             let mut batches = Batches::new(batching, most);
             let mut closed = Vec::new();
             for group in ["a", "b", "c", "d"] {
-                let (event, answer) = (event(1), Confirmation::pair().0);
-                let now_closed = batches.add(now, group, event, answer);
+                let now_closed = batches.add(now, added(group, event(1)));
                 closed.extend(now_closed.into_iter().map(|(group, _)| group));
             }
             assert_eq!(closed, ["a", "b"], "{most:?}");

@@ -32,7 +32,7 @@ pub(super) type Answer = oneshot::Sender<Result<MessageId, Error>>;
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) answers: Vec<Answer>,
-    pub(super) _place: Place,
+    pub(super) place: Place,
 }
 
 /// What became of a job: the message id that SQS gave it. Dropping it gives up nothing but the knowledge.
@@ -168,9 +168,15 @@ impl<Q: SendBatch> Driver<Q> {
     fn take_over(&mut self, command: Command) {
         match command {
             Command::Job { job, size, ticket } => {
-                self.outbox.push(job, size, Numbered { ticket, number: self.next_number });
+                let (ended, number) = (ticket.place.ended(), self.next_number);
+                let numbered = Numbered { ticket, number };
                 self.next_number += 1;
                 self.open += 1;
+                match ended {
+                    // Its sender could not know of that when it called.
+                    Some(ahead) => self.answer(&job, numbered, &Err(ahead.behind())),
+                    None => self.outbox.push(job, size, numbered),
+                }
             }
             Command::Failed(count, error) => {
                 let flushes = self.flushes.iter_mut().map(|flush| &mut flush.untold);
@@ -202,22 +208,15 @@ impl<Q: SendBatch> Driver<Q> {
                 (batch, answer)
             });
         }
-        for expired in std::mem::take(&mut self.outbox.expired) {
-            self.answer(expired);
-        }
+        let expired = std::mem::take(&mut self.outbox.expired);
+        self.answer_all(expired);
         self.end_flushes();
     }
 
     fn settle(&mut self, batch: Batch<Numbered>, answer: CallResult) {
-        // What was handed over before its sender could know of this answer shares the end of its group.
-        while let Ok(command) = self.received.try_recv() {
-            self.take_over(command);
-        }
-        let mut sent = false;
-        for settled in self.outbox.settle(Moment::now(), batch, answer, self.random.fraction()) {
-            sent |= settled.result.is_ok();
-            self.answer(settled);
-        }
+        let settled = self.outbox.settle(Moment::now(), batch, answer, self.random.fraction());
+        let sent = settled.iter().any(|settled| settled.result.is_ok());
+        self.answer_all(settled);
         self.tell_of_trouble(sent);
         if self.outbox.overtaken > self.overtaken {
             self.overtaken = self.outbox.overtaken;
@@ -247,18 +246,32 @@ impl<Q: SendBatch> Driver<Q> {
         }
     }
 
-    fn answer(&mut self, settled: Settled<Numbered>) {
-        let Settled { entry, result } = settled;
-        let Numbered { ticket, number } = entry.ticket;
+    /// Answers for jobs, of which all of a group that was given up is among them. The group ends before any of them is
+    /// told and gives its place back: what was called for earlier, and waits for a place or to be taken over, ends with it.
+    fn answer_all(&mut self, all: Vec<Settled<Numbered>>) {
+        for Settled { entry, result } in &all {
+            if let Err(why) = result
+                && !why.is_the_jobs_own()
+            {
+                entry.ticket.ticket.place.end_group(why);
+            }
+        }
+        for Settled { entry, result } in all {
+            self.answer(&entry.job, entry.ticket, &result);
+        }
+    }
+
+    fn answer(&mut self, job: &NewMessage, numbered: Numbered, result: &Result<MessageId, Error>) {
+        let Numbered { ticket, number } = numbered;
         self.open -= 1;
         for flush in self.flushes.iter_mut().filter(|flush| number < flush.before) {
             flush.left -= 1;
         }
-        if let Err(failure) = &result {
+        if let Err(failure) = result {
             let flushes = self.flushes.iter_mut().map(|flush| &mut flush.untold);
             self.failures.add_failed(1, failure, flushes);
         }
-        tell(&entry.job, ticket.answers, &result);
+        tell(job, ticket.answers, result);
     }
 
     fn end_flushes(&mut self) {

@@ -46,7 +46,8 @@ pub enum Error {
     #[error("the job may be on the queue, since an attempt got no answer or failed there; the last one: {0}")]
     Unconfirmed(Box<Error>),
     /// It is not on the queue, because a job ahead of it in its group was given up for this reason, which is not that
-    /// job's own: nothing goes before a job that its sender may send anew.
+    /// job's own: nothing goes before a job that its sender may send anew. What waited for a place in the buffer then is
+    /// behind it too.
     #[error("the job was not sent, because one ahead of it in its group was given up: {0}")]
     Behind(Box<Error>),
     /// The buffer has no place: only from [`super::Producer::try_enqueue`].
@@ -77,7 +78,27 @@ impl Error {
 
     /// Whether the job itself is why it is given up, so that what is behind it in its group may go on.
     pub(super) fn is_the_jobs_own(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::TooLarge { .. })
+        match self {
+            Self::Refused(_) | Self::TooLarge { .. } => true,
+            Self::Unconfirmed(last) => last.is_the_jobs_own(),
+            Self::Throttled(_)
+            | Self::Denied(_)
+            | Self::Missing(_)
+            | Self::Unavailable(_)
+            | Self::Unreachable(_)
+            | Self::NoResponse(_)
+            | Self::Behind(_)
+            | Self::Full
+            | Self::Dropped => false,
+        }
+    }
+
+    /// What ends with a group that this ended.
+    pub(super) fn behind(self) -> Self {
+        match self {
+            behind @ Self::Behind(_) => behind,
+            ahead => Self::Behind(Box::new(ahead)),
+        }
     }
 
     /// The same with the number of attempts, and the time since the first.

@@ -378,7 +378,7 @@ fn failed<T>(entry: Entry<T>, error: Error) -> Settled<T> {
 /// The end of a job whose group ended with a job ahead of it, for that reason.
 fn behind<T>(entry: Entry<T>, ahead: &Error) -> Settled<T> {
     let may_be_there = entry.uncertain.is_some();
-    let error = if may_be_there { ahead.clone() } else { Error::Behind(Box::new(ahead.clone())) };
+    let error = if may_be_there { ahead.clone() } else { ahead.clone().behind() };
     failed(entry, error)
 }
 

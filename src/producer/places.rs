@@ -41,10 +41,33 @@ pub(super) struct Places {
     groups: Arc<Mutex<Groups>>,
 }
 
+/// What a group may have of the places, and how often it ended: how often jobs of it were given up for a reason that
+/// was not their own.
+#[derive(Debug)]
+struct Share {
+    room: Room,
+    ended: Mutex<Ended>,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    times: u64,
+    /// Why, the last time.
+    why: Option<Error>,
+}
+
+/// A group as its sender found it when it called: where the group has ended since, the call shares that end, however
+/// long it waited for a place.
+#[derive(Clone, Debug)]
+pub(super) struct Called {
+    share: Arc<Share>,
+    times: u64,
+}
+
 /// The shares of the groups that have jobs in the buffer, or wait for a place.
 #[derive(Debug, Default)]
 struct Groups {
-    shares: HashMap<String, Weak<Room>>,
+    shares: HashMap<String, Weak<Share>>,
     /// At this many groups, those of which nobody holds a place are forgotten.
     full: usize,
 }
@@ -53,7 +76,29 @@ struct Groups {
 #[derive(Debug)]
 pub(super) struct Place {
     _held: [OwnedSemaphorePermit; 4],
-    _share: Arc<Room>,
+    called: Called,
+}
+
+impl Place {
+    /// Ends the group for whoever has called by now.
+    pub(super) fn end_group(&self, why: &Error) {
+        let mut ended = self.called.share.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.times += 1;
+        ended.why = Some(why.clone());
+    }
+
+    /// Why the group has ended since the call, if it has.
+    pub(super) fn ended(&self) -> Option<Error> {
+        let ended = self.called.share.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.why.clone().filter(|_| ended.times != self.called.times)
+    }
+}
+
+impl Called {
+    /// Whether the group had ended as often for both.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.share, &other.share) && self.times == other.times
+    }
 }
 
 impl Room {
@@ -74,7 +119,7 @@ impl Room {
 }
 
 impl Groups {
-    fn share(&mut self, group: &str, most: Buffer) -> Arc<Room> {
+    fn share(&mut self, group: &str, most: Buffer) -> Arc<Share> {
         if let Some(share) = self.shares.get(group).and_then(Weak::upgrade) {
             return share;
         }
@@ -82,7 +127,8 @@ impl Groups {
             self.shares.retain(|_, share| share.strong_count() > 0);
             self.full = 2 * self.shares.len() + 64;
         }
-        let share = Arc::new(Room::new((most.jobs / 2).max(1), (most.bytes / 2).max(MAX_BATCH_BYTES)));
+        let room = Room::new((most.jobs / 2).max(1), (most.bytes / 2).max(MAX_BATCH_BYTES));
+        let share = Arc::new(Share { room, ended: Mutex::default() });
         self.shares.insert(group.to_owned(), Arc::downgrade(&share));
         share
     }
@@ -100,25 +146,27 @@ impl Places {
         self.most
     }
 
-    fn share(&self, group: &str) -> Arc<Room> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).share(group, self.most)
+    /// A group as it is now.
+    pub(super) fn called(&self, group: &str) -> Called {
+        let share = self.groups.lock().unwrap_or_else(PoisonError::into_inner).share(group, self.most);
+        let times = share.ended.lock().unwrap_or_else(PoisonError::into_inner).times;
+        Called { share, times }
     }
 
     /// A place for a job of that size, once there is one. Those of a group are given in the order of the calls.
-    pub(super) async fn take(&self, group: &str, size: usize) -> Result<Place, Error> {
-        let share = self.share(group);
+    pub(super) async fn take(&self, called: Called, size: usize) -> Result<Place, Error> {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let [a, b] = share.take(size).await?;
+        let [a, b] = called.share.room.take(size).await?;
         let [c, d] = self.all.take(size).await?;
-        Ok(Place { _held: [a, b, c, d], _share: share })
+        Ok(Place { _held: [a, b, c, d], called })
     }
 
     pub(super) fn try_take(&self, group: &str, size: usize) -> Option<Place> {
-        let share = self.share(group);
+        let called = self.called(group);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let [a, b] = share.try_take(size)?;
+        let [a, b] = called.share.room.try_take(size)?;
         let [c, d] = self.all.try_take(size)?;
-        Some(Place { _held: [a, b, c, d], _share: share })
+        Some(Place { _held: [a, b, c, d], called })
     }
 }
 

@@ -306,6 +306,48 @@ async fn what_was_handed_over_before_an_answer_was_known_shares_its_groups_end()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_place_when_its_group_ends_is_not_sent_before_it() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::Denies);
+    let producer = Producer::over(queue.clone(), Buffer { jobs: 2, ..Buffer::default() });
+    let first = producer.enqueue(job("g", 0)).await.unwrap();
+    let mut waiting = Box::pin(producer.enqueue(job("g", 1)));
+    assert!((&mut waiting).now_or_never().is_none());
+    assert_eq!(first.await, Err(Error::Denied("no".into())));
+    let anew = producer.enqueue(job("g", 2));
+    let (behind, anew) = tokio::join!(async { waiting.await?.await }, async { anew.await?.await });
+    assert_eq!(behind, Err(Error::Behind(Box::new(Error::Denied("no".into())))));
+    anew.unwrap();
+    assert_eq!(queue.arrived()["g"], [2], "what was called for after the end");
+    assert_eq!(producer.flush().await.unwrap_err().failed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_batcher_holds_when_its_group_ends_is_not_sent_before_it() {
+    let queue = Queue::new();
+    queue.fault("g", Fault::Denies);
+    let producer = Producer::over(queue.clone(), Buffer { jobs: 2, ..Buffer::default() });
+    let batching = Batching { max_events: 2, ..Batching::default() };
+    let batcher = producer.batched(signer(), batching);
+    let event = |n: u64| Event::own("order.paid").unwrap().with("n", &n).unwrap().in_group("g");
+    let mut added = Vec::new();
+    for n in 0..7 {
+        added.push(batcher.add(event(n)).await.unwrap());
+    }
+    // One batch is denied, one waits for its place, one for its turn and one for its second event.
+    let first = added.remove(0).await;
+    assert_eq!(first, Err(Error::Denied("no".into())));
+    let anew = batcher.add(event(7)).await.unwrap();
+    assert_eq!(added.remove(0).await, first, "of the same batch");
+    for behind in added {
+        assert!(matches!(behind.await, Err(Error::Behind(_))));
+    }
+    anew.await.unwrap();
+    let bodies = queue.bodies();
+    assert_eq!((bodies.len(), count(&bodies[0].1, b"order.paid")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_whose_answer_was_lost_may_be_on_the_queue_whatever_comes_after() {
     let denials = [Fault::Denies, Fault::DeniesEntry(0)];
     let first = [Fault::LosesResponse, Fault::TakesAndBreaks];
