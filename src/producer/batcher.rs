@@ -34,8 +34,8 @@ pub struct Batching {
     pub window: Duration,
     /// How many events it has then.
     pub max_events: usize,
-    /// How many bytes of events it may have, with the commas between them; no more than fit into a message
-    /// with all else of a job. An event larger than that goes by itself.
+    /// How many bytes the body of its job may have, no more than a message's. An event that has more by itself goes
+    /// alone.
     pub max_bytes: usize,
 }
 
@@ -115,7 +115,7 @@ impl Batcher {
         producer.batchers.add(flushes.clone());
         let places = producer.places.clone();
         let most = places.most();
-        let max_bytes = batching.max_bytes.min(MAX_BATCH_BYTES.saturating_sub(signer.bytes_beside_events()));
+        let max_bytes = batching.max_bytes.min(MAX_BATCH_BYTES).saturating_sub(signer.bytes_beside_events());
         let gatherer = Gatherer {
             producer,
             signer: signer.clone(),

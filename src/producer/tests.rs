@@ -568,6 +568,23 @@ async fn no_batch_is_larger_than_a_message_and_an_event_that_is_counts_for_flush
     assert!(matches!(refused.await, Err(Error::TooLarge { .. })));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_the_default_size_fits_a_queue_of_256_kib() {
+    let queue = Queue::new();
+    let producer = Producer::over(queue.clone(), Buffer::default());
+    let batcher = producer.batched(signer(), Batching::default());
+    // Twenty of them have a few bytes less than that.
+    for _ in 0..30 {
+        let event = Event::own("order.paid").unwrap().with("x", &"x".repeat(13_076)).unwrap();
+        drop(batcher.add(event).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    let bodies = queue.bodies();
+    let sizes: Vec<_> = bodies.iter().map(|(_, body)| body.len()).collect();
+    assert!(sizes.iter().all(|size| *size <= 256 << 10), "{sizes:?}");
+    assert_eq!(bodies.iter().map(|(_, body)| count(body, b"order.paid")).sum::<usize>(), 30);
+}
+
 fn count(text: &[u8], part: &[u8]) -> usize {
     text.windows(part.len()).filter(|window| *window == part).count()
 }
