@@ -4,8 +4,12 @@ use serde::Serialize;
 
 use crate::job::{QueueType, group_id};
 
-/// The longest channel name, and name of a client event, that soketi takes.
+/// The longest channel name, and name of a client event, that soketi takes, as JavaScript counts characters: those
+/// beyond U+FFFF are two.
 const MAX_NAME: usize = 200;
+
+/// What says who sent a client event.
+const SENDER: [&str; 2] = ["socket_id", "user_id"];
 
 /// One event of a job, as JSON text with its members in soketi's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,9 @@ pub enum InvalidEvent {
         prefixes: &'static str,
     },
     /// A client event's name.
-    #[error("{0:?} is no client event: its name has to begin with client- and have at most {MAX_NAME} bytes")]
+    #[error(
+        "{0:?} is no client event: its name has to begin with client- and have at most {MAX_NAME} characters"
+    )]
     ClientEvent(String),
     /// An id that is empty.
     #[error("{0} must not be empty")]
@@ -52,6 +58,14 @@ pub enum InvalidEvent {
     /// A member that the event has already, or that its kind gives it.
     #[error("the event has a member {0:?} already")]
     Member(String),
+    /// Who sent it, of an event that nobody sends, or past the method that writes it.
+    #[error("{event} takes no member {member}: who sent a client_event is written by Event::{member}")]
+    Sender {
+        /// The event.
+        event: &'static str,
+        /// `socket_id` or `user_id`.
+        member: &'static str,
+    },
     /// A value that is no JSON.
     #[error("the member {member:?} is no JSON: {why}")]
     Value {
@@ -70,6 +84,16 @@ impl Event {
         event: &str,
         data: &(impl Serialize + ?Sized),
     ) -> Result<Self, InvalidEvent> {
+        Self::of_client(channel, event.as_bytes(), event, data)
+    }
+
+    /// The same with a name that may hold a lone surrogate, and as it is to be written.
+    pub(crate) fn of_client(
+        channel: &str,
+        event: &[u8],
+        written: &(impl Serialize + ?Sized),
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Self, InvalidEvent> {
         // Nobody but the members can read what passes on an encrypted channel.
         if channel.starts_with("private-encrypted-") {
             return Err(InvalidEvent::ChannelKind {
@@ -79,20 +103,20 @@ impl Event {
             });
         }
         let made = Self::on(QueueType::ClientEvent, channel, &["private-", "presence-"])?;
-        if !event.starts_with("client-") || event.len() > MAX_NAME {
-            return Err(InvalidEvent::ClientEvent(event.to_owned()));
+        if !event.starts_with(b"client-") || utf16_len(event) > MAX_NAME {
+            return Err(InvalidEvent::ClientEvent(String::from_utf8_lossy(event).into_owned()));
         }
-        made.member("event", event)?.member("data", data)
+        made.member("event", written)?.member("data", data)
     }
 
     /// Someone joined a presence channel.
     pub fn member_added(channel: &str, user_id: &str) -> Result<Self, InvalidEvent> {
-        Self::of_member(QueueType::MemberAdded, channel, user_id)
+        Self::of_member(QueueType::MemberAdded, channel, user_id.as_bytes(), user_id)
     }
 
     /// Someone left a presence channel.
     pub fn member_removed(channel: &str, user_id: &str) -> Result<Self, InvalidEvent> {
-        Self::of_member(QueueType::MemberRemoved, channel, user_id)
+        Self::of_member(QueueType::MemberRemoved, channel, user_id.as_bytes(), user_id)
     }
 
     /// The first subscriber came to a channel.
@@ -140,30 +164,49 @@ impl Event {
 
     /// Who sent a client event: the connection.
     pub fn socket_id(self, id: &str) -> Result<Self, InvalidEvent> {
-        if id.is_empty() {
-            return Err(InvalidEvent::Empty("socket_id"));
-        }
-        self.member("socket_id", id)
+        self.sender("socket_id", id.as_bytes(), id)
     }
 
     /// Who sent a client event: the member of a presence channel. soketi writes it after `socket_id`.
     pub fn user_id(self, id: &str) -> Result<Self, InvalidEvent> {
+        self.sender("user_id", id.as_bytes(), id)
+    }
+
+    /// Who sent it, by an id that may hold a lone surrogate, and as it is to be written.
+    pub(crate) fn sender(
+        self,
+        member: &'static str,
+        id: &[u8],
+        written: &(impl Serialize + ?Sized),
+    ) -> Result<Self, InvalidEvent> {
         if id.is_empty() {
-            return Err(InvalidEvent::Empty("user_id"));
+            return Err(InvalidEvent::Empty(member));
         }
-        if !self.channel.starts_with("presence-") {
+        if let Kind::Pusher(kind) = self.kind
+            && kind != QueueType::ClientEvent
+            && !self.has(member)
+        {
+            return Err(InvalidEvent::Sender { event: kind.event_name(), member });
+        }
+        if member == "user_id" && !self.channel.starts_with("presence-") {
             return Err(InvalidEvent::ChannelKind {
                 event: "user_id",
                 channel: self.channel,
                 prefixes: "presence-",
             });
         }
-        self.member("user_id", id)
+        self.member(member, written)
     }
 
-    /// One more member, behind those that the event has. A float that is no number, or infinite, is written as `null`:
-    /// JSON has none.
+    /// One more member, behind those that the event has, and none of those that say who sent one of Pusher's. A float
+    /// that is no number, or infinite, is written as `null`: JSON has none.
     pub fn with(self, member: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, InvalidEvent> {
+        let sender = SENDER.into_iter().find(|sender| *sender == member);
+        if let (Kind::Pusher(kind), Some(member)) = (&self.kind, sender)
+            && !self.has(member)
+        {
+            return Err(InvalidEvent::Sender { event: kind.event_name(), member });
+        }
         self.member(member, value)
     }
 
@@ -189,8 +232,18 @@ impl Event {
         }
     }
 
-    fn of_member(kind: QueueType, channel: &str, user_id: &str) -> Result<Self, InvalidEvent> {
-        Self::on(kind, channel, &["presence-"])?.user_id(user_id)
+    /// Who came or left, by an id that may hold a lone surrogate, and as it is to be written.
+    pub(crate) fn of_member(
+        kind: QueueType,
+        channel: &str,
+        user_id: &[u8],
+        written: &(impl Serialize + ?Sized),
+    ) -> Result<Self, InvalidEvent> {
+        let made = Self::on(kind, channel, &["presence-"])?;
+        if user_id.is_empty() {
+            return Err(InvalidEvent::Empty("user_id"));
+        }
+        made.member("user_id", written)
     }
 
     fn on(kind: QueueType, channel: &str, prefixes: &[&str]) -> Result<Self, InvalidEvent> {
@@ -217,11 +270,15 @@ impl Event {
         Self { json, members: vec!["name".to_owned()], channel: String::new(), kind, group: None }
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member == name)
+    }
+
     fn member(mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, InvalidEvent> {
         let invalid =
             |why: serde_json::Error| InvalidEvent::Value { member: name.to_owned(), why: why.to_string() };
         let written = serde_json::to_string(value).map_err(invalid)?;
-        if self.members.iter().any(|member| member == name) {
+        if self.has(name) {
             return Err(InvalidEvent::Member(name.to_owned()));
         }
         self.members.push(name.to_owned());
@@ -239,6 +296,16 @@ impl Event {
 fn is_channel(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=@,.;:#".contains(&byte);
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The length of a string as JavaScript counts it. A lone surrogate has the three bytes of WTF-8.
+fn utf16_len(text: &[u8]) -> usize {
+    let units = text.iter().map(|byte| match byte {
+        0x80..=0xbf => 0,
+        0xf0.. => 2,
+        _ => 1,
+    });
+    units.sum()
 }
 
 fn text(value: &str) -> String {

@@ -763,6 +763,24 @@ fn builders_hold_events_to_pushers_rules() {
     assert!(matches!(kind(private.clone().user_id("1")), InvalidEvent::ChannelKind { .. }));
     assert!(matches!(kind(private.with("channel", "b")), InvalidEvent::Member(_)));
     assert!(matches!(kind(Event::own("member_added")), InvalidEvent::Pushers("member_added")));
+    for event in [
+        Event::channel_occupied("presence-a").unwrap().user_id("7"),
+        Event::cache_miss("presence-cache-a").unwrap().user_id("7"),
+        Event::member_added("presence-a", "7").unwrap().socket_id("1.2"),
+        Event::channel_vacated("presence-a").unwrap().with("socket_id", "1.2"),
+        Event::client_event("presence-a", "client-a", "").unwrap().with("user_id", &7),
+    ] {
+        assert!(matches!(kind(event), InvalidEvent::Sender { .. }));
+    }
+    let twice = Event::member_added("presence-a", "7").unwrap();
+    assert!(matches!(kind(twice.clone().user_id("7")), InvalidEvent::Member(_)));
+    assert!(matches!(kind(twice.with("user_id", "7")), InvalidEvent::Member(_)));
+    Event::own("order.paid").unwrap().with("user_id", &7).unwrap().socket_id("1.2").unwrap();
+    for (longest, more) in [("é".repeat(193), "é"), ("😀".repeat(96), "😀")] {
+        Event::client_event("private-a", &format!("client-{longest}"), "").unwrap();
+        let longer = Event::client_event("private-a", &format!("client-{longest}{more}"), "");
+        assert!(matches!(kind(longer), InvalidEvent::ClientEvent(_)), "{more}");
+    }
     Event::member_added("presence-chat:1", "7").unwrap();
     Event::own("subscription_count").unwrap().on_channel("chat:1#7").unwrap();
     let own = Event::own("order.paid").unwrap().with("order", &7).unwrap();

@@ -169,6 +169,24 @@ impl Members {
         let text = self.take(name).map(|value| serde_json::from_str(value.get()));
         text.transpose().map_err(|_| anyhow!("the event's {name} is no string of Unicode characters"))
     }
+
+    fn take_said(&mut self, name: &str) -> anyhow::Result<Option<Said>> {
+        self.take(name).map(|written| Said::of(name, written)).transpose()
+    }
+}
+
+/// A string that may hold a lone surrogate, which JavaScript writes as an escape: as bytes, and as it stands.
+struct Said {
+    text: Vec<u8>,
+    written: Box<RawValue>,
+}
+
+impl Said {
+    fn of(name: &str, written: Box<RawValue>) -> anyhow::Result<Self> {
+        let Text(text) =
+            serde_json::from_str(written.get()).map_err(|_| anyhow!("the event's {name} is no string"))?;
+        Ok(Self { text: text.into_owned(), written })
+    }
 }
 
 /// Refuses the name of an event without a group where it was probably meant for one of Pusher's: it would be an event
@@ -303,17 +321,26 @@ fn made(name: &str, channel: Option<&str>, group: Option<&str>, members: Members
         return Err(anyhow!("the event has two members {member:?}"));
     }
     let on = || channel.with_context(|| format!("the event {name} needs a channel"));
-    let mut user_id = || {
-        members.take_text("user_id")?.with_context(|| format!("the event {name} needs a user_id, a string"))
-    };
     let mut event = match QueueType::of_event(name) {
         Some(QueueType::ClientEvent) => {
-            let said = members.take_text("event")?.unwrap_or_else(|| "client-test".to_owned());
+            let said = members.take_said("event")?;
             let data = members.take("data").unwrap_or_else(|| RawValue::NULL.to_owned());
-            Event::client_event(on()?, &said, &data)?
+            let mut event = match said {
+                Some(said) => Event::of_client(on()?, &said.text, &said.written, &data)?,
+                None => Event::client_event(on()?, "client-test", &data)?,
+            };
+            for member in ["socket_id", "user_id"] {
+                if let Some(id) = members.take_said(member)? {
+                    event = event.sender(member, &id.text, &id.written)?;
+                }
+            }
+            event
         }
-        Some(QueueType::MemberAdded) => Event::member_added(on()?, &user_id()?)?,
-        Some(QueueType::MemberRemoved) => Event::member_removed(on()?, &user_id()?)?,
+        Some(kind @ (QueueType::MemberAdded | QueueType::MemberRemoved)) => {
+            let id = members.take_said("user_id")?;
+            let id = id.with_context(|| format!("the event {name} needs a user_id, a string"))?;
+            Event::of_member(kind, on()?, &id.text, &id.written)?
+        }
         Some(QueueType::ChannelVacated) => Event::channel_vacated(on()?)?,
         Some(QueueType::ChannelOccupied) => Event::channel_occupied(on()?)?,
         Some(QueueType::CacheMiss) => Event::cache_miss(on()?)?,
@@ -322,9 +349,6 @@ fn made(name: &str, channel: Option<&str>, group: Option<&str>, members: Members
             channel.map_or_else(|| Ok(own.clone()), |channel| own.clone().on_channel(channel))?
         }
     };
-    if let Some(id) = members.take_text("socket_id")? {
-        event = event.socket_id(&id)?;
-    }
     for (member, value) in members.0 {
         event = event.with(&member, &value)?;
     }

@@ -23,6 +23,40 @@ fn an_event_line_is_a_job_that_keeps_its_bytes_and_verifies() {
 }
 
 #[test]
+fn what_javascript_cuts_in_half_is_written_as_it_stands() {
+    for (event, written) in [
+        (r#""name":"member_added","user_id":"é0 😀 \ud800""#, r#""user_id":"é0 😀 \ud800"}"#),
+        (r#""name":"member_removed","user_id":"\ud800""#, r#""user_id":"\ud800"}"#),
+        (
+            r#""name":"client_event","event":"client-\ud800","socket_id":"\udfff","user_id":"\u00e9""#,
+            r#""event":"client-\ud800","data":null,"socket_id":"\udfff","user_id":"\u00e9"}"#,
+        ),
+    ] {
+        let made = made_of(&format!(r#"{{"event":{{{event},"channel":"presence-lobby"}}}}"#));
+        assert!(made.body.contains(written), "{}", made.body);
+        Job::decode(&made.body.into()).unwrap().verify(&"app-secret".into()).unwrap();
+    }
+}
+
+#[test]
+fn an_event_that_breaks_pushers_rules_is_refused() {
+    for (name, channel, fields, says) in [
+        ("client_event", "private-x", r#"{"user_id":"7"}"#, "begin with presence-"),
+        ("client_event", "presence-x", r#"{"user_id":7}"#, "user_id is no string"),
+        ("client_event", "presence-x", r#"{"user_id":""}"#, "user_id must not be empty"),
+        ("client_event", "presence-x", r#"{"event":"\ud800"}"#, "begin with client-"),
+        ("member_added", "presence-x", r#"{"user_id":7}"#, "user_id is no string"),
+        ("member_added", "presence-x", "{}", "needs a user_id"),
+        ("member_removed", "presence-x", r#"{"user_id":"7","socket_id":"1.2"}"#, "takes no member socket_id"),
+        ("channel_occupied", "presence-x", r#"{"user_id":"7"}"#, "takes no member user_id"),
+    ] {
+        let error = event(name, Some(channel), None, fields).unwrap_err().to_string();
+        assert!(error.contains(says), "{name} {fields}: {error}");
+    }
+    event("order.paid", None, Some("g"), r#"{"user_id":7,"socket_id":""}"#).unwrap();
+}
+
+#[test]
 fn an_event_of_ones_own_goes_into_the_group_that_is_named() {
     let made = made_of(r#"{"event":{"name":"order.paid","total":"12.50"},"group":"order-7"}"#);
     assert_eq!(made.group, "order-7");
