@@ -20,6 +20,7 @@ use crate::producer::Producer;
 use crate::queue::sqs::{Connection, Description};
 use crate::queue::{MAX_BATCH_BYTES, NewMessage};
 use crate::run::address;
+pub(super) use line::{Ids, ids_beside};
 use line::{event, job};
 use progress::Progress;
 use signing::Signing;

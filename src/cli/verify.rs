@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::enqueue::{Ids, ids_beside};
 use crate::app::shown;
 use crate::config;
 use crate::job::Job;
@@ -31,8 +32,8 @@ const MAX_INPUT: u64 = 4 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// What to verify; default: standard input. A job is its body, or {"group","dedup","body"}; a webhook
-    /// is its body, byte for byte.
+    /// What to verify; default: standard input. A job is its body, which may have group and dedup beside its members as
+    /// for enqueue, or {"group","dedup","body"}; a webhook is its body, byte for byte.
     file: Option<PathBuf>,
     /// It is a received webhook: its X-Pusher-Signature.
     #[arg(long, value_name = "HEX")]
@@ -103,7 +104,7 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
 }
 
 fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
-    let (body, group, dedup) = match serde_json::from_slice::<Line>(input) {
+    let (body, (group, dedup)) = match serde_json::from_slice::<Line>(input) {
         Ok(line) => {
             if let Some(other) = line.others.keys().find(|name| !BESIDE.contains(&name.as_str())) {
                 return Ok(Findings::wrong(format!(
@@ -111,10 +112,12 @@ fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
                     shown(other)
                 )));
             }
-            (Bytes::from(line.body), line.group, line.dedup)
+            (Bytes::from(line.body), (line.group, line.dedup))
         }
-        // A line break at the end is the file's, not the message's.
-        Err(_) => (input.slice_ref(input.trim_ascii_end()), None, None),
+        Err(_) => match alone(input) {
+            Ok(parts) => parts,
+            Err(error) => return Ok(Findings::wrong(format!("{error}; enqueue refuses the line"))),
+        },
     };
     let decoded = match Job::decode(&body) {
         Ok(decoded) => decoded,
@@ -128,6 +131,16 @@ fn job(input: &Bytes, secrets: &Secrets) -> anyhow::Result<Findings> {
     };
     let known = secrets.of(&decoded.app_key)?;
     Ok(findings::job(&body, &decoded, group.as_deref(), dedup.as_deref(), &known))
+}
+
+/// A job's body, and the ids that stand beside its members.
+fn alone(input: &Bytes) -> anyhow::Result<(Bytes, Ids)> {
+    let line = std::str::from_utf8(input).ok().filter(|_| Job::decode(input).is_ok());
+    if let Some((body, ids)) = line.map(ids_beside).transpose()?.flatten() {
+        return Ok((body.into(), ids));
+    }
+    // A line break at the end is the file's, not the message's.
+    Ok((input.slice_ref(input.trim_ascii_end()), (None, None)))
 }
 
 fn read(file: Option<&PathBuf>) -> anyhow::Result<Bytes> {

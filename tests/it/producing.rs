@@ -155,6 +155,21 @@ async fn verify_tells_a_valid_job_from_one_that_is_not() {
     let output =
         run("verify", &["--secret-env", "THE_SECRET"], &variables, line.to_string().as_bytes()).await;
     assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("is it in seconds?"));
+    let body = text(&vector, "body").strip_suffix('}').unwrap();
+    for (ids, says) in [
+        (r#""group":"g","dedup":"7""#, "the deduplication id is not the body's SHA-256"),
+        (r#""group":"a b""#, "its message group id"),
+        (r#""dedup":"é""#, "its deduplication id"),
+        (r#""group":7"#, "\"group\" is no text"),
+    ] {
+        let line = format!("{body},{ids}}}\n");
+        let output = run("verify", &["--secret-env", "THE_SECRET"], &variables, line.as_bytes()).await;
+        let found = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            found.contains(says) && output.status.success() == ids.contains("dedup\":\"7"),
+            "{ids}: {found}"
+        );
+    }
     let signature = "6b7b8e8d";
     let output = run("verify", &["--signature", signature], &[], b"{}").await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");

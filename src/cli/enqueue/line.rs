@@ -89,6 +89,22 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
+    /// Refuses a member of a job that was probably meant for an id.
+    fn no_slip(&self) -> anyhow::Result<()> {
+        for (name, _) in &self.members {
+            let name = String::from_utf8_lossy(name);
+            let meant = if IDS.contains(&&*name) { String::new() } else { meant(&name) };
+            if !meant.is_empty() {
+                bail!("the member {} is none of a job{meant}", shown(&name));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_ids(&self) -> bool {
+        IDS.iter().any(|id| self.raw(id).is_some())
+    }
+
     /// The line without its ids: the job alone, whose other bytes stay as they are.
     fn without_ids(&self) -> String {
         let mut kept = Vec::with_capacity(self.members.len());
@@ -209,6 +225,18 @@ fn no_slip(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Group and deduplication id, as far as they are given.
+pub(in crate::cli) type Ids = (Option<String>, Option<String>);
+
+/// A job with ids beside its members, as `enqueue` takes it: its body without them, and those. Nothing of a line that
+/// has none.
+pub(in crate::cli) fn ids_beside(line: &str) -> anyhow::Result<Option<(String, Ids)>> {
+    let Some(read) = Line::read(line.trim()).ok().filter(Line::has_ids) else { return Ok(None) };
+    let ids = (read.text("group")?, read.text("dedup")?);
+    read.no_slip()?;
+    Ok(Some((read.without_ids(), ids)))
+}
+
 /// The job of a line, for a queue that takes messages up to `most_bytes`.
 pub(super) fn job(line: &str, signing: &Signing, most_bytes: usize) -> anyhow::Result<NewMessage> {
     let line = line.trim();
@@ -236,15 +264,8 @@ pub(super) fn job(line: &str, signing: &Signing, most_bytes: usize) -> anyhow::R
         NewMessage { redriven, ..NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body) }
     } else {
         Job::decode(&line.to_owned().into()).map_err(|_| no_job(line))?;
-        for (name, _) in &read.members {
-            let name = String::from_utf8_lossy(name);
-            let meant = if IDS.contains(&&*name) { String::new() } else { meant(&name) };
-            if !meant.is_empty() {
-                bail!("the member {} is none of a job{meant}", shown(&name));
-            }
-        }
-        let ids = IDS.iter().any(|id| read.raw(id).is_some());
-        let body = if ids { read.without_ids() } else { line.to_owned() };
+        read.no_slip()?;
+        let body = if read.has_ids() { read.without_ids() } else { line.to_owned() };
         NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body)
     };
     if let Some(dedup) = dedup {
