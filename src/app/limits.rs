@@ -19,7 +19,7 @@ pub const MAX_NAME_BYTES: usize = 200;
 /// Bytes of a channel pattern.
 pub const MAX_PATTERN_BYTES: usize = 1024;
 /// Bytes that a channel pattern may take while it is compiled; it is half of that then. Ordinary ones take 1 to 3 KB, and 18 KB for each `\w`, which is
-/// thousands of ranges of Unicode's.
+/// thousands of ranges of Unicode's; where that is too much, `\w` is that of ASCII.
 pub const MAX_PATTERN_SIZE: usize = 64 * 1024;
 /// Bytes that all of an app's compiled channel patterns may take: some two hundred ordinary ones, or 28 that have a `\w` each.
 /// Matching a name with all of them takes time in proportion.
