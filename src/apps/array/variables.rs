@@ -13,7 +13,8 @@ pub struct Variables(Arc<HashMap<String, String>>);
 
 impl Variables {
     /// Of these names and values, without quotes around them, which a file given to `docker run --env-file` keeps, and
-    /// without the line break that a file ends with. An empty one counts as not set, as with sockudo.
+    /// without the line breaks that a file ends with. Blanks are part of a value, and an empty one counts as not set, as
+    /// with sockudo.
     pub fn new(environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let environment = environment.into_iter().map(|(name, value)| {
             let bare = bare(&value);
@@ -72,10 +73,10 @@ impl Variables {
 
 /// A value without the blanks and quotes around it.
 fn bare(value: &str) -> String {
-    let value = value.trim();
+    let whole = value.trim_end_matches(['\r', '\n']);
+    let value = whole.trim();
     let single = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
-    let unquoted = serde_json::from_str(value).unwrap_or_else(|_| single.unwrap_or(value).to_owned());
-    unquoted.trim().to_owned()
+    serde_json::from_str(value).unwrap_or_else(|_| single.unwrap_or(whole).to_owned())
 }
 
 /// Name, default and what comes behind, of what comes behind `${`; nothing if that is no reference.
@@ -101,13 +102,21 @@ mod tests {
 
     #[test]
     fn references_are_filled_once_and_those_without_a_value_are_named() {
-        let variables =
-            [("A", "1"), ("_b2", "${A}"), ("EMPTY", ""), ("D", " \"q\"\n"), ("S", "'q'"), ("B", "''")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = [
+            ("A", "1\r\n"),
+            ("_b2", "${A}"),
+            ("EMPTY", ""),
+            ("D", " \"q\"\n"),
+            ("S", "'q'"),
+            ("B", "''"),
+            ("E", " s \n"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let variables = Variables::new(variables);
         for (text, filled, missing) in [
             ("plain", "plain", ""),
             ("${D}${S}", "qq", ""),
+            ("${E}", " s ", ""),
             ("${B:-none}", "none", ""),
             ("${A}", "1", ""),
             ("a${A}b${A:-2}c", "a1b1c", ""),
