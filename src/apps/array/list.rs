@@ -62,7 +62,7 @@ impl AppsFile {
         if !toml {
             return parse(text, &self.variables);
         }
-        let text = unmarked(text);
+        let text = &*self.variables.unquoted(unmarked(text));
         let value = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             ListError::Toml(before.matches('\n').count() + 1)
@@ -111,7 +111,7 @@ impl Listed {
 
 /// Takes the JSON text of such a list apart. An app that cannot be used takes nothing from the others.
 pub fn parse(text: &str, variables: &Variables) -> Result<Listed, ListError> {
-    listed(serde_json::from_str(unmarked(text))?, variables)
+    listed(serde_json::from_str(&variables.unquoted(unmarked(text)))?, variables)
 }
 
 /// Some editors put a byte order mark before a text.
@@ -191,7 +191,8 @@ mod tests {
     }
 
     const TOML: &str = r#"
-port = 6001
+port = ${PORT:-6001}
+password = ${NOT_SET}
 [app_manager]
 driver = "memory"
 [[app_manager.array.apps]]
@@ -204,6 +205,7 @@ max_connections = 10
 [[app_manager.array.apps.policy.webhooks]]
 url = "https://${HOST:-receiver}/"
 event_types = ["client_event"]
+request_timeout_ms = ${TIMEOUT:-1500}
 [app_manager.array.apps.policy.webhooks.headers]
 X-Since = "2026"
 [[app_manager.array.apps]]
@@ -221,6 +223,7 @@ secret = "${OTHER}"
         let [app] = &listed.apps[..] else { panic!("{listed:?}") };
         assert_eq!(app.secret.expose_secret(), "s3");
         assert_eq!(app.webhooks[0].target, Target::Http("https://receiver/".into()));
+        assert_eq!(app.webhooks[0].timeout, Some(std::time::Duration::from_millis(1500)));
         assert_eq!(app.webhooks[0].headers, [("X-Since".to_owned(), "2026".to_owned())]);
         let [unusable] = &listed.unusable[..] else { panic!("{listed:?}") };
         assert_eq!(unusable.key.as_deref(), Some("l"));

@@ -23,6 +23,36 @@ impl Variables {
         Self(Arc::new(environment.filter(|(_, value)| !value.is_empty()).collect()))
     }
 
+    /// A text of TOML or JSON whose references outside of strings are numbers, booleans or lists: where that is the
+    /// variable's value or default, it stands in the reference's place, as sockudo puts it there before it parses. Any
+    /// other reference becomes a string, which [`Self::substitute`] fills once it is known whose it is: a value that is
+    /// no such thing, or absent, makes the one record unusable that it stands in.
+    pub(super) fn unquoted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut put = String::new();
+        let mut copied = 0;
+        let mut at = 0;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some((name, default, behind)) = rest.strip_prefix("${").and_then(reference) else {
+                at += passed(rest);
+                continue;
+            };
+            let reference = rest.get(..rest.len() - behind.len()).unwrap_or_default();
+            let value = self.0.get(name).map(String::as_str).or(default);
+            put.push_str(text.get(copied..at).unwrap_or_default());
+            match value.filter(|value| is_bare(value)) {
+                Some(value) => put.push_str(value),
+                None => put.push_str(&Value::from(reference).to_string()),
+            }
+            at += reference.len();
+            copied = at;
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        put.push_str(text.get(copied..).unwrap_or_default());
+        Cow::Owned(put)
+    }
+
     /// Puts values for names in every text of a record. Gives the names that have neither a value nor a
     /// default: what names them may not be used as it stands.
     pub(super) fn substitute(&self, record: &mut Value) -> BTreeSet<String> {
@@ -71,7 +101,36 @@ impl Variables {
     }
 }
 
-/// A value without the blanks and quotes around it.
+/// Whether a value may stand outside of quotes in TOML and in JSON. One that refers to another would be filled again.
+fn is_bare(value: &str) -> bool {
+    !value.contains("${")
+        && serde_json::from_str(value).is_ok_and(|value: Value| !value.is_object() && !value.is_null())
+}
+
+/// The length of what a text begins with and no reference is looked for in: a string or a comment, of TOML's or
+/// JSON's, which has no comments and no other quotes; else a character.
+fn passed(text: &str) -> usize {
+    let through = |opening: &str, closing: &str, escapes: bool| {
+        let mut escaped = false;
+        let inside = text.get(opening.len()..).unwrap_or_default();
+        let ends = inside.char_indices().find(|(at, character)| {
+            let ends = !escaped && inside.get(*at..).is_some_and(|rest| rest.starts_with(closing));
+            escaped = escapes && !escaped && *character == '\\';
+            ends
+        });
+        ends.map_or(text.len(), |(at, _)| opening.len() + at + closing.len())
+    };
+    match text.chars().next() {
+        Some('"') if text.starts_with(r#"""""#) => through(r#"""""#, r#"""""#, true),
+        Some('"') => through("\"", "\"", true),
+        Some('\'') if text.starts_with("'''") => through("'''", "'''", false),
+        Some('\'') => through("'", "'", false),
+        Some('#') => through("#", "\n", false),
+        other => other.map_or(0, char::len_utf8),
+    }
+}
+
+/// A value without the line breaks behind it, and without the quotes around it.
 fn bare(value: &str) -> String {
     let whole = value.trim_end_matches(['\r', '\n']);
     let value = whole.trim();
@@ -131,5 +190,32 @@ mod tests {
             assert_eq!((value[0]["a"].as_str().unwrap(), named.as_str()), (filled, missing), "{text}");
         }
         assert!(!format!("{variables:?}").contains('1'));
+    }
+
+    #[test]
+    fn references_outside_of_quotes_are_values_or_become_strings() {
+        let variables =
+            [("N", "7"), ("B", "true\n"), ("L", "[\"a\", \"b\"]"), ("S", "text"), ("R", "[\"${N}\"]")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = Variables::new(variables);
+        for (text, put) in [
+            ("a = ${N}\nb=${B} # ${N}", "a = 7\nb=true # ${N}"),
+            ("[${N},${X:-8}]", "[7,8]"),
+            ("a = ${L}", "a = [\"a\", \"b\"]"),
+            ("a = ${S}", "a = \"${S}\""),
+            ("a = ${R}", "a = \"${R}\""),
+            ("a = ${X}", "a = \"${X}\""),
+            ("a = ${X:-\"d\"}", "a = \"d\""),
+            ("a = ${S:-\"d\"}", "a = \"${S:-\\\"d\\\"}\""),
+            ("a = \"=${N}\"", "a = \"=${N}\""),
+            ("a = \"\\\"=${N}\\\\\" b = ${N}", "a = \"\\\"=${N}\\\\\" b = 7"),
+            ("a = '\\' b = ${N}", "a = '\\' b = 7"),
+            ("a = \"\"\"\" ${N} \"\"\" b = ${N}", "a = \"\"\"\" ${N} \"\"\" b = 7"),
+            ("a = '''' ${N} ''' b = ${N}", "a = '''' ${N} ''' b = 7"),
+            ("a = \"${N}", "a = \"${N}"),
+            ("é = ${N} ${ $", "é = 7 ${ $"),
+        ] {
+            assert_eq!(variables.unquoted(text), put, "{text}");
+        }
     }
 }
