@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Retry;
+use super::{MIN_BACKOFF, Retry};
 use crate::app::{App, Webhook, WebhookId};
 use crate::outcome::Outcome;
 
@@ -20,7 +20,8 @@ pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
 }
 
 /// An attempt's outcome by the webhook's own end of retrying: a failure that may pass is final after so many
-/// attempts, or where the job's attempts have failed for so long. What was no attempt, as the webhook cannot be used,
+/// attempts, or where the job's attempts will have failed for longer when the shortest wait is over: sockudo gives up
+/// before it sleeps. What was no attempt, as the webhook cannot be used,
 /// is none of so many: its number is that of the attempt that is still to be made.
 pub(crate) fn judged(
     outcome: Outcome,
@@ -30,7 +31,9 @@ pub(crate) fn judged(
 ) -> Outcome {
     let Some(own) = webhook.map(|webhook| webhook.retry) else { return outcome };
     let over = own.max_attempts.is_some_and(|most| outcome.was_made() && attempt >= most)
-        || own.window.is_some_and(|most| failing_for >= most);
+        || own.window.is_some_and(|most| {
+            failing_for >= most || outcome.was_made() && failing_for + MIN_BACKOFF > most
+        });
     match outcome {
         Outcome::Transient { reason, .. } if over && reason.gives_up() => Outcome::Permanent(reason),
         outcome => outcome,

@@ -30,6 +30,9 @@ fn a_webhook_ends_its_own_retries_by_attempts_and_by_time() {
         (r#"{"enabled":false}"#, 1, young, end.clone()),
         (r#"{"max_elapsed_time_ms":10000}"#, 9, young, failed()),
         (r#"{"max_elapsed_time_ms":10000}"#, 1, Duration::from_secs(10), end.clone()),
+        (r#"{"max_elapsed_time_ms":500}"#, 1, Duration::ZERO, end.clone()),
+        (r#"{"max_elapsed_time_ms":1000}"#, 1, Duration::ZERO, failed()),
+        (r#"{"max_elapsed_time_ms":10000}"#, 1, Duration::from_millis(9001), end.clone()),
         ("{}", 99, young, failed()),
     ] {
         let webhook = registered(&format!(r#""retry":{retry}"#));
@@ -39,6 +42,8 @@ fn a_webhook_ends_its_own_retries_by_attempts_and_by_time() {
     let unusable = || Outcome::transient(Reason::WebhookUnusable("no such host".into()));
     let timed = registered(r#""retry":{"max_attempts":1,"max_elapsed_time_ms":10000}"#);
     assert_eq!(judged(unusable(), Some(&timed), 1, young), unusable(), "it was no attempt");
+    let brief = registered(r#""retry":{"max_elapsed_time_ms":500}"#);
+    assert_eq!(judged(unusable(), Some(&brief), 1, Duration::ZERO), unusable(), "it may be mended meanwhile");
     let over = Outcome::Permanent(Reason::WebhookUnusable("no such host".into()));
     assert_eq!(judged(unusable(), Some(&timed), 1, Duration::from_secs(10)), over);
     let source = || Outcome::transient(Reason::Apps("down".into()));
