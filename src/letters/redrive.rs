@@ -169,6 +169,8 @@ pub async fn redrive<L: Letters, S: Source, W: Wanted>(
         stop,
         progress,
         report: Report::default(),
+        back: HashSet::new(),
+        again: HashSet::new(),
         refused: HashSet::new(),
         too_large: HashSet::new(),
         skipped: HashMap::new(),
@@ -176,7 +178,7 @@ pub async fn redrive<L: Letters, S: Source, W: Wanted>(
     let ended = run.all().await;
     let Run { walk, mut report, .. } = run;
     if walk.newer() > 0 {
-        report.left.insert(Left::Newer, walk.newer());
+        *report.left.entry(Left::Newer).or_default() += walk.newer();
     }
     report.given_back = walk.end().await;
     (report, ended)
@@ -192,6 +194,11 @@ struct Run<'a, L, S, W, P> {
     stop: CancellationToken,
     progress: P,
     report: Report,
+    /// The jobs that were put back, by the ids that a letter of one that failed again may name: how old that letter is
+    /// would tell it apart only by clocks that agree.
+    back: HashSet<MessageId>,
+    /// Groups with such a letter: what lies behind it was sent later still.
+    again: HashSet<Arc<str>>,
     /// Groups of which a letter was not taken: what lies behind it must not overtake it.
     refused: HashSet<Arc<str>>,
     /// Groups with a letter that the queue would not take: what is before it goes.
@@ -269,6 +276,13 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         }
         if !chosen {
             return Err(Left::NotChosen);
+        }
+        if self.again.contains(&letter.message.group) {
+            return Err(Left::Newer);
+        }
+        if self.back.contains(first_id(letter)) {
+            self.again.insert(Arc::clone(&letter.message.group));
+            return Err(Left::Newer);
         }
         let is_behind = |groups: &HashSet<Arc<str>>| groups.contains(&letter.message.group);
         if is_behind(&self.refused) || is_behind(&self.too_large) {
@@ -350,13 +364,18 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
             going = Vec::new();
             let mut is_passing = false;
             for ((letter, job), sent) in letters.into_iter().zip(jobs).zip(sent) {
-                let Err(unsent) = sent else {
-                    let id = &letter.message.id;
-                    if lessened.contains(id) && !self.report.bare.contains(id) {
-                        self.report.bare.push(id.clone());
+                let unsent = match sent {
+                    Ok(sent) => {
+                        // Without its first id, the job is known by the one that it has now.
+                        self.back.extend([Arc::clone(first_id(&letter)), MessageId::from(sent)]);
+                        let id = &letter.message.id;
+                        if lessened.contains(id) && !self.report.bare.contains(id) {
+                            self.report.bare.push(id.clone());
+                        }
+                        taken.push(letter);
+                        continue;
                     }
-                    taken.push(letter);
-                    continue;
+                    Err(unsent) => unsent,
                 };
                 match unsent.cause {
                     Cause::Passing if resends < MAX_RESENDS => {
@@ -398,6 +417,11 @@ fn waves(going: Vec<(Letter, NewMessage)>) -> Vec<Vec<(Letter, NewMessage)>> {
         *place += 1;
     }
     waves
+}
+
+/// The id under which receivers know a letter's job.
+fn first_id(letter: &Letter) -> &MessageId {
+    letter.message.redriven.as_ref().map_or(&letter.message.id, |redriven| &redriven.source)
 }
 
 /// A letter as the job that it was.

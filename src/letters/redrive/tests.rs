@@ -1,12 +1,14 @@
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::*;
-use crate::fifo::{Broker, Outgoing, Receive};
+use crate::fifo::{Attribute, AttributeValue, Attributes, Broker, Outgoing, Receive};
 use crate::letters::Origin;
 use crate::queue::{AttemptId, BatchEntryResult, Message, Receipt, Unsent};
 
 const DEAD: &str = "dead.fifo";
 const JOBS: &str = "jobs.fifo";
+const SOURCE: &str = "source_message_id";
 const LOCK: &str = "a test that failed poisons it";
 
 /// Two queues, and what goes wrong with them.
@@ -22,6 +24,10 @@ struct World {
     /// A worker that gives every job up again as soon as it is put back.
     hopeless: bool,
     deletes_fail: Mutex<bool>,
+    /// By how much letters seem older than they are; without, the endpoint does not say when they were sent.
+    ahead: Option<Duration>,
+    /// Receives that the dead-letter queue throttles.
+    throttled: Mutex<u32>,
 }
 
 impl World {
@@ -40,6 +46,8 @@ impl World {
             takes: usize::MAX,
             hopeless: false,
             deletes_fail: Mutex::new(false),
+            ahead: Some(Duration::ZERO),
+            throttled: Mutex::new(0),
         }
     }
 
@@ -48,13 +56,33 @@ impl World {
     }
 
     fn send(&self, queue: &str, group: &str, dedup: &str, body: &str) {
+        self.send_known(queue, group, dedup, body, None);
+    }
+
+    /// Sends what is known by an id from before; gives its own.
+    fn send_known(
+        &self,
+        queue: &str,
+        group: &str,
+        dedup: &str,
+        body: &str,
+        known: Option<&str>,
+    ) -> MessageId {
+        let attribute = |id: &str| Attribute {
+            data_type: "String".to_owned(),
+            value: AttributeValue::Text(id.to_owned()),
+        };
         let message = Outgoing {
             group: group.to_owned(),
             dedup: Some(dedup.to_owned()),
             body: body.to_owned().into(),
+            attributes: known
+                .map(|id| (SOURCE.to_owned(), attribute(id)))
+                .into_iter()
+                .collect::<Attributes>(),
             ..Outgoing::default()
         };
-        self.with(|broker, now| broker.send(now, queue, message)).unwrap();
+        self.with(|broker, now| broker.send(now, queue, message)).unwrap().message_id
     }
 
     /// What is on a queue, taken off it.
@@ -91,6 +119,12 @@ impl Wanted for AlwaysWanted {
 impl Letters for World {
     async fn receive_letters(&self, max: usize, attempt: &AttemptId) -> Result<Vec<Letter>, ReceiveError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut throttled = self.throttled.lock().expect(LOCK);
+        if let Some(left) = throttled.checked_sub(1) {
+            *throttled = left;
+            return Err(ReceiveError::Throttled("RequestThrottled".to_owned()));
+        }
+        drop(throttled);
         let request =
             Receive { max, visibility: Some(Duration::from_secs(120)), attempt_id: Some(attempt.0.clone()) };
         let received = self.with(|broker, now| broker.receive(now, DEAD, &request)).unwrap();
@@ -106,10 +140,13 @@ impl Letters for World {
                 group: received.group,
                 body: received.body,
                 receive_count: received.receive_count,
-                sent: None,
-                age: now.saturating_sub(received.sent),
+                sent: self.ahead.map(|_| SystemTime::UNIX_EPOCH + received.sent),
+                age: self.ahead.map_or(Duration::ZERO, |ahead| now.saturating_sub(received.sent) + ahead),
                 since_first_receive: Duration::ZERO,
-                redriven: None,
+                redriven: received.attributes.get(SOURCE).map(|attribute| match &attribute.value {
+                    AttributeValue::Text(id) => Redriven::of(id, None),
+                    AttributeValue::Binary(_) => unreachable!("a text was sent"),
+                }),
                 trace: None,
             },
             attributes: BTreeMap::new(),
@@ -158,11 +195,13 @@ impl Source for World {
                 sent.push(Err(Unsent { why: "InternalError".to_owned(), cause: Cause::Passing }));
                 continue;
             }
-            self.send(JOBS, &job.group, &job.deduplication, &job.body);
+            let known = job.redriven.as_ref().map(|redriven| &*redriven.source);
+            let id = self.send_known(JOBS, &job.group, &job.deduplication, &job.body, known);
             if self.hopeless {
-                self.send(DEAD, &job.group, &format!("again-{}", self.random.uuid()), &job.body);
+                let again = format!("again-{}", self.random.uuid());
+                self.send_known(DEAD, &job.group, &again, &job.body, Some(known.unwrap_or(&*id)));
             }
-            sent.push(Ok("id".to_owned()));
+            sent.push(Ok(id.to_string()));
         }
         Ok(sent)
     }
@@ -214,6 +253,26 @@ async fn a_letter_that_dies_again_at_once_is_put_back_once_and_the_redrive_ends(
     assert!(report.left.get(&Left::Newer).is_some_and(|newer| *newer > 0), "{report:?}");
     assert_eq!(world.drain(JOBS).len(), 12);
     assert_eq!(world.drain(DEAD).len(), 12, "the new letters are given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_dies_again_is_put_back_once_whatever_its_age_seems_to_be() {
+    for ahead in [Some(Duration::from_millis(1500)), Some(Duration::from_secs(u64::from(u32::MAX)))] {
+        // With what is known of the job, and where the queue takes it without that alone.
+        for takes in [usize::MAX, 2] {
+            let world = World { hopeless: true, ahead, takes, ..World::new() };
+            for n in 0..3 {
+                world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+                world.send(DEAD, "b", &format!("b{n}"), &format!("b{n}"));
+            }
+            later().await;
+            let (report, ended) = world.redrive(&everything()).await;
+            assert_eq!((report.put_back, ended), (6, Ok(())), "{ahead:?} {takes}");
+            assert_eq!(report.left, BTreeMap::from([(Left::Newer, 6)]), "{ahead:?} {takes}");
+            assert_eq!(world.drain(JOBS).len(), 6);
+            assert_eq!(world.drain(DEAD).len(), 6, "the new letters are given back");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
