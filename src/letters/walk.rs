@@ -12,9 +12,9 @@ use crate::random::Random;
 /// The most letters that a walk holds at once: SQS lets 120,000 messages of a FIFO queue be in flight.
 const MAX_HELD: usize = 100_000;
 
-/// Receives that bring nothing new before a walk takes the rest for hidden, besides those that it needs
-/// to see again what it holds itself.
-const IDLE_RECEIVES: usize = 3;
+/// Letters in a row that are not new to a walk before it takes the rest for hidden, besides those that it holds
+/// itself: their timeouts end while it goes on, and SQS may hand over each of them again before anything else.
+const IDLE_LETTERS: usize = 3 * MAX_BATCH;
 
 /// A walk over letters. What it hands out has to be settled by the caller, or given to [`Walk::hold`].
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub struct Walk<'a, L> {
     places: HashMap<MessageId, usize>,
     /// What was settled: it may come again where that failed.
     settled: HashSet<MessageId>,
-    /// Receives in a row that brought nothing new, and how much was held when the last one did: as much can
-    /// come again before anything else.
+    /// Letters since the last one that was new, and how much was held with that one. Letters are counted and not
+    /// receives, which bring as many as was asked for.
     idle: usize,
     held_before: usize,
     newer: usize,
@@ -101,7 +101,7 @@ impl<'a, L: Letters> Walk<'a, L> {
             if self.stop.is_cancelled() {
                 return Ok(Step::Stopped);
             }
-            if self.held.len() >= MAX_HELD || self.idle > IDLE_RECEIVES + self.held_before / MAX_BATCH {
+            if self.held.len() >= MAX_HELD || self.idle > IDLE_LETTERS + self.held_before {
                 return Ok(Step::End);
             }
             let received = self.receive(max).await?;
@@ -111,6 +111,7 @@ impl<'a, L: Letters> Walk<'a, L> {
             // By the queue's clock it was sent, by ours the walk began: both are spans up to now.
             let running = self.began.elapsed();
             let mut fresh = Vec::new();
+            self.idle += received.len();
             for letter in received {
                 let id = &letter.message.id;
                 if let Some((_, receipt)) = self.places.get(id).and_then(|place| self.held.get_mut(*place)) {
@@ -125,7 +126,6 @@ impl<'a, L: Letters> Walk<'a, L> {
                 }
             }
             if fresh.is_empty() {
-                self.idle += 1;
                 continue;
             }
             self.idle = 0;

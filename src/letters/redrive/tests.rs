@@ -276,6 +276,23 @@ async fn a_letter_that_dies_again_is_put_back_once_whatever_its_age_seems_to_be(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_and_seen_again_hides_nothing_from_a_slow_redrive() {
+    let world = World::new();
+    for n in 0..200 {
+        world.send(DEAD, &format!("chat-{n}"), &format!("o{n}"), "other");
+    }
+    for n in 0..30 {
+        world.send(DEAD, &format!("shop-{n}"), &format!("s{n}"), "shop");
+    }
+    later().await;
+    let plan = Plan { chosen: &|letter| letter.message.body == "shop", rate: Some(0.1), ..everything() };
+    let (report, ended) = world.redrive(&plan).await;
+    assert_eq!((report.put_back, ended), (30, Ok(())), "{:?}", report.left);
+    assert_eq!(world.drain(JOBS).len(), 30);
+    assert_eq!(world.drain(DEAD).len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn letters_of_another_queue_stay_where_they_are_and_can_be_received_at_once() {
     let world = World::new();
     world.send(DEAD, "other-1", "o1", "o1");
