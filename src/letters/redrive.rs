@@ -210,6 +210,10 @@ struct Run<'a, L, S, W, P> {
 impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, P> {
     async fn all(&mut self) -> Result<(), Failure> {
         while self.report.put_back < self.plan.most {
+            // What waits longer than it is hidden could not be deleted, and others would see it meanwhile.
+            if !self.plan.dry_run {
+                self.wait(1, Duration::from_secs_f64(BATCH_SECONDS)).await;
+            }
             let most = MAX_BATCH.min(self.plan.most - self.report.put_back).min(self.by_rate());
             match self.walk.next(most).await? {
                 Step::Letters(letters) => self.batch(letters).await?,
@@ -260,7 +264,7 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
             (self.progress)(self.report.put_back);
             return Ok(());
         }
-        if self.wait(going.len()).await {
+        if self.wait(going.len(), Duration::ZERO).await {
             self.walk.hold_all(going.into_iter().map(|(letter, _)| letter));
             return Ok(());
         }
@@ -308,12 +312,13 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
         Ok(job)
     }
 
-    /// Waits for the pace; true if it is to stop instead.
-    async fn wait(&mut self, count: usize) -> bool {
+    /// Waits until so many more may go by the pace, or until `before` that; true if it is to stop instead.
+    async fn wait(&mut self, count: usize, before: Duration) -> bool {
         let Some((began, rate)) = self.pace else { return self.stop.is_cancelled() };
         #[allow(clippy::cast_precision_loss, reason = "so many letters are in no queue")]
         let due = Duration::try_from_secs_f64((self.report.put_back + count) as f64 / rate);
-        let due = began + due.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+        let due = due.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+        let due = began + due.saturating_sub(before);
         self.stop.run_until_cancelled(sleep_until(due)).await.is_none()
     }
 

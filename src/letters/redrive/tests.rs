@@ -293,6 +293,21 @@ async fn what_is_held_and_seen_again_hides_nothing_from_a_slow_redrive() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_that_waits_longer_than_letters_are_hidden_puts_each_back_and_deletes_it() {
+    let world = World::new();
+    for n in 0..2 {
+        world.send(DEAD, "a", &format!("a{n}"), &format!("a{n}"));
+    }
+    later().await;
+    let began = Instant::now();
+    let (report, ended) = world.redrive(&Plan { rate: Some(0.005), ..everything() }).await;
+    assert_eq!((report.put_back, report.left, ended), (2, BTreeMap::new(), Ok(())));
+    assert!(began.elapsed() >= Duration::from_secs(400), "{:?}", began.elapsed());
+    assert_eq!(world.drain(JOBS), ["a0", "a1"]);
+    assert!(world.drain(DEAD).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn letters_of_another_queue_stay_where_they_are_and_can_be_received_at_once() {
     let world = World::new();
     world.send(DEAD, "other-1", "o1", "o1");
