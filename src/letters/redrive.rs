@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::walk::{GivenBack, Step, Walk};
+use super::walk::{GivenBack, MAX_REPEATS, Step, Walk, repeat_wait};
 use super::{Letter, Letters, Source};
 use crate::queue::{Cause, Error, MAX_BATCH, MessageId, NewMessage, ReceiveError, Redriven};
 use crate::random::Random;
@@ -17,11 +17,6 @@ const NAMED: usize = 20;
 
 /// Letters that are received must go out well before their visibility ends, however low the rate is.
 const BATCH_SECONDS: f64 = 20.0;
-
-/// How often a job is sent again that the queue could not take for a passing reason, and the first wait before that:
-/// each next one is twice as long.
-const MAX_RESENDS: u32 = 4;
-const RESEND_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a letter is left where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -383,7 +378,7 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
                     Err(unsent) => unsent,
                 };
                 match unsent.cause {
-                    Cause::Passing if resends < MAX_RESENDS => {
+                    Cause::Passing if resends < MAX_REPEATS => {
                         is_passing = true;
                         going.push((letter, job));
                     }
@@ -401,7 +396,7 @@ impl<L: Letters, S: Source, W: Wanted, P: FnMut(usize) + Send> Run<'_, L, S, W, 
                 }
             }
             if is_passing {
-                sleep(RESEND_WAIT * 2_u32.pow(resends)).await;
+                sleep(repeat_wait(resends)).await;
                 resends += 1;
             }
         }

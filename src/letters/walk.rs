@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Letter, Letters};
@@ -15,6 +15,14 @@ const MAX_HELD: usize = 100_000;
 /// Letters in a row that are not new to a walk before it takes the rest for hidden, besides those that it holds
 /// itself: their timeouts end while it goes on, and SQS may hand over each of them again before anything else.
 const IDLE_LETTERS: usize = 3 * MAX_BATCH;
+
+/// How often a call is repeated that failed for a passing reason.
+pub(super) const MAX_REPEATS: u32 = 4;
+
+/// How long is waited before the next repetition, after so many.
+pub(super) fn repeat_wait(repeats: u32) -> Duration {
+    Duration::from_millis(250) * 2_u32.pow(repeats.min(MAX_REPEATS))
+}
 
 /// A walk over letters. What it hands out has to be settled by the caller, or given to [`Walk::hold`].
 #[derive(Debug)]
@@ -134,9 +142,26 @@ impl<'a, L: Letters> Walk<'a, L> {
         }
     }
 
+    /// What is throttled, or fails within the queue, is repeated, as sends and deletes are: the SDK repeats no receive,
+    /// and a walk that ends has to begin at its first letter again. Told to stop, it does not wait.
+    async fn receive(&self, max: usize) -> Result<Vec<Letter>, ReceiveError> {
+        let mut repeats = 0;
+        loop {
+            match self.ask(max).await {
+                Err(ReceiveError::Throttled(_) | ReceiveError::Service(_))
+                    if repeats < MAX_REPEATS && !self.stop.is_cancelled() =>
+                {
+                    self.stop.run_until_cancelled(sleep(repeat_wait(repeats))).await;
+                    repeats += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// A lost response is asked for once more: its letters would be hidden and unseen until their
     /// timeout ends.
-    async fn receive(&self, max: usize) -> Result<Vec<Letter>, ReceiveError> {
+    async fn ask(&self, max: usize) -> Result<Vec<Letter>, ReceiveError> {
         let attempt = AttemptId(self.random.uuid().to_string());
         match self.letters.receive_letters(max.clamp(1, MAX_BATCH), &attempt).await {
             Err(ReceiveError::NoResponse(_)) => {

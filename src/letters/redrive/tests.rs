@@ -308,6 +308,17 @@ async fn a_rate_that_waits_longer_than_letters_are_hidden_puts_each_back_and_del
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receive_that_is_throttled_is_repeated_and_one_that_stays_so_ends_it() {
+    for (throttled, put_back) in [(4, 1), (5, 0)] {
+        let world = World { throttled: Mutex::new(throttled), ..World::new() };
+        world.send(DEAD, "a", "a0", "a0");
+        later().await;
+        let (report, ended) = world.redrive(&everything()).await;
+        assert_eq!((report.put_back, ended.is_ok()), (put_back, put_back == 1), "{ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn letters_of_another_queue_stay_where_they_are_and_can_be_received_at_once() {
     let world = World::new();
     world.send(DEAD, "other-1", "o1", "o1");
