@@ -116,7 +116,8 @@ impl<'a, L: Letters> Walk<'a, L> {
             if received.is_empty() {
                 return Ok(Step::End);
             }
-            // By the queue's clock it was sent, by ours the walk began: both are spans up to now.
+            // By the queue's clock it was sent, by ours the walk began: both are spans up to now. What does not say
+            // when it was sent counts as there: it would never be looked at.
             let running = self.began.elapsed();
             let mut fresh = Vec::new();
             self.idle += received.len();
@@ -126,7 +127,7 @@ impl<'a, L: Letters> Walk<'a, L> {
                     *receipt = letter.message.receipt;
                 } else if self.settled.contains(id) {
                     self.hold(letter);
-                } else if letter.message.age < running {
+                } else if letter.message.sent.is_some() && letter.message.age < running {
                     self.newer += 1;
                     self.hold(letter);
                 } else {

@@ -33,13 +33,22 @@ async fn run(world: &World, arguments: &[&str]) -> (bool, String) {
 
 /// The endpoint, but for one action, which it denies.
 async fn denying(world: &World, action: &'static str) -> String {
+    relay(world, action, "").await
+}
+
+/// The endpoint, but that it leaves an attribute out of what it hands over.
+async fn leaving_out(world: &World, attribute: &'static str) -> String {
+    relay(world, "", attribute).await
+}
+
+async fn relay(world: &World, denied: &'static str, left_out: &'static str) -> String {
     let (client, endpoint) = (reqwest::Client::new(), world.endpoint.clone());
     let relay = move |headers: HeaderMap, body: Bytes| {
         let (client, endpoint) = (client.clone(), endpoint.clone());
         async move {
             let target = headers["x-amz-target"].to_str().unwrap().to_owned();
             let json = "application/x-amz-json-1.0";
-            if target == format!("AmazonSQS.{action}") {
+            if target == format!("AmazonSQS.{denied}") {
                 let why =
                     r#"{"__type":"com.amazon.coral.service#AccessDeniedException","message":"not you"}"#;
                 let denied = Response::builder().status(StatusCode::FORBIDDEN).header("content-type", json);
@@ -48,7 +57,12 @@ async fn denying(world: &World, action: &'static str) -> String {
             let call = client.post(&endpoint).header("x-amz-target", target).header("content-type", json);
             let answer = call.body(body).send().await.unwrap();
             let relayed = Response::builder().status(answer.status()).header("content-type", json);
-            relayed.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+            let mut answer: Value =
+                serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
+            for message in answer.get_mut("Messages").and_then(Value::as_array_mut).into_iter().flatten() {
+                message["Attributes"].as_object_mut().unwrap().remove(left_out);
+            }
+            relayed.body(Body::from(answer.to_string())).unwrap()
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -313,6 +327,31 @@ async fn a_redrive_says_why_the_app_source_does_not_answer_and_goes_on() {
     let says =
         ["the app source does not answer here: DynamoDB table \"apps\" in eu-west-1: ", "1 jobs put back"];
     assert!(says.iter().all(|says| text.contains(says)), "{text}");
+}
+
+#[tokio::test]
+async fn letters_are_seen_and_put_back_though_the_endpoint_does_not_say_when_they_were_sent() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for n in 0..3 {
+        letter(&world, "a", n, "shop", "status", None).await;
+    }
+    let untimed = leaving_out(&world, "SentTimestamp").await;
+    let (code, text) = told(dlq(&world, &["list"]).env("QUEUE_SQS_ENDPOINT", &untimed)).await;
+    assert!(code == Some(0) && text.contains("status") && text.contains("SentTimestamp"), "{text}");
+    let (code, text) = told(dlq(&world, &["redrive"]).env("QUEUE_SQS_ENDPOINT", &untimed)).await;
+    assert!(code == Some(0) && text.contains("3 jobs put back"), "{text}");
+}
+
+#[tokio::test]
+async fn letters_without_a_group_are_an_error_of_the_endpoint_and_are_not_hidden() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    for n in 0..3 {
+        letter(&world, "a", n, "shop", "status", None).await;
+    }
+    let no_groups = leaving_out(&world, "MessageGroupId").await;
+    let (code, text) = told(dlq(&world, &["list"]).env("QUEUE_SQS_ENDPOINT", &no_groups)).await;
+    assert!(code == Some(1) && text.contains("leaves MessageGroupId out"), "{text}");
+    assert_eq!(world.letters().await.len(), 3);
 }
 
 #[tokio::test]

@@ -257,7 +257,7 @@ async fn a_letter_that_dies_again_at_once_is_put_back_once_and_the_redrive_ends(
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_that_dies_again_is_put_back_once_whatever_its_age_seems_to_be() {
-    for ahead in [Some(Duration::from_millis(1500)), Some(Duration::from_secs(u64::from(u32::MAX)))] {
+    for ahead in [None, Some(Duration::from_millis(1500)), Some(Duration::from_secs(u64::from(u32::MAX)))] {
         // With what is known of the job, and where the queue takes it without that alone.
         for takes in [usize::MAX, 2] {
             let world = World { hopeless: true, ahead, takes, ..World::new() };
@@ -273,6 +273,15 @@ async fn a_letter_that_dies_again_is_put_back_once_whatever_its_age_seems_to_be(
             assert_eq!(world.drain(DEAD).len(), 6, "the new letters are given back");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_that_do_not_say_when_they_were_sent_are_put_back() {
+    let world = World { ahead: None, ..World::new() };
+    world.send(DEAD, "a", "a1", "a1");
+    later().await;
+    let (report, ended) = world.redrive(&everything()).await;
+    assert_eq!((report.put_back, report.left, ended), (1, BTreeMap::new(), Ok(())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 
 use super::convert::{ORIGIN_LABEL, message, queue_of_arn, queue_of_url};
-use super::{BatchEntryResult, Error, Receipt, ReceiveError, Sqs};
+use super::{BatchEntryResult, Error, NO_GROUPS, Receipt, ReceiveError, Sqs};
 use crate::queue::failure::classify;
 use crate::queue::{AttemptId, MAX_BATCH, Message, Queue};
 
@@ -44,7 +44,17 @@ impl Sqs {
         let asked = self.asked("sqs:ReceiveMessage");
         let answer = Box::pin(call.send()).await.map_err(|failure| classify(&failure, &asked))?;
         let now = self.clock.now();
-        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(|raw| raw_letter(raw, now)).collect())
+        let all = answer.messages.unwrap_or_default();
+        self.tell_missing(&all);
+        let receipt = |raw: &aws_sdk_sqs::types::Message| raw.receipt_handle.clone().map(Receipt::new);
+        let receipts: Vec<Receipt> = all.iter().filter_map(receipt).collect();
+        let letters: Vec<RawLetter> = all.into_iter().filter_map(|raw| raw_letter(raw, now)).collect();
+        if letters.is_empty() && !receipts.is_empty() {
+            // Or whoever asks again finds none, for as long as they are hidden. Where that fails they are just that.
+            self.release(&receipts.iter().collect::<Vec<_>>()).await.ok();
+            return Err(ReceiveError::Service(NO_GROUPS.to_owned()));
+        }
+        Ok(letters)
     }
 
     /// Gives letters back at once.
