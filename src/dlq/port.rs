@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::ProgressBar;
 use tokio::time::{Duration, timeout};
 
+use crate::app::App;
 use crate::apps::{Apps, LookUpError};
-use crate::job::Job;
+use crate::job::{Job, WebhookId};
 use crate::letters::redrive::Wanted;
 use crate::letters::{Letter, Letters, Origin, Sent, Source};
+use crate::plan::{Wanted as WantedBy, select};
 use crate::queue::sqs::{RawLetter, Sqs};
 use crate::queue::{AttemptId, BatchEntryResult, Error, NewMessage, Receipt, ReceiveError};
 use crate::run::sources::Sources;
@@ -99,17 +101,14 @@ impl Wanted for ByApps {
     /// What cannot be told is for the worker to find out. An app that has no webhook here at all may have
     /// some where the worker looks: this may be another machine.
     async fn is_wanted(&self, letter: &Letter) -> bool {
-        let delivered = letter.message.redriven.as_ref().map(|redriven| &redriven.delivered);
-        let Some(delivered) = delivered.filter(|delivered| !delivered.is_empty()) else { return true };
+        let delivered =
+            letter.message.redriven.as_ref().map_or(&[][..], |redriven| redriven.delivered.as_slice());
         if self.unreachable.load(Ordering::Relaxed) {
             return true;
         }
         let Ok(job) = Job::decode(&letter.message.body) else { return true };
         match timeout(LOOK_UP, self.apps.find_by_key(&job.app_key)).await {
-            Ok(Ok(Some(app))) => {
-                app.webhooks.is_empty()
-                    || app.webhooks.iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
-            }
+            Ok(Ok(Some(app))) => app.webhooks.is_empty() || is_lacking(job, &app, delivered),
             Ok(Ok(None) | Err(LookUpError::Unusable(_))) => true,
             Ok(Err(LookUpError::Unreachable(why))) => {
                 self.tell_unreachable(&why);
@@ -121,4 +120,15 @@ impl Wanted for ByApps {
             }
         }
     }
+}
+
+/// Whether a worker that plans the job by the app as it is now has somebody to send it to who is not among those that have
+/// it. What the worker ends otherwise than by a letter of the same kind (no job of the app's, a filter that lets none of it
+/// pass) is for the worker.
+fn is_lacking(job: Job, app: &App, delivered: &[WebhookId]) -> bool {
+    let Ok(job) = app.verified(job) else { return true };
+    let Ok(plan) = select(&job, app) else { return true };
+    let selected = plan.selected.iter().filter_map(|selection| app.webhooks.get(selection.index));
+    plan.wanted == WantedBy::Filtered
+        || selected.into_iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
 }

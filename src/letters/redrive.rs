@@ -27,7 +27,7 @@ pub enum Left {
     OtherQueue,
     /// It does not say which queue it is of, and several share the dead-letter queue.
     Unmarked,
-    /// Every webhook that its app has now has it already: the one that lacked it is gone.
+    /// Every webhook that its app has now for its events has it already: the one that lacked it is gone.
     WebhookGone,
     /// The queue refuses it.
     Refused,
@@ -55,7 +55,9 @@ impl Left {
             Self::Unmarked => {
                 "of a queue that it does not name, and several share this dead-letter queue: name its id to put it back"
             }
-            Self::WebhookGone => "its webhook is gone: every webhook that its app has now has it already",
+            Self::WebhookGone => {
+                "its webhook is gone: its app has none now that is for its events and lacks it"
+            }
             Self::Refused => "refused by the queue",
             Self::Unsent => "the queue has errors of its own, or takes fewer requests: run this again",
             Self::Behind => "behind one of its group that the queue did not take",
@@ -89,7 +91,7 @@ pub struct Plan<'a> {
 
 /// Whether there is still a webhook for a letter.
 pub trait Wanted: Send + Sync {
-    /// False only if every webhook that the app has now has the job.
+    /// False only if no webhook that the app has now is for the job and lacks it.
     fn is_wanted(&self, letter: &Letter) -> impl Future<Output = bool> + Send;
 }
 

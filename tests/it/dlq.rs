@@ -330,6 +330,27 @@ async fn a_redrive_says_why_the_app_source_does_not_answer_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_letter_stays_whose_webhook_is_gone_though_others_of_its_app_are_for_other_events() {
+    let world = given_up_by_one_of_two().await;
+    letter(&world, "b", 0, "shop", "status", None).await;
+    let webhook =
+        |path: &str, event: &str| json!({"url": format!("{}{path}", world.receiver), "event_types": [event]});
+    let redrive = |webhooks: Value| {
+        let mut redrive = dlq(&world, &["redrive"]);
+        redrive.env("DEFAULT_APP_WEBHOOKS", webhooks.to_string());
+        redrive
+    };
+    let others = webhook("/others", "member_added");
+    let (code, text) = told(&mut redrive(json!([others]))).await;
+    assert!(code == Some(0) && text.contains("2 left: its webhook is gone"), "none has it: {text}");
+    let (code, text) = told(&mut redrive(json!([webhook("/has", "client_event"), others]))).await;
+    assert!(code == Some(0) && text.contains("1 left: its webhook is gone"), "one has it: {text}");
+    assert!(text.contains("1 jobs put back"), "and lacks the other: {text}");
+    let letters = world.letters().await;
+    assert!(letters.len() == 1 && letters[0].contains_key("webhook"), "{letters:?}");
+}
+
+#[tokio::test]
 async fn letters_are_seen_and_put_back_though_the_endpoint_does_not_say_when_they_were_sent() {
     let world = World::new(|_| (200, Duration::ZERO)).await;
     for n in 0..3 {
