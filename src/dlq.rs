@@ -98,7 +98,8 @@ pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     if preflight::is_same_queue((dead.url(), dead_arn), (&config.queue.url, arn)) {
         return Err(Errors(vec![preflight::is_the_queue_itself(dead.url()).line()]).into());
     }
-    let ours = connection.queue(usage()).identity();
+    let by_url = connection.queue(usage()).identity();
+    let ours = by_url.into_iter().chain(queue_says.as_ref().and_then(Description::identity)).collect();
     let letters = DeadLetterQueue { sqs: dead.queue(usage()), ours };
     let url = config.queue.url.clone();
     let stop = signals::shutdown();
@@ -161,7 +162,7 @@ impl Dlq {
     /// that names no queue is taken for ours.
     async fn is_shared(&self) -> bool {
         match self.dead.sources().await {
-            Ok(sources) => sources.iter().any(|source| Some(source) != self.letters.ours.as_ref()),
+            Ok(sources) => sources.iter().any(|source| !self.letters.is_ours(source)),
             Err(error) => {
                 eprintln!("whether other queues share the dead-letter queue cannot be told: {error}");
                 false

@@ -245,7 +245,7 @@ pub(super) async fn export(dlq: &Dlq, filters: &Filters) -> Result<ExitCode, Fai
         if let Some(why) = letter.of_others(unmarked) {
             *left.entry(why).or_default() += 1;
         } else {
-            let line = line(letter, dlq.letters.ours.as_deref()).to_string();
+            let line = line(letter, dlq.letters.name()).to_string();
             writeln!(out, "{}", shown::json(&line)).context("standard output")?;
             written += 1;
         }

@@ -19,11 +19,12 @@ use crate::run::sources::Sources;
 /// The longest that one look-up of an app may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
-/// A dead-letter queue, and the account and name of the queue that it is looked after for.
+/// A dead-letter queue, and the accounts and names of the queue that it is looked after for, by its URL and by its ARN:
+/// the worker's letters name the former, those that SQS moved the latter.
 #[derive(Debug)]
 pub(super) struct DeadLetterQueue {
     pub(super) sqs: Sqs,
-    pub(super) ours: Option<String>,
+    pub(super) ours: Vec<String>,
 }
 
 impl DeadLetterQueue {
@@ -36,12 +37,28 @@ impl DeadLetterQueue {
         Letter { message: raw.message, attributes: raw.attributes, origin }
     }
 
-    /// By account and name; by the name alone where the queue's URL has no account.
-    fn is_ours(&self, source: &str) -> bool {
-        self.ours.as_deref().is_some_and(|ours| {
-            source == ours || source.split_once('.').is_some_and(|(_, name)| name == ours)
-        })
+    pub(super) fn is_ours(&self, source: &str) -> bool {
+        self.ours.iter().any(|ours| is_same(ours, source))
     }
+
+    /// As exported letters name it.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.ours.first().map(String::as_str)
+    }
+}
+
+/// By account and name; by the name alone where one of the two has no account, as in emulators' URLs.
+fn is_same(one: &str, other: &str) -> bool {
+    let ((account, name), (of_other, name_of_other)) = (parts(one), parts(other));
+    name == name_of_other && account.zip(of_other).is_none_or(|(account, of_other)| account == of_other)
+}
+
+/// The account, twelve digits, and the name, which has no dot but that of `.fifo`.
+fn parts(queue: &str) -> (Option<&str>, &str) {
+    let stem = queue.strip_suffix(".fifo").unwrap_or(queue);
+    let Some((account, _)) = stem.rsplit_once('.') else { return (None, queue) };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    (is_account.then_some(account), queue.get(account.len() + 1..).unwrap_or_default())
 }
 
 impl Letters for DeadLetterQueue {
@@ -131,4 +148,25 @@ fn is_lacking(job: Job, app: &App, delivered: &[WebhookId]) -> bool {
     let selected = plan.selected.iter().filter_map(|selection| app.webhooks.get(selection.index));
     plan.wanted == WantedBy::Filtered
         || selected.into_iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_told_by_account_and_name_or_by_its_name_where_a_url_has_no_account() {
+        let by_arn = "000000000000.w.fifo";
+        for same in [by_arn, "queue.w.fifo", "w.fifo"] {
+            assert!(
+                is_same(same, by_arn) && is_same(by_arn, same) && is_same(same, "queue.w.fifo"),
+                "{same}"
+            );
+        }
+        for other in
+            ["111111111111.w.fifo", "000000000000.v.fifo", "queue.v.fifo", "000000000000.w", "fifo", ""]
+        {
+            assert!(!is_same(by_arn, other) && !is_same(other, by_arn), "{other}");
+        }
+    }
 }

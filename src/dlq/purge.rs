@@ -203,7 +203,7 @@ async fn purge(
                 going.push(letter);
             }
         }
-        if let Err(error) = backup.write(&going, dlq.letters.ours.as_deref()) {
+        if let Err(error) = backup.write(&going, dlq.letters.name()) {
             walk.hold_all(going);
             break Err(error);
         }

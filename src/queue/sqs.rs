@@ -43,7 +43,7 @@ use super::{
 use crate::aws::{caller, credentials_source, with_clean_credentials};
 use crate::queue::failure as error;
 use clock::Clock;
-use convert::{answers, messages, queue_of_url, sibling_queue_url};
+use convert::{answers, messages, queue_of_arn, queue_of_url, sibling_queue_url};
 use error::Asked;
 pub use letters::RawLetter;
 pub use options::{AccessKey, Options, Proxy};
@@ -110,6 +110,12 @@ impl Description {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
+    }
+
+    /// The queue's account and name, by its ARN.
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        queue_of_arn(self.attribute("QueueArn")?)
     }
 
     /// An attribute that is a number.
