@@ -274,10 +274,9 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
 }
 
 fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Option<LambdaConfig> {
-    let endpoint = raw.plain.lambda_endpoint.clone();
-    if let Some(endpoint) = &endpoint {
-        reader.result("LAMBDA_ENDPOINT", crate::aws::endpoint::http_url(endpoint));
-    }
+    let endpoint = raw.plain.lambda_endpoint.as_deref();
+    let endpoint =
+        endpoint.and_then(|text| reader.result("LAMBDA_ENDPOINT", crate::aws::endpoint::endpoint(text)));
     let strangers = apps.is_some_and(|apps| !matches!(apps.source, Source::Array));
     let allowed = raw.webhooks.allowed_functions.as_deref();
     if strangers && allowed.is_none() && cfg!(feature = "lambda") {

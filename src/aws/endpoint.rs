@@ -141,6 +141,19 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// A service's endpoint as it is dialled. What the SDKs dial has to be as whole as the parser makes it: it mends a missing
+/// or turned slash, blanks within and a host beyond ASCII, and they do not.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let url = http_url(text.trim())?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether an endpoint names its scheme, with however many slashes behind it.
+pub(crate) fn has_scheme(text: &str) -> bool {
+    let after = text.split_once(':').map_or("", |(_, after)| after);
+    after.starts_with(['/', '\\'])
+}
+
 /// A region becomes part of a host's name. Emulators have regions of any name, AWS has not.
 pub(crate) fn named_region(text: &str, aws: bool) -> Result<String, String> {
     if let Some(region) = of_zone(text) {

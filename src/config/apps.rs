@@ -307,9 +307,8 @@ fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
 
 fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
     let given = &raw.app_manager;
-    let endpoint = given.dynamodb_endpoint.as_deref().and_then(|endpoint| {
-        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", crate::aws::endpoint::http_url(endpoint))?;
-        Some(endpoint.to_owned())
+    let endpoint = given.dynamodb_endpoint.as_deref().and_then(|text| {
+        reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", crate::aws::endpoint::endpoint(text))
     });
     let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
     let region = reader.result(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::variables::Reader;
 use crate::aws::can_be_sent;
-use crate::aws::endpoint::http_url;
+use crate::aws::endpoint::{has_scheme, http_url};
 use crate::queue::sqs::{AccessKey, Options, Proxy};
 
 const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
@@ -114,7 +114,7 @@ impl Taken<'_> {
 
     fn text(&mut self, from: &mut Object, name: &str) -> Option<String> {
         match from.members.remove(name)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text),
+            Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
             Value::String(_) | Value::Null => None,
             _ => {
                 self.wrong(from, name, "a string");
@@ -150,10 +150,7 @@ impl Taken<'_> {
     /// Out of `credentials`, or side by side with everything else.
     fn credentials(&mut self, all: &mut Object) -> Option<AccessKey> {
         let mut nested = self.object(all, "credentials");
-        let mut part = |name| {
-            let text = self.text(&mut nested, name).or_else(|| self.text(all, name))?;
-            Some(text.trim().to_owned())
-        };
+        let mut part = |name| self.text(&mut nested, name).or_else(|| self.text(all, name));
         let parts = (part("accessKeyId"), part("secretAccessKey"), part("sessionToken"));
         self.rest(&nested);
         match parts {
@@ -180,7 +177,7 @@ impl Taken<'_> {
     }
 
     fn endpoint(&mut self, endpoint: String) -> Option<String> {
-        let whole = if endpoint.contains("://") { endpoint.clone() } else { format!("https://{endpoint}") };
+        let whole = if has_scheme(&endpoint) { endpoint.clone() } else { format!("https://{endpoint}") };
         let checked = http_url(&whole).map_err(|error| format!("endpoint {error}"));
         self.reader.result(NAME, checked).map(|_| endpoint)
     }

@@ -6,7 +6,9 @@ use url::Url;
 
 use super::client_options::{self, ClientOptions};
 use super::variables::{Raw, Reader};
-use crate::aws::endpoint::{Destination, destination, http_url, named_region, no_region, region_hint};
+use crate::aws::endpoint::{
+    Destination, destination, endpoint, has_scheme, http_url, named_region, no_region, region_hint,
+};
 use crate::aws::region::is_region;
 
 /// Whoever sets a longer visibility timeout may have meant milliseconds.
@@ -58,9 +60,8 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     let url = reader.result("QUEUE_SQS_URL", url);
     let dead_letter_url =
         queue.dlq_url.as_deref().and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)));
-    let endpoint = queue.endpoint.as_deref().and_then(|endpoint| {
-        reader.result("QUEUE_SQS_ENDPOINT", http_url(endpoint)).map(|_| endpoint.to_owned())
-    });
+    let endpoint =
+        queue.endpoint.as_deref().and_then(|text| reader.result("QUEUE_SQS_ENDPOINT", endpoint(text)));
     let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
     if wait.is_zero() {
         reader.warn(
@@ -148,13 +149,17 @@ fn reached_at(
 ) -> (String, Option<String>, bool) {
     // As with the JavaScript SDK, `sslEnabled` is for an endpoint that has no scheme.
     let scheme = if client.ssl { "https" } else { "http" };
-    let given = given.map(|text| if text.contains("://") { text } else { format!("{scheme}://{text}") });
+    let given = given.map(|text| if has_scheme(&text) { text } else { format!("{scheme}://{text}") });
+    let given = given.and_then(|text| endpoint(&text).ok());
     let ambient = ambient_endpoint(raw);
     if let Some((name, text)) = ambient.filter(|_| given.is_none()) {
         reader.result(name, http_url(text));
     }
     let ambient = ambient.map(|(_, text)| text);
-    let given = given.or_else(|| ambient.filter(|_| raw.endpoint_is_wrapped).cloned());
+    // The SDK takes its own as they stand: one that has to be mended is given to it.
+    let mended = ambient.and_then(|text| endpoint(text).ok());
+    let is_whole = |mended: &String| ambient.is_some_and(|text| text.trim_end_matches('/') == mended);
+    let given = given.or_else(|| mended.filter(|mended| raw.endpoint_is_wrapped || !is_whole(mended)));
     let configured = given.as_ref().or(ambient).and_then(|text| Url::parse(text).ok());
     let leads = configured.as_ref().or(url).map_or(Destination::Foreign, destination);
     if let Destination::NoRegion(region) = &leads {

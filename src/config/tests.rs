@@ -471,6 +471,34 @@ fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
 }
 
 #[test]
+#[cfg(feature = "dynamodb")]
+fn endpoints_are_dialled_as_they_were_understood() {
+    let database = [("APP_MANAGER_DRIVER", "dynamodb"), ("WEBHOOKS_ALLOWED_FUNCTIONS", "*")];
+    for (given, dialled) in [
+        ("http://localhost:4566\n", "http://localhost:4566"),
+        ("http:/localhost:4566", "http://localhost:4566"),
+        (r"http:\\localhost:4566", "http://localhost:4566"),
+        ("http://local\thost:4566/", "http://localhost:4566"),
+        ("http://bücher.example:4566/sqs", "http://xn--bcher-kva.example:4566/sqs"),
+    ] {
+        let options = serde_json::json!({ "endpoint": given }).to_string();
+        for (name, value) in [
+            ("QUEUE_SQS_ENDPOINT", given),
+            ("QUEUE_SQS_CLIENT_OPTIONS", options.as_str()),
+            ("AWS_ENDPOINT_URL_SQS", given),
+        ] {
+            let config = read(&[(name, value)]).unwrap();
+            assert_eq!(config.queue.endpoint.as_deref(), Some(dialled), "{name} {given:?}");
+        }
+        let others = [("APP_MANAGER_DYNAMODB_ENDPOINT", given), ("LAMBDA_ENDPOINT", given)];
+        let config = read(&[&database[..], &others].concat()).unwrap();
+        assert_eq!(config.lambda.endpoint.as_deref(), Some(dialled), "{given:?}");
+        let Source::DynamoDb(settings) = config.apps.source else { panic!("{:?}", config.apps.source) };
+        assert_eq!(settings.endpoint.as_deref(), Some(dialled), "{given:?}");
+    }
+}
+
+#[test]
 fn endpoints_of_the_client_options_win_and_ssl_and_variants_of_aws_follow_them() {
     let queue = |options: &str, more: &[(&str, &str)]| {
         let mut variables = vec![("QUEUE_SQS_CLIENT_OPTIONS", options)];
