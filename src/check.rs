@@ -23,8 +23,8 @@ use crate::descriptors;
 use crate::process::ops::is_a_worker;
 use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
-use crate::queue::ReceiveError;
 use crate::queue::sqs::{Connection, Probe};
+use crate::queue::{ReceiveError, lacks_right};
 use crate::run::preflight::{self, Finding, Severity};
 use crate::run::sources::Sources;
 use crate::run::{WELL_KNOWN, address, sources};
@@ -157,9 +157,12 @@ fn queue_remedy(error: &ReceiveError) -> &'static str {
     match error {
         ReceiveError::NoResponse(_) => "see QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network",
         ReceiveError::Throttled(_) => "run this again: SQS throttles the account's calls",
-        ReceiveError::Denied(_) => {
-            "set AWS credentials or a task role, and allow it sqs:GetQueueAttributes, sqs:ReceiveMessage, sqs:DeleteMessage and \
+        ReceiveError::Denied(why) if lacks_right(why, "sqs:") => {
+            "allow the worker's role sqs:GetQueueAttributes, sqs:ReceiveMessage, sqs:DeleteMessage and \
              sqs:ChangeMessageVisibility on the queue"
+        }
+        ReceiveError::Denied(_) => {
+            "see what it says; where there are no credentials, set some or a task role"
         }
         ReceiveError::Missing(_) => "see QUEUE_SQS_URL and QUEUE_SQS_REGION",
         ReceiveError::Service(_) => "run this again, and see the state of SQS in that region",
@@ -208,7 +211,7 @@ async fn permissions(connection: &Connection, facts: &preflight::QueueFacts, aws
             // Else the error itself says what would help: the queue's key, the credentials, a proxy.
             let (action, of) = permission.split_once(' ').unwrap_or((permission, ""));
             let resource = if of.is_empty() { own } else { dead };
-            if why.contains(action) {
+            if lacks_right(&why, action) {
                 finding.remedy(preflight::statement(action, resource))
             } else {
                 finding

@@ -33,7 +33,7 @@ use crate::lane::{Lane, Shared, settle};
 use crate::ledger::{Claim, Ledger};
 use crate::policy::rules::{LONGEST_SPARING, Rules};
 use crate::policy::whole_milliseconds;
-use crate::queue::{Message, Queue, ReceiveError};
+use crate::queue::{Message, Queue, ReceiveError, lacks_right};
 use crate::random::Random;
 use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{BEAT, Health};
@@ -424,9 +424,12 @@ pub fn operator_hint(error: &ReceiveError) -> &'static str {
             "cannot reach the queue; still trying (check QUEUE_SQS_ENDPOINT, QUEUE_SQS_REGION and the network)"
         }
         ReceiveError::Throttled(_) => "the queue throttles; polling less",
+        ReceiveError::Denied(why) if lacks_right(why, "sqs:") => {
+            "no access to the queue; still trying (the worker's role needs sqs:ReceiveMessage, sqs:DeleteMessage, \
+             sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it)"
+        }
         ReceiveError::Denied(_) => {
-            "no access to the queue; still trying (set AWS credentials or a task role; they need sqs:ReceiveMessage, \
-             sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on it)"
+            "no access to the queue; still trying (the error says why; where there are no credentials, set some or a task role)"
         }
         ReceiveError::Missing(_) => "no such queue; still trying (check QUEUE_SQS_URL and QUEUE_SQS_REGION)",
         ReceiveError::Service(_) => "the queue answered with an error; still trying",

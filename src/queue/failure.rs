@@ -15,7 +15,7 @@ use aws_sdk_sqs::primitives::DateTimeFormat::HttpDate;
 use crate::aws::error_chain;
 #[cfg(feature = "worker")]
 use crate::queue::Error;
-use crate::queue::ReceiveError;
+use crate::queue::{ROLE_NEEDS, ReceiveError};
 use crate::shown::cut;
 
 /// The longest code that is shown; SQS' own have no more than 50 characters.
@@ -314,10 +314,12 @@ impl<'a> Answer<'a> {
                 );
             }
             Some("AccessDenied") => {
-                return Some(
-                    "the role needs kms:Decrypt on the queue's key, and kms:GenerateDataKey to send"
-                        .to_owned(),
-                );
+                return Some(match other_policy(message) {
+                    Some(policy) => elsewhere(&policy, "what it denies of AWS KMS"),
+                    None => {
+                        format!("{ROLE_NEEDS}kms:Decrypt on the queue's key, and kms:GenerateDataKey to send")
+                    }
+                });
             }
             Some(_) => {
                 return Some(
@@ -346,11 +348,8 @@ impl<'a> Answer<'a> {
         }
         if NO_RIGHT.contains(&self.code()) {
             return Some(match other_policy(message) {
-                Some(policy) => format!(
-                    "{policy}; no right of the role's helps: {} has to be let through there",
-                    asked.permission
-                ),
-                None => format!("the role needs {} on the queue", asked.permission),
+                Some(policy) => elsewhere(&policy, asked.permission),
+                None => format!("{ROLE_NEEDS}{} on the queue", asked.permission),
             });
         }
         (self.kind() == Kind::Denied)
@@ -426,6 +425,11 @@ fn other_policy(message: &str) -> Option<String> {
     let (policy, _) = rest.split_once(" allows ")?;
     let own = ["identity-based policy", "resource-based policy"].contains(&policy);
     (!own).then(|| format!("no {} allows it", cut(policy, MAX_POLICY)))
+}
+
+/// What helps against such a policy.
+fn elsewhere(policy: &str, denied: &str) -> String {
+    format!("{policy}; no right of the role's helps: {denied} has to be let through there")
 }
 
 /// Whether a denial is one of the clocks: the request is too old or too new.

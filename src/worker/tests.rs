@@ -487,3 +487,20 @@ async fn a_letter_that_the_dead_letter_queue_never_takes_is_sent_every_few_minut
     assert!(world.queue.letters().is_empty() && !world.queue.is_empty(), "the job stays");
     assert_eq!(world.attempts.lock().unwrap().len(), 1, "what is behind it waits, other groups do not");
 }
+
+#[test]
+fn rights_are_asked_for_only_where_the_role_lacks_one() {
+    let hint = |why: &str| operator_hint(&ReceiveError::Denied(why.to_owned()));
+    assert!(
+        hint("AccessDenied: m (the role needs sqs:ReceiveMessage on the queue)")
+            .contains("sqs:DeleteMessage")
+    );
+    for other in [
+        "KMS.AccessDeniedException: m (the role needs kms:Decrypt on the queue's key)",
+        "AccessDenied: m (an explicit deny forbids it; no right of the role's helps: sqs:ReceiveMessage has to be let through there)",
+        "status 403 and no answer of SQS' form (a proxy answers)",
+        "no providers in chain provided credentials",
+    ] {
+        assert!(!hint(other).contains("sqs:"), "{other}");
+    }
+}

@@ -271,6 +271,24 @@ fn a_denial_by_another_policy_than_the_roles_names_it() {
 }
 
 #[test]
+fn a_denial_of_the_queues_key_by_another_policy_names_it_and_no_right_of_the_roles() {
+    let denied = |message| told(&answer(400, "KMS.AccessDeniedException", message)).1;
+    for (message, policy) in [
+        (
+            "User: r is not authorized to perform: kms:Decrypt on this resource with an explicit deny in a resource-based policy",
+            "an explicit deny in a resource-based policy forbids it",
+        ),
+        (
+            "User: r is not authorized to perform: kms:Decrypt because no VPC endpoint policy allows the kms:Decrypt action",
+            "no VPC endpoint policy allows it",
+        ),
+    ] {
+        let text = denied(message);
+        assert!(text.contains(policy) && !text.contains("the role needs"), "{text}");
+    }
+}
+
+#[test]
 fn an_entry_without_a_code_says_so() {
     let entry = settling_entry("", None, false, &ASKED);
     assert_eq!(entry, Error::Call("an error without a code: no message (status 500)".to_owned()));

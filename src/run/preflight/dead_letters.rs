@@ -5,8 +5,8 @@ use url::Url;
 use super::receives::MOST;
 use super::{DeadLetters, Finding, QueueFacts, Remedy, Severity, statement};
 use crate::config::Config;
-use crate::queue::ReceiveError;
 use crate::queue::sqs::{Description, Probe};
+use crate::queue::{ReceiveError, lacks_right};
 
 const ABOUT: &str = "dead-letter queue";
 
@@ -45,7 +45,7 @@ pub(super) fn judge(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findi
 fn denied(dead: &DeadLetters, why: &str) -> Finding {
     let finding =
         Finding::new(Severity::Error, ABOUT, format!("letters cannot be sent to {}: {why}", dead.url));
-    if why.contains("sqs:SendMessage") {
+    if lacks_right(why, "sqs:SendMessage") {
         return finding.remedy(statement("sqs:SendMessage", arn(dead).unwrap_or(&dead.url)));
     }
     finding
@@ -107,12 +107,16 @@ fn unreachable(dead: &DeadLetters, error: &ReceiveError, facts: &QueueFacts, set
             ),
             set.dead_letter_queue(name(&dead.url, '/')),
         ),
-        ReceiveError::Denied(_) => {
-            (Severity::Warning, format!("{} cannot be looked at: {error}", dead.url), {
-                let target = facts.queue.dead_letter_arn.as_deref();
-                let target = target.filter(|target| name(target, ':') == name(&dead.url, '/'));
-                statement("sqs:GetQueueAttributes", target.unwrap_or(&dead.url))
-            })
+        ReceiveError::Denied(why) => {
+            let text = format!("{} cannot be looked at: {error}", dead.url);
+            let finding = Finding::new(Severity::Warning, ABOUT, text);
+            let target = facts.queue.dead_letter_arn.as_deref();
+            let target = target.filter(|target| name(target, ':') == name(&dead.url, '/'));
+            return if lacks_right(why, "sqs:GetQueueAttributes") {
+                finding.remedy(statement("sqs:GetQueueAttributes", target.unwrap_or(&dead.url)))
+            } else {
+                finding
+            };
         }
         ReceiveError::NoResponse(_) | ReceiveError::Throttled(_) | ReceiveError::Service(_) => (
             Severity::Warning,

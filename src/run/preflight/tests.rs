@@ -230,8 +230,10 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
         Severity::Error,
         "create-queue --region eu-west-1 --queue-name dead.fifo",
     );
+    let unseen = |why: &str| failing(Err(ReceiveError::Denied(why.into())), Probe::Allowed);
+    let right = "AccessDenied: m (the role needs sqs:GetQueueAttributes on the queue)";
     told(
-        failing(Err(ReceiveError::Denied("m".into())), Probe::Allowed),
+        unseen(right),
         Severity::Warning,
         &format!(r#"{{"Action":"sqs:GetQueueAttributes","Effect":"Allow","Resource":"{DEAD_ARN}"}}"#),
     );
@@ -239,10 +241,18 @@ fn what_is_wrong_with_a_dead_letter_queue_is_said_at_start() {
     let right = "AccessDenied: m (the role needs sqs:SendMessage on the queue)";
     told(denied(right), Severity::Error, r#""Action":"sqs:SendMessage","Effect":"Allow","Resource":"arn"#);
     // The right is there: what lacks is the key's, or the way.
-    for why in ["KMS.AccessDenied: m (the role needs kms:GenerateDataKey)", "status 403 (a proxy answers)"] {
-        told(denied(why), Severity::Error, why);
-        let (_, line) = one(&with(denied(why)), &config(&[]));
-        assert!(!line.contains("remedy"), "{line}");
+    for why in [
+        "KMS.AccessDenied: m (the role needs kms:GenerateDataKey)",
+        "status 403 (a proxy answers)",
+        "AccessDeniedException: m (an explicit deny in a service control policy forbids it; no right of the role's helps: \
+         sqs:SendMessage has to be let through there)",
+        "AccessDeniedException: m (no VPC endpoint policy allows it; no right of the role's helps: sqs:GetQueueAttributes \
+         has to be let through there)",
+    ] {
+        for (dead, severity) in [(denied(why), Severity::Error), (unseen(why), Severity::Warning)] {
+            let (found, line) = one(&with(dead), &config(&[]));
+            assert!(found == severity && line.contains(why) && !line.contains("remedy"), "{line}");
+        }
     }
     let other = "https://sqs.eu-west-1.amazonaws.com/123456789012/other.fifo";
     let description = Ok(queue("other.fifo", &[]));
