@@ -327,10 +327,14 @@ pub enum Error {
     #[error("{0}")]
     Denied(String),
     /// The dead-letter queue refuses a letter that has no attributes: for its body, whenever it is sent.
-    #[error("the dead-letter queue does not take its {bytes} bytes, even without attributes: {why}")]
+    #[error(
+        "the dead-letter queue does not take the letter of {bytes} bytes, even without attributes: {why}"
+    )]
     LetterRefused {
         /// How long the body is.
         bytes: usize,
+        /// Whether that is why, by what the dead-letter queue says.
+        too_long: bool,
         /// What the dead-letter queue says.
         why: String,
     },

@@ -371,11 +371,15 @@ fn refuse<Q, T, A>(
     if !said && !tells_end {
         debug!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
             "dead-lettering failed; {then}");
-    } else if is_refused {
+    } else if let Error::LetterRefused { too_long, .. } = failure {
+        let remedy = if *too_long {
+            "raise the dead-letter queue's MaximumMessageSize to the queue's; hookferry check prints the line"
+        } else {
+            "see what it says; hookferry check looks at the dead-letter queue"
+        };
         error!(message_id = %letter.id, app_id, group = shown(&letter.group), bytes = letter.body.len(), detail,
             next_retry_s,
-            "the dead-letter queue does not take the letter of a job that is given up: {then} (remedy: raise the dead-letter \
-             queue's MaximumMessageSize to the queue's; hookferry check prints the line)");
+            "the dead-letter queue does not take the letter of a job that is given up: {then} (remedy: {remedy})");
     } else {
         error!(message_id = %letter.id, app_id, group = shown(&letter.group), detail, next_retry_s,
             "dead-lettering failed; {then}");

@@ -19,6 +19,10 @@ const NEEDED: [&str; 3] = ["source_message_id", "delivered", "reason"];
 /// The most characters that are shown of a group.
 const MAX_GROUP: usize = 128;
 
+/// What a refusal for a message's length says. SQS has one code for every parameter that it does not take, a group on a
+/// queue that is not FIFO among them; emulators have others.
+const OF_LENGTH: [&str; 3] = ["bytes", "too long", "TooLong"];
+
 /// Why a letter was not confirmed.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -86,7 +90,9 @@ pub(super) async fn send(
         }
         // As SQS itself would move it: there is nothing left to leave out.
         if kept.is_empty() {
-            return Err(Error::LetterRefused { bytes: letter.body.len(), why: error.to_string() }.into());
+            let (bytes, why) = (letter.body.len(), error.to_string());
+            let too_long = OF_LENGTH.iter().any(|word| why.contains(word));
+            return Err(Error::LetterRefused { bytes, too_long, why }.into());
         }
         why = Some(error.to_string());
     }

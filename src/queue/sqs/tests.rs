@@ -157,13 +157,18 @@ async fn letters_follow_the_policy_to_another_queue_and_stay_with_the_last_where
 
 #[tokio::test]
 async fn a_letter_that_is_refused_without_attributes_too_is_told_apart_from_a_call_that_failed() {
-    let refused = r#"{"__type":"com.amazonaws.sqs#InvalidParameterValue","message":"too long"}"#;
-    let connection = answering_by(move |_| with_status(400, refused)).await;
-    let came = for_use(&connection).dead_letter(&letter()).await;
-    assert!(
-        matches!(&came, Err(Error::LetterRefused { bytes: 1, why }) if why.contains("too long")),
-        "{came:?}"
-    );
+    for (says, too_long) in [
+        ("One or more parameters are invalid. Reason: Message must be shorter than 1024 bytes.", true),
+        ("The request include parameter that is not valid for this queue type", false),
+    ] {
+        let refused =
+            serde_json::json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": says})
+                .to_string();
+        let connection = answering_by(move |_| with_status(400, &refused)).await;
+        let came = for_use(&connection).dead_letter(&letter()).await;
+        let Err(Error::LetterRefused { bytes: 1, too_long: told, why }) = came else { panic!("{came:?}") };
+        assert!(told == too_long && why.contains(says), "{why}");
+    }
 }
 
 #[tokio::test]

@@ -240,7 +240,8 @@ impl Queue for FakeQueue {
             return Err(Error::Call("down".into()));
         }
         if letter.body.len() > self.letter_bytes {
-            return Err(Error::LetterRefused { bytes: letter.body.len(), why: "too long".into() });
+            let bytes = letter.body.len();
+            return Err(Error::LetterRefused { bytes, too_long: true, why: "too long".into() });
         }
         self.letters.lock().unwrap().push(letter.clone());
         Ok(())
