@@ -24,15 +24,19 @@ const LATE: Duration = Duration::from_secs(30);
 /// How often one failing call is logged.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// For how long a denied call counts that is neither answered nor denied again: a job whose call is denied is tried again
-/// by then, here or by another replica, which may be the one that finds it allowed.
-const DENIED_FOR: Duration = Duration::from_secs(600);
+/// For how long a denied or failing call counts that is neither answered nor made again: a job whose call fails is tried
+/// again by then, here or by another replica, which may be the one that finds it answered.
+const FAILED_FOR: Duration = Duration::from_secs(600);
+/// For how long a call that settles jobs fails, and how often, before that makes the worker unready: one that got lost
+/// says nothing, nor do two an hour apart.
+const FAILS_FOR: Duration = Duration::from_secs(30);
+const FAILS_TIMES: u32 = 3;
 
 /// The worker's state as its health endpoints tell it.
 #[derive(Debug)]
 pub struct Health {
     patience: Duration,
-    denied_for: Duration,
+    failed_for: Duration,
     turns: AtomicU64,
     settles_fail: AtomicBool,
     lanes: Arc<Lanes>,
@@ -46,7 +50,23 @@ struct State {
     queue: Option<String>,
     /// The calls that were denied when they were made last, why, and when that was.
     settles: BTreeMap<SettleCall, (String, Instant)>,
+    failing: BTreeMap<SettleCall, Failing>,
     said: BTreeMap<SettleCall, Logged>,
+}
+
+/// Failures of a call since it was last answered.
+#[derive(Debug)]
+struct Failing {
+    first: Instant,
+    last: Instant,
+    times: u32,
+    why: String,
+}
+
+impl Failing {
+    fn lasts(&self) -> bool {
+        self.times >= FAILS_TIMES && self.last.duration_since(self.first) >= FAILS_FOR
+    }
 }
 
 /// When failures of a call were last logged, and how many there have been since.
@@ -76,11 +96,17 @@ impl Health {
     #[must_use]
     pub fn new(patience: Duration) -> Self {
         let queue = Some("the queue has not answered yet".to_owned());
-        let state =
-            State { turned: None, draining: false, queue, settles: BTreeMap::new(), said: BTreeMap::new() };
+        let state = State {
+            turned: None,
+            draining: false,
+            queue,
+            settles: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            said: BTreeMap::new(),
+        };
         Self {
             patience,
-            denied_for: DENIED_FOR,
+            failed_for: FAILED_FOR,
             turns: AtomicU64::new(0),
             settles_fail: AtomicBool::new(false),
             lanes: Arc::default(),
@@ -91,7 +117,7 @@ impl Health {
     /// Where a job may have to wait for so long until it is tried again.
     #[must_use]
     pub fn with_backoffs_of(self, longest: Duration) -> Self {
-        Self { denied_for: DENIED_FOR + longest * 2, ..self }
+        Self { failed_for: FAILED_FOR + longest * 2, ..self }
     }
 
     /// The poll loop turned, whatever for.
@@ -132,6 +158,23 @@ impl Health {
         self.settles_fail.store(true, Ordering::Relaxed);
     }
 
+    /// A call that settles jobs failed, and not for a missing right.
+    pub fn settle_failed(&self, call: SettleCall, why: &str) {
+        let (now, mut state) = (Instant::now(), self.state());
+        if state.failing.get(&call).is_some_and(|failing| now.duration_since(failing.last) > self.failed_for) {
+            state.failing.remove(&call);
+        }
+        let failing = state.failing.entry(call).or_insert_with(|| Failing {
+            first: now,
+            last: now,
+            times: 0,
+            why: String::new(),
+        });
+        (failing.last, failing.times) = (now, failing.times.saturating_add(1));
+        why.clone_into(&mut failing.why);
+        self.settles_fail.store(true, Ordering::Relaxed);
+    }
+
     /// A call that settles jobs failed. Once a minute that may be logged: then it gives how many have failed
     /// since the last time, this one included.
     #[must_use]
@@ -146,12 +189,14 @@ impl Health {
         Some(std::mem::take(&mut said.failures))
     }
 
-    /// A call that settles jobs was answered. Costs nothing while none is denied.
+    /// A call that settles jobs was answered. Costs nothing while none is denied or fails.
     pub fn settle_answered(&self, call: SettleCall) {
         if self.settles_fail.load(Ordering::Relaxed) {
             let mut state = self.state();
             state.settles.remove(&call);
-            self.settles_fail.store(!state.settles.is_empty(), Ordering::Relaxed);
+            state.failing.remove(&call);
+            let fail = !state.settles.is_empty() || !state.failing.is_empty();
+            self.settles_fail.store(fail, Ordering::Relaxed);
         }
     }
 
@@ -195,10 +240,15 @@ impl Health {
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let state = self.state();
         let draining = state.draining.then(|| "draining".to_owned());
-        let (now, denied_for) = (Instant::now(), self.denied_for);
-        let denied = state.settles.values().filter(|(_, at)| now.duration_since(*at) <= denied_for);
+        let (now, failed_for) = (Instant::now(), self.failed_for);
+        let denied = state.settles.values().filter(|(_, at)| now.duration_since(*at) <= failed_for);
         let denied = denied.map(|(why, _)| why.clone());
-        let reasons: Vec<String> = draining.into_iter().chain(state.queue.clone()).chain(denied).collect();
+        let failing = state.failing.iter().filter(|(call, failing)| {
+            failing.lasts() && now.duration_since(failing.last) <= failed_for && !state.settles.contains_key(call)
+        });
+        let failing = failing.map(|(call, failing)| format!("{} fails: {}", call.permission(), failing.why));
+        let settles = denied.chain(failing);
+        let reasons: Vec<String> = draining.into_iter().chain(state.queue.clone()).chain(settles).collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 

@@ -16,6 +16,10 @@ pub fn report_batch(
 ) {
     let entries = answer.as_ref().map(Vec::as_slice).unwrap_or_default();
     let failures = || entries.iter().filter_map(BatchEntryResult::failure);
+    // What was done of it says that the call can be made.
+    if entries.contains(&BatchEntryResult::Ok) {
+        health.settle_answered(call);
+    }
     // A missing right lasts: it is what is told.
     let denied = failures().find(|error| matches!(error, Error::Denied(_)));
     match denied.or_else(|| failures().next()) {
@@ -25,7 +29,8 @@ pub fn report_batch(
 }
 
 /// A call that settles jobs was answered, or failed. A failing one is logged once a minute with the
-/// permission that it needs, and a denied one makes the worker unready. Gives whether it was logged.
+/// permission that it needs, and one that is denied or goes on failing makes the worker unready. Gives whether it was
+/// logged.
 pub fn report_call<T>(
     metrics: &Metrics,
     health: &Health,
@@ -43,8 +48,11 @@ pub fn report_call<T>(
     };
     metrics.settle_failed(call);
     let permission = call.permission();
-    if denied {
-        health.settle_denied(call, why);
+    match answer {
+        Err(Error::Denied(why)) => health.settle_denied(call, why),
+        Err(Error::Call(why)) => health.settle_failed(call, why),
+        // Of one letter alone.
+        Ok(_) | Err(Error::NoDeadLetterQueue | Error::LetterRefused { .. }) => {}
     }
     // Its own text says what to do: it may be the role, the queue's key, or a proxy.
     let Some(failures) = health.may_say(call) else { return false };

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tokio::time::advance;
+
 use super::*;
 
 #[test]
@@ -28,4 +30,29 @@ fn what_is_refused_of_a_batch_counts_as_a_call_that_failed_and_what_is_late_does
     assert_eq!(told(vec![BatchEntryResult::Ok]), None);
     assert_eq!(told(vec![BatchEntryResult::Ok, BatchEntryResult::NotMentioned]), None);
     assert_eq!(failures(), "3", "what the answer leaves out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_on_failing_makes_it_unready_until_anything_is_done_by_it_and_a_lost_one_does_not() {
+    let (metrics, health) = (Metrics::new(), Health::new(Duration::from_secs(30)));
+    health.received();
+    let call = SettleCall::Delete;
+    let told = |answer: Result<Vec<BatchEntryResult>, Error>| {
+        report_batch(&metrics, &health, call, &answer);
+        health.ready().err().map(|reasons| reasons.join("; "))
+    };
+    let lost = || Err(Error::Call("status 502".into()));
+    for _ in 0..2 {
+        assert_eq!(told(lost()), None);
+        advance(Duration::from_secs(3600)).await;
+        assert_eq!(health.ready(), Ok(()), "two, an hour apart");
+    }
+    assert_eq!(told(Ok(vec![BatchEntryResult::Ok])), None);
+    for seconds in 0..30 {
+        assert_eq!(told(lost()), None, "after {seconds} s");
+        advance(Duration::from_secs(1)).await;
+    }
+    let broken = BatchEntryResult::Failed(Error::Call("InternalError: m".into()));
+    assert_eq!(told(Ok(vec![broken.clone()])).as_deref(), Some("sqs:DeleteMessage fails: InternalError: m"));
+    assert_eq!(told(Ok(vec![broken, BatchEntryResult::Ok])), None);
 }
