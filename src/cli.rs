@@ -68,7 +68,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     if !cli.env_file.is_empty() {
         return failed(env_file::start_again(&cli.env_file).into());
     }
-    if let Some(errors) = env_file::start_again_with_bare_certificates() {
+    if let Some(errors) = env_file::start_again_with_bare_variables() {
         return failed(errors.into());
     }
     let (not_unicode, _) = config::not_unicode(std::env::vars_os());

@@ -1,6 +1,7 @@
 //! How a service is reached, and credentials that can be sent.
 
 use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use futures_util::FutureExt;
 
 use super::error_chain;
 use crate::quotes::within_quotes;
@@ -80,6 +82,10 @@ struct Clean {
 /// What the SDK's profiles say once their first error has been told: it names no cause.
 const ALREADY_TOLD: &str = "initialization error already taken";
 
+/// What credentials come to with which the SDK cannot even sign its own request for a role.
+const UNSIGNABLE: &str = "the credentials that a role is assumed with hold what no header can: a newline, another control \
+    character or one beyond ASCII (see the source_profile of the profile, and what its credential_process writes)";
+
 /// An error that was told before, in its words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -109,7 +115,11 @@ impl ProvideCredentials for Clean {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            let given = self.source.provide_credentials().await.map_err(|failure| self.told(failure))?;
+            // A role that is assumed with other credentials is asked for within the source, by a request that it signs with
+            // those as they came: the signer panics at what no header can hold.
+            let given = AssertUnwindSafe(self.source.provide_credentials()).catch_unwind().await;
+            let given = given.unwrap_or_else(|_| Err(CredentialsError::invalid_configuration(UNSIGNABLE)));
+            let given = given.map_err(|failure| self.told(failure))?;
             clean(given).map_err(|part| {
                 CredentialsError::invalid_configuration(format!(
                     "the {part} holds a blank, a control character or one beyond ASCII"
@@ -268,6 +278,27 @@ mod tests {
             let words = self.0.lock().unwrap().remove(0);
             future::ProvideCredentials::ready(Err(CredentialsError::provider_error(words)))
         }
+    }
+
+    /// As the SDK's signer does at an inner request.
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl ProvideCredentials for Panicking {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async { panic!("failed to parse header value") })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_panics_has_no_credentials() {
+        let clean =
+            Clean { source: SharedCredentialsProvider::new(Panicking), first_failure: Mutex::default() };
+        let text = error_chain(&clean.provide_credentials().await.unwrap_err());
+        assert!(text.contains("hold what no header can"), "{text}");
     }
 
     #[tokio::test]

@@ -47,19 +47,29 @@ pub(crate) fn start_again(files: &[PathBuf]) -> Errors {
     Errors(vec![format!("{OPTION}: the program cannot be started again: {error}")])
 }
 
-/// The variables that name the trusted certificates, which libraries read by themselves and as they stand.
-const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// The variables that libraries read by themselves and as they stand: where trusted certificates are, and where the AWS
+/// SDK finds credentials.
+const OF_LIBRARIES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+];
 
 /// Starts the program again where one of those variables is empty or has quotes or blanks around it, without them: to
 /// libraries an empty one names a file, too. Comes back where there is nothing to mend, or with why that fails.
-pub(crate) fn start_again_with_bare_certificates() -> Option<Errors> {
+pub(crate) fn start_again_with_bare_variables() -> Option<Errors> {
     let mend = |name| {
         let given = std::env::var_os(name)?;
         let given = given.to_str()?;
         let bare = unquoted(given.trim()).trim();
         (bare != given || bare.is_empty()).then(|| (name, bare.to_owned()))
     };
-    let mended: Vec<(&str, String)> = CERTIFICATES.into_iter().filter_map(mend).collect();
+    let mended: Vec<(&str, String)> = OF_LIBRARIES.into_iter().filter_map(mend).collect();
     if mended.is_empty() {
         return None;
     }

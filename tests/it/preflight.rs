@@ -133,10 +133,27 @@ async fn check_says_where_credentials_come_from() {
     let file = std::env::temp_dir().join(unique());
     std::fs::write(&file, format!("[profile p]\ncredential_process = echo '{given}'\n")).unwrap();
     let by_profile =
-        [("AWS_PROFILE", "p"), ("AWS_CONFIG_FILE", file.to_str().unwrap()), ("AWS_ACCESS_KEY_ID", "")];
+        [("AWS_PROFILE", "'p'\n"), ("AWS_CONFIG_FILE", file.to_str().unwrap()), ("AWS_ACCESS_KEY_ID", "")];
     let (_, report) = check(&world, &by_profile, &[]).await;
     std::fs::remove_file(&file).unwrap();
     found(&report, "ok", "from a profile's credential_process");
+    assert!(!report.to_string().contains("hush"));
+}
+
+#[tokio::test]
+async fn credentials_that_a_role_cannot_be_asked_for_with_are_told_as_such() {
+    let world = World::new(|_| (200, Duration::ZERO)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, profiles) = (dir.path().join("keys.json"), dir.path().join("config"));
+    std::fs::write(&keys, r#"{"Version":1,"AccessKeyId":"AKIAX\n","SecretAccessKey":"hush"}"#).unwrap();
+    let role = "[profile p]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n";
+    let base = format!("[profile base]\ncredential_process = cat '{}'\n", keys.display());
+    std::fs::write(&profiles, format!("{role}{base}")).unwrap();
+    let by_profile =
+        [("AWS_PROFILE", "p"), ("AWS_CONFIG_FILE", profiles.to_str().unwrap()), ("AWS_ACCESS_KEY_ID", "")];
+    let (code, report) = check(&world, &by_profile, &[]).await;
+    assert_eq!(code, Some(1), "{report:#}");
+    found(&report, "error", "hold what no header can");
     assert!(!report.to_string().contains("hush"));
 }
 
