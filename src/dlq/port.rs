@@ -145,9 +145,8 @@ impl Wanted for ByApps {
 fn is_lacking(job: Job, app: &App, delivered: &[WebhookId]) -> bool {
     let Ok(job) = app.verified(job) else { return true };
     let Ok(plan) = select(&job, app) else { return true };
-    let selected = plan.selected.iter().filter_map(|selection| app.webhooks.get(selection.index));
-    plan.wanted == WantedBy::Filtered
-        || selected.into_iter().any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
+    let mut selected = plan.selected.iter().filter_map(|selection| app.webhooks.get(selection.index));
+    plan.wanted == WantedBy::Filtered || selected.any(|webhook| !delivered.iter().any(|id| webhook.is(id)))
 }
 
 #[cfg(test)]
