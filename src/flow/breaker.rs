@@ -205,8 +205,7 @@ impl Breaker {
         let state = failing.by_destination.entry(destination).or_insert_with(new);
         if self.is_stale(state, now) {
             // What was down and has taken nothing since is down still.
-            let was_down =
-                self.has_been_down(state, state.last) && now.duration_since(state.last) < REMEMBERED;
+            let was_down = self.has_been_down(state) && now.duration_since(state.last) < REMEMBERED;
             let (since, confirmations) = if was_down { (state.since, CONFIRMATIONS) } else { (began, 0) };
             *state = Failing { since, confirmations, ..new() };
         }
@@ -248,15 +247,16 @@ impl Breaker {
         latest.is_some_and(|key| failing.remove(key))
     }
 
-    /// What is known from before an absence is no reason to give jobs up untried. The next failure is.
+    /// What is known from before an absence is no reason to give jobs up untried. The next failure is. The failures
+    /// themselves span a window: a quiet after them is no failure.
     fn is_open(&self, state: &Failing, now: Instant) -> bool {
-        now.duration_since(state.failed_at) <= self.remembered() && self.has_been_down(state, now)
+        now.duration_since(state.failed_at) <= self.remembered() && self.has_been_down(state)
     }
 
-    /// Whether it was down by then, if it has answered nothing since.
-    fn has_been_down(&self, state: &Failing, by: Instant) -> bool {
+    /// Whether it was down when it failed last.
+    fn has_been_down(&self, state: &Failing) -> bool {
         let confirmed = state.confirmations >= CONFIRMATIONS || state.jobs.len() >= MANY_JOBS;
-        confirmed && by.saturating_duration_since(state.since) >= self.window
+        confirmed && state.last.saturating_duration_since(state.since) >= self.window
     }
 
     /// Whether its last failure is too long ago to say anything of the destination now.
@@ -402,6 +402,18 @@ mod tests {
             }
         }
         assert!(breaker.is_down(1, start + WINDOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_after_a_few_failures_is_no_failure() {
+        let (breaker, start) = (Breaker::new(WINDOW, PROBE), Instant::now());
+        for job in 0..MANY_JOBS as u64 {
+            fail(&breaker, job, start, start + PROBE);
+        }
+        let later = start + WINDOW + PROBE;
+        assert!(!breaker.is_down(1, later));
+        fail(&breaker, 99, later, later);
+        assert!(breaker.is_down(1, later), "it has failed for a window without a success");
     }
 
     #[tokio::test(start_paused = true)]
