@@ -29,7 +29,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::apps::Apps;
+use crate::app::Webhook;
+use crate::apps::{Apps, Fresh};
 use crate::delivery::Transport;
 use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
@@ -42,7 +43,7 @@ use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
 use crate::policy::rules::Rules;
 use crate::policy::{Disposition, own_rules};
-use crate::queue::{BatchEntryResult, Queue, Receipt};
+use crate::queue::{BatchEntryResult, MessageId, Queue, Receipt};
 use crate::random::Random;
 use crate::telemetry::failures::Failures;
 use crate::telemetry::health::{Health, Watch};
@@ -50,7 +51,7 @@ use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::settling::report_batch;
 use crate::telemetry::traces::Traces;
 use attempt::{Attempted, attempt};
-use prepare::{Planned, prepare};
+use prepare::{Planned, look_up, prepare};
 use settle::Return;
 
 /// Below this `maxReceiveCount` the jobs behind a failing head are hidden for longer than the head, so that they are
@@ -66,6 +67,11 @@ const CALLS: Duration = Duration::from_secs(30);
 /// newer answer about its app: many times what requests under way or a lagging source may take. Ten such jobs can be
 /// hidden for twelve hours together.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// So soon the extension of a lease that was refused is not asked for again: the jobs of a last chance would spend what is
+/// left of it on that.
+const REFUSED_AGAIN: Duration = Duration::from_secs(1);
+const NOT_EXTENDED: &str = "the lease could not be extended";
 
 /// Between two attempts to get a place, or two look-ups of the app.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -135,12 +141,16 @@ pub struct Lane<Q, T, A> {
     ahead: Option<Planned>,
     /// How many jobs from the head on are sent one by one, because a request with all of them failed.
     going_alone: usize,
+    /// The head that was planned once more before it was to be given up.
+    planned_anew: Option<MessageId>,
     /// Since when it has waited for a place at the head's destinations, or for a newer answer about its app.
     waits_since: Option<Instant>,
     /// It was received after this process was told to end.
     came_late: bool,
     times: Times,
     lease: Lease,
+    /// When it could not be extended last.
+    refused_at: Option<Instant>,
     watch: Watch,
 }
 
@@ -170,17 +180,19 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             count,
             ahead: None,
             going_alone: 0,
+            planned_anew: None,
             waits_since: None,
             came_late,
             times,
             lease,
+            refused_at: None,
             watch,
         }
     }
 
     /// Works the lane to its end.
     pub async fn run(mut self) {
-        for n in 0_usize.. {
+        'heads: for n in 0_usize.. {
             if self.jobs.is_empty() {
                 return;
             }
@@ -224,6 +236,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 let Some(head) = self.jobs.front() else { return };
                 let random = self.shared.random.fraction();
                 let disposition = settle::decide(&self.shared, head, &attempted, self.times, random);
+                if matches!(disposition, Disposition::DeadLetter(_)) && self.plans_anew(&attempted).await {
+                    continue 'heads;
+                }
                 settle::record(&mut self, &attempted, &disposition);
                 let given_up = matches!(disposition, Disposition::DeadLetter(_));
                 let settled = match disposition {
@@ -256,6 +271,37 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let look_ups = self.shared.rules.attempt_timeout * 2;
         self.extend_lease(look_ups + SETTLE_MARGIN).await.ok();
         self.try_head().await
+    }
+
+    /// Whether the head, which is about to be given up for a webhook, is planned once more: the source knows other webhooks
+    /// of its app than those that are remembered. Its owner may have corrected the one that failed.
+    async fn plans_anew(&mut self, attempted: &Attempted) -> bool {
+        let Some(app) = attempted.app.as_ref().filter(|_| attempted.jobs == 1) else { return false };
+        let Some(head) = self.jobs.front().map(|head| Arc::clone(&head.message.id)) else { return false };
+        // Whoever changes them all the time does not keep it for ever.
+        if self.planned_anew.as_ref() == Some(&head) {
+            return false;
+        }
+        let longest = self.shared.rules.attempt_timeout;
+        if self.extend_lease(longest + SETTLE_MARGIN).await.is_err() {
+            return false;
+        }
+        let fresh = look_up(&self.shared, self.shared.apps.find_fresh(&app.key));
+        let fresh = self.shared.closing.run_until_cancelled(fresh).await;
+        let Some(Ok(Fresh { app: Some(fresh), .. })) = fresh else { return false };
+        if fresh.webhooks == app.webhooks {
+            return false;
+        }
+        self.planned_anew = Some(head);
+        if let Some(head) = self.jobs.front_mut() {
+            let is_another = |webhook: &&Webhook| {
+                app.webhooks.iter().any(|known| known.id == webhook.id && known.target != webhook.target)
+            };
+            let changed: Vec<_> = fresh.webhooks.iter().filter(is_another).collect();
+            changed.into_iter().for_each(|webhook| head.claim.record_mut().may_take_it_now(webhook));
+        }
+        self.forget_plan();
+        true
     }
 
     /// Hides all of it, untried, for a backoff: its app has no room.
@@ -291,6 +337,10 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         if self.lease.is_over(now) || !extended.fits(now, needed) {
             return Err("the lease has run out");
         }
+        let was_refused = |at: Instant| now.duration_since(at) < REFUSED_AGAIN;
+        if self.refused_at.is_some_and(was_refused) {
+            return Err(NOT_EXTENDED);
+        }
         let changes: Vec<_> = self.receipts().map(|receipt| (receipt, extension)).collect();
         let answer = timeout_at(self.lease.until(), self.shared.queue.change_visibility(&changes)).await;
         if let Ok(answer) = &answer {
@@ -301,7 +351,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             Ok(Err(_)) | Err(_) => false,
         };
         if !granted {
-            return Err("the lease could not be extended");
+            self.refused_at = Some(Instant::now());
+            return Err(NOT_EXTENDED);
         }
         self.shared.metrics.lease_extensions.inc();
         self.lease = extended;

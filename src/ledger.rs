@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::app::{App, Webhook, WebhookId};
+use crate::app::{Webhook, WebhookId};
 use crate::outcome::{Outcome, Reason};
 use crate::queue::MessageId;
 
@@ -53,9 +53,13 @@ pub struct Record {
     pub unsent_since: Option<Instant>,
     /// Since when its lane waits for an answer about its app that is not older than its jobs.
     pub waits_for_app_since: Option<Instant>,
-    /// Receives at which it was not attempted, or its dead letter was refused: the backoff of such receives grows with
+    /// Receives at which nothing could be sent for it, since something last was: the backoff of such receives grows with
     /// them.
     pub fruitless_receives: u32,
+    /// How often it was deferred for want of room or of a place: so does that of deferrals.
+    pub deferrals: u32,
+    /// How often the dead-letter queue did not take its letter: so does that of letters.
+    pub refused_letters: u32,
     /// How long it has been worked at what is to be sent, at receives at which that came to nothing.
     pub planning: Duration,
     /// Why it was given up, if the dead-letter queue has not confirmed it.
@@ -67,16 +71,26 @@ pub struct Record {
     /// The webhooks that need no further attempt.
     pub settled: Vec<Settled>,
     /// The webhooks that were to get it, and still are.
-    pub waiting: Vec<WebhookId>,
+    pub waiting: Vec<Known>,
     /// The webhooks that were to get it and are none of the app's any more, without another that came in their stead.
-    pub owed: Vec<WebhookId>,
+    pub owed: Vec<Known>,
+}
+
+/// A webhook as it was known: by its identity, and by the one among webhooks with the same target, which is its own once
+/// the app gets another of those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its identity then.
+    pub id: WebhookId,
+    /// Its identity among webhooks with the same target.
+    pub precise: WebhookId,
 }
 
 /// What was tried at one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tries {
-    /// Which of the app's webhooks.
-    pub webhook: WebhookId,
+    /// Which of the app's webhooks, as it was at the first of them: its receiver knows the job by that.
+    pub webhook: Known,
     /// Attempts that this process made.
     pub attempts: u32,
     /// When the first of them began.
@@ -87,9 +101,7 @@ pub struct Tries {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// Which of the app's webhooks.
-    pub webhook: WebhookId,
-    /// Its identity among webhooks with the same target: the app may be about to get another of those.
-    pub precise: WebhookId,
+    pub webhook: Known,
     /// Why it will never be delivered; `None` if it has been.
     pub failed: Option<Reason>,
 }
@@ -97,22 +109,27 @@ pub struct Settled {
 impl Record {
     /// What was tried at a webhook.
     #[must_use]
-    pub fn tries_at(&self, webhook: &WebhookId) -> Option<&Tries> {
-        self.tries.iter().find(|tries| tries.webhook == *webhook)
+    pub fn tries_at(&self, webhook: &Webhook) -> Option<&Tries> {
+        self.tries.iter().find(|tries| tries.webhook.is(webhook))
     }
 
     /// Counts an attempt at a webhook that began then.
-    pub fn tried(&mut self, webhook: &WebhookId, began: Instant) {
-        match self.tries.iter_mut().find(|tries| tries.webhook == *webhook) {
+    pub fn tried(&mut self, webhook: &Webhook, began: Instant) {
+        match self.tries.iter_mut().find(|tries| tries.webhook.is(webhook)) {
             Some(tries) => tries.attempts = tries.attempts.saturating_add(1),
-            None => self.tries.push(Tries { webhook: webhook.clone(), attempts: 1, first: began }),
+            None => self.tries.push(Tries { webhook: Known::of(webhook), attempts: 1, first: began }),
         }
     }
 
-    /// Counts a receive at which it was not attempted, or its dead letter was refused; gives how many they are.
-    pub fn count_fruitless(&mut self) -> u32 {
+    /// Counts a receive at which nothing could be sent for it.
+    pub fn count_fruitless(&mut self) {
         self.fruitless_receives = self.fruitless_receives.saturating_add(1);
-        self.fruitless_receives
+    }
+
+    /// Counts a deferral for want of room or of a place; gives how many they are.
+    pub fn count_deferral(&mut self) -> u32 {
+        self.deferrals = self.deferrals.saturating_add(1);
+        self.deferrals
     }
 
     /// There is something to send for it. While there was not, no destination was failing with it.
@@ -123,17 +140,28 @@ impl Record {
         firsts.for_each(|first| *first = now.min(*first + unsent));
     }
 
-    /// Whether a webhook of the app's needs no further attempt, by what the last one came to, or needs one.
-    pub fn settle(&mut self, app: &App, webhook: &WebhookId, outcome: &Outcome) {
+    /// Records an outcome: delivered and permanent end the webhook's part in the job, anything else keeps it waiting.
+    pub fn settle(&mut self, webhook: &Webhook, outcome: &Outcome) {
         let failed = match outcome {
             Outcome::Delivered => None,
             Outcome::Permanent(reason) => Some(reason.clone()),
             Outcome::Transient { .. } | Outcome::Deferred(_) => return self.wait_for(webhook),
         };
-        self.waiting.retain(|waiting| waiting != webhook);
-        self.tries.retain(|tries| tries.webhook != *webhook);
-        let precise = app.webhook(webhook).map_or(webhook, |registered| &registered.precise_id).clone();
-        self.settled.push(Settled { webhook: webhook.clone(), precise, failed });
+        self.waiting.retain(|waiting| !waiting.is(webhook));
+        self.tries.retain(|tries| !tries.webhook.is(webhook));
+        self.settled.push(Settled { webhook: Known::of(webhook), failed });
+    }
+
+    /// A webhook that it was given up for may take it now: its owner has changed it.
+    pub fn may_take_it_now(&mut self, webhook: &Webhook) {
+        if self
+            .settled
+            .extract_if(.., |settled| settled.failed.is_some() && settled.webhook.is(webhook))
+            .count()
+            > 0
+        {
+            self.wait_for(webhook);
+        }
     }
 
     /// Whether it was attempted before, at webhooks that may have changed since.
@@ -145,57 +173,65 @@ impl Record {
     /// It is about to go to the webhooks `to`; `all` are those that its app has for such jobs. One that came since the last attempt
     /// stands for one that went: a URL was corrected.
     pub fn goes_to(&mut self, to: &[&Webhook], all: &[&Webhook]) {
-        let is_new = |webhook: &&&Webhook| !self.waiting.iter().any(|id| webhook.is(id));
+        let is_new = |webhook: &&&Webhook| !self.waiting.iter().any(|known| known.is(webhook));
         let new: Vec<&Webhook> = to.iter().filter(is_new).copied().collect();
-        let failed = self.settled.extract_if(.., |settled| {
-            settled.failed.is_some() && !all.iter().any(|webhook| settled.is_of(webhook))
-        });
+        let is_gone = |known: &Known| !all.iter().any(|webhook| known.is(webhook));
+        let failed =
+            self.settled.extract_if(.., |settled| settled.failed.is_some() && is_gone(&settled.webhook));
         self.owed.extend(failed.map(|settled| settled.webhook));
-        self.owed.extend(self.waiting.extract_if(.., |id| !all.iter().any(|webhook| webhook.is(id))));
+        self.owed.extend(self.waiting.extract_if(.., |known| is_gone(known)));
         for webhook in new {
-            let came_back = self.owed.iter().position(|id| webhook.is(id));
+            let came_back = self.owed.iter().position(|known| known.is(webhook));
             if !self.owed.is_empty() {
                 self.owed.remove(came_back.unwrap_or_default());
             }
-            self.wait_for(&webhook.id);
+            self.wait_for(webhook);
         }
     }
 
     /// About how many bytes of memory it takes, what it points to included.
     fn weight(&self) -> usize {
         let words = |reason: Option<&Reason>| reason.map_or(0, |reason| reason.to_string().len());
-        let id = |id: &WebhookId| size_of::<WebhookId>() + id.as_str().len();
-        let tries = self.tries.iter().map(|tries| size_of::<Tries>() + tries.webhook.as_str().len());
-        let settled = self.settled.iter().map(|settled| {
-            size_of::<Settled>()
-                + settled.webhook.as_str().len()
-                + settled.precise.as_str().len()
-                + words(settled.failed.as_ref())
-        });
-        let ids = self.waiting.iter().chain(&self.owed).map(id);
-        let all = tries.chain(settled).chain(ids).sum::<usize>();
+        let tries = self.tries.iter().map(|tries| size_of::<Tries>() + tries.webhook.text());
+        let settled = self
+            .settled
+            .iter()
+            .map(|settled| size_of::<Settled>() + settled.webhook.text() + words(settled.failed.as_ref()));
+        let known = self.waiting.iter().chain(&self.owed).map(|known| size_of::<Known>() + known.text());
+        let all = tries.chain(settled).chain(known).sum::<usize>();
         size_of::<Self>() + words(self.given_up.as_ref()) + all
     }
 
     /// A webhook needs a further attempt.
-    pub fn wait_for(&mut self, webhook: &WebhookId) {
-        if !self.waiting.contains(webhook) {
-            self.waiting.push(webhook.clone());
+    pub fn wait_for(&mut self, webhook: &Webhook) {
+        if !self.waiting.iter().any(|known| known.is(webhook)) {
+            self.waiting.push(Known::of(webhook));
         }
     }
 }
 
-impl Settled {
-    /// Whether it is about this webhook, as it is now.
+impl Known {
+    /// A webhook as it is now.
     #[must_use]
-    pub fn is_of(&self, webhook: &Webhook) -> bool {
-        webhook.is(&self.webhook) || webhook.is(&self.precise)
+    pub fn of(webhook: &Webhook) -> Self {
+        Self { id: webhook.id.clone(), precise: webhook.precise_id.clone() }
     }
 
-    /// All that the webhook may be known by later.
+    /// Whether it is this webhook, as that is now.
+    #[must_use]
+    pub fn is(&self, webhook: &Webhook) -> bool {
+        webhook.is(&self.id) || webhook.is(&self.precise)
+    }
+
+    /// All that it may be known by later.
     pub fn identities(&self) -> impl Iterator<Item = WebhookId> + use<> {
-        let precise = Some(&self.precise).filter(|precise| **precise != self.webhook);
-        std::iter::once(self.webhook.clone()).chain(precise.cloned())
+        let precise = Some(&self.precise).filter(|precise| **precise != self.id);
+        std::iter::once(self.id.clone()).chain(precise.cloned())
+    }
+
+    /// Bytes of text.
+    fn text(&self) -> usize {
+        self.id.as_str().len() + self.precise.as_str().len()
     }
 }
 
@@ -343,6 +379,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Target;
 
     fn id(n: usize) -> MessageId {
         n.to_string().into()
@@ -434,7 +471,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_records_of_many_webhooks_take_is_bounded() {
         let ledger = Arc::new(Ledger::default());
-        let webhooks: Vec<WebhookId> = (0..100).map(|n| format!("webhook-{n:08}").as_str().into()).collect();
+        let webhook = |n| Webhook::of(Target::Http(format!("http://host-{n}/")));
+        let webhooks: Vec<Webhook> = (0..100).map(webhook).collect();
         for n in 0..20_000 {
             let mut claim = ledger.claim(&id(n)).unwrap();
             for webhook in &webhooks {

@@ -42,6 +42,14 @@ pub struct Delivery {
     pub timeout: Option<Duration>,
 }
 
+impl Delivery {
+    /// Its receiver knows the job by this identity of its webhook, and is told the same id again.
+    pub(crate) fn keep_id(&mut self, job: &str, webhook: &WebhookId) {
+        let id = self.headers.iter_mut().find(|(name, _)| name == ID_HEADER);
+        id.into_iter().for_each(|(_, value)| *value = id_of(job, webhook));
+    }
+}
+
 /// The payload is signed but is no list of events.
 #[derive(Debug, thiserror::Error)]
 #[error("the payload is not a list of events: {0}")]
@@ -303,7 +311,7 @@ impl Selection {
             webhook: webhook.id.clone(),
             target: webhook.target.clone(),
             body,
-            headers: headers(webhook, &app.key, signature, format!("{id}.{}", webhook.id)),
+            headers: headers(webhook, &app.key, signature, id_of(id, &webhook.id)),
             standard: app.standard_signing(webhook),
             timeout: None,
         })
@@ -352,6 +360,11 @@ fn part<'a>(time_ms: Option<&[u8]>, events: impl Iterator<Item = &'a [u8]>) -> B
     }
     body.put_slice(b"]}");
     body.freeze()
+}
+
+/// What a receiver knows a job by: the same on every attempt.
+fn id_of(job: &str, webhook: &WebhookId) -> String {
+    format!("{job}.{webhook}")
 }
 
 fn headers(webhook: &Webhook, key: &str, signature: String, id: String) -> Vec<(String, String)> {

@@ -90,16 +90,19 @@ pub struct Redriven {
     pub source: MessageId,
     /// The webhooks that have it.
     pub delivered: Vec<WebhookId>,
+    /// The webhook that its letter was for.
+    pub webhook: Option<WebhookId>,
 }
 
 impl Redriven {
     /// By what a message or a dead letter says of itself: webhooks' identities with commas between them. One from
     /// before webhooks had identities says nothing of them: it goes to all.
     #[must_use]
-    pub fn of(source: &str, delivered: Option<&str>) -> Self {
+    pub fn of(source: &str, delivered: Option<&str>, webhook: Option<&str>) -> Self {
         let ids = delivered.unwrap_or_default().split(',').map(str::trim);
         let delivered = ids.filter(|id| !id.is_empty() && *id != NO_WEBHOOK).map(WebhookId::from).collect();
-        Self { source: Arc::from(source), delivered }
+        let webhook = webhook.map(str::trim).filter(|id| !id.is_empty()).map(WebhookId::from);
+        Self { source: Arc::from(source), delivered, webhook }
     }
 }
 
@@ -187,10 +190,12 @@ impl NewMessage {
     #[must_use]
     pub fn attributes(&self) -> Vec<(&'static str, String)> {
         let Some(redriven) = &self.redriven else { return Vec::new() };
-        vec![
+        let webhook = redriven.webhook.as_ref().map(|webhook| ("webhook", webhook.to_string()));
+        let ids = [
             ("source_message_id", redriven.source.to_string()),
             ("delivered", identities(&redriven.delivered)),
-        ]
+        ];
+        ids.into_iter().chain(webhook).collect()
     }
 
     /// What counts against SQS' bounds.

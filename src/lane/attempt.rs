@@ -28,6 +28,12 @@ use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 /// there are; as each ends, the next of a job's other webhooks follows.
 const AT_ONCE: usize = 16;
 
+/// What has no other chance is not attempted in less: few receivers in another region answer sooner.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(250);
+
+/// What is left then for the letter of each job behind it.
+const LETTER: Duration = Duration::from_millis(200);
+
 /// What was tried for the jobs at the head of the lane, and what it came to.
 pub(super) struct Attempted {
     /// How many jobs it was for.
@@ -53,6 +59,13 @@ pub(super) struct Tried {
     pub down: bool,
     pub began: Instant,
     pub outcome: Outcome,
+}
+
+impl Tried {
+    /// The app's webhook that it was at.
+    pub(super) fn registered<'a>(&self, app: &'a App) -> Option<&'a Webhook> {
+        app.webhook(self.webhook.as_ref()?)
+    }
 }
 
 impl Attempted {
@@ -158,14 +171,20 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     let gates = gates(lane, &batch);
     goes_to(lane, &batch);
     let mut tried = Vec::with_capacity(batch.parcels.len());
-    let needed = lane.shared.rules.attempt_timeout + SETTLE_MARGIN;
     let mut left: VecDeque<_> = batch.parcels.iter().zip(&gates).collect();
     while !left.is_empty() {
-        if !lane.ensure_lease(needed).await {
-            return None;
+        let mut limits = Limits { least: lane.shared.rules.attempt_timeout, settling: SETTLE_MARGIN };
+        if let Err(why) = lane.extend_lease(limits.needed()).await {
+            // What has no other chance is attempted in what is left of its lease.
+            let behind = u32::try_from(lane.jobs.len() - batch.jobs).unwrap_or(u32::MAX);
+            limits = Limits { least: LEAST_ATTEMPT, settling: SETTLE_MARGIN + LETTER.saturating_mul(behind) };
+            if !lane.holds_a_last_chance() || !lane.lease.fits(Instant::now(), limits.needed()) {
+                lane.abandon(why).await;
+                return None;
+            }
         }
         let began = Instant::now();
-        let ended = send(lane, &batch, &mut left, needed).await;
+        let ended = send(lane, &batch, &mut left, limits).await;
         record(lane, &batch, number, &ended.tried, began);
         tried.extend(ended.tried);
         if ended.cut_off {
@@ -181,7 +200,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
 fn goes_to<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch) {
     for held in lane.jobs.iter_mut().take(batch.jobs).filter(|held| held.claim.record().knows_webhooks()) {
         let ids = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel));
-        let to: Vec<_> = ids.filter_map(|(id, _)| own_rules::webhook(Some(&batch.app), id)).collect();
+        let to: Vec<_> = ids.filter_map(|(id, _)| batch.app.webhook(id)).collect();
         held.claim.record_mut().goes_to(&to, &batch.listing());
     }
 }
@@ -249,6 +268,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     if !past && !sibling {
         return gates;
     }
+    let waits_beside = gates.iter().any(|gate| gate.down().is_none());
     for gate in &mut gates {
         let Some(why) = gate.down().cloned() else { continue };
         let is_skipped = match &why {
@@ -260,9 +280,9 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         };
         gate.way = match (is_skipped, past) {
             (true, _) => Way::Skipped(why),
-            // It is given up anyway, for its own failure.
-            (false, true) => Way::Failing(why),
-            (false, false) => Way::Probe(why),
+            // Given up with the whole job, for its own failure.
+            (false, true) if !waits_beside => Way::Failing(why),
+            (false, _) => Way::Probe(why),
         };
     }
     gates
@@ -274,6 +294,21 @@ fn has_it(held: &InFlight) -> bool {
     by_redrive || held.claim.record().settled.iter().any(|settled| settled.failed.is_none())
 }
 
+/// What a lane's lease has to leave.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// For an attempt, at the least.
+    least: Duration,
+    /// For settling, behind the attempt.
+    settling: Duration,
+}
+
+impl Limits {
+    fn needed(self) -> Duration {
+        self.least + self.settling
+    }
+}
+
 /// What came of some deliveries.
 struct Ended {
     /// In the order of their parcels.
@@ -283,17 +318,19 @@ struct Ended {
 }
 
 /// Makes deliveries of a batch, some at the same time, each within what the worker or its webhook allows: as many of those
-/// that are `left` as may be begun before less than `needed` is left of the lease, or a job's last chance comes. Where a
+/// that are `left` as may be begun before the lease leaves less than `limits`, or a job's last chance comes. Where a
 /// job of the lane has no other chance, those that have not ended when the worker does are missing from the answer: its
 /// letter says who has it.
 async fn send<Q: Queue, T: Transport, A: Apps>(
     lane: &Lane<Q, T, A>,
     batch: &Batch,
     left: &mut VecDeque<(&Parcel, &Gate)>,
-    needed: Duration,
+    limits: Limits,
 ) -> Ended {
-    let round = Round { lane, batch, urgent: lane.holds_a_last_chance(), deferrable: lane.may_be_deferred() };
-    let goes_on = || lane.lease.fits(Instant::now(), needed) && lane.holds_a_last_chance() == round.urgent;
+    let (urgent, deferrable) = (lane.holds_a_last_chance(), lane.may_be_deferred());
+    let round = Round { lane, batch, urgent, deferrable, settling: limits.settling };
+    let goes_on =
+        || lane.lease.fits(Instant::now(), limits.needed()) && lane.holds_a_last_chance() == round.urgent;
     let (mut under_way, mut ended) = (FuturesUnordered::new(), Vec::new());
     let mut cut_off = false;
     loop {
@@ -317,6 +354,8 @@ struct Round<'a, Q, T, A> {
     urgent: bool,
     /// Every job of the lane may go back untried.
     deferrable: bool,
+    /// What is left of the lease for settling.
+    settling: Duration,
 }
 
 impl<Q: Queue, T: Transport, A: Apps> Round<'_, Q, T, A> {
@@ -349,19 +388,26 @@ struct Try<'a, Q, T, A> {
     began: Instant,
     /// When the head was tried first at this webhook.
     first: Instant,
+    /// The webhook's identity then, if it is another now: its receiver knows the job by that.
+    known_as: Option<&'a WebhookId>,
     /// The number of the attempt at this webhook.
     number: u32,
     /// What it may take.
     longest: Duration,
+    /// That is less than its webhook has otherwise.
+    is_cut_short: bool,
 }
 
 impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
     fn begin(round: &'a Round<'a, Q, T, A>, parcel: &'a Parcel, gate: &'a Gate) -> Self {
         let began = Instant::now();
         let (webhook, target) = round.batch.webhook(parcel).unzip();
-        let head = round.lane.jobs.front().zip(webhook);
-        let tries = head.and_then(|(head, id)| head.claim.record().tries_at(id));
-        let own = webhook.and_then(|id| own_rules::webhook(Some(&round.batch.app), id));
+        let own = webhook.and_then(|id| round.batch.app.webhook(id));
+        let head = round.lane.jobs.front().zip(own);
+        let tries = head.and_then(|(head, own)| head.claim.record().tries_at(own));
+        let own_timeout = own_rules::timeout(own, round.lane.shared.rules.attempt_timeout);
+        // Less than that is left where the lease of a last chance could not be extended.
+        let left = round.lane.lease.until().saturating_duration_since(began).saturating_sub(round.settling);
         Self {
             round,
             parcel,
@@ -372,9 +418,11 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
             destination: Text::new(&Host(target).to_string()),
             began,
             first: tries.map_or(began, |tries| tries.first),
+            known_as: tries.map(|tries| &tries.webhook.id).filter(|id| Some(*id) != webhook),
             // Those that go together are at their first.
-            number: head.map_or(1, |(head, id)| next_number_at(head, id)),
-            longest: own_rules::timeout(own, round.lane.shared.rules.attempt_timeout),
+            number: head.map_or(1, |(head, own)| next_number_at(head, own)),
+            longest: own_timeout.min(left),
+            is_cut_short: left < own_timeout,
         }
     }
 
@@ -445,6 +493,9 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
             let Some(mut delivery) = batch.render(parcel) else {
                 return Outcome::Permanent(Reason::NoWebhook);
             };
+            if let Some((known_as, head)) = self.known_as.zip(lane.jobs.front()) {
+                delivery.keep_id(head.known_as(), known_as);
+            }
             span.carry(&mut delivery.headers);
             delivery.timeout = Some(longest);
             shared.transport.attempt(&delivery, self.number).await
@@ -478,6 +529,8 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
                 shared.breaker.succeeded(key);
                 shared.throttle.too_many(key, now);
             }
+            // It may have been about to answer.
+            Outcome::Transient { reason: Reason::Timeout(_), .. } if self.is_cut_short => {}
             Outcome::Transient { reason, .. } if !matches!(reason, Reason::WebhookUnusable(_)) => {
                 let id = jobs.front().map_or("", |head| head.known_as());
                 let job = Job::new(id, self.first);
@@ -540,20 +593,20 @@ fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, number: u32, ended: 
             record.first_attempt.get_or_insert(began);
         }
         if made {
-            record.attempts = number;
+            (record.attempts, record.fruitless_receives) = (number, 0);
         } else if failed_or_made {
             record.count_fruitless();
         }
-        record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| webhook.is(&tries.webhook)));
-        for tried in ended.iter().filter(|tried| tried.outcome.was_made()) {
-            tried.webhook.iter().for_each(|webhook| record.tried(webhook, tried.began));
-        }
+        record.tries.retain(|tries| batch.app.webhooks.iter().any(|webhook| tries.webhook.is(webhook)));
         for tried in ended {
-            let Some(webhook) = &tried.webhook else { continue };
+            let Some(webhook) = tried.registered(&batch.app) else { continue };
+            if tried.outcome.was_made() {
+                record.tried(webhook, tried.began);
+            }
             match &tried.outcome {
                 // It may be another job's doing: each is asked for alone.
                 Outcome::Permanent(_) if batch.jobs > 1 => record.wait_for(webhook),
-                outcome => record.settle(&batch.app, webhook, outcome),
+                outcome => record.settle(webhook, outcome),
             }
         }
     }
@@ -581,8 +634,10 @@ fn settle_skipped<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch, gates: &[Gat
         let Some(why) = gate.down().filter(|_| given_up).cloned() else { continue };
         tried.outcome = Outcome::Permanent(why);
         // Several jobs go on alone.
-        if let (1, Some(head), Some(webhook)) = (batch.jobs, lane.jobs.front_mut(), &tried.webhook) {
-            head.claim.record_mut().settle(&batch.app, webhook, &tried.outcome);
+        if let (1, Some(head), Some(webhook)) =
+            (batch.jobs, lane.jobs.front_mut(), tried.registered(&batch.app))
+        {
+            head.claim.record_mut().settle(webhook, &tried.outcome);
         }
     }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, error, warn};
 
 use crate::board::Text;
 use crate::lane::in_flight::InFlight;
-use crate::lease::Lease;
+use crate::lease::{Lease, SETTLE_MARGIN};
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
@@ -26,6 +26,11 @@ const LINGER: Duration = Duration::from_millis(50);
 
 /// The longest that the delete of a job that came alone keeps its group waiting.
 const SHORT_LINGER: Duration = Duration::from_millis(8);
+
+/// So often the delete of a job that SQS does not hand over again is tried, as long as its lease lasts, and so long apart.
+/// A shutdown waits for it.
+const LAST_TRIES: u32 = 5;
+const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// With so many delete calls under way, a lane's last delete waits for company.
 const BUSY: usize = 8;
@@ -39,6 +44,8 @@ pub struct Deletion {
     pub lease: Lease,
     /// What its group waits for.
     pub urgency: Urgency,
+    /// SQS does not hand it over again to be deleted: it would move it to its dead-letter queue.
+    pub is_last: bool,
 }
 
 /// How soon a delete has to go out.
@@ -132,34 +139,62 @@ fn take(done: Deletion, waiting: &mut Vec<Deletion>, urgent: &mut bool, due_at: 
     waiting.push(done);
 }
 
-async fn delete<Q: Queue>(queue: Arc<Q>, metrics: Arc<Metrics>, health: Arc<Health>, batch: Vec<Deletion>) {
-    let receipts: Vec<&Receipt> = batch.iter().map(|done| &done.held.message.receipt).collect();
-    metrics.delete_calls.inc();
-    let answer = queue.delete(&receipts).await;
-    report_batch(&metrics, &health, SettleCall::Delete, &answer);
-    let entries = answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); batch.len()]);
-    let now = Instant::now();
-    for (Deletion { held, lease, .. }, entry) in batch.into_iter().zip(entries) {
-        match entry {
-            BatchEntryResult::Ok => {
-                metrics.acknowledged.inc();
-                held.claim.deleted(!lease.is_over(now));
-            }
-            // Dropping the claim leaves it on the ledger as done: it is only deleted again.
-            BatchEntryResult::ReceiptExpired
-            | BatchEntryResult::Failed(_)
-            | BatchEntryResult::NotMentioned => {
-                metrics.late_settlements.inc();
-                let (id, group) = (&held.message.id, Text::new(&held.message.group));
-                if entry == BatchEntryResult::ReceiptExpired {
-                    warn!(message_id = %id, %group,
-                        "late delete: the job is done, but its receipt had expired; it is deleted when it comes back");
-                } else {
-                    // Said once a minute, for the call.
-                    debug!(message_id = %id, %group, ?entry,
-                        "the job is done, its delete failed: it is deleted when it comes back");
+async fn delete<Q: Queue>(
+    queue: Arc<Q>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    mut batch: Vec<Deletion>,
+) {
+    for tries in 1.. {
+        let receipts: Vec<&Receipt> = batch.iter().map(|done| &done.held.message.receipt).collect();
+        metrics.delete_calls.inc();
+        let answer = queue.delete(&receipts).await;
+        report_batch(&metrics, &health, SettleCall::Delete, &answer);
+        let entries = answer.unwrap_or_else(|error| vec![BatchEntryResult::Failed(error); batch.len()]);
+        let (now, mut again) = (Instant::now(), Vec::new());
+        for (done, entry) in batch.into_iter().zip(entries) {
+            let in_time = done.lease.fits(now, LAST_PAUSE + SETTLE_MARGIN);
+            match entry {
+                BatchEntryResult::Ok => {
+                    metrics.acknowledged.inc();
+                    done.held.claim.deleted(!done.lease.is_over(now));
+                }
+                BatchEntryResult::Failed(_) | BatchEntryResult::NotMentioned
+                    if done.is_last && in_time && tries < LAST_TRIES =>
+                {
+                    again.push(done);
+                }
+                // Dropping the claim leaves it on the ledger as done: it is only deleted again.
+                BatchEntryResult::ReceiptExpired
+                | BatchEntryResult::Failed(_)
+                | BatchEntryResult::NotMentioned => {
+                    metrics.late_settlements.inc();
+                    tell(&done, &entry);
                 }
             }
         }
+        if again.is_empty() {
+            return;
+        }
+        sleep(LAST_PAUSE).await;
+        batch = again;
+    }
+}
+
+/// Says that a job which is done was not deleted, and what becomes of it.
+fn tell(done: &Deletion, entry: &BatchEntryResult) {
+    let (id, group) = (&done.held.message.id, Text::new(&done.held.message.group));
+    let app_id = done.held.shown_app();
+    if done.is_last {
+        error!(message_id = %id, app_id = app_id.as_str(), %group,
+            "the job is done, but could not be deleted at its last receive: SQS moves it to its dead-letter queue without a letter \
+             of ours (remedy: do not redrive it; hookferry dlq purge takes it away)");
+    } else if *entry == BatchEntryResult::ReceiptExpired {
+        warn!(message_id = %id, %group,
+            "late delete: the job is done, but its receipt had expired; it is deleted when it comes back");
+    } else {
+        // Said once a minute, for the call.
+        debug!(message_id = %id, %group, ?entry,
+            "the job is done, its delete failed: it is deleted when it comes back");
     }
 }

@@ -26,7 +26,7 @@ use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
 use crate::job::{Job, SignatureError};
 use crate::lane::in_flight::{InFlight, Times};
-use crate::ledger::Settled;
+use crate::ledger::{Known, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
@@ -189,15 +189,22 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     }
     // A letter is put back once its app was mended: what is remembered of it may be from before that.
     if held.message.redriven.is_none() {
-        let known = look_up(shared, shared.apps.find_by_key(&job.app_key)).await?;
-        match verify_and_plan(shared, held, job.clone(), known).await {
+        let planned = match look_up(shared, shared.apps.find_by_key(&job.app_key)).await {
+            Ok(known) => verify_and_plan(shared, held, job.clone(), known).await,
+            Err(outcome @ Outcome::Transient { reason: Reason::AppUnusable(_), .. }) => {
+                Err(NothingToSend::IfTheAppIsCurrent(outcome))
+            }
+            Err(outcome) => return Err(Prepared::Undeliverable(outcome)),
+        };
+        match planned {
             Ok(planned) => return Ok(planned),
             Err(NothingToSend::ByTheJobAlone(outcome)) => return Err(Prepared::Undeliverable(outcome)),
             Err(NothingToSend::Late(outcome, took)) => return Err(late(held, outcome, took)),
             Err(NothingToSend::IfTheAppIsCurrent(_) | NothingToSend::UnmatchedIfTheAppIsCurrent(_)) => {}
         }
     }
-    let Fresh { app, asked_at } = look_up(shared, shared.apps.find_fresh(&job.app_key)).await?;
+    let fresh = look_up(shared, shared.apps.find_fresh(&job.app_key)).await;
+    let Fresh { app, asked_at } = fresh.map_err(Prepared::Undeliverable)?;
     if app.is_none()
         && let Some(why) = shared.apps.unusable(&job.app_id)
     {
@@ -272,17 +279,17 @@ fn unsettled(outcome: Outcome) -> Prepared {
     })
 }
 
-async fn look_up<Q, T, A, F>(
+pub(super) async fn look_up<Q, T, A, F>(
     shared: &Shared<Q, T, A>,
     answer: impl Future<Output = Result<F, LookUpError>>,
-) -> Result<F, Prepared> {
+) -> Result<F, Outcome> {
     let failed = match timeout(shared.rules.attempt_timeout, answer).await {
         Ok(Ok(found)) => return Ok(found),
         Ok(Err(LookUpError::Unreachable(why))) => Reason::Apps(why),
         Ok(Err(LookUpError::Unusable(why))) => Reason::AppUnusable(why),
         Err(_) => Reason::Apps("it did not answer in time".into()),
     };
-    Err(Prepared::Undeliverable(Outcome::transient(failed)))
+    Err(Outcome::transient(failed))
 }
 
 /// Verifies and plans a job by an app as it is known.
@@ -363,10 +370,15 @@ fn listing<'a>(app: &'a App, unlisted: &[usize]) -> Vec<&'a Webhook> {
 /// Whether a webhook that was to get the job, and has not, is none of the app's for such jobs any more.
 fn is_owed(held: &InFlight, app: &App, unlisted: &[usize]) -> bool {
     let (record, listing) = (held.claim.record(), listing(app, unlisted));
-    let is_gone = |waiting: &WebhookId| !listing.iter().any(|webhook| webhook.is(waiting));
-    let has_failed =
-        |settled: &Settled| settled.failed.is_some() && !listing.iter().any(|webhook| settled.is_of(webhook));
-    !record.owed.is_empty() || record.waiting.iter().any(is_gone) || record.settled.iter().any(has_failed)
+    let is_gone = |known: &Known| !listing.iter().any(|webhook| known.is(webhook));
+    let has_failed = |settled: &Settled| settled.failed.is_some() && is_gone(&settled.webhook);
+    // What a letter was for is known of the job until it has been attempted anew.
+    let letter = held.message.redriven.as_ref().and_then(|redriven| redriven.webhook.as_ref());
+    let was_for = letter.filter(|_| !record.knows_webhooks());
+    !record.owed.is_empty()
+        || record.waiting.iter().any(is_gone)
+        || record.settled.iter().any(has_failed)
+        || was_for.is_some_and(|id| !listing.iter().any(|webhook| webhook.is(id)))
 }
 
 /// Whether what a job waited for, or its letter was for, is none of the app's webhooks for such jobs any more.
@@ -380,7 +392,8 @@ fn pending(selected: Vec<Selection>, held: &InFlight, app: &App) -> Vec<Selectio
     let delivered = held.message.redriven.as_ref().map_or(&[][..], |redriven| &redriven.delivered);
     let lacks = |selection: &Selection| {
         let has_it = |webhook: &Webhook| {
-            delivered.iter().any(|id| webhook.is(id)) || settled.iter().any(|settled| settled.is_of(webhook))
+            delivered.iter().any(|id| webhook.is(id))
+                || settled.iter().any(|settled| settled.webhook.is(webhook))
         };
         app.webhooks.get(selection.index).is_some_and(|webhook| !has_it(webhook))
     };

@@ -62,15 +62,22 @@ pub(super) fn decide<Q, T, A>(
     let earlier: Vec<_> = record
         .settled
         .iter()
-        .filter(|settled| webhooks.iter().any(|webhook| settled.is_of(webhook)))
+        .filter(|settled| webhooks.iter().any(|webhook| settled.webhook.is(webhook)))
         .filter_map(|settled| settled.failed.clone())
         .map(Outcome::Permanent)
         .collect();
     let outcomes = attempted.tried.iter().map(|tried| &tried.outcome).chain(&earlier);
     let tries = if attempted.was_tried() {
-        attempts_for_backoff(head, attempted.number)
+        // Not the job's: a webhook that came later, or in another's stead, is at its own.
+        let failed = attempted.tried.iter().filter(|tried| tried.outcome.is_transient());
+        attempts_for_backoff(head, failed.map(|tried| tried.number).max().unwrap_or(attempted.number))
     } else {
-        record.fruitless_receives.max(1)
+        // A deferral is counted once that is decided, what could not be sent is by now.
+        if attempted.all_deferred() {
+            record.deferrals.saturating_add(1)
+        } else {
+            record.fruitless_receives.max(1)
+        }
     };
     let failing = failing(shared, head, attempted, times);
     let retry = own_rules::backoff(&rules.retry, failing_webhooks(attempted));
@@ -119,7 +126,7 @@ pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attem
 fn failing_webhooks(attempted: &Attempted) -> impl Iterator<Item = Option<&Webhook>> {
     let app = attempted.app.as_deref();
     let failing = attempted.tried.iter().filter(|tried| tried.outcome.is_transient());
-    failing.map(move |tried| tried.webhook.as_ref().and_then(|id| own_rules::webhook(app, id)))
+    failing.map(move |tried| tried.registered(app?))
 }
 
 /// For how long it has been failing, as the window counts.
@@ -130,9 +137,10 @@ fn failing<Q, T, A>(
     times: Times,
 ) -> Duration {
     let own = own_failing(shared, head, attempted);
-    // What it failed at had been failing for all of a window before; together none is given up.
-    let counts =
-        attempted.jobs <= 1 && attempted.tried.iter().any(|tried| tried.down && tried.outcome.is_transient());
+    // Its age counts where all that it waits for had been failing for a window before: a webhook that was not has all of
+    // its own. Together none is given up.
+    let mut waits_for = attempted.tried.iter().filter(|tried| tried.outcome.is_transient()).peekable();
+    let counts = attempted.jobs <= 1 && waits_for.peek().is_some() && waits_for.all(|tried| tried.down);
     if counts { own.max(head.age(times)) } else { own }
 }
 
@@ -143,10 +151,10 @@ fn own_failing<Q, T, A>(shared: &Shared<Q, T, A>, head: &InFlight, attempted: &A
         return Duration::ZERO;
     }
     let record = head.claim.record();
-    let since = if attempted.app.is_some() {
+    let since = if let Some(app) = &attempted.app {
         // One of its webhooks may have got it only lately.
         let failing = attempted.tried.iter().filter(|tried| tried.outcome.is_transient());
-        let tries = failing.map(|tried| Some(record.tries_at(tried.webhook.as_ref()?)?.first));
+        let tries = failing.map(|tried| Some(record.tries_at(tried.registered(app)?)?.first));
         tries.collect::<Option<Vec<_>>>().and_then(|firsts| firsts.into_iter().min()).or(record.first_attempt)
     } else {
         record.undeliverable_since
@@ -171,15 +179,14 @@ pub(super) fn record<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted, d
             head.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
             head.claim.record_mut().given_up = Some(reason.clone());
             for tried in &attempted.tried {
-                if let (Some(app), Some(webhook), Outcome::Transient { reason, .. }) =
-                    (&attempted.app, &tried.webhook, &tried.outcome)
-                {
-                    head.claim.record_mut().settle(app, webhook, &Outcome::Permanent(reason.clone()));
+                let webhook = attempted.app.as_ref().and_then(|app| tried.registered(app));
+                if let (Some(webhook), Outcome::Transient { reason, .. }) = (webhook, &tried.outcome) {
+                    head.claim.record_mut().settle(webhook, &Outcome::Permanent(reason.clone()));
                 }
             }
         }
         Disposition::Retry { .. } if attempted.all_deferred() => {
-            head.claim.record_mut().count_fruitless();
+            head.claim.record_mut().count_deferral();
             let app_id = attempted.app.as_ref().map_or("", |app| &app.id);
             lane.shared.metrics.deferred(app_id, attempted.jobs);
         }
@@ -249,7 +256,11 @@ async fn acknowledge_at<Q, T, A>(lane: &mut Lane<Q, T, A>, place: usize) {
         (true, 1) => Urgency::Soon,
         (true, _) => Urgency::Now,
     };
-    lane.deletes.send(Deletion { held, lease: lane.lease, urgency }).await;
+    let is_last = matches!(
+        held.last_chance(&lane.shared.rules, lane.times, Duration::ZERO),
+        Some(LastChance::Receives(_))
+    );
+    lane.deletes.send(Deletion { held, lease: lane.lease, urgency, is_last }).await;
 }
 
 /// Dead-letters the job at a place of the lane. If the dead-letter queue does not confirm it, the job stays, and
@@ -289,8 +300,8 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     }
     let kept = answer.is_ok();
     let others: Vec<_> = failed_webhooks(held.claim.record())
-        .filter(|settled| settled.webhook.as_str() != webhook)
-        .map(|settled| (settled.webhook.as_str(), destination_of(&settled.webhook, tried)))
+        .filter(|settled| settled.webhook.id.as_str() != webhook)
+        .map(|settled| (settled.webhook.id.as_str(), destination_of(&settled.webhook.id, tried)))
         .collect();
     shared.metrics.dead_lettered(reason);
     shared.metrics.lost.inc_by(u64::from(!kept));
@@ -339,8 +350,10 @@ fn refuse<Q, T, A>(
 ) -> (Duration, Reason) {
     let Refused { letter, failure, returns, said } = *refused;
     let reason = Reason::DeadLetterQueue(failure.to_string());
-    // Of each time that it was refused: what it is given up for is not attempted again.
-    let tries = letter.attempts.saturating_add(held.claim.record_mut().count_fruitless()).max(1);
+    // What it is given up for is not attempted again.
+    let record = held.claim.record_mut();
+    record.refused_letters = record.refused_letters.saturating_add(1);
+    let tries = record.refused_letters;
     let backoff = policy::backoff(tries, Duration::ZERO, &shared.rules.retry, shared.random.fraction());
     let is_refused = matches!(failure, Error::LetterRefused { .. });
     let backoff = if is_refused { backoff.max(REFUSED_LETTER_WAIT) } else { backoff };
@@ -402,11 +415,16 @@ fn letter(held: &InFlight, reason: &Reason, tried: &[Tried], times: Times) -> De
     let (record, message) = (held.claim.record(), &held.message);
     let mut delivered =
         message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
-    delivered.extend(record.settled.iter().filter(|s| s.failed.is_none()).flat_map(Settled::identities));
+    delivered
+        .extend(record.settled.iter().filter(|s| s.failed.is_none()).flat_map(|s| s.webhook.identities()));
     // The webhook that failed for this reason; else the first that failed.
     let failed = || failed_webhooks(record);
     let about = failed().find(|settled| settled.failed.as_ref() == Some(reason)).or_else(|| failed().next());
-    let webhook = about.map(|settled| &settled.webhook).or_else(|| record.owed.first()).cloned();
+    let webhook =
+        about.map(|settled| &settled.webhook).or_else(|| record.owed.first()).map(|known| &known.id);
+    // Or the one that its letter before was for.
+    let before = message.redriven.as_ref().and_then(|redriven| redriven.webhook.as_ref());
+    let webhook = webhook.or(before).cloned();
     let destination = webhook.as_ref().map_or("", |webhook| destination_of(webhook, tried)).to_owned();
     DeadLetter {
         id: Arc::clone(&message.id),
@@ -642,7 +660,7 @@ pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, 
 fn count_deferral<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
     let mut most = 0;
     for held in &mut lane.jobs {
-        most = most.max(held.claim.record_mut().count_fruitless());
+        most = most.max(held.claim.record_mut().count_deferral());
     }
     let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
     lane.shared.metrics.deferred(app_id, lane.jobs.len());

@@ -56,7 +56,7 @@ type Script = fn(&Request) -> (Takes, Outcome);
 
 struct Destination {
     script: Script,
-    /// The app's, in its order.
+    /// The app's, in its order, as its source has them.
     webhooks: Vec<WebhookId>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -65,7 +65,7 @@ impl Transport for Destination {
     async fn attempt(&self, delivery: &Delivery, number: u32) -> Outcome {
         let body: serde_json::Value = serde_json::from_slice(&delivery.body).unwrap();
         let jobs = body["events"].as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap());
-        let webhook = self.webhooks.iter().position(|id| *id == delivery.webhook).unwrap();
+        let webhook = self.webhooks.iter().position(|id| *id == delivery.webhook).unwrap_or(usize::MAX);
         let before = self.requests.lock().unwrap().len();
         let request = Request { webhook, jobs: jobs.collect(), number, delivery: delivery.clone(), before };
         let (takes, outcome) = (self.script)(&request);
@@ -84,18 +84,49 @@ struct Source {
     there_from: Instant,
     lag: Duration,
     is_down: bool,
+    /// What is remembered of the apps until they are asked for past that.
+    remembered: Mutex<Option<Remembered>>,
 }
 
-impl Apps for Source {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+/// What may be remembered of an app.
+#[derive(Clone)]
+enum Remembered {
+    /// These webhooks.
+    Webhooks(serde_json::Value),
+    /// That its record could not be read.
+    Unusable,
+}
+
+fn apps(webhooks: &serde_json::Value) -> Array {
+    Array::new(["k", "other"].map(|key| {
+        let app = json!({"id": key, "key": key, "secret": "s", "webhooks": webhooks});
+        serde_json::from_value::<App>(app).unwrap()
+    }))
+}
+
+impl Source {
+    async fn asked(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
         if self.is_down {
             return Err(LookUpError::Unreachable("down".into()));
         }
         if Instant::now() < self.there_from { Ok(None) } else { self.apps.find_by_key(key).await }
     }
+}
+
+impl Apps for Source {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, LookUpError> {
+        let remembered = self.remembered.lock().unwrap().clone();
+        match remembered {
+            Some(Remembered::Webhooks(webhooks)) => apps(&webhooks).find_by_key(key).await,
+            Some(Remembered::Unusable) => Err(LookUpError::Unusable("its webhooks are no list".into())),
+            None => self.asked(key).await,
+        }
+    }
 
     async fn find_fresh(&self, key: &str) -> Result<Fresh, LookUpError> {
-        Ok(Fresh { app: self.find_by_key(key).await?, asked_at: Instant::now() })
+        let app = self.asked(key).await?;
+        self.remembered.lock().unwrap().take();
+        Ok(Fresh { app, asked_at: Instant::now() })
     }
 
     fn lag(&self) -> Duration {
@@ -115,6 +146,7 @@ struct World {
     /// For so long from a receive on there are no apps, and by so much their source lags.
     lag: Duration,
     source_is_down: bool,
+    remembered: Option<Remembered>,
 }
 
 impl World {
@@ -139,6 +171,7 @@ impl World {
             down: None,
             lag: Duration::ZERO,
             source_is_down: false,
+            remembered: None,
         };
         (0..jobs).for_each(|n| world.send(n, "k", "s", "c"));
         world
@@ -170,10 +203,8 @@ impl World {
             queue: Arc::new(self.queue.clone()),
             transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
             apps: Source {
-                apps: Array::new(["k", "other"].map(|key| {
-                    let app = json!({"id": key, "key": key, "secret": "s", "webhooks": self.webhooks});
-                    serde_json::from_value::<App>(app).unwrap()
-                })),
+                apps: apps(&self.webhooks),
+                remembered: Mutex::new(self.remembered.clone()),
                 there_from: Instant::now() + self.lag,
                 lag: self.lag,
                 is_down: self.source_is_down,
@@ -571,6 +602,56 @@ async fn a_head_without_a_place_waits_for_one_where_a_job_behind_it_would_not_be
     world.work(Duration::ZERO, is_busy).await;
     assert_eq!(world.attempted()[4..], [0, 1]);
     assert!(world.queue.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_last_receive_a_job_is_attempted_although_its_lease_cannot_be_extended() {
+    let mut world = World::new(5, 4, 10);
+    world.rules.disposal.set_max_receive_count(Some(1));
+    world.queue.changes_denied = true;
+    world.work(Duration::ZERO, |_| (Takes::Time(WAY), Outcome::Delivered)).await;
+    assert!(world.attempted().into_iter().eq(0..10));
+    assert_eq!((world.queue.letters().len(), world.queue.deletes().len()), (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_lease_is_all_that_an_attempt_at_a_last_receive_may_take() {
+    let mut world = World::new(5, 4, 3);
+    world.rules.disposal.set_max_receive_count(Some(1));
+    world.queue.changes_denied = true;
+    world.work(Duration::ZERO, |_| (Takes::Time(3 * SECOND), Outcome::Delivered)).await;
+    assert_eq!(world.attempted(), [0, 1], "each with time left for the letters of those behind it");
+    let reasons: Vec<_> = world.queue.letters().iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["last_receive"; 2], "the second was cut off, and the third has no time left");
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 3], "each within the lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_delete_of_a_job_at_its_last_receive_is_tried_again_while_its_lease_lasts() {
+    let mut world = World::new(30, 4, 2);
+    world.queue.deletes_fail_for = SECOND;
+    world.work(Duration::ZERO, delivered).await;
+    assert!(world.queue.deletes().is_empty(), "one that comes back is deleted then");
+    let mut world = World::new(30, 4, 2);
+    world.rules.disposal.set_max_receive_count(Some(1));
+    world.queue.deletes_fail_for = SECOND;
+    world.work(Duration::ZERO, delivered).await;
+    assert_eq!(world.queue.deletes(), [const { BatchEntryResult::Ok }; 2]);
+    assert!(world.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deferrals_do_not_count_for_the_backoff_of_a_failed_look_up() {
+    let mut world = World::new(5, 4, 1);
+    for _ in 0..7 {
+        world
+            .work(Duration::ZERO, |_| (Takes::Time(Duration::ZERO), Outcome::Deferred(Reason::Busy(2))))
+            .await;
+        sleep(60 * SECOND).await;
+    }
+    world.source_is_down = true;
+    world.work(Duration::ZERO, delivered).await;
+    assert_eq!(world.queue.changes().last(), Some(&vec![1]));
 }
 
 #[tokio::test(start_paused = true)]

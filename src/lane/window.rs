@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::app::WebhookId;
+use crate::app::Webhook;
 use crate::lane::in_flight::{InFlight, Times};
 use crate::policy::{self, Retry};
 
@@ -16,7 +16,7 @@ pub(super) fn next_number(held: &InFlight) -> u32 {
 }
 
 /// The number of the next attempt at one webhook, as its receiver is told.
-pub(super) fn next_number_at(held: &InFlight, webhook: &WebhookId) -> u32 {
+pub(super) fn next_number_at(held: &InFlight, webhook: &Webhook) -> u32 {
     held.claim.record().tries_at(webhook).map_or(0, |tries| tries.attempts).saturating_add(1)
 }
 

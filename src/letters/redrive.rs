@@ -429,10 +429,11 @@ fn first_id(letter: &Letter) -> &MessageId {
 /// A letter as the job that it was.
 fn job(letter: &Letter) -> Option<NewMessage> {
     let message = &letter.message;
-    let redriven = message
-        .redriven
-        .clone()
-        .unwrap_or_else(|| Redriven { source: message.id.clone(), delivered: Vec::new() });
+    let redriven = message.redriven.clone().unwrap_or_else(|| Redriven {
+        source: message.id.clone(),
+        delivered: Vec::new(),
+        webhook: None,
+    });
     Some(NewMessage {
         body: std::str::from_utf8(&message.body).ok()?.to_owned(),
         group: message.group.to_string(),

@@ -6,13 +6,8 @@
 use std::time::Duration;
 
 use super::{MIN_BACKOFF, Retry};
-use crate::app::{App, Webhook, WebhookId};
+use crate::app::Webhook;
 use crate::outcome::Outcome;
-
-/// The webhook of a delivery.
-pub(crate) fn webhook<'a>(app: Option<&'a App>, id: &WebhookId) -> Option<&'a Webhook> {
-    app?.webhook(id)
-}
 
 /// The longest that an attempt at a webhook may take.
 pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {

@@ -20,8 +20,11 @@ fn batches_are_cut_by_number_and_by_bytes_and_none_is_left_out() {
 
 #[test]
 fn attributes_count_and_a_message_that_is_too_large_with_them_goes_without_some() {
-    let redriven =
-        Redriven { source: "m".repeat(36).into(), delivered: vec![WebhookId::from("0123456789ab")] };
+    let redriven = Redriven {
+        source: "m".repeat(36).into(),
+        delivered: vec![WebhookId::from("0123456789ab")],
+        webhook: None,
+    };
     let sized = |size| NewMessage { redriven: Some(redriven.clone()), ..message(size) };
     let attributes = sized(0).size();
     assert!(attributes > 36 + 12);

@@ -161,7 +161,8 @@ impl Health {
     /// A call that settles jobs failed, and not for a missing right.
     pub fn settle_failed(&self, call: SettleCall, why: &str) {
         let (now, mut state) = (Instant::now(), self.state());
-        if state.failing.get(&call).is_some_and(|failing| now.duration_since(failing.last) > self.failed_for) {
+        if state.failing.get(&call).is_some_and(|failing| now.duration_since(failing.last) > self.failed_for)
+        {
             state.failing.remove(&call);
         }
         let failing = state.failing.entry(call).or_insert_with(|| Failing {
@@ -244,7 +245,9 @@ impl Health {
         let denied = state.settles.values().filter(|(_, at)| now.duration_since(*at) <= failed_for);
         let denied = denied.map(|(why, _)| why.clone());
         let failing = state.failing.iter().filter(|(call, failing)| {
-            failing.lasts() && now.duration_since(failing.last) <= failed_for && !state.settles.contains_key(call)
+            failing.lasts()
+                && now.duration_since(failing.last) <= failed_for
+                && !state.settles.contains_key(call)
         });
         let failing = failing.map(|(call, failing)| format!("{} fails: {}", call.permission(), failing.why));
         let settles = denied.chain(failing);

@@ -130,10 +130,11 @@ fn meant(name: &str) -> String {
 
 /// What is carried on of a letter's attributes, as a redrive does: webhooks that have the job do not get it again,
 /// the others get it under the id that they know.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Attributes {
     source_message_id: Option<String>,
     delivered: Option<String>,
+    webhook: Option<String>,
     #[serde(flatten)]
     #[allow(clippy::zero_sized_map_values, reason = "only a map can be flattened")]
     others: BTreeMap<String, IgnoredAny>,
@@ -255,12 +256,12 @@ pub(super) fn job(line: &str, signing: &Signing, most_bytes: usize) -> anyhow::R
         read.only(&[&["body"], &IDS[..], &OF_LETTERS].concat())?;
         let attributes = read.raw("attributes").map(|value| serde_json::from_str::<Attributes>(value.get()));
         let attributes = attributes.transpose().context("attributes are not those of a letter")?;
-        let (source, delivered) = attributes.map_or((None, None), |own| {
-            own.tell_of_others();
-            (own.source_message_id, own.delivered)
-        });
+        let own = attributes.unwrap_or_default();
+        own.tell_of_others();
         // A letter that SQS moved has the id under which receivers know the job.
-        let redriven = source.or(read.text("id")?).map(|source| Redriven::of(&source, delivered.as_deref()));
+        let source = own.source_message_id.or(read.text("id")?);
+        let redriven =
+            source.map(|source| Redriven::of(&source, own.delivered.as_deref(), own.webhook.as_deref()));
         NewMessage { redriven, ..NewMessage::new(group.map_or_else(|| group_of(&body), Ok)?, body) }
     } else {
         Job::decode(&line.to_owned().into()).map_err(|_| no_job(line))?;

@@ -152,7 +152,7 @@ async fn what_cannot_go_with_the_others_is_worked_in_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn what_was_put_back_goes_alone_since_its_app_is_asked_for_anew() {
     let mut world = world(2);
-    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: Vec::new() });
+    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: Vec::new(), webhook: None });
     world.work(NOW, delivered).await;
     assert_eq!(world.runs(), [[0], [1]]);
 }

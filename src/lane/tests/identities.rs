@@ -23,6 +23,12 @@ fn url(request: &Request) -> &str {
     url.trim_start_matches("http://").trim_end_matches('/')
 }
 
+/// Under which id its receiver knows the job.
+fn known_as(request: &Request) -> String {
+    let mut headers = request.delivery.headers.iter();
+    headers.find(|(name, _)| name == "X-Hookferry-Id").unwrap().1.clone()
+}
+
 fn takes_all_but_b(request: &Request) -> (Takes, Outcome) {
     let outcome =
         if url(request) == "b" { Outcome::transient(Reason::Status(500)) } else { Outcome::Delivered };
@@ -310,7 +316,8 @@ async fn of_two_functions_with_one_name_the_one_that_lacks_it_gets_it_wherever_i
         let delivered_to = world.letters().remove(0).1;
         let mut put_back = World::registered(&[]);
         put_back.webhooks = in_regions(then);
-        put_back.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to });
+        put_back.queue.redriven =
+            Some(Redriven { source: "first".into(), delivered: delivered_to, webhook: None });
         put_back.work(NOW, delivered).await;
         let regions: Vec<_> = put_back.requests.lock().unwrap().iter().map(region).collect();
         assert_eq!(regions, ["us-east-1"], "{then:?}");
@@ -350,13 +357,14 @@ async fn a_letter_of_one_that_was_alone_with_its_url_counts_for_it_alone_once_an
     let delivered_to = world.queue.letters()[0].delivered.clone();
     let mut put_back = World::registered(&[]);
     put_back.webhooks = json!([private, all]);
-    put_back.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to.clone() });
+    put_back.queue.redriven =
+        Some(Redriven { source: "first".into(), delivered: delivered_to.clone(), webhook: None });
     put_back.work(NOW, delivered).await;
     assert!(matches!(&put_back.requests.lock().unwrap()[..], [request] if is_private(request)));
     // Edited, it is the same webhook as long as it is alone with its URL.
     let mut edited = World::registered(&[]);
     edited.webhooks = json!([private, {"url": "http://b/"}]);
-    edited.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to });
+    edited.queue.redriven = Some(Redriven { source: "first".into(), delivered: delivered_to, webhook: None });
     edited.work(NOW, delivered).await;
     assert_eq!(edited.urls(), ["b"]);
 }
@@ -400,15 +408,12 @@ async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_
         (&["x", "a", "b"], &["x", "b"]),
     ] {
         let mut world = World::registered(then);
-        world.queue.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+        world.queue.redriven =
+            Some(Redriven { source: "first".into(), delivered: vec![id("a")], webhook: None });
         world.work(NOW, delivered).await;
         assert_eq!(world.urls(), expected, "{then:?}");
         let ids: Vec<_> = expected.iter().map(|url| format!("first.{}", id(url))).collect();
         let requests = world.requests.lock().unwrap();
-        let known_as = |request: &Request| {
-            let mut headers = request.delivery.headers.iter();
-            headers.find(|(name, _)| name == "X-Hookferry-Id").unwrap().1.clone()
-        };
         assert_eq!(requests.iter().map(known_as).collect::<Vec<_>>(), ids);
     }
 }
@@ -416,10 +421,152 @@ async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_
 #[tokio::test(start_paused = true)]
 async fn a_redriven_job_that_no_webhook_is_left_for_goes_to_a_new_letter_and_is_not_lost() {
     let mut world = World::registered(&["a"]);
-    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")] });
+    world.queue.redriven = Some(Redriven { source: "first".into(), delivered: vec![id("a")], webhook: None });
     world.work(NOW, delivered).await;
     assert!(world.urls().is_empty());
     assert_eq!(world.letters(), [("no_webhook", vec![id("a")])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letters_webhook_that_is_gone_is_owed_where_filters_stop_the_job_at_the_others() {
+    let filtered =
+        |url: &str| json!({"url": format!("http://{url}/"), "filter": {"channel_name_starts_with": "no"}});
+    for (has, then, is_lost) in [
+        (vec![], json!([filtered("c")]), false),
+        (vec![id("a")], json!([{"url": "http://a/"}, filtered("c")]), false),
+        // It is there still, and its owner has narrowed its filter.
+        (vec![], json!([filtered("c"), filtered("b")]), true),
+    ] {
+        let mut world = World::registered(&[]);
+        world.webhooks = then.clone();
+        let redriven = Redriven { source: "first".into(), delivered: has.clone(), webhook: Some(id("b")) };
+        world.queue.redriven = Some(redriven);
+        world.work(NOW, delivered).await;
+        assert!(world.urls().is_empty());
+        let letters = world.queue.letters();
+        if is_lost {
+            assert_eq!((letters.len(), world.metrics.unmatched.get()), (0, 1), "{then}");
+        } else {
+            assert_eq!(world.letters(), [("no_webhook", has)], "{then}");
+            assert_eq!((&letters[0].webhook, world.metrics.unmatched.get()), (&Some(id("b")), 0), "{then}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_given_up_for_no_webhook_that_its_owner_has_mended_meanwhile() {
+    let unusable = json!({"url": "http://h/", "headers": {"X-Bad": "a\nb"}});
+    for (remembered, then, expected) in [
+        // Its receiver answers 410 now, or cannot be reached.
+        (json!([{"url": "http://old/"}]), json!([{"url": "http://new/"}]), &["old", "new"][..]),
+        (
+            json!([{"url": "http://a/"}, {"url": "http://256.1.1.1/"}]),
+            json!([{"url": "http://a/"}, {"url": "http://b/"}]),
+            &["a", "b"],
+        ),
+        (
+            json!([{"url": "http://a/"}, unusable]),
+            json!([{"url": "http://a/"}, {"url": "http://h/"}]),
+            &["a", "h"],
+        ),
+    ] {
+        let mut world = World::registered(&[]);
+        world.webhooks = then;
+        world.remembered = Some(Remembered::Webhooks(remembered.clone()));
+        let old_is_gone = |request: &Request| {
+            let gone = url(request) == "old";
+            (Takes::Time(NOW), if gone { Outcome::Permanent(Reason::Gone) } else { Outcome::Delivered })
+        };
+        world.work(NOW, old_is_gone).await;
+        assert_eq!(world.urls(), expected, "{remembered}");
+        assert_eq!(world.letters(), [], "{remembered}");
+        assert_eq!(world.queue.deletes(), [BatchEntryResult::Ok], "{remembered}");
+    }
+    // The window ends with the URL that is remembered.
+    let mut world = World::registered(&["old"]);
+    world.rules.retry.window = 20 * SECOND;
+    for n in 0..3 {
+        if n == 2 {
+            world.remembered = Some(Remembered::Webhooks(world.webhooks.clone()));
+            world.register(&["corrected"]);
+        }
+        let old_fails =
+            |request: &Request| if url(request) == "old" { fails(request) } else { delivered(request) };
+        world.work(NOW, old_fails).await;
+        sleep(15 * SECOND).await;
+    }
+    assert_eq!(
+        (world.urls(), world.letters()),
+        (["old", "old", "old", "corrected"].map(str::to_owned).to_vec(), vec![])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_remembered_as_unusable_is_asked_for_before_its_job_is_given_up() {
+    let mut world = World::registered(&["a"]);
+    world.rules.retry.window = NOW;
+    world.remembered = Some(Remembered::Unusable);
+    world.work(NOW, delivered).await;
+    assert_eq!((world.urls(), world.letters()), (vec!["a".to_owned()], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_is_tried_on_under_its_id_and_number_when_another_with_its_url_comes_or_goes() {
+    let (all, private) =
+        (json!({"url": "http://a/"}), json!({"url": "http://a/", "headers": {"X-Mine": "1"}}));
+    let owed = [("no_webhook", both("a"))];
+    for (before, then, letters) in [
+        (json!([all]), json!([private, all]), &[][..]),
+        // The one that goes has not had it.
+        (json!([private, all]), json!([all]), &owed[..]),
+    ] {
+        let mut world = World::registered(&[]);
+        world.webhooks = before;
+        for _ in 0..2 {
+            world.work(NOW, fails).await;
+            sleep(20 * SECOND).await;
+        }
+        world.webhooks = then.clone();
+        world.work(NOW, delivered).await;
+        let requests = world.requests.lock().unwrap().clone();
+        let of_all: Vec<_> = requests.iter().filter(|request| !is_private(request)).collect();
+        assert_eq!(of_all.iter().map(|request| request.number).collect::<Vec<_>>(), [1, 2, 3], "{then}");
+        assert!(of_all.iter().all(|request| known_as(request) == known_as(of_all[0])), "{then}");
+        assert_eq!((&world.letters()[..], world.queue.is_empty()), (letters, true), "{then}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrected_url_backs_off_by_its_own_attempts() {
+    let mut world = World::registered(&["wrong"]);
+    for _ in 0..7 {
+        world.work(NOW, fails).await;
+        sleep(20 * SECOND).await;
+    }
+    world.register(&["corrected"]);
+    world.work(NOW, fails).await;
+    assert_eq!(world.queue.changes().last(), Some(&vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_webhook_has_a_window_of_its_own_beside_one_that_is_down() {
+    let mut world = World::registered(&["dead", "b"]);
+    world.down = Some(0);
+    sleep(world.rules.retry.window * 2).await;
+    let busy_at_first = |request: &Request| {
+        let outcome = match url(request) {
+            "dead" => Outcome::transient(Reason::Status(500)),
+            _ if request.before < 2 => Outcome::transient(Reason::Status(429)),
+            _ => Outcome::Delivered,
+        };
+        (Takes::Time(NOW), outcome)
+    };
+    world.work(NOW, busy_at_first).await;
+    assert_eq!(world.letters(), []);
+    sleep(5 * SECOND).await;
+    world.work(NOW, busy_at_first).await;
+    assert_eq!(world.urls(), ["dead", "b", "b"]);
+    assert_eq!(world.letters(), [("destination_down", both("b"))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,7 +654,8 @@ async fn what_was_put_back_is_attempted_even_where_its_webhook_is_known_to_be_do
     let mut world = World::new(30, 4, 3);
     world.register(&["a", "b"]);
     world.down = Some(1);
-    world.queue.redriven = Some(Redriven { source: "letter".into(), delivered: vec![id("a")] });
+    world.queue.redriven =
+        Some(Redriven { source: "letter".into(), delivered: vec![id("a")], webhook: None });
     let mended = |request: &Request| {
         let outcome =
             if request.before == 0 { Outcome::transient(Reason::Status(500)) } else { Outcome::Delivered };

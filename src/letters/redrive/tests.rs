@@ -144,7 +144,7 @@ impl Letters for World {
                 age: self.ahead.map_or(Duration::ZERO, |ahead| now.saturating_sub(received.sent) + ahead),
                 since_first_receive: Duration::ZERO,
                 redriven: received.attributes.get(SOURCE).map(|attribute| match &attribute.value {
-                    AttributeValue::Text(id) => Redriven::of(id, None),
+                    AttributeValue::Text(id) => Redriven::of(id, None, None),
                     AttributeValue::Binary(_) => unreachable!("a text was sent"),
                 }),
                 trace: None,

@@ -36,7 +36,8 @@ pub(super) fn message(message: aws_sdk_sqs::types::Message, now: SystemTime) -> 
         sent,
         age: since(sent),
         since_first_receive: since(first_received),
-        redriven: attribute("source_message_id").map(|source| Redriven::of(source, attribute("delivered"))),
+        redriven: attribute("source_message_id")
+            .map(|source| Redriven::of(source, attribute("delivered"), attribute("webhook"))),
         trace,
     })
 }

@@ -14,7 +14,7 @@ use crate::queue::{DeadLetter, Error, MAX_BATCH_BYTES, ReceiveError, attributes_
 use crate::shown::cut;
 
 /// What a redrive cannot do without: the first id of the job, and who has it.
-const NEEDED: [&str; 3] = ["source_message_id", "delivered", "reason"];
+const NEEDED: [&str; 4] = ["source_message_id", "delivered", "webhook", "reason"];
 
 /// The most characters that are shown of a group.
 const MAX_GROUP: usize = 128;

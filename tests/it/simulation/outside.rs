@@ -208,6 +208,7 @@ impl Outside {
                 let redriven = self.redriven(&letter.message_id).unwrap_or_else(|| Redriven {
                     source: Arc::clone(&letter.message_id),
                     delivered: Vec::new(),
+                    webhook: None,
                 });
                 let dedup = Some(letter.message_id.to_string());
                 let group = letter.group.to_string();

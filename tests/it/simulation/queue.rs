@@ -302,7 +302,8 @@ impl Queue for SimulatedQueue {
         if let Some((false, error)) = fault {
             return Err(error);
         }
-        let redriven = Redriven { source: Arc::clone(&letter.source), delivered: letter.delivered.clone() };
+        let (delivered, webhook) = (letter.delivered.clone(), letter.webhook.clone());
+        let redriven = Redriven { source: Arc::clone(&letter.source), delivered, webhook };
         let kept = outside.give_up(
             Outgoing {
                 group: letter.group.to_string(),

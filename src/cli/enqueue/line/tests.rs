@@ -182,9 +182,9 @@ fn a_letters_line_carries_on_its_first_id_and_who_has_the_job() {
     };
     let own = serde_json::json!({"source_message_id": "s", "delivered": "0123456789ab", "reason": "gone"});
     let carried = line(serde_json::json!({"id": "i", "attributes": own}));
-    assert_eq!(carried, Some(Redriven::of("s", Some("0123456789ab"))));
+    assert_eq!(carried, Some(Redriven::of("s", Some("0123456789ab"), None)));
     assert_eq!(carried.unwrap().delivered.len(), 1);
     let moved = line(serde_json::json!({"id": "i", "attributes": {}}));
-    assert_eq!(moved, Some(Redriven::of("i", None)), "SQS keeps the id of what it moves");
+    assert_eq!(moved, Some(Redriven::of("i", None, None)), "SQS keeps the id of what it moves");
     assert_eq!(line(serde_json::json!({})), None);
 }
