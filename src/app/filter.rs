@@ -1,10 +1,12 @@
 //! Which channels a webhook wants, in soketi's terms and in sockudo's.
 
+mod translation;
+
 use regex_automata::meta::Regex;
 use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::util::syntax;
 
-use super::limits::{MAX_MATCHED_BYTES, MAX_PATTERN_SIZE};
+use super::limits::{MAX_MATCHED_BYTES, MAX_PATTERN_SIZE, MAX_PATTERN_WORK};
 
 /// What the names of channels begin with that are of a type, the longest first: what comes after is the
 /// channel's own name, as sockudo takes it.
@@ -52,6 +54,8 @@ const NAMESPACE_COST: u64 = 2;
 /// Matching takes a nanosecond for each byte of a name and so many of the compiled pattern, at the worst: where all of
 /// it is tried at every byte, as with `(a?){600}b`. Ordinary patterns take a hundredth of it.
 const PATTERN_BYTES_A_NANOSECOND: u64 = 2;
+/// How deep groups and brackets of a pattern may be within each other.
+const MAX_NESTING: u32 = 50;
 
 /// Why a pattern is none that can be used, though it is a regular expression.
 const TOO_LARGE: &str = "is too large once it is compiled";
@@ -94,13 +98,18 @@ impl Filter {
 }
 
 impl Pattern {
-    /// Compiles a pattern, within a bound of memory; matching takes time linear in the name. One that is too large with
+    /// Compiles a pattern, within bounds of time and memory; matching takes time linear in the name. One that is too large with
     /// the classes of Unicode has those of ASCII: `\w` takes a hundredth then. It is the same to every name that a server
     /// allows, since those are ASCII.
     ///
     /// # Errors
     /// It is no regular expression, or too large a one.
     pub fn new(pattern: &str) -> Result<Self, &'static str> {
+        if Self::work(pattern).is_none() {
+            return Err(
+                "has character classes that take too long to be compiled: use smaller or fewer of them where (?i) holds",
+            );
+        }
         let compiled = match Self::compiled(pattern, true) {
             Err(TOO_LARGE) => {
                 Self::compiled(pattern, false).map(|compiled| (compiled, true)).map_err(|_| TOO_LARGE)
@@ -122,9 +131,16 @@ impl Pattern {
             .backtrack(false);
         let built = Regex::builder()
             .configure(settings)
-            .syntax(syntax::Config::new().utf8(false).unicode(unicode).nest_limit(50))
+            .syntax(syntax::Config::new().utf8(false).unicode(unicode).nest_limit(MAX_NESTING))
             .build(pattern);
         built.map_err(|error| error.size_limit().map_or("is no regular expression", |_| TOO_LARGE))
+    }
+
+    /// How many code points are looked up to compile a pattern: what it takes before its size is known. `None` for more
+    /// than [`MAX_PATTERN_WORK`].
+    #[must_use]
+    pub fn work(pattern: &str) -> Option<usize> {
+        translation::work(pattern, MAX_NESTING, MAX_PATTERN_WORK)
     }
 
     /// As it was written.
@@ -251,6 +267,31 @@ mod tests {
         }
         let small = Filter { channel_pattern: Pattern::new(r"^\w$").ok(), ..Filter::default() };
         assert!(small.passes("é".as_bytes()), "as sockudo's own crate has it");
+    }
+
+    #[test]
+    fn a_pattern_whose_classes_take_long_to_compile_is_refused_before() {
+        let million = "[!-\u{e0000}]";
+        for bad in [
+            format!("(?i){}", million.repeat(120)),
+            format!("(?i:{})", r"[\W]".repeat(3)),
+            format!("(?i){}", r"\PL".repeat(3)),
+            format!("(?i){}!-\u{e0000}{}", "[a".repeat(20), "]".repeat(20)),
+            format!("(?i){}[^a]{}", "[a".repeat(20), "]".repeat(20)),
+            format!("(?i)[{}a]", r"\W&&".repeat(20)),
+            format!("[{}]", r"\w".repeat(1000)),
+        ] {
+            assert!(Pattern::new(&bad).is_err_and(|why| why.contains("too long")), "{bad}");
+        }
+        for good in [
+            million.repeat(20),
+            r"(?i)^[^\W_]+$".to_owned(),
+            r"(?i)^[\s\S]*$".to_owned(),
+            r"(?i)^[\p{L}\p{N}_-]+$".to_owned(),
+            r"(?i)^[^a-z]+\W+[^[:digit:]]$".to_owned(),
+        ] {
+            assert!(Pattern::new(&good).is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub const MAX_PATTERN_SIZE: usize = 64 * 1024;
 /// Bytes that all of an app's compiled channel patterns may take: some two hundred ordinary ones, or 28 that have a `\w` each.
 /// Matching a name with all of them takes time in proportion.
 pub const MAX_PATTERNS_SIZE: usize = 512 * 1024;
+/// Code points that are looked up to compile a channel pattern, before its size is known: some twenty nanoseconds each. All that
+/// there are is a million, which `(?i)[\W\w]` takes.
+pub const MAX_PATTERN_WORK: usize = 1_200_000;
+/// The same for all of an app's: fifty milliseconds. Two apps of a source are read at a time, and others wait for that.
+pub const MAX_PATTERNS_WORK: usize = 2_500_000;
 /// Bytes of a channel's name that a pattern is matched against: a longer name does not pass. Pusher's own limit is
 /// 164 characters, soketi's and sockudo's 200.
 pub const MAX_MATCHED_BYTES: usize = 256;

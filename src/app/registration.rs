@@ -13,14 +13,16 @@ use std::io;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::limits::{MAX_ID_BYTES, MAX_PATTERNS_SIZE, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES};
+use super::limits::{
+    MAX_ID_BYTES, MAX_PATTERNS_SIZE, MAX_PATTERNS_WORK, MAX_SECRETS, MAX_WEBHOOKS, MAX_WEBHOOKS_BYTES,
+};
 use super::placeholder::{is_nothing, placeholder};
 use super::remark::{Remarks, Severity};
 use super::webhook_id::{digest, identify};
 use super::{App, Webhook};
 use crate::json::{describe_json_error, scalar_text};
-use webhook::Dialect;
 pub use webhook::{CONNECTION_HEADERS, EVENT_TYPES, RESERVED_HEADERS};
+use webhook::{Dialect, Patterns};
 
 /// The columns, or members, of each part. Of several that have a value the first counts, as with soketi;
 /// the last two spellings are not soketi's.
@@ -307,16 +309,21 @@ fn listed(stored: Value, dialect: Dialect, remarks: &mut Remarks) -> Result<Vec<
     }
     let digests: Vec<String> = list.iter().map(digest).collect();
     let mut webhooks = Vec::with_capacity(list.len());
-    let mut patterns = 0;
+    let mut patterns = Patterns::default();
     for (n, value) in list.into_iter().enumerate() {
-        let webhook = webhook::read(value, dialect, &format!("webhooks[{n}]"), remarks)?;
-        patterns += webhook.filter.channel_pattern.as_ref().map_or(0, super::Pattern::size);
+        let webhook = webhook::read(value, dialect, &format!("webhooks[{n}]"), remarks, &mut patterns)?;
         // Those behind it are not compiled any more.
-        if patterns > MAX_PATTERNS_SIZE {
+        if patterns.size > MAX_PATTERNS_SIZE {
             return Err(format!(
                 "its webhooks' channel patterns take more than {MAX_PATTERNS_SIZE} bytes once they are compiled: use fewer of \
                  them, [0-9A-Za-z_] in place of \\w, [0-9] of \\d, and channel_prefix and channel_suffix where they do"
             ));
+        }
+        if patterns.work > MAX_PATTERNS_WORK {
+            return Err(
+                "its webhooks' channel patterns take too long to be compiled: use fewer and smaller character classes where (?i) holds"
+                    .to_owned(),
+            );
         }
         webhooks.push(webhook);
     }

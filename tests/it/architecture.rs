@@ -23,7 +23,7 @@ const ROOMS: &[Room] = &[
     ("error_chain", &[], &[]),
     ("quotes", &[], &[]),
     ("job", &["json", "quotes"], &["base64", "hmac", "sha2", "hex"]),
-    ("app", &["job", "json", "standard"], &["http", "regex_automata", "strsim", "url"]),
+    ("app", &["job", "json", "standard"], &["http", "regex_automata", "regex_syntax", "strsim", "url"]),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
     ("policy", &["app", "lease", "outcome", "plan"], &[]),

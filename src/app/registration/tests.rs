@@ -240,6 +240,10 @@ fn past_a_limit_an_app_is_unusable_by_name_and_its_key_still_tells_whose_jobs_wa
     assert_eq!(patterned(r"^private-orders-\d+-").unwrap().webhooks.len(), MAX_WEBHOOKS);
     let refused = patterned("(a?){500}b").unwrap_err();
     assert!(refused.why.contains("channel patterns take more than"), "{refused}");
+    let app = patterned(&format!("(?i){}", r"[\W]".repeat(3))).unwrap();
+    assert!(app.webhooks.iter().all(|webhook| matches!(webhook.target, Target::Unusable { .. })));
+    let refused = patterned(r"(?i)[\W]\w{100}").unwrap_err();
+    assert!(refused.why.contains("too long"), "{refused}");
     let refused = file(json!({"id": "a".repeat(30_000), "key": "k", "secret": "s"})).unwrap_err();
     assert!(refused.to_string().len() < 200, "{refused}");
     let most = file(

@@ -99,6 +99,25 @@ pub(super) enum Dialect {
     Sockudo,
 }
 
+/// What an app's channel patterns take to be read, those that cannot be used among them.
+#[derive(Debug, Default)]
+pub(super) struct Patterns {
+    /// Bytes of memory.
+    pub size: usize,
+    /// Code points that are looked up.
+    pub work: usize,
+}
+
+impl Patterns {
+    fn compile(&mut self, text: &str) -> Result<Pattern, &'static str> {
+        // One past that is not compiled.
+        self.work += Pattern::work(text).unwrap_or_default();
+        let compiled = Pattern::new(text);
+        self.size += compiled.as_ref().map_or(0, Pattern::size);
+        compiled
+    }
+}
+
 /// Why a webhook is not as it was registered.
 enum Fault {
     /// It cannot be used: its siblings can.
@@ -122,8 +141,9 @@ pub(super) fn read(
     dialect: Dialect,
     place: &str,
     remarks: &mut Remarks,
+    patterns: &mut Patterns,
 ) -> Result<Webhook, String> {
-    read_object(value, dialect, place, remarks).map_err(|excess| format!("{place}: {excess}"))
+    read_object(value, dialect, place, remarks, patterns).map_err(|excess| format!("{place}: {excess}"))
 }
 
 fn read_object(
@@ -131,6 +151,7 @@ fn read_object(
     dialect: Dialect,
     place: &str,
     remarks: &mut Remarks,
+    patterns: &mut Patterns,
 ) -> Result<Webhook, String> {
     let Value::Object(mut members) = value else {
         let why = "it is no object".to_owned();
@@ -145,7 +166,7 @@ fn read_object(
     let mut webhook = Webhook {
         headers: faults.keep(headers(&mut members))?.unwrap_or_default(),
         event_types: faults.keep(event_types(&mut members, place, remarks))?.flatten(),
-        filter: faults.keep(filter(&mut members, place, remarks))?.unwrap_or_default(),
+        filter: faults.keep(filter(&mut members, place, remarks, patterns))?.unwrap_or_default(),
         timeout: faults.keep(milliseconds(&mut members, "request_timeout_ms", place, remarks))?.flatten(),
         retry: faults.keep(retry(&mut members, place, remarks))?.unwrap_or_default(),
         standard_headers: truth(&mut members, "standard_headers", place, remarks),
@@ -421,7 +442,12 @@ fn event_types(
     Ok(Some(names))
 }
 
-fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) -> Part<Filter> {
+fn filter(
+    members: &mut Map<String, Value>,
+    place: &str,
+    remarks: &mut Remarks,
+    patterns: &mut Patterns,
+) -> Part<Filter> {
     let mut members = object(members, "filter")?;
     for name in members.keys().filter(|name| !FILTER.contains(&name.as_str())) {
         remarks.unknown(&format!("{place}.filter"), name, FILTER);
@@ -439,7 +465,8 @@ fn filter(members: &mut Map<String, Value>, place: &str, remarks: &mut Remarks) 
         bounded(name, part.as_ref().map_or(0, String::len), most)?;
         Ok(part)
     };
-    let channel_pattern = match part("channel_pattern")?.as_deref().map(Pattern::new).transpose() {
+    let compile = |text: String| patterns.compile(&text);
+    let channel_pattern = match part("channel_pattern")?.map(compile).transpose() {
         Ok(pattern) => pattern,
         Err(why) => return unusable(format!("its filter.channel_pattern {why}")),
     };
