@@ -6,7 +6,8 @@
 //!
 //! A host may be many apps': a gateway of webhooks, a function host. An app holds a multiple of what is free there
 //! ([`FACTOR`]), so that one whose requests take long leaves some to the others. A permit that comes back goes to the first
-//! that waits and holds no more than that.
+//! that waits and holds no more than that. Of each app's that wait only the first is looked at, and only where a permit came
+//! back: thousands may wait, and all destinations share a lock.
 //!
 //! A destination of which nothing is known has few permits, and one more with each answer. An app that it leaves
 //! unanswered has fewer still there, which says nothing of other apps: they are taken of those withheld, so that however
@@ -31,8 +32,7 @@ const FACTOR: usize = 3;
 /// Requests to a destination at a time from which on others go over HTTP/1.1. They share one connection over HTTP/2, and
 /// past the streams that the receiver allows, a hundred mostly, they would wait in it until their attempts' deadlines.
 const MAX_STREAMS: usize = 64;
-/// Attempts of an app that wait for a permit at a destination; others are deferred at once. Each permit that comes back is
-/// offered to all that wait until one may have it, under a lock that all destinations share.
+/// Attempts of an app that wait for a permit at a destination; others are deferred at once.
 const MAX_WAITING: usize = 256;
 /// A wait for a permit is at most this many times the configured one: half of an attempt, so that what takes no longer than
 /// the wait fits into the rest.
@@ -69,28 +69,21 @@ struct Host {
     withheld: usize,
     /// Permits of those withheld that apps hold for which it is mute.
     apart: usize,
-    /// In the order in which they came.
-    waiting: BTreeMap<u64, Waiting>,
+    /// The apps with attempts that wait, by the number of the first of each.
+    waiting: BTreeMap<u64, AppThere>,
     /// The number of the next that waits.
     next: u64,
 }
 
 /// The permits that an app holds at a destination.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Held {
     /// Of those that apps share.
     shared: usize,
     /// While it was mute for the app, shared or not.
     mute: usize,
-    /// Its attempts that wait for one.
-    waiting: usize,
-}
-
-/// An attempt that waits; the permit is its own once it is told.
-#[derive(Debug)]
-struct Waiting {
-    app: AppThere,
-    turn: oneshot::Sender<()>,
+    /// Its attempts that wait for one, in the order in which they came; the permit is an attempt's once it is told.
+    waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
 /// Leave for one request, or a place among those that wait for it; given back when dropped.
@@ -152,8 +145,8 @@ impl HostLimiter {
         let mute = standing == Standing::Mute;
         let mut table = lock(&self.table);
         let Table { hosts, apps } = &mut *table;
-        let own = apps.get(&app).copied().unwrap_or_default();
-        if mute && own.mute >= MOST_WHILE_MUTE {
+        let own = apps.get(&app);
+        if mute && own.is_some_and(|own| own.mute >= MOST_WHILE_MUTE) {
             return Err(MOST_WHILE_MUTE);
         }
         let host = hosts.entry(app.origin).or_insert_with(|| Host::new(bound, standing));
@@ -162,18 +155,21 @@ impl HostLimiter {
             host.withheld -= 1;
             host.apart += 1;
             Hold::Apart
-        } else if host.may_take(own) {
+        } else if host.may_take(own.map_or(0, |own| own.shared)) {
             host.free -= 1;
             apps.entry(app).or_default().shared += 1;
             Hold::Shared
-        } else if mute || own.waiting >= MAX_WAITING {
+        } else if mute || own.is_some_and(|own| own.waiting.len() >= MAX_WAITING) {
             return Err(host.total);
         } else {
             let (turn, told) = oneshot::channel();
             let number = host.next;
             host.next += 1;
-            host.waiting.insert(number, Waiting { app, turn });
-            apps.entry(app).or_default().waiting += 1;
+            let waiting = &mut apps.entry(app).or_default().waiting;
+            if waiting.is_empty() {
+                host.waiting.insert(number, app);
+            }
+            waiting.insert(number, turn);
             Hold::Waiting(number, told)
         };
         if mute {
@@ -206,27 +202,35 @@ impl Host {
         self.free == self.total && self.apart == 0 && self.waiting.is_empty()
     }
 
-    fn may_take(&self, held: Held) -> bool {
-        held.shared < self.free.saturating_mul(FACTOR)
+    /// Whether an app that holds so many may have one more.
+    fn may_take(&self, shared: usize) -> bool {
+        shared < self.free.saturating_mul(FACTOR)
     }
 
     /// Gives what is free to those that wait for it and may have it, the first of them first.
     fn hand_over(&mut self, apps: &mut HashMap<AppThere, Held>) {
         while self.free > 0 {
-            let of = |app: &AppThere| apps.get(app).copied().unwrap_or_default();
-            let next = self.waiting.iter().find(|(_, waiting)| self.may_take(of(&waiting.app)));
-            let next = next.map(|(number, _)| *number);
-            let Some(Waiting { app, turn }) = next.and_then(|next| self.waiting.remove(&next)) else {
-                return;
-            };
+            let may = |app: &AppThere| apps.get(app).is_some_and(|held| self.may_take(held.shared));
+            let next = self.waiting.iter().find(|(_, app)| may(app)).map(|(number, app)| (*number, *app));
+            let Some((number, app)) = next else { return };
             let held = apps.entry(app).or_default();
-            held.waiting -= 1;
             // Who has stopped waiting is passed over.
-            if turn.send(()).is_ok() {
+            if self.leaves(number, app, held).is_some_and(|turn| turn.send(()).is_ok()) {
                 self.free -= 1;
                 held.shared += 1;
             }
         }
+    }
+
+    /// An attempt of an app's waits no more.
+    fn leaves(&mut self, number: u64, app: AppThere, held: &mut Held) -> Option<oneshot::Sender<()>> {
+        let turn = held.waiting.remove(&number);
+        if self.waiting.remove(&number).is_some()
+            && let Some(first) = held.waiting.keys().next()
+        {
+            self.waiting.insert(*first, app);
+        }
+        turn
     }
 }
 
@@ -266,21 +270,29 @@ impl Drop for HostPermit {
                 self.hold = Hold::Shared;
             }
         }
-        let mut stops_waiting = false;
-        match self.hold {
-            Hold::Waiting(number, _) => stops_waiting = host.waiting.remove(&number).is_some(),
-            Hold::Shared => host.free += 1,
-            Hold::Apart => (host.apart, host.withheld) = (host.apart - 1, host.withheld + 1),
-        }
-        if let Some(held) = apps.get_mut(&self.app) {
-            held.shared -= usize::from(matches!(self.hold, Hold::Shared));
-            held.mute -= usize::from(self.mute);
-            held.waiting -= usize::from(stops_waiting);
-            if held.shared + held.mute + held.waiting == 0 {
-                apps.remove(&self.app);
+        let held = apps.entry(self.app).or_default();
+        let came_back = match self.hold {
+            Hold::Waiting(number, _) => {
+                host.leaves(number, self.app, held);
+                false
             }
+            Hold::Shared => {
+                host.free += 1;
+                held.shared -= 1;
+                true
+            }
+            Hold::Apart => {
+                (host.apart, host.withheld) = (host.apart - 1, host.withheld + 1);
+                false
+            }
+        };
+        held.mute -= usize::from(self.mute);
+        if held.shared + held.mute + held.waiting.len() == 0 {
+            apps.remove(&self.app);
         }
-        host.hand_over(apps);
+        if came_back {
+            host.hand_over(apps);
+        }
         if host.is_idle() {
             hosts.remove(&self.app.origin);
         }

@@ -185,3 +185,28 @@ async fn no_more_requests_share_a_connection_than_receivers_allow_streams() {
     let one = take(&limiter, "b", Standing::Proven, 1).await;
     assert!(!one[0].is_crowded());
 }
+
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "the processor's time is what is tested")]
+async fn what_it_costs_to_wait_does_not_grow_with_how_many_others_do() {
+    let limiter = HostLimiter::new(Some(1000), WAIT);
+    let apps: Vec<_> = (0..100).map(|n| format!("app {n}")).collect();
+    let mut held: Vec<_> = Vec::new();
+    for app in &apps {
+        held.extend(take(&limiter, app, Standing::Answers, 10).await);
+    }
+    // Those who wait hold too much for what is free.
+    assert_eq!(limiter.table.lock().unwrap().hosts[&hash::of(ORIGIN)].free, 2);
+    let ask = |app| limiter.acquire(app, ORIGIN, Standing::Answers, || None, Duration::MAX);
+    let mut waiting: Vec<_> = apps.iter().flat_map(|app| (0..96).map(|_| Box::pin(ask(&**app)))).collect();
+    let begun = std::time::Instant::now();
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none());
+    }
+    held.truncate(held.len() - 10);
+    drop(waiting);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    drop(held);
+    assert!(is_idle(&limiter));
+}
