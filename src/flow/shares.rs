@@ -102,8 +102,15 @@ const MIN_MESSAGES: usize = 100;
 /// With fewer bytes than this, too: a single message may have a mebibyte.
 const MIN_BYTES: usize = 8 << 20;
 
-/// Apps of which the speed is remembered while they hold nothing; past it those are forgotten.
+/// Apps of which the speed is remembered while they hold nothing; past it those used longest ago are forgotten.
 const MAX_APPS: usize = 20_000;
+/// What is older is forgotten first.
+const APP_MEMORY: Duration = Duration::from_secs(600);
+
+/// Attempts that wait for room for the bodies that they make, and those of one app among them; others are deferred at once.
+/// All of them look again whenever bytes are given back, under a lock that everyone shares.
+const MAX_WAITING: usize = 256;
+const MAX_WAITING_OF_APP: usize = 32;
 
 /// The shares of all apps.
 #[derive(Debug)]
@@ -131,6 +138,9 @@ struct Book {
     made_beyond: usize,
     /// How many wait for room for what they make.
     waiting: usize,
+    /// How often it was looked whether there is room.
+    #[cfg(test)]
+    looks: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,9 +149,13 @@ struct Usage {
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct App {
     held: Usage,
+    /// When it held something last.
+    last: Instant,
+    /// How many of its attempts wait for room.
+    waiting: usize,
     /// For how long attempts that have ended held places; `None` before the first has.
     times: Option<Times>,
     /// One was slow, and none has been quick since it began.
@@ -309,7 +323,7 @@ impl Shares {
         book.held.messages += 1;
         book.held.bytes += bytes;
         let name = book.apps.get_key_value(app).map_or_else(|| Arc::from(app), |(name, _)| Arc::clone(name));
-        let held = &mut book.apps.entry(Arc::clone(&name)).or_default().held;
+        let held = &mut book.apps.entry(Arc::clone(&name)).or_insert_with(App::new).held;
         held.messages += 1;
         held.bytes += bytes;
         Share { shares: Arc::clone(self), app: name, bytes }
@@ -318,6 +332,10 @@ impl Shares {
     /// Whether an app may make so many bytes more. Messages do not count here: many small ones leave memory enough.
     fn grant(&self, book: &mut Book, app: &str, bytes: usize) -> Grant {
         let part = |bytes| self.part(Usage { messages: 0, bytes });
+        #[cfg(test)]
+        {
+            book.looks += 1;
+        }
         let quick = is_quick(book.slowness(app));
         let own = book.apps.get(app).map_or(0, |app| app.held.bytes);
         let taken = part(book.held.bytes);
@@ -340,7 +358,7 @@ impl Shares {
     fn make(self: &Arc<Self>, book: &mut Book, app: &Arc<str>, bytes: usize, beyond: bool) -> Made {
         book.held.bytes += bytes;
         book.made_beyond += if beyond { bytes } else { 0 };
-        book.apps.entry(Arc::clone(app)).or_default().held.bytes += bytes;
+        book.apps.entry(Arc::clone(app)).or_insert_with(App::new).held.bytes += bytes;
         Made { shares: Arc::clone(self), app: Arc::clone(app), bytes, beyond }
     }
 
@@ -349,21 +367,23 @@ impl Shares {
         book.held.messages -= usage.messages;
         book.held.bytes -= usage.bytes;
         book.made_beyond -= beyond;
-        let many = book.apps.len() > MAX_APPS;
         if book.crowded && !self.is_crowded(&book) {
             book.crowded = false;
             self.freed.notify_waiters();
         }
-        if book.waiting > 0 {
+        if book.waiting > 0 && usage.bytes > 0 {
             self.bytes_freed.notify_waiters();
         }
         if let Some(held) = book.apps.get_mut(app) {
             held.held.messages -= usage.messages;
             held.held.bytes -= usage.bytes;
-            let holds = held.held.messages > 0 || held.held.bytes > 0;
-            if !holds && (many || held.times.is_none()) {
+            held.last = Instant::now();
+            if !held.holds() && held.times.is_none() {
                 book.apps.remove(app);
             }
+        }
+        if book.apps.len() > MAX_APPS {
+            book.forget();
         }
     }
 
@@ -401,7 +421,7 @@ impl Share {
         if let Some(made) = self.make(bytes) {
             return Some(made);
         }
-        let _waiting = Waiting::begin(&self.shares);
+        let _waiting = Waiting::begin(self)?;
         let made = async {
             loop {
                 let freed = self.shares.bytes_freed.notified();
@@ -460,6 +480,24 @@ impl Drop for Attempting<'_> {
 }
 
 impl App {
+    fn new() -> Self {
+        Self {
+            held: Usage::default(),
+            last: Instant::now(),
+            waiting: 0,
+            times: None,
+            stalled: false,
+            fresh: VecDeque::new(),
+            hanging: 0,
+            hoarded: None,
+            progressed: None,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.held.messages > 0 || self.held.bytes > 0
+    }
+
     /// An attempt begins.
     fn begins(&mut self, now: Instant) {
         if self.attempting() == 0 {
@@ -547,6 +585,19 @@ impl Book {
     fn slowness(&mut self, app: &str) -> Option<f64> {
         self.apps.get_mut(app)?.slowness(Instant::now(), self.hoard)
     }
+
+    /// Forgets apps that hold nothing: those of long ago, or else the half that was used longest ago, so that it is not
+    /// looked for more at once.
+    fn forget(&mut self) {
+        self.apps.retain(|_, app| app.holds() || app.last.elapsed() < APP_MEMORY);
+        let mut idle: Vec<_> = self.apps.values().filter(|app| !app.holds()).map(|app| app.last).collect();
+        if self.apps.len() > MAX_APPS / 2 && !idle.is_empty() {
+            let half = idle.len() / 2;
+            let (_, last, _) = idle.select_nth_unstable(half);
+            let last = *last;
+            self.apps.retain(|_, app| app.holds() || app.last > last);
+        }
+    }
 }
 
 impl Drop for Share {
@@ -562,19 +613,31 @@ impl Drop for Made {
     }
 }
 
-/// Somebody waits for room.
-struct Waiting<'a>(&'a Shares);
+/// An attempt that waits for room.
+struct Waiting<'a>(&'a Share);
 
 impl<'a> Waiting<'a> {
-    fn begin(shares: &'a Shares) -> Self {
-        shares.lock().waiting += 1;
-        Self(shares)
+    /// `None` where there are enough of them.
+    fn begin(share: &'a Share) -> Option<Self> {
+        let mut book = share.shares.lock();
+        let of_all = book.waiting;
+        let app = book.apps.get_mut(&share.app)?;
+        if of_all >= MAX_WAITING || app.waiting >= MAX_WAITING_OF_APP {
+            return None;
+        }
+        app.waiting += 1;
+        book.waiting += 1;
+        Some(Self(share))
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        let mut book = self.0.shares.lock();
+        book.waiting -= 1;
+        if let Some(app) = book.apps.get_mut(&self.0.app) {
+            app.waiting -= 1;
+        }
     }
 }
 

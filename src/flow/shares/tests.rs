@@ -1,4 +1,8 @@
+use futures_util::FutureExt;
+
 use super::*;
+
+const MB: usize = 1 << 20;
 
 /// Fills in turns with every app that may, ten messages at a time, until none may.
 fn fill(shares: &Arc<Shares>, apps: &[String], held: &mut Vec<Share>) {
@@ -252,7 +256,6 @@ async fn bytes_count_as_messages_do() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_made_counts_in_its_apps_share_and_waits_for_room() {
-    const MB: usize = 1 << 20;
     let shares = Arc::new(Shares::new(2000, 100 * MB));
     let (slow, quick) = (shares.take("slow", MB), shares.take("quick", MB));
     ended(&slow, Duration::from_secs(4), false).await;
@@ -302,4 +305,67 @@ async fn a_few_places_are_not_shared() {
         ended(share, Duration::from_secs(4), false).await;
     }
     assert_eq!(shares.admits("large", &[0; 9]), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_has_just_been_busy_is_not_forgotten_for_those_of_long_ago() {
+    let shares = Arc::new(Shares::new(2000, 1 << 26));
+    for n in 0..=MAX_APPS {
+        ended(&shares.take(&n.to_string(), 0), Duration::ZERO, true).await;
+    }
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    for n in 0..20 {
+        ended(&shares.take("healthy", 0), Duration::from_millis(5), true).await;
+        // Others come and go meanwhile.
+        ended(&shares.take(&format!("other {n}"), 0), Duration::from_millis(5), true).await;
+    }
+    assert!(is_quick(shares.lock().slowness("healthy")));
+    for n in 0..2 * MAX_APPS {
+        ended(&shares.take(&format!("another {n}"), 0), Duration::from_millis(1), true).await;
+        assert!(shares.lock().apps.len() <= MAX_APPS);
+        if n % (MAX_APPS / 4) == 0 {
+            ended(&shares.take("healthy", 0), Duration::from_millis(5), true).await;
+        }
+    }
+    assert!(is_quick(shares.lock().slowness("healthy")), "of those used, the half of long ago is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_attempts_wait_for_room_and_are_woken_where_bytes_come_back() {
+    let shares = Arc::new(Shares::new(2000, 64 * MB));
+    let slow: Vec<_> = (0..20).map(|n| shares.take(&format!("slow {n}"), MB)).collect();
+    for share in &slow {
+        ended(share, Duration::from_secs(4), false).await;
+    }
+    let _all = shares.take("slow 0", 40 * MB);
+    let longest = Duration::from_millis(500);
+    let ask = |share: &'static Share| Box::pin(share.make_within(MB, longest));
+    let slow: &'static [Share] = Vec::leak(slow);
+    let mut waiting = Vec::new();
+    for share in slow {
+        for _ in 0..1000 {
+            let mut one = ask(share);
+            match (&mut one).now_or_never() {
+                None => waiting.push(one),
+                Some(made) => assert!(made.is_none()),
+            }
+        }
+    }
+    assert_eq!(waiting.len(), MAX_WAITING);
+    let looks = || shares.lock().looks;
+    let before = looks();
+    for _ in 0..300 {
+        drop(shares.take("other", 0));
+    }
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none());
+    }
+    assert_eq!(looks(), before, "nothing came back that they wait for");
+    drop(waiting);
+    let mut again: Vec<_> = (0..MAX_WAITING_OF_APP).map(|_| ask(&slow[0])).collect();
+    for one in &mut again {
+        assert!(one.now_or_never().is_none());
+    }
+    assert!(ask(&slow[0]).now_or_never().is_some_and(|made| made.is_none()), "one app's are fewer");
+    assert!(ask(&slow[1]).now_or_never().is_none());
 }
