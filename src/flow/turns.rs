@@ -1,7 +1,7 @@
 //! Working out what is to be sent: a millisecond at a time, and of what takes longer one job at a time.
 //!
-//! A tenant decides how many events, webhooks and patterns meet. What takes more than a turn waits for the others that
-//! do, so that all of it together keeps one processor busy at the most, and no task that is ready waits behind more than
+//! A tenant decides how many events, webhooks and patterns meet. What takes more than a turn, by an estimate and then by the
+//! clock, waits for the others that do, so that all of it together keeps one processor busy at the most, and no task that is ready waits behind more than
 //! one turn for each processor.
 //!
 //! Apps take turns, whatever the number of their jobs: of one app's a single job takes turns until it is worked out. If
@@ -21,6 +21,9 @@ use crate::outcome::{Outcome, Reason};
 /// Nanoseconds between two awaits, as they are estimated: at the worst it takes as long, and ordinary patterns a
 /// hundredth of it.
 const TURN: u64 = 1_000_000;
+/// A turn that has taken less than this in truth is not over: its job would wait for others a hundred times as long as they wait
+/// for it. At the worst one takes this and its estimate.
+const LEAST_TURN: Duration = Duration::from_micros(500);
 
 /// The turn of those that need more than one.
 static NEXT: Semaphore = Semaphore::const_new(1);
@@ -34,6 +37,8 @@ pub(crate) struct Turns {
     /// Nanoseconds that are left of this one.
     pub left: u64,
     began: Instant,
+    /// The same by the processor's clock.
+    really_began: std::time::Instant,
     /// What the turns before took.
     pub took: Duration,
     held: Option<SemaphorePermit<'static>>,
@@ -47,11 +52,16 @@ impl Turns {
         let mut hasher = DefaultHasher::new();
         app_id.hash(&mut hasher);
         let app = hasher.finish();
-        Self { left: TURN, began: Instant::now(), took: Duration::ZERO, held: None, app, leave: None }
+        let (began, really_began) = now();
+        Self { left: TURN, began, really_began, took: Duration::ZERO, held: None, app, leave: None }
     }
 
-    /// Lets others work, and waits for the next turn.
+    /// Lets others work, and waits for the next turn, if it has taken as long as one in truth.
     pub(crate) async fn next(&mut self) {
+        if self.really_began.elapsed() < LEAST_TURN {
+            self.left = TURN;
+            return;
+        }
         self.took += self.began.elapsed();
         drop(self.held.take());
         yield_now().await;
@@ -60,7 +70,8 @@ impl Turns {
             self.leave = own.acquire_owned().await.ok();
         }
         self.held = NEXT.acquire().await.ok();
-        (self.left, self.began) = (TURN, Instant::now());
+        self.left = TURN;
+        (self.began, self.really_began) = now();
     }
 
     /// What comes of a job that is not worked out after `longest`, and has taken `before` at earlier receives: what took
@@ -81,6 +92,11 @@ impl Drop for Turns {
             apps.remove(&self.app);
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the processor's time is not that of a paused clock")]
+fn now() -> (Instant, std::time::Instant) {
+    (Instant::now(), std::time::Instant::now())
 }
 
 fn apps() -> MutexGuard<'static, BTreeMap<u64, Arc<Semaphore>>> {
