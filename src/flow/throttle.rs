@@ -12,8 +12,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Destinations remembered besides those of requests under way: less than a megabyte. Past it those that
-/// have not asked for fewer of late are forgotten.
+/// have not asked for fewer of late are forgotten, and where that leaves no room no more are remembered.
 const MAX_DESTINATIONS: usize = 10_000;
+/// How often all of them may be looked at for that.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
 
 /// Answers to one burst come within about so long, and halve once.
 const ROUND: Duration = Duration::from_secs(1);
@@ -23,7 +25,16 @@ const FORGET: Duration = Duration::from_secs(60);
 
 /// The requests under way by destination, and the destinations that have asked for fewer.
 #[derive(Debug, Default)]
-pub struct Throttle(Mutex<HashMap<u64, Held>>);
+pub struct Throttle(Mutex<Destinations>);
+
+#[derive(Debug, Default)]
+struct Destinations {
+    all: HashMap<u64, Held>,
+    /// How many have asked for fewer, of those remembered.
+    limited: usize,
+    /// When it was last looked for those of long ago.
+    expired: Option<Instant>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -45,10 +56,12 @@ impl Throttle {
     /// # Errors
     /// How many are under way, where that is as many as there may be.
     pub fn enter(&self, destination: u64, now: Instant) -> Result<Leave<'_>, usize> {
-        let mut all = self.lock();
+        let mut known = self.lock();
+        let Destinations { all, limited, .. } = &mut *known;
         let held = all.entry(destination).or_insert(Held { limit: f64::INFINITY, under_way: 0, last: now });
-        if held.under_way == 0 && now.duration_since(held.last) > FORGET {
+        if held.under_way == 0 && held.limit.is_finite() && now.duration_since(held.last) > FORGET {
             held.limit = f64::INFINITY;
+            *limited -= 1;
         }
         if to_number(held.under_way + 1) > held.limit.max(1.0) {
             return Err(held.under_way);
@@ -59,40 +72,57 @@ impl Throttle {
 
     /// The destination asked for fewer.
     pub fn too_many(&self, destination: u64, now: Instant) {
-        let mut all = self.lock();
-        let Some(held) = all.get_mut(&destination) else { return };
+        let mut known = self.lock();
+        let Some(held) = known.all.get(&destination) else { return };
         let is_new = held.limit.is_infinite();
+        if is_new && !known.has_room(now) {
+            return;
+        }
+        let Some(held) = known.all.get_mut(&destination) else { return };
         if is_new || now.duration_since(held.last) >= ROUND {
             held.limit = (held.limit.min(to_number(held.under_way)) / 2.0).max(1.0);
             held.last = now;
         }
-        if all.len() > MAX_DESTINATIONS {
-            all.retain(|_, held| held.under_way > 0 || now.duration_since(held.last) <= FORGET);
-        }
+        known.limited += usize::from(is_new);
     }
 
     /// The destination took one.
     pub fn took(&self, destination: u64) {
-        let mut all = self.lock();
-        if let Some(held) = all.get_mut(&destination)
+        let mut known = self.lock();
+        if let Some(held) = known.all.get_mut(&destination)
             && held.limit.is_finite()
         {
             held.limit += 1.0 / held.limit;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
+    fn lock(&self) -> MutexGuard<'_, Destinations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Destinations {
+    /// Whether one more may be remembered.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.limited < MAX_DESTINATIONS {
+            return true;
+        }
+        if self.expired.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY) {
+            self.expired = Some(now);
+            self.all.retain(|_, held| held.under_way > 0 || now.duration_since(held.last) <= FORGET);
+            self.limited = self.all.values().filter(|held| held.limit.is_finite()).count();
+        }
+        self.limited < MAX_DESTINATIONS
     }
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        let mut all = self.throttle.lock();
-        if let Some(held) = all.get_mut(&self.destination) {
+        let mut known = self.throttle.lock();
+        if let Some(held) = known.all.get_mut(&self.destination) {
             held.under_way = held.under_way.saturating_sub(1);
             if held.under_way == 0 && held.limit.is_infinite() {
-                all.remove(&self.destination);
+                known.all.remove(&self.destination);
             }
         }
     }
@@ -132,5 +162,23 @@ mod tests {
         assert!(throttle.enter(1, now + ROUND).is_err());
         drop(one);
         assert_eq!(enter(100, now + ROUND + FORGET + ROUND).len(), 100, "that was long ago");
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "the processor's time is what is tested")]
+    async fn many_destinations_that_ask_for_fewer_cost_no_more_than_few() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let begun = std::time::Instant::now();
+        let refuse = |destination: u64, now| {
+            let leave = throttle.enter(destination, now);
+            throttle.too_many(destination, now);
+            drop(leave);
+        };
+        (0..30_000).for_each(|destination| refuse(destination, now));
+        (0..30_000).for_each(|destination| refuse(destination, now));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!(throttle.lock().all.len(), MAX_DESTINATIONS);
+        refuse(1_000_000, now + FORGET + ROUND);
+        assert_eq!(throttle.lock().all.len(), 1, "those of long ago keep no new one out");
     }
 }
