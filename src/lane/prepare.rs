@@ -113,10 +113,19 @@ impl Batch {
         listing(&self.app, unlisted)
     }
 
-    /// How many bytes of memory it takes to render a parcel.
+    /// How many bytes of memory it takes to render a parcel. A function gets its own copy of what an HTTP receiver shares
+    /// with all others.
     pub(super) fn rendered_bytes(&self, parcel: &Parcel) -> usize {
         match (parcel, &self.planned) {
-            (Parcel::Selected(selection), Some(planned)) => selection.rendered_bytes(&planned.pieces),
+            (Parcel::Selected(selection), Some(planned)) => {
+                let rendered = selection.rendered_bytes(&planned.pieces);
+                let webhook = self.app.webhooks.get(selection.index);
+                match webhook.map(|webhook| &webhook.target) {
+                    Some(Target::Lambda(_)) if rendered == 0 => planned.job.payload.len(),
+                    Some(Target::Lambda(_)) => rendered * 2,
+                    Some(Target::Http(_) | Target::Missing | Target::Unusable { .. }) | None => rendered,
+                }
+            }
             (Parcel::Selected(_), None) | (Parcel::Rendered(_), _) => 0,
         }
     }

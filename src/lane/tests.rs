@@ -49,6 +49,8 @@ struct Request {
     delivery: Delivery,
     /// How many came before it.
     before: usize,
+    /// Bytes held for what is made for the webhooks.
+    made: usize,
 }
 
 /// What an attempt takes and how it ends.
@@ -59,6 +61,7 @@ struct Destination {
     /// The app's, in its order, as its source has them.
     webhooks: Vec<WebhookId>,
     requests: Arc<Mutex<Vec<Request>>>,
+    permits: Permits,
 }
 
 impl Transport for Destination {
@@ -67,7 +70,8 @@ impl Transport for Destination {
         let jobs = body["events"].as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap());
         let webhook = self.webhooks.iter().position(|id| *id == delivery.webhook).unwrap_or(usize::MAX);
         let before = self.requests.lock().unwrap().len();
-        let request = Request { webhook, jobs: jobs.collect(), number, delivery: delivery.clone(), before };
+        let (jobs, delivery, made) = (jobs.collect(), delivery.clone(), self.permits.bytes());
+        let request = Request { webhook, jobs, number, delivery, before, made };
         let (takes, outcome) = (self.script)(&request);
         self.requests.lock().unwrap().push(request);
         match takes {
@@ -199,9 +203,15 @@ impl World {
             });
             advance(self.rules.attempt_timeout).await;
         }
+        let made = Permits::new(10, 1 << 20);
         let shared = Arc::new(Shared {
             queue: Arc::new(self.queue.clone()),
-            transport: Destination { script, webhooks: self.ids(), requests: Arc::clone(&self.requests) },
+            transport: Destination {
+                script,
+                webhooks: self.ids(),
+                requests: Arc::clone(&self.requests),
+                permits: made.clone(),
+            },
             apps: Source {
                 apps: apps(&self.webhooks),
                 remembered: Mutex::new(self.remembered.clone()),
@@ -216,7 +226,7 @@ impl World {
             undeliverable: Breaker::new(self.rules.retry.window, self.rules.attempt_timeout),
             absences: Absences::default(),
             throttle: Throttle::default(),
-            permits: Permits::new(10, 1 << 20),
+            permits: made,
             random: Random::from_seed(1),
             metrics: Arc::clone(&self.metrics),
             traces: Traces::default(),
@@ -693,4 +703,22 @@ async fn a_receive_count_that_is_lowered_while_jobs_wait_counts_for_those_in_han
     world.work(Duration::ZERO, fails).await;
     let reasons: Vec<_> = world.queue.letters().iter().map(|letter| letter.reason).collect();
     assert_eq!(reasons, ["last_receive"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_function_gets_counts_as_a_copy_of_its_own() {
+    for (webhook, copies) in [
+        (json!({"url": "http://h/"}), 0),
+        (json!({"lambda_function": "f"}), 1),
+        (json!({"lambda_function": "f", "filter": {"channel_prefix": "a"}}), 1),
+    ] {
+        let mut world = World::new(5, 4, 1);
+        world.webhooks = json!([webhook]);
+        world.work(Duration::ZERO, delivered).await;
+        let requests = world.requests.lock().unwrap();
+        assert!(requests.len() <= 1);
+        for request in &*requests {
+            assert_eq!(request.made, request.delivery.body.len() * copies, "{webhook}");
+        }
+    }
 }
