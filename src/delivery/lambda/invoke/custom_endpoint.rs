@@ -11,9 +11,14 @@ use crate::egress::address_policy::Refused;
 use crate::egress::checked::{Checked, NoAddress};
 use crate::error_chain::causes;
 
+/// Idle connections kept to one endpoint. Nothing bounds those to all endpoints together, and an app may name one for each of
+/// its webhooks: with any kept, thousands would hold descriptors that everyone else lacks.
+const MAX_IDLE_PER_HOST: usize = 0;
+
 /// A client that dials names at no other addresses than those of `checked`.
 pub(super) fn http_client(checked: Checked) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build_with_resolver(Names(checked))
 }

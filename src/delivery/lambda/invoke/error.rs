@@ -1,5 +1,6 @@
 //! What the SDK's errors mean to a job: each with what to do about it first, then Lambda's own words.
 
+use std::io;
 use std::time::Duration;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
@@ -10,6 +11,9 @@ use super::options::Options;
 use super::{NOT_LAMBDA, shown};
 use crate::aws::error_chain;
 use crate::delivery::retry_after_seconds;
+use crate::descriptors;
+use crate::egress::checked::NoAddress;
+use crate::error_chain::causes;
 use crate::outcome::{Outcome, Reason};
 
 /// At most this many characters of Lambda's own words are shown.
@@ -44,10 +48,21 @@ impl Credentials {
     }
 }
 
+/// Whether nothing could be dialled for want of a descriptor; a look-up that fails does not tell.
+pub(super) fn lacks_descriptor(failure: &SdkError<InvokeError>) -> bool {
+    causes(failure).any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(descriptors::is_lack)
+            || cause.is::<NoAddress>() && refusal(failure).is_none() && descriptors::are_lacking()
+    })
+}
+
 /// Sorts an error. None but a refused address is permanent: a function, a permission or a key may come back.
 pub(super) fn outcome(failure: &SdkError<InvokeError>, timeout: Duration, whose: Credentials) -> Outcome {
     if let Some(refused) = refusal(failure) {
         return Outcome::Permanent(Reason::Refused(refused.to_string()));
+    }
+    if lacks_descriptor(failure) {
+        return Outcome::Deferred(Reason::NoDescriptor);
     }
     let text = || shown(&error_chain(failure), MAX_WORDS);
     match failure {
@@ -120,6 +135,8 @@ fn reason(code: &str, status: u16, text: String, whose: Credentials) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
 
     #[test]
@@ -128,5 +145,17 @@ mod tests {
         assert!(told(Credentials::Workers).contains("worker's role"));
         let own = told(Credentials::Webhooks);
         assert!(own.contains("lambda.client_options") && !own.contains("worker's"), "{own}");
+    }
+
+    #[test]
+    fn what_could_not_be_dialled_for_want_of_a_descriptor_was_not_tried() {
+        let failed = |error: io::Error| {
+            let failure = SdkError::dispatch_failure(ConnectorError::io(Box::new(error)));
+            outcome(&failure, Duration::from_secs(1), Credentials::Workers)
+        };
+        let lack = io::Error::from(rustix::io::Errno::MFILE);
+        assert_eq!(failed(io::Error::other(lack)), Outcome::Deferred(Reason::NoDescriptor));
+        let refused = failed(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert!(matches!(refused, Outcome::Transient { reason: Reason::Connect(_), .. }), "{refused:?}");
     }
 }

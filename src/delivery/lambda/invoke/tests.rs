@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::capped::MAX_ANSWER;
@@ -556,4 +557,31 @@ async fn an_app_whose_invocations_take_long_leaves_some_to_others() {
     assert_eq!(lambda.attempt(&webhook(json), &new, 1).await, Outcome::Deferred(Reason::NoDescriptor));
     drop(all);
     assert_eq!((server.seen().len(), lambda.sockets.taken(), lambda.invocations.taken()), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn no_connection_to_an_endpoint_of_an_apps_is_kept() {
+    let lambda = lambda(None, "*");
+    let mut ended = Vec::new();
+    for n in 0..3 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let json = format!(
+            r#"{{"lambda_function":"f","lambda":{{"client_options":{{"endpoint":"http://{}","credentials":{{"accessKeyId":"K","secretAccessKey":"s"}}}}}}}}"#,
+            listener.local_addr().unwrap()
+        );
+        let receiver = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 1 << 16];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let answer = "HTTP/1.1 200 OK\r\nx-amzn-requestid: 1\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Whoever keeps it neither ends it nor says more.
+            while stream.read(&mut request).await.is_ok_and(|length| length > 0) {}
+        });
+        assert_eq!(attempt(&lambda, &json).await, Outcome::Delivered, "{n}");
+        ended.push(receiver);
+    }
+    for receiver in ended {
+        tokio::time::timeout(Duration::from_secs(20), receiver).await.unwrap().unwrap();
+    }
 }
