@@ -58,6 +58,11 @@ pub fn open() -> u64 {
     std::fs::read_dir("/dev/fd").map_or(0, |entries| entries.count() as u64)
 }
 
+/// Whether there are no more left than what is no delivery needs.
+pub fn are_few() -> bool {
+    open().saturating_add(RESERVED) >= limit()
+}
+
 /// Whether an error says that there is none left, for this process or for the whole system.
 pub fn is_lack(error: &std::io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))

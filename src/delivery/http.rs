@@ -37,7 +37,7 @@ use url::Host;
 use super::retry_after_seconds;
 use crate::bulkhead::{Bulkhead, Threads};
 use crate::descriptors;
-use crate::descriptors::sockets::{Socket, Sockets};
+use crate::descriptors::sockets::{Purpose, Socket, Sockets};
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
@@ -71,12 +71,17 @@ const MAX_HEAD: usize = clients::MAX_HEADER_LIST as usize;
 const MAX_TARGET_BYTES: usize = 4 << 20;
 
 /// Requests under way to destinations without a recent answer, at all of them together. A response's head takes up to 900 KB
-/// of memory until it is whole: 400 KB that hyper lets pass, in a buffer that grows by doubling. Three in four of these may be
-/// held by apps that no destination answers, which is 65 MB. They are shared among apps, as descriptors are.
+/// of memory until it is whole: 400 KB that hyper lets pass, in a buffer that grows by doubling. Three in four of these may go to
+/// destinations that are mute, or of apps that no destination answers, which is 65 MB. They are shared among apps, as
+/// descriptors are.
 const MAX_WITHOUT_ANSWER: usize = 96;
+/// Of these, so many are left to apps that hold none.
+const FIRSTS_WITHOUT_ANSWER: usize = 6;
 /// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
 /// answer such a destination may send informational responses without end, and h2 keeps all of them.
 const MAX_UNPROVEN_HTTP2: usize = 16;
+/// Of these, so many are left to apps that hold none: eight whose receivers take seconds would hold all of them.
+const FIRSTS_UNPROVEN_HTTP2: usize = 4;
 /// The part of its own time that an attempt waits for a permit at its host, and for a place among these: who waited for all
 /// of it would be told to have failed at a destination that it was never sent to.
 const WAIT_DIVISOR: u32 = 8;
@@ -165,8 +170,8 @@ impl Http {
         let limiter = HostLimiter::new(max_per_host, turn_timeout);
         let (unanswered, targets) = (Unanswered::default(), Targets::default());
         let sockets = Arc::new(Sockets::new(descriptors::for_deliveries(descriptors::limit())));
-        let without_answer = Sockets::costly(MAX_WITHOUT_ANSWER);
-        let unproven_http2 = Sockets::costly(MAX_UNPROVEN_HTTP2);
+        let without_answer = Sockets::costly(MAX_WITHOUT_ANSWER, FIRSTS_WITHOUT_ANSWER);
+        let unproven_http2 = Sockets::costly(MAX_UNPROVEN_HTTP2, FIRSTS_UNPROVEN_HTTP2);
         Ok(Self {
             proven,
             unproven,
@@ -269,6 +274,8 @@ impl Http {
     ) -> Result<Option<Socket>, usize> {
         let rooms = match standing {
             Standing::Proven => return Ok(None),
+            // It has only been quiet.
+            _ if !http1 && self.unanswered.was_proven(app_id, origin) => return Ok(None),
             _ if !http1 => &self.unproven_http2,
             Standing::Answers => return Ok(None),
             Standing::Unknown | Standing::Mute => &self.without_answer,
@@ -277,9 +284,16 @@ impl Http {
         if self.sockets.app_answers(app_id) {
             rooms.app_answered(app_id);
         }
+        // One webhook that answers says nothing of those that do not.
+        let is_doubtful = match standing {
+            Standing::Proven | Standing::Answers => false,
+            Standing::Unknown => self.unanswered.has_left_some(app_id),
+            Standing::Mute => true,
+        };
+        let purpose = if is_doubtful { Purpose::Doubtful } else { Purpose::Any };
         let asked = Instant::now();
         loop {
-            if let Some(room) = rooms.take(app_id, origin) {
+            if let Some(room) = rooms.take(app_id, origin, purpose) {
                 return Ok(Some(room));
             }
             let left = ROOM_WAIT.min(wait).saturating_sub(asked.elapsed());
@@ -291,17 +305,19 @@ impl Http {
     }
 
     /// Leave for one connection, and for the look-up before it where that may go unanswered; waits a moment where
-    /// there is none, and evicts kept ones unless it is the app that has as many as it may.
+    /// there is none, and evicts kept ones where descriptors are few and it is not the app that has as many as it may.
     async fn connections(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
         let looks_up = !standing.answers() && !self.proxied && matches!(origin.host, Host::Domain(_));
         let wanted = if looks_up { LOOK_UP } else { 1 };
-        let take =
-            || (0..wanted).map(|_| self.sockets.take(app_id, &origin.host)).collect::<Option<Vec<_>>>();
+        let purpose = if standing == Standing::Proven { Purpose::Quick } else { Purpose::Any };
+        let one = |_| self.sockets.take(app_id, &origin.host, purpose);
+        let take = || (0..wanted).map(one).collect::<Option<Vec<_>>>();
         let taken = take();
         if taken.is_some() {
             return taken;
         }
-        if self.sockets.taken() + wanted > self.sockets.most() {
+        // Those that are kept are none of these, and may be few of the descriptors.
+        if self.sockets.taken() + wanted > self.sockets.most() && descriptors::are_few() {
             self.evict().await;
         } else {
             sleep(EVICTION_WAIT).await;

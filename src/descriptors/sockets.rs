@@ -3,7 +3,8 @@
 //!
 //! They are shared among apps ([`AppQuota`]): whoever may register webhooks decides on how many hosts there are.
 //! - A quarter is out of reach of apps without an answer in the last minute. Those that had one may have twice of what is
-//!   free: one alone gets two thirds of all.
+//!   free: one alone gets two thirds of that.
+//! - Of the last sixteenth an app gets its first one alone, and what quick destinations are sent: those come back soon.
 //! - A host is refused once it holds as many as its app may still open: one host of an answering app ends at half of
 //!   all.
 
@@ -11,11 +12,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use crate::flow::app_quota::Purpose;
 use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
 use crate::hash;
 
 /// The part that apps without recent answers leave to others: one in so many.
 const RESERVED: usize = 4;
+/// The part that is left to apps that hold none: one in so many.
+const FIRSTS: usize = 16;
 /// How many times of what is free an app may hold that has answered lately.
 const FACTOR: usize = 2;
 /// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many): of
@@ -26,7 +30,6 @@ const FIRST_PART: usize = 8;
 /// How many connections there may be, and are.
 #[derive(Debug)]
 pub struct Sockets {
-    most: usize,
     quota: AppQuota,
     hosts: Arc<Mutex<Hosts>>,
 }
@@ -46,24 +49,24 @@ impl Sockets {
     /// At most this many.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self::with(most, |free| free)
+        Self::with(most, most / FIRSTS, |free| free)
     }
 
-    /// At most this many, of which apps without recent answers hold smaller parts.
+    /// At most this many, of which apps without recent answers hold smaller parts, and so many are left to apps that hold none.
     #[must_use]
-    pub fn costly(most: usize) -> Self {
-        Self::with(most, |free| free.div_ceil(FIRST_PART))
+    pub fn costly(most: usize, firsts: usize) -> Self {
+        Self::with(most, firsts, |free| free.div_ceil(FIRST_PART))
     }
 
-    fn with(most: usize, other: fn(usize) -> usize) -> Self {
+    fn with(most: usize, firsts: usize, other: fn(usize) -> usize) -> Self {
         let portion = Portion { answering: |free| free.saturating_mul(FACTOR), other };
-        Self { most, quota: AppQuota::new(most, most / RESERVED, portion), hosts: Arc::default() }
+        Self { quota: AppQuota::new(most, most / RESERVED, firsts, portion), hosts: Arc::default() }
     }
 
     /// How many there may be.
     #[must_use]
     pub fn most(&self) -> usize {
-        self.most
+        self.quota.most()
     }
 
     /// How many are taken.
@@ -74,15 +77,15 @@ impl Sockets {
 
     /// Leave for a connection of an app to a host, if there is any.
     #[must_use]
-    pub fn take(&self, app: &str, host: impl Hash) -> Option<Socket> {
+    pub fn take(&self, app: &str, host: impl Hash, purpose: Purpose) -> Option<Socket> {
         let host = (hash::of(app), hash::of(host));
         // Held until the permit is taken: none of another host's may come between.
         let mut hosts = lock(&self.hosts);
         let to_host = hosts.get(&host).copied().unwrap_or_default();
-        if to_host >= self.quota.left(app) {
+        if to_host >= self.quota.left(app, purpose) {
             return None;
         }
-        let permit = self.quota.take(app)?;
+        let permit = self.quota.take(app, purpose)?;
         hosts.insert(host, to_host + 1);
         Some(Socket { permit, hosts: Arc::clone(&self.hosts), host })
     }

@@ -2,6 +2,8 @@
 //!
 //! - An app gets no more than a part of what is free, so that a hundred that take all they can leave some for the next.
 //! - A part is out of reach of apps without an answer in the last minute, however many those are.
+//! - The last part is for apps that hold none, and for what is known to be given back quickly: hundreds of apps that answer
+//!   late would hold all of it with their second one each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,8 @@ pub struct AppQuota {
     most: usize,
     /// So many are left to apps that have answered lately.
     reserved: usize,
+    /// So many are left to apps that hold none.
+    firsts: usize,
     portion: Portion,
     held: Arc<Mutex<Held>>,
 }
@@ -33,6 +37,17 @@ pub struct Portion {
     pub answering: fn(usize) -> usize,
     /// Another one, of what is free beyond the reserve.
     pub other: fn(usize) -> usize,
+}
+
+/// What one is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// What has been quick for a while: it is given back soon.
+    Quick,
+    /// Anything of an app's: what the app has had answered counts.
+    Any,
+    /// What may go unanswered, whatever else the app has had answered.
+    Doubtful,
 }
 
 #[derive(Debug, Default)]
@@ -58,24 +73,31 @@ pub struct AppPermit {
 }
 
 impl AppQuota {
-    /// So many at the most.
+    /// So many at the most; of these, `reserved` are left to apps that have answered lately, and `firsts` to those that hold
+    /// none.
     #[must_use]
-    pub fn new(most: usize, reserved: usize, portion: Portion) -> Self {
-        Self { most, reserved, portion, held: Arc::default() }
+    pub fn new(most: usize, reserved: usize, firsts: usize, portion: Portion) -> Self {
+        Self { most, reserved, firsts, portion, held: Arc::default() }
     }
 
     /// How many an app may take more.
     #[must_use]
-    pub fn left(&self, app: &str) -> usize {
-        self.left_of(&lock(&self.held), hash::of(app))
+    pub fn left(&self, app: &str, purpose: Purpose) -> usize {
+        self.left_of(&lock(&self.held), hash::of(app), purpose)
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Leave for one of an app's, if there is any.
     #[must_use]
-    pub fn take(&self, app: &str) -> Option<AppPermit> {
+    pub fn take(&self, app: &str, purpose: Purpose) -> Option<AppPermit> {
         let app = hash::of(app);
         let mut held = lock(&self.held);
-        if self.left_of(&held, app) == 0 {
+        if self.left_of(&held, app, purpose) == 0 {
             return None;
         }
         held.all += 1;
@@ -109,15 +131,21 @@ impl AppQuota {
         lock(&self.held).apps.len()
     }
 
-    fn left_of(&self, held: &Held, app: u64) -> usize {
+    fn left_of(&self, held: &Held, app: u64, purpose: Purpose) -> usize {
         let free = self.most.saturating_sub(held.all);
         let known = held.apps.get(&app);
-        let most = if known.is_some_and(App::answers) {
-            (self.portion.answering)(free)
-        } else {
-            (self.portion.other)(free.saturating_sub(self.reserved))
+        let (own, answers) = known.map_or((0, false), |known| (known.held, known.answers()));
+        let most = match purpose {
+            Purpose::Quick if answers => (self.portion.answering)(free),
+            Purpose::Any if answers && own == 0 => {
+                (self.portion.answering)(free.saturating_sub(self.firsts)).max(1)
+            }
+            Purpose::Any if answers => (self.portion.answering)(free.saturating_sub(self.firsts)),
+            Purpose::Quick | Purpose::Any | Purpose::Doubtful => {
+                (self.portion.other)(free.saturating_sub(self.reserved))
+            }
         };
-        most.saturating_sub(known.map_or(0, |known| known.held)).min(free)
+        most.saturating_sub(own).min(free)
     }
 }
 
@@ -163,12 +191,12 @@ mod tests {
     use super::*;
 
     fn answering(quota: &AppQuota, app: &str) {
-        quota.take(app).unwrap().answered();
+        quota.take(app, Purpose::Any).unwrap().answered();
     }
 
     #[tokio::test(start_paused = true)]
     async fn apps_that_hold_nothing_are_remembered_up_to_a_bound() {
-        let quota = AppQuota::new(4, 1, Portion { answering: |free| free, other: |free| free });
+        let quota = AppQuota::new(4, 1, 0, Portion { answering: |free| free, other: |free| free });
         (0..MAX_REMEMBERED + 100).for_each(|n| answering(&quota, &n.to_string()));
         assert_eq!(quota.apps(), MAX_REMEMBERED);
         // Those of long ago keep no new one out.
@@ -180,14 +208,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_reserve_is_for_apps_that_have_answered_within_a_minute() {
-        let quota = AppQuota::new(8, 2, Portion { answering: |free| free, other: |free| free });
+        let quota = AppQuota::new(8, 2, 0, Portion { answering: |free| free, other: |free| free });
         answering(&quota, "answers");
-        let all = |app: &str| std::iter::from_fn(|| quota.take(app)).collect::<Vec<_>>();
+        let all = |app: &str| std::iter::from_fn(|| quota.take(app, Purpose::Any)).collect::<Vec<_>>();
         let others: Vec<_> = (0..100_u32).flat_map(|n| all(&n.to_string())).collect();
         assert_eq!((others.len(), quota.taken()), (6, 6));
-        assert_eq!((quota.left("answers"), quota.left("new")), (2, 0));
+        assert_eq!((quota.left("answers", Purpose::Any), quota.left("new", Purpose::Any)), (2, 0));
+        assert_eq!(quota.left("answers", Purpose::Doubtful), 0, "whatever else of the app's was answered");
         tokio::time::advance(MEMORY).await;
-        assert_eq!(quota.left("answers"), 0, "an answer counts for a while");
+        assert_eq!(quota.left("answers", Purpose::Any), 0, "an answer counts for a while");
         drop(others);
         assert_eq!((quota.taken(), quota.apps()), (0, 1), "those that answered are remembered");
     }

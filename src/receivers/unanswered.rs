@@ -123,6 +123,19 @@ impl Unanswered {
         }
     }
 
+    /// Whether a destination was proven when it was asked last, within the last minutes.
+    pub(crate) fn was_proven(&self, app_id: &str, origin: impl Hash) -> bool {
+        let rows = self.rows();
+        let row = rows.get(&Of::origin(app_id, origin));
+        row.is_some_and(|row| row.weight < MUTE_WEIGHT && row.last.elapsed() < MUTE_MEMORY && row.was_quick())
+    }
+
+    /// Whether an app has left attempts unanswered of late, and not answered several for each since.
+    pub(crate) fn has_left_some(&self, app_id: &str) -> bool {
+        let row = self.rows().get(&Of::App(hash::of(app_id))).copied();
+        row.is_some_and(|row| row.weight > 0 && row.last.elapsed() < MUTE_MEMORY)
+    }
+
     /// How long the last answer took.
     pub(crate) fn last_took(&self, app_id: &str, origin: impl Hash) -> Option<Duration> {
         self.rows().get(&Of::origin(app_id, origin)).and_then(|row| row.took)
@@ -192,8 +205,13 @@ impl Row {
     }
 
     fn is_proven(&self) -> bool {
+        self.last.elapsed() < ANSWERED_MEMORY && self.was_quick()
+    }
+
+    /// It gave several quick answers last.
+    fn was_quick(&self) -> bool {
         let was_slow = self.slow.is_some_and(|slow| slow.elapsed() < SLOW_MEMORY);
-        self.answered && self.last.elapsed() < ANSWERED_MEMORY && self.quick >= PROVEN && !was_slow
+        self.answered && self.quick >= PROVEN && !was_slow
     }
 }
 

@@ -137,20 +137,63 @@ async fn an_app_with_as_many_connections_as_it_may_has_nobodys_kept_ones_closed(
     let mut http = here();
     http.sockets = Arc::new(Sockets::new(64));
     let origin = RequestTarget::parse("http://127.0.0.1/").unwrap().origin;
-    let all = |app: &str| std::iter::from_fn(|| http.sockets.take(app, 0)).collect::<Vec<_>>();
+    let all = |app: &str| std::iter::from_fn(|| http.sockets.take(app, 0, Purpose::Any)).collect::<Vec<_>>();
     let kept = || Arc::as_ptr(&http.proven.clients.pooled().answered);
     http.sockets.app_answered("greedy");
     let (before, held) = (kept(), all("greedy"));
     tokio::time::advance(Duration::from_secs(60)).await;
     assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
     assert_eq!(kept(), before);
-    // Where there is none for anybody, what is kept gives its own up.
+    // Nor where there is none for anybody, while there are descriptors.
     (0..100_u32).for_each(|n| http.sockets.app_answered(&n.to_string()));
     let others: Vec<_> = (0..100_u32).flat_map(|n| all(&n.to_string())).collect();
     assert_eq!(http.sockets.taken(), 64);
     assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
-    assert_ne!(kept(), before);
+    assert_eq!(kept(), before);
     drop((held, others));
+}
+
+#[tokio::test(start_paused = true)]
+async fn apps_that_answer_here_and_hang_there_leave_leave_to_one_that_asks_a_new_destination() {
+    let http = here();
+    let origin = |n: usize| RequestTarget::parse(&format!("http://h{n}.test/")).unwrap().origin;
+    let room = async |app: &str, to: usize| {
+        let standing = http.unanswered.standing(app, origin(to));
+        http.room(app, &origin(to), (standing, true), Duration::MAX).await
+    };
+    let hostile: Vec<_> = (0..5).map(|n| format!("hostile {n}")).collect();
+    for app in &hostile {
+        drop(http.unanswered.watch(app, origin(1)));
+        http.sockets.app_answered(app);
+    }
+    let mut held = Vec::new();
+    for to in 0..99 {
+        for app in &hostile {
+            held.extend(room(app, to).await);
+        }
+    }
+    http.sockets.app_answered("honest");
+    let begun = Instant::now();
+    let honest = room("honest", 1000).await;
+    assert!(honest.is_ok_and(|room| room.is_some()), "{}", held.len());
+    assert!(begun.elapsed().is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_speaks_http2_alone_needs_no_leave_for_having_been_quiet() {
+    let http = here();
+    let origin = RequestTarget::parse("https://h.test/").unwrap().origin;
+    let room = async || {
+        let standing = http.unanswered.standing("a", &origin);
+        http.room("a", &origin, (standing, false), Duration::MAX).await.unwrap()
+    };
+    assert!(room().await.is_some());
+    (0..20).for_each(|_| http.unanswered.watch("a", &origin).ended(true));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(http.unanswered.standing("a", &origin), Standing::Unknown);
+    assert!(room().await.is_none());
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert!(room().await.is_some());
 }
 
 #[test]
@@ -227,7 +270,7 @@ async fn an_attempt_waits_for_leave_for_a_part_of_its_own_time() {
             ..Settings::default()
         };
         let mut http = Http::with_resolver(settings, Arc::new(Silent::default())).unwrap();
-        http.without_answer = Sockets::costly(without_answer);
+        http.without_answer = Sockets::costly(without_answer, 0);
         let http = Arc::new(http);
         let outcomes = (0..3).map(|n| {
             let http = Arc::clone(&http);

@@ -40,7 +40,7 @@ use crate::descriptors::sockets::Sockets;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
-use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
+use crate::flow::app_quota::{AppPermit, AppQuota, Portion, Purpose};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{ATTEMPT_HEADER, Delivery};
 use clients::Clients;
@@ -51,11 +51,12 @@ use options::Options;
 const REGION: &str = "us-east-1";
 /// At most this many characters of a function's error are shown; type and message together.
 const MAX_ERROR: usize = 200;
-/// Invocations under way at AWS, or at the operator's endpoint: an account's default bound of executions at a time. Past it
-/// Lambda throttles whoever comes next.
-const MAX_INVOCATIONS: usize = 1_000;
-/// Of these, so many are left to apps whose functions have answered in the last minute.
-const RESERVED: usize = MAX_INVOCATIONS / 4;
+/// An account's default bound of executions at a time. Past it Lambda throttles whoever comes next.
+pub const CONCURRENCY: usize = 1_000;
+/// The part of the invocations that is left to apps whose functions have answered in the last minute: one in so many.
+const RESERVED: usize = 4;
+/// And to apps with none under way.
+const FIRSTS: usize = 16;
 
 /// The Lambda transport.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Lambda {
             allowed,
             regions,
             endpoints: EndpointLimiter::default(),
-            invocations: invocations(),
+            invocations: invocations(CONCURRENCY),
             sockets: Arc::new(Sockets::new(descriptors::for_deliveries(descriptors::limit()))),
             bulkhead: Bulkhead::new(Threads::Mute),
             timeout,
@@ -114,7 +115,7 @@ impl Lambda {
         };
         let whose = error::Credentials::of(&options);
         let place = (options.endpoint.as_ref().map(Url::host_str), &options.region);
-        let Some(socket) = self.sockets.take(&delivery.app_id, place) else {
+        let Some(socket) = self.sockets.take(&delivery.app_id, place, Purpose::Any) else {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
         let enter = |endpoint| self.endpoints.enter(&delivery.app_id, endpoint);
@@ -124,9 +125,9 @@ impl Lambda {
         };
         let share = match &permit {
             Some(_) => None,
-            None => match self.invocations.take(&delivery.app_id) {
+            None => match self.invocations.take(&delivery.app_id, Purpose::Any) {
                 Some(share) => Some(share),
-                None => return Outcome::Deferred(Reason::InvocationsBusy(MAX_INVOCATIONS)),
+                None => return Outcome::Deferred(Reason::InvocationsBusy(self.invocations.most())),
             },
         };
         let kind = if webhook.asynchronous { InvocationType::Event } else { InvocationType::RequestResponse };
@@ -178,9 +179,9 @@ impl Lambda {
 }
 
 /// An app that answers holds twice of what is free at the most, another as much as is free beyond the reserve.
-fn invocations() -> AppQuota {
+fn invocations(most: usize) -> AppQuota {
     let portion = Portion { answering: |free| free.saturating_mul(2), other: |free| free };
-    AppQuota::new(MAX_INVOCATIONS, RESERVED, portion)
+    AppQuota::new(most, most / RESERVED, most / FIRSTS, portion)
 }
 
 /// An invocation that may be made.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use crate::flow::app_quota::{AppPermit, AppQuota, Portion};
+use crate::flow::app_quota::{AppPermit, AppQuota, Portion, Purpose};
 use crate::hash;
 use crate::receivers::unanswered::{AttemptWatch, MOST_WHILE_MUTE, Standing, Unanswered};
 
@@ -53,7 +53,7 @@ pub(super) struct EndpointPermit<'a> {
 impl Default for EndpointLimiter {
     fn default() -> Self {
         let half = |left: usize| left.div_ceil(2);
-        let quota = AppQuota::new(MOST_OF_ALL, RESERVED, Portion { answering: half, other: half });
+        let quota = AppQuota::new(MOST_OF_ALL, RESERVED, 0, Portion { answering: half, other: half });
         Self { quota, hosts: Mutex::default(), unanswered: Unanswered::default() }
     }
 }
@@ -62,7 +62,7 @@ impl EndpointLimiter {
     /// Leave for an invocation of an app's there; the error is how many are under way.
     pub(super) fn enter(&self, app_id: &str, endpoint: &Url) -> Result<EndpointPermit<'_>, usize> {
         let host = endpoint.host_str().unwrap_or_default();
-        let permit = self.quota.take(app_id).ok_or_else(|| self.quota.taken())?;
+        let permit = self.quota.take(app_id, Purpose::Any).ok_or_else(|| self.quota.taken())?;
         let is_mute = self.unanswered.standing(app_id, host) == Standing::Mute;
         let mute = is_mute.then(|| hash::of(app_id));
         let mut hosts = self.hosts();

@@ -107,8 +107,8 @@ fn under(endpoint: Option<&str>, allowed: &str, policy: AddressPolicy) -> Lambda
         allowed: allowed.parse().unwrap(),
         regions: None,
         endpoints: EndpointLimiter::default(),
-        invocations: invocations(),
-        sockets: Arc::new(Sockets::new(MAX_INVOCATIONS)),
+        invocations: invocations(CONCURRENCY),
+        sockets: Arc::new(Sockets::new(CONCURRENCY)),
         bulkhead: Bulkhead::new(Threads::Mute),
         timeout: TIMEOUT,
     }
@@ -543,16 +543,18 @@ async fn an_app_whose_invocations_take_long_leaves_some_to_others() {
     let json = r#"{"lambda_function":"f"}"#;
     let delivery = delivery(webhook(json));
     // The app itself waits, others have what it leaves: half of what is not kept for those that answer.
-    let held: Vec<_> = std::iter::from_fn(|| lambda.invocations.take(&delivery.app_id)).collect();
-    assert_eq!(held.len(), (MAX_INVOCATIONS - RESERVED) / 2);
-    assert_eq!(attempt(&lambda, json).await, Outcome::Deferred(Reason::InvocationsBusy(MAX_INVOCATIONS)));
+    let held: Vec<_> =
+        std::iter::from_fn(|| lambda.invocations.take(&delivery.app_id, Purpose::Any)).collect();
+    assert_eq!(held.len(), (CONCURRENCY - CONCURRENCY / RESERVED) / 2);
+    assert_eq!(attempt(&lambda, json).await, Outcome::Deferred(Reason::InvocationsBusy(CONCURRENCY)));
     let other = Delivery { app_id: "other".to_owned(), ..delivery.clone() };
     assert_eq!(lambda.attempt(&webhook(json), &other, 1).await, Outcome::Delivered);
     assert!(lambda.invocations.answers("other") && lambda.sockets.app_answers("other"));
     drop(held);
     assert_eq!(attempt(&lambda, json).await, Outcome::Delivered);
     // An invocation is a connection among those of all deliveries.
-    let all: Vec<_> = (0..1000).filter_map(|n| lambda.sockets.take(&format!("app {n}"), n)).collect();
+    let all: Vec<_> =
+        (0..1000).filter_map(|n| lambda.sockets.take(&format!("app {n}"), n, Purpose::Any)).collect();
     let new = Delivery { app_id: "new".to_owned(), ..delivery };
     assert_eq!(lambda.attempt(&webhook(json), &new, 1).await, Outcome::Deferred(Reason::NoDescriptor));
     drop(all);
