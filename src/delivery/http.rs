@@ -13,7 +13,8 @@
 //! - `receivers::host_limiter`: the bound on requests to one destination at a time;
 //! - `receivers::unanswered`: destinations that leave attempts unanswered, which get fewer of them, and threads of their
 //!   own (`bulkhead`); and those that have not shown that they answer quickly, which get others. HTTP/2 is offered to
-//!   proven ones, and to those that refuse HTTP/1.1, of which few requests are under way.
+//!   proven ones, and to those that refuse HTTP/1.1, of which few requests are under way; on those other threads as well, since
+//!   a proven one may begin to flood. Bodies are read where their connections live.
 //!
 //! Deadlines are the caller's: it drops the future, and with it the connection or the stream.
 
@@ -26,6 +27,7 @@ mod request;
 mod reuse;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -233,7 +235,8 @@ impl Http {
             return Outcome::Deferred(Reason::NoDescriptor);
         };
         let watch = self.unanswered.watch(app_id, &target.origin);
-        let mut sent = self.send(target, delivery, number, (standing, http1)).await;
+        let sending = pin!(self.send(target, delivery, number, (standing, http1)));
+        let mut sent = watch.observe(sending).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
             self.evict().await;
@@ -243,7 +246,8 @@ impl Http {
             Ok(response) => {
                 let is_large = is_large(&response);
                 // A head whose body never comes is no answer.
-                let outcome = outcome(response, self.proxied).await;
+                let sender = self.sender(standing, http1);
+                let outcome = sender.run(outcome(response, self.proxied)).await;
                 if is_large {
                     // Nor is one that takes more memory than any that is honest; however soon it came.
                     drop(watch);
@@ -342,6 +346,16 @@ impl Http {
         }
     }
 
+    /// What sends to such destinations. A proven one may flood from one answer to the next, which over HTTP/2 no other
+    /// threads could take.
+    fn sender(&self, standing: Standing, http1: bool) -> &Sender {
+        match standing {
+            Standing::Proven if http1 => &self.proven,
+            Standing::Proven | Standing::Answers | Standing::Unknown => &self.unproven,
+            Standing::Mute => &self.mute,
+        }
+    }
+
     /// Sends one request; once more if a kept connection ended before the answer. `http1`: without HTTP/2.
     async fn send(
         &self,
@@ -351,11 +365,7 @@ impl Http {
         (standing, http1): (Standing, bool),
     ) -> Result<Response, Outcome> {
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
-        let sender = match standing {
-            Standing::Proven => &self.proven,
-            Standing::Answers | Standing::Unknown => &self.unproven,
-            Standing::Mute => &self.mute,
-        };
+        let sender = self.sender(standing, http1);
         let pooled = sender.clients.pooled();
         let client = if http1 { &pooled.http1 } else { &pooled.client };
         let error = match sender.execute(client, post()?).await {
@@ -381,9 +391,22 @@ impl Http {
 
 impl Sender {
     async fn execute(&self, client: &Client, request: Request) -> reqwest::Result<Response> {
-        let Some(bulkhead) = &self.bulkhead else { return client.execute(request).await };
+        if self.bulkhead.is_none() {
+            return client.execute(request).await;
+        }
         let client = client.clone();
-        bulkhead.run(async move { client.execute(request).await }).await
+        self.run(async move { client.execute(request).await }).await
+    }
+
+    /// Runs it where its connections live.
+    async fn run<F>(&self, future: F) -> F::Output
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        match &self.bulkhead {
+            Some(bulkhead) => bulkhead.run(future).await,
+            None => future.await,
+        }
     }
 }
 

@@ -19,10 +19,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::hash;
 
@@ -226,6 +227,17 @@ fn forget_half(rows: &mut HashMap<Of, Row>) {
 }
 
 impl AttemptWatch<'_> {
+    /// Waits for an answer. That it takes long is noted then, and not at the end of the attempt: others begin meanwhile.
+    pub(crate) async fn observe<T>(&self, mut answer: Pin<&mut impl Future<Output = T>>) -> T {
+        if let Ok(answer) = timeout(QUICK, answer.as_mut()).await {
+            return answer;
+        }
+        if let Some(row) = self.unanswered.rows().get_mut(&self.of) {
+            (row.quick, row.slow) = (0, Some(Instant::now()));
+        }
+        answer.await
+    }
+
     /// The attempt came to something. An error that took its time is no better than nothing: who floods may end its
     /// connection before the deadline.
     pub(crate) fn ended(mut self, answered: bool) {

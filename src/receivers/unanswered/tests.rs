@@ -119,3 +119,16 @@ async fn past_the_bound_those_are_forgotten_that_were_used_longest_ago() {
     assert_eq!(unanswered.standing("a", origin(0)), Standing::Unknown);
     assert_eq!(unanswered.standing("a", origin(MAX_REMEMBERED - 1)), Standing::Answers);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_long_counts_while_it_is_under_way() {
+    let unanswered = Unanswered::default();
+    let one = "https://a";
+    (0..20).for_each(|_| unanswered.watch("a", one).ended(true));
+    assert_eq!(unanswered.standing("a", one), Standing::Proven);
+    let watch = unanswered.watch("a", one);
+    let never = std::pin::pin!(std::future::pending::<()>());
+    assert!(timeout(QUICK * 2, watch.observe(never)).await.is_err());
+    assert_eq!(unanswered.standing("a", one), Standing::Answers);
+    drop(watch);
+}
