@@ -54,6 +54,8 @@ pub struct LambdaConfig {
     pub allowed: Allowed,
     /// The regions that apps may name besides AWS' known ones.
     pub regions: Regions,
+    /// Invocations under way, those at endpoints of apps aside.
+    pub concurrency: usize,
 }
 
 /// How log lines look.
@@ -293,7 +295,9 @@ fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Opt
     let regions = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
     let regions = regions.map_err(|error: RegionError| error.to_string());
     let regions = reader.result("WEBHOOKS_ALLOWED_REGIONS", regions);
-    Some(LambdaConfig { endpoint, allowed: allowed?, regions: regions? })
+    let concurrency = raw.webhooks.max_invocations.as_ref();
+    let concurrency = reader.number("WEBHOOKS_MAX_INVOCATIONS", concurrency, 1000_usize, 1, 100_000);
+    Some(LambdaConfig { endpoint, allowed: allowed?, regions: regions?, concurrency })
 }
 
 fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {

@@ -237,7 +237,7 @@ fn traces(settings: Option<&TracesSettings>) -> Traces {
 #[cfg_attr(not(feature = "lambda"), allow(unused_variables, clippy::unused_async, reason = "Lambda's alone"))]
 async fn destinations(
     http: Settings,
-    LambdaConfig { endpoint, allowed, regions }: LambdaConfig,
+    LambdaConfig { endpoint, allowed, regions, concurrency }: LambdaConfig,
     timeout: Duration,
 ) -> anyhow::Result<Destinations> {
     let policy = http.policy.clone();
@@ -248,7 +248,7 @@ async fn destinations(
     let lambda = Box::pin(Lambda::load(endpoint, allowed, regions, policy, resolver, timeout)).await;
     Ok(Destinations {
         #[cfg(feature = "lambda")]
-        lambda: lambda.sharing(http.sockets()),
+        lambda: lambda.with_concurrency(concurrency).sharing(http.sockets()),
         http,
     })
 }

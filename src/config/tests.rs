@@ -448,7 +448,8 @@ fn how_long_apps_are_kept_is_as_soketi_means_it_where_it_is_told_and_a_minute_wh
 fn lambdas_endpoint_and_the_allowed_functions_are_checked() {
     let config =
         read(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders-*"), ("LAMBDA_ENDPOINT", "http://h:1")]).unwrap();
-    assert_eq!(config.lambda.endpoint.as_deref(), Some("http://h:1"));
+    assert_eq!((config.lambda.endpoint.as_deref(), config.lambda.concurrency), (Some("http://h:1"), 1000));
+    assert_eq!(read(&[("WEBHOOKS_MAX_INVOCATIONS", "50")]).unwrap().lambda.concurrency, 50);
     let allows = |name: &str| config.lambda.allowed.allows(&name.parse().unwrap(), "us-east-1");
     assert!(allows("orders-new") && !allows("others"));
     let text = errors(&[("WEBHOOKS_ALLOWED_FUNCTIONS", "orders:live"), ("LAMBDA_ENDPOINT", "nonsense")]);

@@ -50,7 +50,9 @@ pub enum Reason {
     )]
     EndpointBusy(usize),
     /// As many invocations of functions as may be are under way.
-    #[error("not attempted: {0} invocations of functions may be under way, and apps share them")]
+    #[error(
+        "not attempted: {0} invocations of functions may be under way (WEBHOOKS_MAX_INVOCATIONS), and apps share them"
+    )]
     InvocationsBusy(usize),
     /// No file descriptor is free.
     #[error("not attempted: no file descriptor is free (raise the limit of open files, ulimit -n or nofile)")]

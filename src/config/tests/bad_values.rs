@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Variables with a value that cannot be. What is absent here takes any text.
-const BAD: [(&str, &str); 39] = [
+const BAD: [(&str, &str); 40] = [
     ("QUEUE_DRIVER", "redis"),
     ("QUEUE_SQS_URL", "https://sqs.eu-west-1.amazonaws.com/1/jobs"),
     ("QUEUE_SQS_REGION", "eu west\n1"),
@@ -29,6 +29,7 @@ const BAD: [(&str, &str); 39] = [
     ("WEBHOOKS_PROXY_URL", "u:hush@h"),
     ("WEBHOOKS_CA_FILE", "/nonexistent\n.pem"),
     ("WEBHOOKS_MAX_PER_HOST", "100001"),
+    ("WEBHOOKS_MAX_INVOCATIONS", "0"),
     ("WEBHOOKS_STANDARD_HEADERS", "perhaps"),
     ("WEBHOOKS_COALESCE", "sometimes"),
     ("WEBHOOKS_COALESCE_MAX_EVENTS", "0"),

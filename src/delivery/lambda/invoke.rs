@@ -101,6 +101,12 @@ impl Lambda {
         }
     }
 
+    /// At most so many invocations are under way at AWS, or at the operator's endpoint, in place of [`CONCURRENCY`].
+    #[must_use]
+    pub fn with_concurrency(self, concurrency: usize) -> Self {
+        Self { invocations: invocations(concurrency), ..self }
+    }
+
     /// Shares the connections that deliveries may use at a time with another transport.
     #[must_use]
     pub fn sharing(self, sockets: Arc<Sockets>) -> Self {
