@@ -11,8 +11,8 @@
 //!
 //! A destination of which nothing is known has few permits, and one more with each answer. An app that it leaves
 //! unanswered has fewer still there, which says nothing of other apps: they are taken of those withheld, so that however
-//! many such apps there are at a host, they leave the first permits to the others. A response's head may take 408 KiB of memory
-//! (hyper's bound, which reqwest does not pass on), and who never answers could fill as much with each of its requests.
+//! many such apps there are at a host, they leave the first permits to the others. A response's head may take much memory
+//! (`MAX_WITHOUT_ANSWER` in `delivery/http.rs` says how much), and who never answers could fill as much with each of its requests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
