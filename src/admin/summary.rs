@@ -226,7 +226,7 @@ fn depths(totals: &Totals) -> String {
     };
     let lost = match totals.lost {
         0 => String::new(),
-        lost => format!(", {lost} of them deleted: no dead-letter queue"),
+        lost => format!(", {lost} lost without a dead letter"),
     };
     format!("{queue}, {dead}; {} given up here since the start{lost}", totals.dead_letters)
 }

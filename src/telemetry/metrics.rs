@@ -91,7 +91,7 @@ pub struct Metrics {
     pub dead_letter_failures: Counter,
     /// Those of them that the dead-letter queue will never take as it is.
     pub refused_letters: Counter,
-    /// Those of the jobs given up that no dead-letter queue has.
+    /// Jobs lost without a dead letter: there is no dead-letter queue, or it took none before SQS deleted the job for its age.
     pub lost: Counter,
     /// Jobs deleted from the queue.
     pub acknowledged: Counter,
@@ -220,7 +220,7 @@ impl Metrics {
             ),
             (
                 "lost_jobs",
-                "Jobs given up and deleted, as there is no dead-letter queue to keep them",
+                "Jobs lost without a dead letter: there is no dead-letter queue, or it took none before SQS deleted the job for its age",
                 &self.lost,
             ),
             ("acknowledged", "Jobs deleted from the queue", &self.acknowledged),

@@ -177,7 +177,7 @@
         tile("Oldest waiting", now.oldest ? span(now.oldest) : "–", "", rate(h.oldest), false,
           totals.queue_sampled ? `${whole(totals.queue_visible)} visible, ${whole(totals.queue_hidden)} hidden in the queue, ${sampled(totals.queue_sampled_s, 120)}` : "the queue is not sampled yet"),
         tile("In the dead-letter queue", totals.dead_letter_queue_sampled ? whole(totals.dead_letter_queue) : "–", "", rate(h.dead_letters), totals.dead_letter_queue > 0 || now.dead_letters > 0,
-          `${totals.dead_letter_queue_sampled ? sampled(totals.dead_letter_queue_sampled_s, 300) : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} deleted` : ""}`, "Given up here"));
+          `${totals.dead_letter_queue_sampled ? sampled(totals.dead_letter_queue_sampled_s, 300) : "not sampled"}; ${whole(totals.dead_letters)} given up here${totals.lost ? `, ${whole(totals.lost)} lost` : ""}`, "Given up here"));
     }
 
     count("n-blocked", s.blocked);

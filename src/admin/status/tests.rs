@@ -124,6 +124,15 @@ async fn letters_that_wait_in_the_dead_letter_queue_are_told_apart_from_those_gi
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_lost_beside_a_dead_letter_queue_is_not_said_to_have_none() {
+    let worker = Worker::new();
+    worker.metrics.dead_letter_queue_has(12);
+    worker.metrics.lost.inc();
+    let text = worker.summary();
+    assert!(text.contains("0 given up here since the start, 1 lost without a dead letter\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_blocked_group_says_what_since_when_why_and_what_comes_next() {
     let worker = Worker::new();
     worker.block("shop_client_event_webhooks", "shop", "status 500");
