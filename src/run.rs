@@ -1,4 +1,6 @@
-//! `run`: the worker.
+//! `run`: starts a worker. Checks the queue, wires the adapters to the ports, runs, and flushes at the end.
+//!
+//! The only room that names all adapters of a worker. Knows nothing of jobs.
 
 mod destinations;
 pub(super) mod facts;

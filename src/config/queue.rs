@@ -1,4 +1,7 @@
-//! `QUEUE_SQS_*`.
+//! `QUEUE_SQS_*`: which queue, where it is reached, and how receives and memory are bounded.
+//!
+//! Every error and warning goes to the reader, which names all of them at once. Nothing is asked of the queue here: what it
+//! says of itself is looked at by `run::preflight`.
 
 use std::time::Duration;
 

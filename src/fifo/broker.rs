@@ -1,4 +1,6 @@
-//! All queues of one endpoint.
+//! All queues of one endpoint: by name, with what concerns several of them, as the move to a dead-letter queue.
+//!
+//! Pure, as the rest of `fifo`: the time is an argument, and ids come from a seed. Knows no protocol and no URL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

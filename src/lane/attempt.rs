@@ -1,4 +1,8 @@
 //! One attempt at the head of a lane, and at what goes out with it.
+//!
+//! What came of it is on the record of each job that was in it before anything is decided. Which webhooks are attempted is
+//! told beforehand, by `gates`: not those that have the job, and of those that are down only a probe. Retries nothing, and
+//! calls the queue only to extend the lease.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,12 @@
-//! What follows from an attempt: decide, say so, and settle with the queue.
+//! What follows from an attempt: the decision, its log lines, and the calls to the queue.
+//!
+//! Invariants:
+//! - `decide` changes nothing; what becomes of a job is on its record before the queue is called;
+//! - a job leaves a lane that goes on only through `acknowledge_at`, after every webhook has it or its letter was confirmed
+//!   (or there is no dead-letter queue);
+//! - a function that takes the lane by value ends it, and hides all that is left of it in one call.
+//!
+//! Knows neither how an attempt was made nor any adapter.
 
 use std::sync::Arc;
 use std::time::Duration;

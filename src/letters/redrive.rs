@@ -1,4 +1,11 @@
 //! The redrive: letters back on their queue, in order.
+//!
+//! Invariants:
+//! - of a group a letter is sent only when the one before it has been confirmed, and none behind one that was not taken;
+//! - a letter is deleted only after the queue has confirmed its job;
+//! - its job's deduplication id is made of the letter's own: repeated within five minutes it adds nothing to the queue.
+//!
+//! Which letters are wanted, and what a job is to say of who has it, is the caller's ([`Wanted`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,6 @@
-//! The rules that lanes go by.
+//! The time limits of a worker, and when SQS would move or delete a message by itself.
+//!
+//! Pure. `Disposal` alone changes while it is used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

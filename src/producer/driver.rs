@@ -1,4 +1,7 @@
 //! What runs a producer: one task that owns the outbox, and the calls that are under way.
+//!
+//! It decides nothing of the order of sends: that is the outbox's. It gives it the time and chance, makes its calls, and
+//! tells senders and flushes what became of their jobs. It ends when every handle is gone and nothing is left to send.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;

@@ -1,4 +1,7 @@
 //! What is counted, in Prometheus' terms.
+//!
+//! Every counter exists from the start, at 0. Labels here are from fixed sets; what is counted by app or destination is the
+//! board's, and bounded there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

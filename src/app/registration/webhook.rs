@@ -1,4 +1,7 @@
-//! One webhook, member by member.
+//! One webhook, member by member, in the words of soketi or of sockudo.
+//!
+//! What cannot be used makes the webhook unusable and leaves its siblings; what is past a limit makes the app unusable. What
+//! is most likely a mistake is remarked on.
 
 use std::time::Duration;
 

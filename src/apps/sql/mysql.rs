@@ -1,4 +1,7 @@
-//! MySQL and MariaDB.
+//! Apps in a table of MySQL or MariaDB.
+//!
+//! The key is looked up by one of several columns, whichever the table has. A column's collation may take different keys for
+//! the same: of the rows found the one with the very key is taken.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! PostgreSQL.
+//! Apps in a table of PostgreSQL.
+//!
+//! The key is looked up by one of several columns, whichever the table has. The database gives the row as JSON, so that
+//! numbers, UUIDs and JSON columns need no reading of their own. A row past a bound is refused.
 
 use std::sync::Arc;
 use std::time::Duration;

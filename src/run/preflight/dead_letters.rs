@@ -1,4 +1,6 @@
-//! The dead-letter queue.
+//! Findings about the dead-letter queue: whether there is one, and whether it is another queue, takes letters and keeps them.
+//!
+//! Decides from what was asked before, and calls nothing.
 
 use url::Url;
 
