@@ -13,11 +13,16 @@
 //!   [`policy`], [`lease`].
 //! - The ports are [`queue`], [`apps`] and [`delivery`]; their adapters lie below them. [`egress`] says which
 //!   addresses may be dialled.
-//! - [`worker`] polls, and works one lane a message group; `flow` bounds what it takes and attempts. Both know the
-//!   ports and no adapter.
+//! - [`worker`] polls; `lane` works one group's jobs of one receive; `ledger` remembers messages that may come back;
+//!   `flow` bounds what is taken and attempted. They know the ports and no adapter.
+//! - `receivers`, `descriptors` and `bulkhead` bound what a delivery takes of its host and of this process;
+//!   [`standard`] has the signatures of Standard Webhooks.
 //! - [`telemetry`] and `board` count, `admin` shows, [`config`] reads the environment.
-//! - `run` wires adapters to ports; `check`, `dlq`, `dev` and [`cli`] are the commands.
-//! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine, over [`fifo`].
+//! - [`letters`] walks over dead letters and puts them back.
+//! - `run` wires adapters to ports; `check`, `dlq`, `dev` and [`cli`] are the commands, and `process` is what they share.
+//! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine, over [`fifo`]; `visitors`
+//!   says who may talk to what listens here.
+//! - `aws`, [`tls`], [`random`], `json`, `shown`, `quotes`, `hash` and `error_chain` are shared by several of these.
 //!
 //! `docs/architecture.md` says why, and lists the invariants; `docs/testing.md` how they are held. What is
 //! public here is so for the binary, the tests and the benches; [`producer`] and [`job`] are for users too, and
