@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_is_told_from_other_errors() {
+    fn running_out_of_descriptors_is_recognised_by_its_error() {
         let of = |errno: Errno| is_lack(&std::io::Error::from(errno));
         assert!(of(Errno::MFILE) && of(Errno::NFILE) && !of(Errno::CONNREFUSED));
     }

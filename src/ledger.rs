@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_bounded() {
+    async fn past_its_bound_the_entry_idle_longest_is_forgotten() {
         let ledger = Arc::new(Ledger::default());
         for n in 0..MAX_ENTRIES + 10 {
             ledger.claim(&id(n)).unwrap().record_mut().attempts = 1;

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_not_printed() {
+    fn debug_output_of_keys_holds_no_secret() {
         assert_eq!(format!("{:?}", Keys::of([&"hush".into()])), "Keys(1)");
     }
 }

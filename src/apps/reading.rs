@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_are_read_at_once() {
+    async fn no_more_than_the_bound_of_records_are_read_at_once() {
         let reading = Arc::new(Reading::default());
         let (start, mut started) = channel(AT_ONCE + 1);
         let (ends, end): (Vec<_>, Vec<_>) = (0..=AT_ONCE).map(|_| mpsc::channel::<()>()).unzip();

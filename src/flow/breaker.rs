@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_a_window_of_failure_and_one_probe_goes_through_in_a_timeout() {
+    async fn a_breaker_opens_after_a_window_of_failure_and_one_probe_goes_through_in_a_timeout() {
         let breaker = Breaker::new(WINDOW, PROBE);
         assert!(!breaker.is_down(1, Instant::now()));
         let down = bring_down(&breaker, Instant::now());

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_for_how_long_no_receive_was_answered() {
+    async fn the_outage_before_an_answered_receive_is_measured() {
         let (mut pollers, start) = (PollScaler::new(10), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(pollers.received(0, 10, false, after(5)), Duration::ZERO);

@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_something_added_around_payload_or_secret_is_recognised() {
+    fn a_signature_over_a_padded_payload_or_secret_is_recognised() {
         assert_eq!(why(PAYLOAD, &format!("{PAYLOAD}\n")), SignatureError::WithLineBreak);
         assert_eq!(why(PAYLOAD, &format!("{PAYLOAD}\r\n")), SignatureError::WithLineBreak);
         assert_eq!(why(&format!("{PAYLOAD}\n"), PAYLOAD), SignatureError::Padded);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn it_acts_while_the_thread_that_started_it_is_blocked() {
+    fn a_blocked_main_thread_does_not_stop_the_watchdog() {
         let (acted, was) = channel();
         let act = move || acted.send(()).unwrap();
         let watchdog = Watchdog::start_with(Duration::from_millis(1), || 1, act).unwrap();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_it_is_dropped() {
+    fn the_watchdogs_thread_ends_when_it_is_dropped() {
         let (acted, was) = channel::<()>();
         let act = move || acted.send(()).unwrap();
         drop(Watchdog::start_with(ROUND, || 1, act).unwrap());

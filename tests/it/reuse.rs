@@ -204,7 +204,7 @@ async fn an_attempt_that_is_dropped_takes_its_connection_with_it() {
 }
 
 #[tokio::test]
-async fn ipv6_is_dialled() {
+async fn a_receiver_at_an_ipv6_address_is_reached() {
     let peer = Peer::at("[::1]:0", |mut peer| async move {
         peer.read_request().await;
         peer.write(OK).await;

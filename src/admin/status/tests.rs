@@ -153,7 +153,7 @@ async fn a_blocked_group_says_what_since_when_why_and_what_comes_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() {
+async fn the_status_document_stays_under_64_kib_whatever_the_number_of_tenants_and_their_names() {
     let worker = Worker::new();
     for name in ["x".repeat(30_000), "\u{1f980}".repeat(30_000), "\"\\\n".repeat(30_000)] {
         for n in 0..500 {

@@ -404,7 +404,7 @@ async fn a_dry_run_changes_nothing_and_says_what_would_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_is_kept_to() {
+async fn a_redrive_sends_no_faster_than_its_rate() {
     let world = World::new();
     for n in 0..20 {
         world.send(DEAD, &format!("g{n}"), &format!("a{n}"), &format!("a{n}"));
