@@ -147,7 +147,7 @@ impl App {
         Self { id, key, secret, previous: Vec::new(), keys, webhooks, remarks: Vec::new() }
     }
 
-    /// The same app, some of whose jobs may still be signed under secrets from before a rotation.
+    /// This app, some of whose jobs may still be signed under secrets from before a rotation.
     #[must_use]
     pub fn with_previous(self, previous: impl IntoIterator<Item = SecretString>) -> Self {
         let previous: Vec<_> = previous.into_iter().collect();

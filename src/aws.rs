@@ -16,7 +16,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use crate::error_chain::causes;
 use crate::shown::cut;
 
-/// As much of a chain is told: a `credential_process` is quoted with all that it wrote.
+/// Characters of a chain that are told: a `credential_process` is quoted with all that it wrote.
 const MAX_CHAIN: usize = 1024;
 
 /// What the SDK says where its cache of credentials waits no longer for them: that error has no type of its own.

@@ -11,8 +11,8 @@
 //! - a job is acknowledged only when every webhook has it or the dead-letter queue does;
 //! - no job that SQS would not hand over again, for its receives or its age, is given back.
 //!
-//! A lane waits only for a place or for a newer answer about its app, where a job of it has no other chance, and never
-//! receives. It knows the ports and no adapter.
+//! A lane never receives. Only where SQS would not hand over one of its jobs again does it wait, up to `LONGEST_WAIT`:
+//! for capacity at a destination, or for a newer answer about its app. It knows the ports and no adapter.
 
 mod attempt;
 pub(crate) mod delete_batcher;
@@ -60,7 +60,7 @@ use settle::Return;
 /// whatever the count is. SQS' greatest count is 1000.
 pub const AMPLE_RECEIVES: u32 = 1000;
 
-/// What the calls to the queue in one step of a lane may take together.
+/// Upper bound of what all calls to the queue between two progress reports of a lane take.
 const CALLS: Duration = Duration::from_secs(30);
 
 /// The longest that a job which SQS would not hand over again waits in its lane for a place at its destination, or for a
@@ -68,12 +68,12 @@ const CALLS: Duration = Duration::from_secs(30);
 /// hidden for twelve hours together.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// So soon the extension of a lease that was refused is not asked for again: the jobs of a last chance would spend what is
-/// left of it on that.
+/// The pause before a refused extension of a lease is asked for again: the jobs of a last chance would spend what is left
+/// of it on that.
 const REFUSED_AGAIN: Duration = Duration::from_secs(1);
 const NOT_EXTENDED: &str = "the lease could not be extended";
 
-/// Between two attempts to get a place, or two look-ups of the app.
+/// The pause before a waiting lane tries its head again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What every lane of a worker shares.
@@ -212,9 +212,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 }
                 tokio::select! {
                     biased;
-                    // First, as it puts on record what has ended by then.
+                    // First: where both are ready, the attempt that has ended is to be on record before the lane is closed.
                     attempted = self.try_head_of_the_last_chance() => attempted,
-                    // Cut off in its attempt, it would be gone without a word.
+                    // Cancelled here, SQS would move or delete the job with no letter and no log line.
                     () = closing.cancelled() => return settle::close(self).await,
                 }
             } else {
@@ -265,8 +265,8 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         attempt(self, prepared).await
     }
 
-    /// The same where a job of the lane has no other chance: two look-ups of its app may take the lease, and would leave no
-    /// time for its letter. Where the lease cannot be extended, the job is tried all the same.
+    /// As [`Self::try_head`], where SQS would not hand over one of the lane's jobs again: first extends the lease by what two
+    /// look-ups of the app may take, so that time is left for a letter. Where it cannot, the head is tried all the same.
     async fn try_head_of_the_last_chance(&mut self) -> Option<Attempted> {
         let look_ups = self.shared.rules.attempt_timeout * 2;
         self.extend_lease(look_ups + SETTLE_MARGIN).await.ok();
@@ -326,7 +326,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         }
     }
 
-    /// The same; the error says why `needed` does not fit.
+    /// Extends the lease for the whole rest of the lane if `needed` does not fit; the error says why it still does not.
     async fn extend_lease(&mut self, needed: Duration) -> Result<(), &'static str> {
         let now = Instant::now();
         if self.lease.fits(now, needed) {

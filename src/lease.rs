@@ -57,7 +57,7 @@ impl Lease {
         Duration::from_secs(MAX_VISIBILITY.saturating_sub(used).as_secs())
     }
 
-    /// The same once the messages are hidden for `visibility` from `now` on.
+    /// This lease once the messages are hidden for `visibility` from `now` on.
     pub(crate) fn extended(&self, now: Instant, visibility: Duration) -> Self {
         Self { received: self.received, ..Self::new(now, visibility) }
     }

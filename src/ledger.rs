@@ -41,7 +41,7 @@ pub struct Ledger {
 pub struct Record {
     /// Attempts that this process made, each at one or more webhooks.
     pub attempts: u32,
-    /// The same by webhook, of those that still are to get it.
+    /// Attempts at each webhook that still is to get it.
     pub tries: Vec<Tries>,
     /// When the first of them began.
     pub first_attempt: Option<Instant>,
@@ -140,7 +140,7 @@ impl Record {
         firsts.for_each(|first| *first = now.min(*first + unsent));
     }
 
-    /// Records an outcome: delivered and permanent end the webhook's part in the job, anything else keeps it waiting.
+    /// Records an outcome: delivered and permanent end the webhook's part in the job, with anything else it still waits.
     pub fn settle(&mut self, webhook: &Webhook, outcome: &Outcome) {
         let failed = match outcome {
             Outcome::Delivered => None,
@@ -235,7 +235,7 @@ impl Known {
     }
 }
 
-/// A message that is being worked. Dropping it without a verdict leaves the record as it was.
+/// A message that is being worked. Dropping it puts the record back into the ledger, with what was changed of it.
 #[derive(Debug)]
 pub struct Claim {
     ledger: Arc<Ledger>,
@@ -317,9 +317,9 @@ impl Claim {
         self.held_before
     }
 
-    /// The delete is confirmed, while no other copy of the message could be handed out or not. It will not come back,
-    /// unless another copy is on its way: one was handed out before if this one was not deleted in time, or came back when
-    /// it was done. Then it is remembered as done.
+    /// The delete is confirmed. `in_time` says that the lease had not ended, so that no other copy was handed out: then the
+    /// record is forgotten, unless the message was done already when it was claimed, since a third copy may be on its way.
+    /// Otherwise it is kept, as done.
     pub fn deleted(mut self, in_time: bool) {
         self.forgotten = in_time && !self.came_back_done;
     }

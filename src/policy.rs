@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::outcome::{Outcome, Reason};
 
-/// The backoff of what was not tried grows no further than after so many attempts: it waits for its
-/// turn, and no outage for its end.
+/// The backoff of a deferred job grows no further than after this many attempts: it waits for capacity, and not for an
+/// outage to end, so that its backoff may stay short.
 const DEFERRED_ATTEMPTS: u32 = 6;
 
 /// No backoff is shorter: SQS counts visibility in whole seconds, and 0 would be "at once".
@@ -88,7 +88,7 @@ pub fn decide<'a>(
         (Some(_), Some(reason), _) if failing_for < retry.window => {
             Disposition::Retry { backoff: backoff(attempts, wanted, retry, random), reason: reason.clone() }
         }
-        // It may last for hours: however often this process has tried, jitter over the whole cap.
+        // Such a failure (the app source is down, say) may last for hours: spread over the whole cap, whatever the attempt.
         (Some(_), _, Some(reason)) => {
             Disposition::Retry { backoff: backoff(u32::MAX, wanted, retry, random), reason: reason.clone() }
         }

@@ -205,13 +205,13 @@ impl NewMessage {
             + attributes_size(self.attributes().iter().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// The same message with as much of what a redrive says of it as any queue takes, and whether that is all.
+    /// This message with as much of what a redrive says of it as any queue takes, and whether that is all.
     #[must_use]
     pub fn fitting(self) -> (Self, bool) {
         self.fitting_in(MAX_BATCH_BYTES)
     }
 
-    /// The same for a queue that takes messages up to `most` bytes.
+    /// As [`Self::fitting`], for a queue that takes messages up to `most` bytes.
     #[must_use]
     pub fn fitting_in(mut self, most: usize) -> (Self, bool) {
         let mut whole = true;
@@ -222,7 +222,7 @@ impl NewMessage {
         (self, whole)
     }
 
-    /// The same message with less of what a redrive says of it: first it goes without who has it, then without its
+    /// This message with less of what a redrive says of it: first it goes without who has it, then without its
     /// first id.
     #[must_use]
     pub fn with_less(mut self) -> Self {

@@ -1,4 +1,4 @@
-//! Where chance comes from: injected, so that a test can repeat a run.
+//! The source of randomness: injected, so that a test can repeat a run.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use rand::{Rng, RngExt, SeedableRng};
 pub struct Random(Mutex<SmallRng>);
 
 impl Random {
-    /// The same seed, the same numbers.
+    /// One seed always gives the same numbers: for tests and benches, which repeat a run.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))

@@ -202,7 +202,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
                     lanes.shutdown().await;
                     return;
                 }
-                // Before what there may be very much of: this says that the loop turns.
+                // Polled before lanes and receives, which may always be ready: without a beat the watchdog ends the process.
                 _ = beat.tick() => {
                     self.health.turned();
                     self.measure();
@@ -311,7 +311,7 @@ impl<Q: Queue, T: Transport, A: Apps> Worker<Q, T, A> {
             return;
         }
         self.shared.metrics.abandoned.inc_by(group.len() as u64);
-        // A process that is ending gives them back: it is only in the way.
+        // This process is ending: it releases them, so that another worker gets them.
         if shared.shutdown.is_cancelled() {
             let messages = group.into_iter().map(|(message, _)| message).collect();
             lanes.spawn(give_back(shared, messages));

@@ -146,7 +146,7 @@ struct Totals {
 }
 
 impl StatusFacts {
-    /// Those of a worker that starts now.
+    /// The facts of a worker that starts now.
     #[must_use]
     pub fn new(queue: String, region: String, replica: String, settings: Vec<Setting>) -> Self {
         Self {

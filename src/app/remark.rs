@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::limits::MAX_REMARKS;
 
-/// As much of a text of the owner's is shown.
+/// Characters of a text of the owner's that are shown.
 const MAX_SHOWN: usize = 64;
 /// Names are taken for each other up to this distance, for each so many characters.
 const ONE_SLIP_IN: usize = 3;

@@ -51,7 +51,7 @@ impl WebhookId {
         }
     }
 
-    /// The same by the URL as it was written, where that makes a difference. A Lambda webhook has none: without the
+    /// The identity by the URL as it was written, where that makes a difference. A Lambda webhook has none: without the
     /// region of its `client_options` its identity may be that of another webhook of the app, now or earlier, and what
     /// that one has would be taken for its own.
     fn formerly_of(target: &Target) -> Option<Self> {

@@ -51,7 +51,7 @@ const OLDEST_STALE: Duration = Duration::from_secs(3600);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Complaints of apps logged within that time. The last half of them are for apps that nothing was said of within it.
 const MAX_COMPLAINTS: usize = 200;
-/// Those of one app, and of the source, which fails in few ways.
+/// Complaints of one app within that time, and of the source, which fails in few ways.
 const MAX_COMPLAINTS_OF_ONE: usize = 20;
 /// No app's key is longer, in bytes; DynamoDB's limit, and eight times soketi's column. A longer one is
 /// not looked up: it could only fill the memory.

@@ -23,7 +23,7 @@ use crate::aws;
 const INDEXES: [(&str, &str); 2] = [("AppKeyIndex", "AppKey"), ("KeyIndex", "key")];
 /// The longest key of an index, in bytes; to ask for a longer one is an error.
 const MAX_KEY: usize = 2048;
-/// As much of the service's own words is shown.
+/// Characters of the service's own words that are shown.
 const MAX_WORDS: usize = 150;
 
 /// Apps in a DynamoDB table.

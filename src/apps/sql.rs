@@ -32,7 +32,7 @@ pub use postgres::Postgres;
 const IDLE: Duration = Duration::from_secs(300);
 /// The columns of keys, in lower case.
 const KEYS: [&str; 3] = ["key", "appkey", "app_key"];
-/// As much of a database's own words is shown.
+/// Characters of a database's own words that are shown.
 const MAX_WORDS: usize = 150;
 
 /// Where the apps are, in words and in names of variables.

@@ -64,7 +64,7 @@ pub use access::http_client;
 #[cfg(any(feature = "dynamodb", feature = "lambda"))]
 pub use access::load;
 
-/// The same configuration, whose credentials are trimmed and unquoted, and refused where they hold what no header can:
+/// A configuration whose credentials are trimmed and unquoted, and refused where they hold what no header can:
 /// the SDK's signer panics there. A variable that was filled from a file ends with that file's newline.
 pub fn with_clean_credentials(sdk: &SdkConfig) -> SdkConfig {
     let Some(source) = sdk.credentials_provider() else { return sdk.clone() };
@@ -92,7 +92,7 @@ const UNSIGNABLE: &str = "the credentials that a role is assumed with hold what 
 struct Again(String);
 
 impl Clean {
-    /// The same failure, with the cause of the first where it names none of its own.
+    /// A failure with the cause of the first one, where it names none of its own.
     fn told(&self, failure: CredentialsError) -> CredentialsError {
         let text = error_chain(failure.source().unwrap_or(&failure));
         let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);

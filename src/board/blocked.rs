@@ -93,7 +93,7 @@ pub struct Groups {
 #[derive(Clone, Copy, Debug, Default)]
 struct OfApp {
     groups: usize,
-    /// Those with words.
+    /// Groups of the app with words.
     details: usize,
 }
 
@@ -177,7 +177,7 @@ impl Groups {
         self.waiting
     }
 
-    /// Those with words, longest blocked first, with the moment from which on they are.
+    /// The groups with words, longest blocked first, with the moment from which on they are.
     pub fn longest(&mut self, now: Instant) -> Vec<(Instant, &Waiting)> {
         self.expire(now);
         let mut longest: Vec<_> =

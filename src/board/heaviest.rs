@@ -85,7 +85,7 @@ impl<V: Fold> Heaviest<V> {
         &mut place.value
     }
 
-    /// Those whose keys are not to be kept lose their places to nobody; their values are among the others'.
+    /// Removes the entries that `keep` refuses, and adds their values to `other`.
     pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
         let Self { entries, other, .. } = self;
         entries.retain(|key, place| {
@@ -102,7 +102,7 @@ impl<V: Fold> Heaviest<V> {
         self.entries.values().map(|place| &place.value)
     }
 
-    /// The sum of those that lost theirs.
+    /// The sum of the entries that were removed.
     pub fn other(&self) -> &V {
         &self.other
     }

@@ -12,7 +12,7 @@ use crate::hash;
 
 /// Groups that are remembered, 24 bytes each; past it all are forgotten, and come back with their next jobs.
 const GROUPS: usize = 10_000;
-/// As many groups are told of by a process: whoever reads that knows.
+/// At most this many groups are logged by one process: further lines would say nothing new.
 const TOLD: usize = 10;
 
 /// Which message groups hold jobs of several apps, as far as that was seen; it is said once of each.

@@ -44,9 +44,9 @@ pub struct AppSource {
 /// Destinations that do not take what they are sent, whether or not they have a row.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Failing {
-    /// Those that are down.
+    /// Destinations that are down.
     pub down: usize,
-    /// Those that failed last.
+    /// Destinations that failed last.
     pub failing: usize,
     /// Whether there may be more: no more are remembered.
     pub at_least: bool,

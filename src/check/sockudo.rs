@@ -10,7 +10,7 @@ use crate::config::{Config, Source};
 use crate::queue::sqs::Description;
 use crate::run::preflight::{Finding, Remedy, Severity};
 
-/// Those of its variables that say that it is there, and sends to SQS.
+/// Variables of sockudo that say that it is there, and sends to SQS.
 const SIGNS: [&str; 4] =
     ["QUEUE_SQS_FIFO", "QUEUE_SQS_CONCURRENCY", "WEBHOOK_BATCHING_ENABLED", "WEBHOOK_BATCHING_SIZE"];
 /// What the name of its queue ends with.

@@ -1,7 +1,7 @@
 //! `SSL_CERT_FILE` and `SSL_CERT_DIR`: where trusted certificates are, in place of the system's. Libraries read them by
 //! themselves.
 //!
-//! Where they find none they trust nobody, and every connection fails for a certificate that is none's fault.
+//! Where they find none, every TLS connection fails as if the peer's certificate were wrong.
 
 use std::path::PathBuf;
 

@@ -64,8 +64,8 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 /// At most this many pieces of a body are read. Each wakes the attempt's task, whose thread others share, and a body of
 /// 64 KB may come byte by byte.
 const MAX_CHUNKS: usize = 256;
-/// Bytes of the names and values of an answer's headers from which on it counts as none: HTTP/1.1 lets 400 KB pass, and
-/// whoever answers may have as many requests under way as there are connections.
+/// A response with more bytes of header names and values does not count as an answer of the destination: HTTP/1.1 lets
+/// 400 KB pass, and whoever answers may have as many requests under way as there are connections.
 const MAX_HEAD: usize = clients::MAX_HEADER_LIST as usize;
 
 /// Bytes of the URLs remembered and of what is kept with them, 500 for a common one. Past it all are forgotten: they come
@@ -82,10 +82,10 @@ const FIRSTS_WITHOUT_ANSWER: usize = 6;
 /// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
 /// answer such a destination may send informational responses without end, and h2 keeps all of them.
 const MAX_UNPROVEN_HTTP2: usize = 16;
-/// Of these, so many are left to apps that hold none: eight whose receivers take seconds would hold all of them.
+/// Of these, how many are left to apps that hold none: eight whose receivers take seconds would hold all of them.
 const FIRSTS_UNPROVEN_HTTP2: usize = 4;
-/// The part of its own time that an attempt waits for a permit at its host, and for a place among these: who waited for all
-/// of it would be told to have failed at a destination that it was never sent to.
+/// The part of its timeout (one in so many) that an attempt waits for a permit at its host, and for a place among these.
+/// If it waited for all of it, it would end as a timeout of a destination that got no request.
 const WAIT_DIVISOR: u32 = 8;
 /// How long a request waits for a free place among these, at the longest. No semaphore wakes it, since what is free to it depends on what
 /// other apps hold.
@@ -249,7 +249,7 @@ impl Http {
                 let sender = self.sender(standing, http1);
                 let outcome = sender.run(outcome(response, self.proxied)).await;
                 if is_large {
-                    // Nor is one that takes more memory than any that is honest; however soon it came.
+                    // Nor is one with an oversized head, however quick.
                     drop(watch);
                     return outcome;
                 }

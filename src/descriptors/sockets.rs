@@ -22,9 +22,8 @@ const RESERVED: usize = 4;
 const FIRSTS: usize = 16;
 /// How many times of what is free an app may hold that has answered lately.
 const FACTOR: usize = 2;
-/// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many): of
-/// many apps whose receivers are slow, some thirty then wait for their first answers at the same time, and not the dozen that
-/// came first.
+/// Where requests cost much, an app without recent answers holds at most this part of what is free (one in so many), so
+/// that about thirty apps with slow receivers can have a first request under way, rather than the first twelve taking all.
 const FIRST_PART: usize = 8;
 
 /// How many connections there may be, and are.

@@ -287,7 +287,7 @@ pub(super) fn shown(text: &str) -> String {
     fitted(text, 40)
 }
 
-/// The same, `most` characters of it.
+/// Text of tenants and producers, escaped and cut to `most` characters.
 fn fitted(text: &str, most: usize) -> String {
     let escaped: String = text.escape_debug().collect();
     if escaped.chars().count() <= most {

@@ -117,7 +117,7 @@ impl AddressPolicy {
         self.allowed.iter().any(|network| network.prefix_len() == 0 && network.addr().is_ipv4())
     }
 
-    /// Those of a name's addresses that may be dialled.
+    /// The ones of a name's addresses that may be dialled.
     ///
     /// # Errors
     /// The first refusal, if every address is refused.

@@ -38,7 +38,7 @@ pub enum Leads {
     ToItself,
     /// To a metadata service.
     ToMetadata,
-    /// To somewhere in the network of whoever looks it up.
+    /// To a host in the resolver's own network.
     Inside,
     /// Perhaps to a public address.
     Anywhere,

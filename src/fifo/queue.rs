@@ -353,7 +353,7 @@ impl Queue {
         serial
     }
 
-    /// The same messages again for the same attempt id, if none of them has been touched since.
+    /// The messages of an earlier receive again, for its attempt id, if none of them has been touched since.
     fn replay(&mut self, now: Duration, id: &str, timeout: Duration) -> Option<Vec<Received>> {
         let attempt = self.attempts.remove(id)?;
         let untouched = |queue: &Self, place: &Sequence, serial: u64| {

@@ -22,15 +22,15 @@ const MAX_REMEMBERED: usize = 10_000;
 #[derive(Debug)]
 pub struct AppQuota {
     most: usize,
-    /// So many are left to apps that have answered lately.
+    /// How many permits are left to apps that have answered lately.
     reserved: usize,
-    /// So many are left to apps that hold none.
+    /// How many permits are left to apps that hold none.
     firsts: usize,
     portion: Portion,
     held: Arc<Mutex<Held>>,
 }
 
-/// As much an app may hold of what is free.
+/// The largest part of the free permits that one app may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion {
     /// One that has answered lately, of all that is free.
@@ -73,7 +73,7 @@ pub struct AppPermit {
 }
 
 impl AppQuota {
-    /// So many at the most; of these, `reserved` are left to apps that have answered lately, and `firsts` to those that hold
+    /// A quota of at most `most` permits: `reserved` of them for apps that have answered lately, `firsts` for those that hold
     /// none.
     #[must_use]
     pub fn new(most: usize, reserved: usize, firsts: usize, portion: Portion) -> Self {

@@ -38,10 +38,10 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// happen at good receivers.
 const CONFIRMATIONS: u8 = 3;
 
-/// So many jobs that fail for a window are not the exception.
+/// From this many jobs that fail for a window on they are not the exception.
 const MANY_JOBS: usize = 8;
 
-/// As much is kept of what the last failure was, for people to read.
+/// The longest text kept of what the last failure was, for people to read.
 const MAX_WHY: usize = 200;
 
 /// A destination as one app uses it.

@@ -130,7 +130,7 @@ pub struct Shares {
 struct Book {
     held: Usage,
     apps: HashMap<Arc<str>, App>,
-    /// So many attempts of an app that hang are too many.
+    /// From this many hanging attempts on an app has too many.
     hoard: usize,
     /// Somebody waits until it is over.
     crowded: bool,
@@ -416,7 +416,7 @@ impl Share {
         }
     }
 
-    /// The same, waiting so long for it.
+    /// As [`Self::make`], waiting up to `longest` for room.
     pub async fn make_within(&self, bytes: usize, longest: Duration) -> Option<Made> {
         if let Some(made) = self.make(bytes) {
             return Some(made);
@@ -434,7 +434,7 @@ impl Share {
         timeout(longest, made).await.ok()
     }
 
-    /// The same for what has no other chance, whether there is room or not.
+    /// As [`Self::make`], whether there is room or not: for a job that SQS would not hand over again.
     #[must_use]
     pub fn make_anyway(&self, bytes: usize) -> Made {
         self.shares.make(&mut self.shares.lock(), &self.app, bytes, false)
@@ -519,7 +519,7 @@ impl App {
         self.fresh.len() + self.hanging
     }
 
-    /// Those of the attempts under way that are slow by now are fresh no more.
+    /// Counts as hanging the attempts under way that have become slow by now.
     fn count_hanging(&mut self, now: Instant) {
         while self.fresh.front().is_some_and(|began| now.duration_since(*began) > SLOW) {
             self.fresh.pop_front();
@@ -581,7 +581,7 @@ impl App {
 }
 
 impl Book {
-    /// That of an app, if anything is known of it.
+    /// The slowness of an app, if anything is known of it.
     fn slowness(&mut self, app: &str) -> Option<f64> {
         self.apps.get_mut(app)?.slowness(Instant::now(), self.hoard)
     }

@@ -276,7 +276,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
     for gate in &mut gates {
         let Some(why) = gate.down().cloned() else { continue };
         let is_skipped = match &why {
-            // Its operator has put it back in the belief that the destination was mended.
+            // An operator redrives after the destination was repaired, so a redriven job is attempted.
             Reason::DestinationDown(_) if is_redriven => false,
             // A probe goes alone: what it answers to several jobs may be the doing of one.
             Reason::DestinationDown(_) => batch.jobs > 1 || !shared.breaker.takes_probe(gate.key, now),
@@ -284,7 +284,7 @@ fn gates<Q, T, A>(lane: &Lane<Q, T, A>, batch: &Batch) -> Vec<Gate> {
         };
         gate.way = match (is_skipped, past) {
             (true, _) => Way::Skipped(why),
-            // Given up with the whole job, for its own failure.
+            // Past its window the job is given up after this attempt in any case: it needs no probe.
             (false, true) if !waits_beside => Way::Failing(why),
             (false, _) => Way::Probe(why),
         };

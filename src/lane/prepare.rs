@@ -90,7 +90,7 @@ enum NothingToSend {
     ByTheJobAlone(Outcome),
     /// It may be the app's former state; what it is if it is not.
     IfTheAppIsCurrent(Outcome),
-    /// The same, for a job that its filters let no webhook have.
+    /// No filter of the app lets a webhook have it, and that may be the former state of the app.
     UnmatchedIfTheAppIsCurrent(Arc<App>),
     /// It was not worked out in time, and so much of that was its own.
     Late(Outcome, Duration),
@@ -331,7 +331,7 @@ async fn verify_and_plan<Q, T, A>(
         Wanted::Unlisted => {
             return Err(NothingToSend::IfTheAppIsCurrent(Outcome::transient(Reason::NoWebhook)));
         }
-        // Only a filter makes a job done that nobody gets, and not one of another webhook than it waited for.
+        // A job that no webhook gets is done only where a filter says so, and only if no webhook that it waited for was removed.
         Wanted::Filtered if is_owed(held, &app, &unlisted) => {
             return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::NoWebhook)));
         }

@@ -95,7 +95,7 @@ pub(super) fn decide<Q, T, A>(
                 if reason.gives_up() { backoff } else { head.sparing_backoff(rules, times, backoff) };
             let backoff = hidden_while_polls_end(shared, backoff);
             match head.last_chance(rules, times, backoff) {
-                // SQS would dispose of it by itself, without a word.
+                // Hidden for that long, SQS would move or delete the job by itself, with no letter and no log line.
                 Some(last) => Disposition::DeadLetter(last.reason(reason.to_string())),
                 None => Disposition::Retry { reason, backoff },
             }
@@ -107,8 +107,8 @@ pub(super) fn decide<Q, T, A>(
     }
 }
 
-/// Whether jobs that failed together go on alone, at once, instead of being settled: were they settled now, one of
-/// them, or one behind them that SQS would not hand over again, would be given up for what may be another's doing.
+/// Whether the jobs of a failed coalesced request are attempted one by one now, instead of being settled. They are if
+/// settling would give up one of the lane's jobs: another job of the request may be the cause of the failure.
 pub(super) fn goes_on_alone<Q, T, A>(lane: &mut Lane<Q, T, A>, attempted: &Attempted) -> bool {
     if attempted.jobs < 2 || attempted.tried.iter().all(|tried| tried.outcome == Outcome::Delivered) {
         return false;
@@ -562,7 +562,8 @@ async fn give_up_at<Q: Queue, T: Transport, A: Apps>(
     true
 }
 
-/// Gives up what SQS would not hand over again, as far as the lease reaches: nobody else would say a word of it.
+/// Dead-letters the jobs that SQS would not hand over again, while the lease lasts: otherwise they have neither letter nor
+/// log line.
 pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     why: &str,
@@ -603,9 +604,8 @@ pub(super) async fn close<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, 
     }
 }
 
-/// Gives back what has not been started, in one call so that order holds, once this process receives
-/// nothing more: a poll of its own that is parked would be the first to get it again, and spend another
-/// receive of each job.
+/// Releases the rest of the lane, in one call so that order holds, once this process has no open poll: such a poll would
+/// be the first to get the jobs again, and spend another receive of each.
 pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
     let received_last = lane.shared.received_last.clone();
     while !received_last.is_cancelled() {

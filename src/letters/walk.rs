@@ -179,7 +179,7 @@ impl<'a, L: Letters> Walk<'a, L> {
         self.held.push((id, letter.message.receipt));
     }
 
-    /// The same of several.
+    /// Keeps several letters until the end.
     pub fn hold_all(&mut self, letters: impl IntoIterator<Item = Letter>) {
         for letter in letters {
             self.hold(letter);

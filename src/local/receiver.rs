@@ -132,7 +132,7 @@ async fn receive(
     };
     let (status, delay) = (receiver.answer)(&arrival);
     tokio::time::sleep(delay).await;
-    // A receiver that took a forged webhook would teach nobody anything.
+    // Forged webhooks get 401, whatever `answer` says, so that a wrong secret is noticed.
     arrival.status = if arrival.verified { status } else { 401 };
     let status = StatusCode::from_u16(arrival.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if receiver.arrivals.send(arrival).await.is_err() {

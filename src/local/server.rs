@@ -84,7 +84,7 @@ impl Server {
         Ok(Self { listener, endpoint: Endpoint::new(broker, Clock::Wall), visitors })
     }
 
-    /// The same, known under these names too.
+    /// This server, known under these names too.
     ///
     /// # Errors
     /// The system's.

@@ -93,7 +93,7 @@ pub enum Reason {
     /// Any other status that is no success.
     #[error("status {0}")]
     Status(u16),
-    /// The same, and what else can be told of it.
+    /// Any other status that is no success, with an explanation, such as where a redirect leads.
     #[error("status {0}, {1}")]
     StatusNoted(u16, String),
     /// The whole exchange took too long.

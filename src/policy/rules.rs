@@ -65,7 +65,7 @@ impl Default for Disposal {
 }
 
 impl Disposal {
-    /// That of a queue with this `maxReceiveCount` and this `MessageRetentionPeriod`.
+    /// How a queue disposes of messages that has this `maxReceiveCount` and this `MessageRetentionPeriod`.
     #[must_use]
     pub fn new(max_receive_count: Option<u32>, retention: Option<Duration>) -> Self {
         let disposal = Self::default();

@@ -101,7 +101,7 @@ impl Error {
         }
     }
 
-    /// The same with the number of attempts, and the time since the first.
+    /// This error with the number of attempts, and the time since the first.
     pub(super) fn after(self, attempts: u32, tried: Duration) -> Self {
         let seconds = tried.as_secs_f64();
         let plural = if attempts == 1 { "" } else { "s" };

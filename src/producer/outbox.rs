@@ -115,7 +115,7 @@ pub(super) struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// That of a producer of many jobs.
+    /// The policy of a producer of many jobs: it retries for the whole window.
     fn default() -> Self {
         Self { retry_for: RETRY_WINDOW, attempts: u32::MAX, backoff: BACKOFF_BASE }
     }
@@ -251,8 +251,8 @@ impl<T> Outbox<T> {
         (!entries.is_empty()).then_some(Batch { entries, began: now.tick })
     }
 
-    /// Books what became of a batch: gives the jobs that are done with, and keeps the others in their
-    /// places. `chance` in 0..1 draws the wait.
+    /// Applies a batch's answer: returns the jobs that are finished, and puts the others back at the front of their groups.
+    /// `chance` in 0..1 draws the wait.
     pub(super) fn settle(
         &mut self,
         now: Moment,

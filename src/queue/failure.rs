@@ -69,7 +69,7 @@ const DENIED: [&str; 20] = [
     "UnrecognizedClientException",
 ];
 
-/// Those of them that mean: the caller is known, and may not do this.
+/// Codes of [`DENIED`] that mean: the caller is known, and may not do this.
 const NO_RIGHT: [&str; 3] = ["AccessDenied", "AccessDeniedException", "NotAuthorized"];
 
 const THROTTLED: [&str; 15] = [
@@ -141,7 +141,7 @@ fn unanswered(mut text: String) -> String {
 /// What rustls says of a certificate that it does not take.
 const UNTRUSTED: &str = "invalid peer certificate";
 
-/// The same of a call that settles.
+/// Classifies the error of a delete, of a visibility change or of a send.
 #[cfg(feature = "worker")]
 pub(crate) fn settling<E>(failure: &SdkError<E>, asked: &Asked<'_>) -> Error
 where
@@ -150,7 +150,7 @@ where
     settled_by(&classify(failure, asked))
 }
 
-/// The same of one that has been sorted.
+/// Converts a classified error into that of a settling call.
 #[cfg(feature = "worker")]
 pub(crate) fn settled_by(error: &ReceiveError) -> Error {
     match error {
@@ -159,7 +159,7 @@ pub(crate) fn settled_by(error: &ReceiveError) -> Error {
     }
 }
 
-/// The same of one entry of a batch, in an answer that is a success. It says neither date nor body.
+/// Classifies one failed entry of a batch, in an answer that is a success. It says neither date nor body.
 #[cfg(feature = "worker")]
 pub(crate) fn settling_entry(
     code: &str,

@@ -14,7 +14,7 @@ use crate::lease::least_visibility;
 use crate::queue::sqs::Description;
 use crate::telemetry::metrics::Metrics;
 
-/// Those of a worker with this configuration; `settings` is where it comes from.
+/// The facts of a worker with this configuration; `settings` is where it comes from.
 pub(crate) fn of(config: &Config, settings: Vec<Setting>) -> StatusFacts {
     let queue = config.queue.url.rsplit('/').next().unwrap_or_default().to_owned();
     StatusFacts::new(queue, config.queue.region.clone(), replica(), settings)

@@ -26,7 +26,7 @@ const BETWEEN: Duration = Duration::from_secs(10);
 /// up: who looks at the page for it finds it in the count.
 const DEAD_LETTERS_ONCE_IN: u32 = 6;
 
-/// As much is shown of what was changed.
+/// Characters that are shown of what was changed.
 const MAX_CHANGE: usize = 1000;
 
 /// So many looks in a row that fail are said: one or two pass by themselves.

@@ -92,7 +92,7 @@ pub struct Metrics {
     pub dead_lettered: Family<Labels, Counter>,
     /// Sends to the dead-letter queue that failed.
     pub dead_letter_failures: Counter,
-    /// Those of them that the dead-letter queue will never take as it is.
+    /// Failed sends of letters that the dead-letter queue will never take as they are.
     pub refused_letters: Counter,
     /// Jobs lost without a dead letter: there is no dead-letter queue, or it took none before SQS deleted the job for its age.
     pub lost: Counter,

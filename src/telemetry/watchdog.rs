@@ -20,7 +20,7 @@ pub const EXIT_CODE: i32 = 70;
 /// One round.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// So many rounds without a turn: far beyond what a machine short of CPU does to a loop that turns every
+/// Rounds without a turn after which the process is ended: far beyond what a machine short of CPU does to a loop that turns every
 /// second, and under the visibility timeout of a queue set up for slow webhooks.
 const ROUNDS: u32 = 60;
 

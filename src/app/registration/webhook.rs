@@ -98,7 +98,7 @@ const RETRY: [&str; 5] =
 pub(super) enum Dialect {
     /// A list of webhooks of an app, which sockudo's older records have too.
     Soketi,
-    /// Those within a `policy`.
+    /// The webhooks within a `policy`.
     Sockudo,
 }
 

@@ -16,9 +16,9 @@ const MAX_NAMED: usize = 10;
 /// The apps of a list: those that can be used, and those that cannot, which take nothing from them.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// Those that can be used, webhooks that cannot included.
+    /// Apps that can be used, with those of their webhooks that cannot.
     pub apps: Vec<App>,
-    /// Those that cannot.
+    /// Apps that cannot be used.
     pub unusable: Vec<Unusable>,
 }
 

@@ -55,7 +55,7 @@ fn read(variables: &[(&str, String)]) -> Result<Config, Errors> {
     Config::from_env(base.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), value.clone())))
 }
 
-/// The same of the variables that a driver alone looks at.
+/// Bad values of the variables that a driver alone looks at.
 #[cfg(all(feature = "dynamodb", feature = "postgres", feature = "mysql"))]
 const BAD_FOR: [(&str, &str, &str); 11] = [
     ("dynamodb", "APP_MANAGER_DYNAMODB_REGION", "eu_west\n"),

@@ -38,7 +38,7 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// New connections between two looks at how many descriptors are open.
 const LOOK: usize = 128;
 /// Open descriptors beyond which kept connections are let go, if half of the limit is not less and at least half of
-/// them are idle: 25 KB of memory each. Those in use are nobody's to let go, and have a bound of their own
+/// them are idle: 25 KB of memory each. Connections in use cannot be closed here, and have a bound of their own
 /// (`descriptors::for_deliveries`).
 const MAX_OPEN: u64 = 3_000;
 /// Between two evictions: what is under way has to end before descriptors are free.
@@ -59,7 +59,7 @@ pub(super) struct Clients {
     pooled: Mutex<Pooled>,
     /// Dials for every request.
     fresh: Client,
-    /// The same without HTTP/2.
+    /// Dials for every request, without HTTP/2.
     fresh_http1: Client,
 }
 

@@ -105,7 +105,7 @@ pub(super) fn without_goodbye(error: &reqwest::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// The cause of causes: the outer errors only say that something failed.
+/// The innermost cause: the outer errors only say that something failed.
 pub(super) fn innermost(error: Cause<'_>) -> Cause<'_> {
     causes(error).last().unwrap_or(error)
 }

@@ -26,7 +26,7 @@ impl World {
         self.requests.lock().unwrap().iter().map(|r| (r.webhook, r.jobs.clone())).collect()
     }
 
-    /// The same where there is one webhook.
+    /// The jobs of each request, where there is one webhook.
     fn runs(&self) -> Vec<Vec<u64>> {
         self.requests().into_iter().map(|(_, jobs)| jobs).collect()
     }

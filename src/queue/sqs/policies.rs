@@ -34,13 +34,13 @@ struct Said {
 }
 
 impl Policies {
-    /// Those of a queue that has not been asked yet, with the dead-letter queue that is configured, if one is.
+    /// The policies of a queue that has not been asked yet, with the dead-letter queue that is configured, if one is.
     #[must_use]
     pub fn new(configured: Option<String>) -> Self {
         Self(Arc::new(Inner { configured: configured.map(Arc::from), ..Inner::default() }))
     }
 
-    /// Those of a queue that says this.
+    /// The policies of a queue with this description.
     #[must_use]
     pub fn following(configured: Option<String>, description: &Description) -> Self {
         let policies = Self::new(configured);

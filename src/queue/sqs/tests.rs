@@ -9,7 +9,7 @@ async fn answering(body: &str) -> Connection {
     answering_with("", body).await
 }
 
-/// The same with these header lines.
+/// A queue whose endpoint answers every request with this success and these header lines.
 async fn answering_with(lines: &str, body: &str) -> Connection {
     let answer = format!(
         "HTTP/1.1 200 OK\r\n{lines}connection: close\r\ncontent-length: {}\r\n\r\n{body}",

@@ -169,8 +169,8 @@ impl JobSpan {
         self.0 = Some(Box::new(Begun { span, ending: None, xray }));
     }
 
-    /// Notes what the job came to. A later word replaces an earlier one, but for [`Ending::Delivered`], which is
-    /// also said of jobs that no webhook wants.
+    /// Notes what the job came to. The last call wins, except that [`Ending::Delivered`] replaces nothing: it is also said
+    /// of jobs that no webhook wants.
     pub fn ends(&mut self, ending: Ending, number: u32, reason: Option<&Reason>) {
         let Some(begun) = &mut self.0 else { return };
         if ending == Ending::Delivered && begun.ending.is_some() {

@@ -34,7 +34,7 @@ pub(super) struct EndpointLimiter {
 #[derive(Debug, Default)]
 struct Host {
     all: usize,
-    /// Those for apps for which it is mute, by the hashes of their ids.
+    /// Invocations for apps that it leaves unanswered, by the hashes of their ids.
     mute: HashMap<u64, usize>,
 }
 

@@ -26,12 +26,12 @@ const MAX_BEGINNING: usize = 40;
 pub(super) enum Credentials {
     /// The worker's own.
     Workers,
-    /// Those in the webhook's `client_options`.
+    /// The ones in the webhook's `client_options`.
     Webhooks,
 }
 
 impl Credentials {
-    /// Those of an invocation with these options.
+    /// Whose credentials an invocation with these options is signed with.
     pub(super) fn of(options: &Options) -> Self {
         if options.credentials.is_some() { Self::Webhooks } else { Self::Workers }
     }

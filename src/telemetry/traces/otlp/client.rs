@@ -20,7 +20,7 @@ use crate::telemetry::traces::SetUpError;
 /// How long a request may take: what the exporter gives a batch by default, and begins no request after.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// As much of an answer is read. It says at most how many spans were refused, and why.
+/// Bytes of an answer that are read. It says at most how many spans were refused, and why.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// Between two lines about what fails.
