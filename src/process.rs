@@ -1,5 +1,6 @@
 //! What every command shares: its configuration, its log, its signals, how it fails, and how it asks a worker.
 
+pub(crate) mod duration;
 pub mod env;
 pub mod env_file;
 pub mod ops;

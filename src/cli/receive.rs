@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::board::Text;
 use crate::config::{default_secret, environment};
 use crate::local::receiver::{Arrival, Receiver, serve};
+use crate::process::duration::duration;
 use crate::process::{Failure, log, signals};
 use crate::random::Random;
 
@@ -44,7 +45,7 @@ pub(super) struct Options {
     /// Answer the first N webhooks with 500.
     #[arg(long, value_name = "N", default_value_t = 0)]
     fail_first: u64,
-    /// How long to answer with 500, from the first webhook on: 500ms, 30s, 5m or 1h.
+    /// How long to answer with 500, from the first webhook on: 500ms, 30s, 5m, 1h or 1d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     fail_for: Option<Duration>,
     /// How long to wait before each answer, in milliseconds.
@@ -135,32 +136,9 @@ fn line(arrival: &Arrival) -> String {
     format!("{answer:>5}  {path}  {what}  attempt {}  {}", arrival.attempt, Text::new(&arrival.id))
 }
 
-/// A number with its unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "expected a number with its unit, as 30s")?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-        other => Err(format!("{other:?} is no unit: ms, s, m or h")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "5", "s", "5 s", "-5s", "5d"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_line_says_what_became_of_what_and_holds_no_control_characters() {

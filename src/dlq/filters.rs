@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::letters::{Letter, MOVED_BY_SQS};
 use crate::outcome::Reason;
+use crate::process::duration::duration;
 use crate::shown;
 
 #[derive(Args, Clone, Debug, Default)]
@@ -22,10 +23,10 @@ pub(super) struct Filters {
     #[arg(long)]
     group: Option<String>,
     /// Dead for longer than this: 90s, 15m, 2h, 3d.
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = duration)]
     older: Option<Duration>,
     /// Dead for less than this.
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = duration)]
     newer: Option<Duration>,
 }
 
@@ -56,35 +57,4 @@ fn is_of(letter: &Letter, app: &str) -> bool {
 /// Every reason that a letter can have: another word would match nothing, and nobody would be told.
 fn reasons() -> PossibleValuesParser {
     PossibleValuesParser::new(Reason::CODES.into_iter().chain([MOVED_BY_SQS]))
-}
-
-/// A whole number of seconds, minutes, hours or days.
-fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no age such as 90s, 15m, 2h or 3d");
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(end).ok_or_else(wrong)?;
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_is_a_number_and_a_unit() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7_200), ("3d", 259_200), ("7", 7)] {
-            assert_eq!(age(text), Ok(Duration::from_secs(seconds)));
-        }
-        for text in ["", "h", "1w", "-1s", "1.5h", "99999999999999999999s", "999999999999999999d"] {
-            assert!(age(text).is_err(), "{text}");
-        }
-    }
 }
