@@ -35,6 +35,13 @@ pub fn scalar_text(value: Value) -> Option<String> {
     }
 }
 
+/// A whole number, which operators also write as text.
+#[cfg(feature = "worker")]
+#[must_use]
+pub fn whole_number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
 /// A JSON string as bytes. Not as `str`: JavaScript may write a lone surrogate, which no `str` holds
 /// and which stands here as WTF-8. No valid UTF-8 equals it.
 #[derive(Default)]

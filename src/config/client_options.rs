@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::variables::Reader;
 use crate::aws::can_be_sent;
 use crate::aws::endpoint::{has_scheme, http_url};
+use crate::json::whole_number;
 use crate::queue::sqs::{AccessKey, Options, Proxy};
 
 const NAME: &str = "QUEUE_SQS_CLIENT_OPTIONS";
@@ -136,7 +137,7 @@ impl Taken<'_> {
 
     fn number(&mut self, from: &mut Object, name: &str) -> Option<u64> {
         let value = from.members.remove(name)?;
-        let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+        let number = whole_number(&value);
         if number.is_none() && !value.is_null() {
             self.wrong(from, name, "a whole number");
         }

@@ -16,7 +16,7 @@ use crate::app::limits::{
 };
 use crate::app::remark::{Remarks, Severity, meant, shown};
 use crate::app::{Invocation, Lambda, Retry, Target, Webhook};
-use crate::json::scalar_text;
+use crate::json::{scalar_text, whole_number};
 
 /// Every type of event that a producer is known to send: soketi's six, and sockudo's.
 pub const EVENT_TYPES: [&str; 18] = [
@@ -632,7 +632,7 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Part<Option<String>> {
 fn number(members: &mut Map<String, Value>, name: &str) -> Part<Option<u64>> {
     match members.remove(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()) {
+        Some(value) => match whole_number(&value) {
             Some(number) => Ok(Some(number)),
             None => unusable(format!("its {name} is no whole number")),
         },
