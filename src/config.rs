@@ -37,7 +37,7 @@ pub use effective::{ENV_FILE, Effective, Origin, effective};
 pub use queue::QueueConfig;
 pub use unicode::not_unicode;
 pub use variables::VARIABLES;
-use variables::{Raw, Reader};
+use variables::{Raw, Reader, default_of, or_default};
 
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 pub const EXIT_CODE: u8 = 78;
@@ -133,7 +133,7 @@ impl Config {
         let raw = Raw::read(environment);
         let queue = queue::read(&raw, &mut reader);
         let timeout =
-            reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 4000, 1, 900_000);
+            reader.milliseconds("WEBHOOKS_TIMEOUT_MS", raw.webhooks.timeout_ms.as_ref(), 1..=900_000);
         if timeout < LEAST_USUAL_TIMEOUT {
             reader.warn(format!(
                 "WEBHOOKS_TIMEOUT_MS: it is in milliseconds, and few receivers answer within {} of them",
@@ -155,7 +155,7 @@ impl Config {
         let embedded_metrics = reader.truth("METRICS_EMF", raw.metrics.emf.as_ref()).unwrap_or_default();
         let traces = traces::read(&raw.otel, &mut reader);
         let grace =
-            reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 25, 5, 3600);
+            reader.seconds("SHUTDOWN_GRACE_SECONDS", raw.plain.shutdown_grace_seconds.as_ref(), 5..=3600);
         read_log(&raw, &mut reader);
         if queue.wait + Duration::from_secs(5) > grace {
             reader.error(format!(
@@ -222,8 +222,8 @@ pub fn default_secret(environment: impl IntoIterator<Item = (String, String)>) -
 
 fn read_metrics(raw: &Raw, reader: &mut Reader) -> SocketAddr {
     let (host, port) = (raw.metrics.host.as_ref(), raw.metrics.port.as_ref());
-    let host = reader.parsed("METRICS_HOST", host, IpAddr::from([127, 0, 0, 1]), "an IP address");
-    SocketAddr::new(host, reader.parsed("METRICS_PORT", port, 9602, "a port"))
+    let host = reader.parsed::<IpAddr>("METRICS_HOST", host, "an IP address");
+    SocketAddr::new(host, reader.parsed("METRICS_PORT", port, "a port"))
 }
 
 /// What other programs take their proxy from.
@@ -250,24 +250,10 @@ fn read_retry(raw: &Raw, reader: &mut Reader) -> Retry {
         window: reader.seconds(
             "WEBHOOKS_RETRY_WINDOW_SECONDS",
             webhooks.retry_window_seconds.as_ref(),
-            300,
-            0,
-            1_209_600,
+            0..=1_209_600,
         ),
-        base: reader.milliseconds(
-            "WEBHOOKS_RETRY_BASE_MS",
-            webhooks.retry_base_ms.as_ref(),
-            1000,
-            1,
-            3_600_000,
-        ),
-        cap: reader.milliseconds(
-            "WEBHOOKS_RETRY_MAX_MS",
-            webhooks.retry_max_ms.as_ref(),
-            60_000,
-            1000,
-            36_000_000,
-        ),
+        base: reader.milliseconds("WEBHOOKS_RETRY_BASE_MS", webhooks.retry_base_ms.as_ref(), 1..=3_600_000),
+        cap: reader.milliseconds("WEBHOOKS_RETRY_MAX_MS", webhooks.retry_max_ms.as_ref(), 1000..=36_000_000),
     };
     if retry.base > retry.cap {
         reader.error("WEBHOOKS_RETRY_BASE_MS: must not be above WEBHOOKS_RETRY_MAX_MS".to_owned());
@@ -289,11 +275,9 @@ fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Opt
         );
     }
     // An app of the environment is the operator's own; who writes to a database may be anyone.
-    let allowed = allowed.unwrap_or(if strangers { "" } else { "*" }).parse();
-    let allowed = allowed.map_err(|error: PatternError| error.to_string());
+    let allowed: Result<_, PatternError> = allowed.unwrap_or(if strangers { "" } else { "*" }).parse();
     let allowed = reader.result("WEBHOOKS_ALLOWED_FUNCTIONS", allowed);
-    let regions = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
-    let regions = regions.map_err(|error: RegionError| error.to_string());
+    let regions: Result<_, RegionError> = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
     let regions = reader.result("WEBHOOKS_ALLOWED_REGIONS", regions);
     let concurrency = raw.webhooks.max_invocations.as_ref();
     let concurrency = reader.number("WEBHOOKS_MAX_INVOCATIONS", concurrency, 1000_usize, 1, 100_000);
@@ -310,7 +294,7 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
             None
         }
     };
-    let level = raw.log.level.clone().unwrap_or_else(|| "info".to_owned());
+    let level = or_default("LOG_LEVEL", raw.log.level.as_ref());
     // A filter takes a word alone for a target and turns everything else off: `warning` would silence
     // the log.
     let word = |part: &str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
@@ -318,7 +302,7 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
         reader.error(format!(
             "LOG_LEVEL: {level:?} is no level (error, warn, info, debug, trace, off) and no filter such as hookferry=debug,info"
         ));
-        return LogConfig { format, level: "info".to_owned() };
+        return LogConfig { format, level: default_of("LOG_LEVEL").to_owned() };
     }
     if let Ok(targets) = level.parse::<Targets>()
         && targets.default_level().is_none()
@@ -331,7 +315,7 @@ fn read_log(raw: &Raw, reader: &mut Reader) -> LogConfig {
             "LOG_LEVEL: {level:?} names neither {OWN_TARGET} nor a level for all, so that nothing would be logged{meant} (write \
              {OWN_TARGET}=LEVEL, or a level alone)"
         ));
-        return LogConfig { format, level: "info".to_owned() };
+        return LogConfig { format, level: default_of("LOG_LEVEL").to_owned() };
     }
     LogConfig { format, level }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::variables::{DefaultApp, Raw, Reader, Server};
+use super::variables::{DefaultApp, Raw, Reader, Server, default_of, or_default};
 use crate::app::limits::{MAX_ID_BYTES, MAX_REMARKS, MAX_SECRETS};
 use crate::app::{self, App, Remark, Severity};
 use crate::apps::array::{self, AppsFile, Listed, Variables};
@@ -17,8 +17,6 @@ use crate::apps::settings::{DynamoDb, Sql, Tls};
 const CONNECTIONS: (u32, u32) = (0, 10);
 /// soketi's default of `DEFAULT_APP_SECRET`.
 pub const WELL_KNOWN_SECRET: &str = "app-secret";
-/// How long an app is remembered, in seconds.
-const TTL: i64 = 60;
 /// The longest that one is remembered but for ever: a year.
 const MAX_TTL: i64 = 31_536_000;
 
@@ -165,16 +163,16 @@ pub(super) fn warn_of_limits(apps: &AppsConfig, timeout: Duration, window: Durat
 /// error: nobody but the operator registers here.
 fn read_default(raw: &Raw, reader: &mut Reader) -> (App, bool) {
     let given = &raw.default_app;
-    let mut value = |name: &str, given: &Option<String>, default: &str| {
-        let value = given.clone().unwrap_or_else(|| default.to_owned());
+    let mut value = |name: &str, given: &Option<String>| {
+        let value = or_default(name, given.as_ref());
         if value.len() > MAX_ID_BYTES {
             reader.error(format!("{name}: has more than {MAX_ID_BYTES} bytes"));
         }
         value
     };
-    let id = value("DEFAULT_APP_ID", &given.id, "app-id");
-    let key = value("DEFAULT_APP_KEY", &given.key, "app-key");
-    let secret = value("DEFAULT_APP_SECRET", &given.secret, WELL_KNOWN_SECRET);
+    let id = value("DEFAULT_APP_ID", &given.id);
+    let key = value("DEFAULT_APP_KEY", &given.key);
+    let secret = value("DEFAULT_APP_SECRET", &given.secret);
     let mut previous = given.previous_secret.clone().map(app::listed_secrets).unwrap_or_default();
     // Who signs with no secret at all is nobody that this app knows.
     previous.retain(|secret| !secret.is_empty());
@@ -261,14 +259,12 @@ fn read_source(raw: &Raw, reader: &mut Reader) -> Option<Source> {
         None | Some("array") => Some(Source::Array),
         Some("dynamodb") => Some(Source::DynamoDb(read_dynamodb(raw, reader))),
         Some("postgres") => {
-            let defaults = Defaults { port: 5432, username: "postgres" };
             let table = raw.app_manager.postgres_table.as_deref();
-            read_sql("POSTGRES", &raw.postgres, table, raw, defaults, reader).map(Source::Postgres)
+            read_sql("POSTGRES", &raw.postgres, table, raw, reader).map(Source::Postgres)
         }
         Some("mysql") => {
-            let defaults = Defaults { port: 3306, username: "root" };
             let table = raw.app_manager.mysql_table.as_deref();
-            read_sql("MYSQL", &raw.mysql, table, raw, defaults, reader).map(Source::MySql)
+            read_sql("MYSQL", &raw.mysql, table, raw, reader).map(Source::MySql)
         }
         Some(driver @ ("scylladb" | "surrealdb")) => {
             reader.error(format!(
@@ -291,7 +287,7 @@ fn read_source(raw: &Raw, reader: &mut Reader) -> Option<Source> {
 fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
     let cache = &raw.app_manager;
     let enabled = reader.truth("APP_MANAGER_CACHE_ENABLED", cache.cache_enabled.as_ref());
-    let ttl = reader.number("APP_MANAGER_CACHE_TTL", cache.cache_ttl.as_ref(), TTL, -1, MAX_TTL);
+    let ttl = reader.number("APP_MANAGER_CACHE_TTL", cache.cache_ttl.as_ref(), -1..=MAX_TTL);
     match (enabled, u64::try_from(ttl)) {
         (Some(false), _) => CacheTtl::Nothing,
         (_, Ok(seconds @ 1..)) => CacheTtl::For(Duration::from_secs(seconds)),
@@ -301,7 +297,8 @@ fn read_keep(raw: &Raw, reader: &mut Reader) -> CacheTtl {
             ));
             CacheTtl::Always
         }
-        (None, _) => CacheTtl::For(Duration::from_secs(TTL.unsigned_abs())),
+        // Nobody has asked for ever.
+        (None, _) => CacheTtl::For(reader.seconds("APP_MANAGER_CACHE_TTL", None, 1..=MAX_TTL.unsigned_abs())),
     }
 }
 
@@ -310,50 +307,36 @@ fn read_dynamodb(raw: &Raw, reader: &mut Reader) -> DynamoDb {
     let endpoint = given.dynamodb_endpoint.as_deref().and_then(|text| {
         reader.result("APP_MANAGER_DYNAMODB_ENDPOINT", crate::aws::endpoint::endpoint(text))
     });
-    let region = given.dynamodb_region.as_deref().unwrap_or("us-east-1");
+    let region = or_default("APP_MANAGER_DYNAMODB_REGION", given.dynamodb_region.as_ref());
     let region = reader.result(
         "APP_MANAGER_DYNAMODB_REGION",
-        crate::aws::endpoint::named_region(region, endpoint.is_none()),
+        crate::aws::endpoint::named_region(&region, endpoint.is_none()),
     );
     DynamoDb {
-        table: given.dynamodb_table.clone().unwrap_or_else(|| "apps".to_owned()),
+        table: or_default("APP_MANAGER_DYNAMODB_TABLE", given.dynamodb_table.as_ref()),
         region: region.unwrap_or_default(),
         endpoint,
     }
 }
 
-/// What soketi takes where nothing is set, besides the password `password` and the database `main`.
-#[derive(Clone, Copy)]
-struct Defaults {
-    port: u16,
-    username: &'static str,
-}
-
-fn read_sql(
-    name: &str,
-    given: &Server,
-    table: Option<&str>,
-    raw: &Raw,
-    defaults: Defaults,
-    reader: &mut Reader,
-) -> Option<Sql> {
-    let text = |given: &Option<String>, default: &str| given.clone().unwrap_or_else(|| default.to_owned());
-    let table =
-        table.unwrap_or("apps").parse().map_err(|error| format!("{:?} {error}", table.unwrap_or_default()));
-    let table = reader.result(&format!("APP_MANAGER_{name}_TABLE"), table);
+fn read_sql(name: &str, given: &Server, table: Option<&str>, raw: &Raw, reader: &mut Reader) -> Option<Sql> {
+    let text = |part: &str, given: &Option<String>| or_default(&format!("DB_{name}_{part}"), given.as_ref());
+    let variable = format!("APP_MANAGER_{name}_TABLE");
+    let table = table.unwrap_or(default_of(&variable));
+    let table = reader.result(&variable, table.parse().map_err(|error| format!("{table:?} {error}")));
     let pooling = &raw.pooling;
     let connections = if reader.truth("DB_POOLING_ENABLED", pooling.enabled.as_ref()) == Some(true) {
-        let most = reader.number("DB_POOLING_MAX", pooling.max.as_ref(), 7, 1, 1000);
-        (reader.number("DB_POOLING_MIN", pooling.min.as_ref(), 0, 0, most), most)
+        let most = reader.number("DB_POOLING_MAX", pooling.max.as_ref(), 1..=1000);
+        (reader.number("DB_POOLING_MIN", pooling.min.as_ref(), 0..=most), most)
     } else {
         CONNECTIONS
     };
     Some(Sql {
-        host: text(&given.host, "127.0.0.1"),
-        port: reader.number(&format!("DB_{name}_PORT"), given.port.as_ref(), defaults.port, 1, u16::MAX),
-        username: text(&given.username, defaults.username),
-        password: SecretString::from(text(&given.password, "password")),
-        database: text(&given.database, "main"),
+        host: text("HOST", &given.host),
+        port: reader.number(&format!("DB_{name}_PORT"), given.port.as_ref(), 1..=u16::MAX),
+        username: text("USERNAME", &given.username),
+        password: SecretString::from(text("PASSWORD", &given.password)),
+        database: text("DATABASE", &given.database),
         tls: read_tls(name, given, reader),
         table: table?,
         connections,
@@ -382,14 +365,14 @@ fn read_tls(name: &str, given: &Server, reader: &mut Reader) -> Tls {
             Tls::Prefer
         }
     };
-    let host = given.host.as_deref().unwrap_or("127.0.0.1");
+    let host = or_default(&format!("DB_{name}_HOST"), given.host.as_ref());
     let what = match &tls {
         Tls::Verify(_) => return tls,
         Tls::Prefer => "prefer is encrypted only where the server offers it, and for whoever answers",
         Tls::Require => "require encrypts for whoever answers",
         Tls::Off => "off sends the apps' secrets in the clear",
     };
-    if !is_local(host) {
+    if !is_local(&host) {
         reader.warn(format!(
             "DB_{name}_TLS: {what}, and DB_{name}_HOST is not this machine; set verify-full, with DB_{name}_CA_FILE where the authority is your cloud's or your own"
         ));

@@ -65,7 +65,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         queue.dlq_url.as_deref().and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)));
     let endpoint =
         queue.endpoint.as_deref().and_then(|text| reader.result("QUEUE_SQS_ENDPOINT", endpoint(text)));
-    let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 10, 0, 20);
+    let wait = reader.seconds("QUEUE_SQS_WAIT_TIME_SECONDS", queue.wait_time_seconds.as_ref(), 0..=20);
     if wait.is_zero() {
         reader.warn(
             "QUEUE_SQS_WAIT_TIME_SECONDS is 0: no receive waits for a message, so that an idle queue is asked about once a \
@@ -92,9 +92,11 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
             "QUEUE_SQS_PROCESS_BATCH has no effect: groups are worked side by side, each in order".to_owned(),
         );
     }
-    let visibility = queue.visibility_timeout.as_ref().map(|_| {
-        reader.seconds("QUEUE_SQS_VISIBILITY_TIMEOUT", queue.visibility_timeout.as_ref(), 30, 1, 43_200)
-    });
+    let visibility = reader.optional_seconds(
+        "QUEUE_SQS_VISIBILITY_TIMEOUT",
+        queue.visibility_timeout.as_ref(),
+        1..=43_200,
+    );
     if let Some(long) = visibility.filter(|visibility| *visibility > MOST_USUAL_VISIBILITY) {
         reader.warn(format!(
             "QUEUE_SQS_VISIBILITY_TIMEOUT: it is in seconds, and after a crash no other worker gets a job for {} min (30 to 120 s \
@@ -108,13 +110,11 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         endpoint,
         at_aws,
         client,
-        batch: reader.number("QUEUE_SQS_BATCH_SIZE", queue.batch_size.as_ref(), 10, 1, 10),
+        batch: reader.number("QUEUE_SQS_BATCH_SIZE", queue.batch_size.as_ref(), 1..=10),
         pause: reader.milliseconds(
             "QUEUE_SQS_POLLING_WAIT_TIME_MS",
             queue.polling_wait_time_ms.as_ref(),
-            0,
-            0,
-            60_000,
+            0..=60_000,
         ),
         wait,
         visibility,
@@ -122,19 +122,11 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
         allow_low_receive_count: reader
             .truth("QUEUE_SQS_ALLOW_LOW_RECEIVE_COUNT", queue.allow_low_receive_count.as_ref())
             .unwrap_or_default(),
-        max_in_flight: reader.number(
-            "QUEUE_SQS_MAX_IN_FLIGHT",
-            queue.max_in_flight.as_ref(),
-            2000,
-            1,
-            100_000,
-        ),
+        max_in_flight: reader.number("QUEUE_SQS_MAX_IN_FLIGHT", queue.max_in_flight.as_ref(), 1..=100_000),
         max_bytes: reader.number(
             "QUEUE_SQS_MAX_IN_FLIGHT_BYTES",
             queue.max_in_flight_bytes.as_ref(),
-            64 << 20,
-            1 << 20,
-            16 << 30,
+            1 << 20..=16 << 30,
         ),
     }
 }

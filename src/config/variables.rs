@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::aws::can_be_sent;
 
-/// Every variable that is read, with its default as `.env.example` shows it.
+/// Every variable that is read, with its default as `.env.example` shows it and as it is read where none is given.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("QUEUE_DRIVER", "sqs"),
     ("QUEUE_SQS_URL", ""),
@@ -343,22 +344,16 @@ impl Reader {
         self.warnings.push(text);
     }
 
-    pub(super) fn result<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
+    pub(super) fn result<T, E: Display>(&mut self, name: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.error(format!("{name}: {error}"))).ok()
     }
 
-    /// A value that parses, or the default; `expected` completes "is not".
-    pub(super) fn parsed<T: FromStr>(
-        &mut self,
-        name: &str,
-        given: Option<&String>,
-        default: T,
-        expected: &str,
-    ) -> T {
-        let Some(text) = given else { return default };
+    /// A value that parses, or the variable's default; `expected` completes "is not".
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, given: Option<&String>, expected: &str) -> T {
+        let text = given.map_or(default_of(name), String::as_str);
         text.parse().unwrap_or_else(|_| {
             self.error(format!("{name}: {text:?} is not {expected}"));
-            default
+            parsed_default(name)
         })
     }
 
@@ -374,37 +369,68 @@ impl Reader {
         }
     }
 
-    pub(super) fn number<T>(&mut self, name: &str, given: Option<&String>, default: T, least: T, most: T) -> T
+    /// A number within bounds, or the variable's default, which is held to them too.
+    pub(super) fn number<T>(&mut self, name: &str, given: Option<&String>, bounds: RangeInclusive<T>) -> T
     where
-        T: FromStr + PartialOrd + Display + Copy,
+        T: FromStr + PartialOrd + Display,
     {
-        let number = self.parsed(name, given, default, &format!("a whole number from {least} to {most}"));
-        if (least..=most).contains(&number) {
-            return number;
-        }
-        self.error(format!("{name}: {number} is not a whole number from {least} to {most}"));
-        default
+        let text = given.map_or(default_of(name), String::as_str);
+        self.within(name, text, &bounds).unwrap_or_else(|| parsed_default(name))
     }
 
     pub(super) fn seconds(
         &mut self,
         name: &str,
         given: Option<&String>,
-        default: u64,
-        least: u64,
-        most: u64,
+        bounds: RangeInclusive<u64>,
     ) -> Duration {
-        Duration::from_secs(self.number(name, given, default, least, most))
+        Duration::from_secs(self.number(name, given, bounds))
+    }
+
+    /// Of a variable that has no default.
+    pub(super) fn optional_seconds(
+        &mut self,
+        name: &str,
+        given: Option<&String>,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<Duration> {
+        self.within(name, given?, &bounds).map(Duration::from_secs)
     }
 
     pub(super) fn milliseconds(
         &mut self,
         name: &str,
         given: Option<&String>,
-        default: u64,
-        least: u64,
-        most: u64,
+        bounds: RangeInclusive<u64>,
     ) -> Duration {
-        Duration::from_millis(self.number(name, given, default, least, most))
+        Duration::from_millis(self.number(name, given, bounds))
     }
+
+    fn within<T>(&mut self, name: &str, text: &str, bounds: &RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let number: Option<T> = text.parse().ok();
+        if number.as_ref().is_some_and(|number| bounds.contains(number)) {
+            return number;
+        }
+        let given = number.map_or_else(|| format!("{text:?}"), |number| number.to_string());
+        let (least, most) = (bounds.start(), bounds.end());
+        self.error(format!("{name}: {given} is not a whole number from {least} to {most}"));
+        None
+    }
+}
+
+/// A variable's default in [`VARIABLES`]; empty if it has none.
+pub(super) fn default_of(name: &str) -> &'static str {
+    VARIABLES.iter().find(|(known, _)| *known == name).map_or("", |(_, default)| default)
+}
+
+/// A value, or the variable's default.
+pub(super) fn or_default(name: &str, given: Option<&String>) -> String {
+    given.map_or_else(|| default_of(name).to_owned(), String::clone)
+}
+
+fn parsed_default<T: FromStr>(name: &str) -> T {
+    default_of(name).parse().unwrap_or_else(|_| unreachable!("the default of {name} is of its type"))
 }

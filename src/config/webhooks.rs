@@ -27,8 +27,7 @@ pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Se
         .ca_file
         .as_deref()
         .map(|file| Authorities::read(Path::new(file)).map_err(|error| format!("{file:?} {error}")));
-    let max_per_host =
-        reader.number("WEBHOOKS_MAX_PER_HOST", raw.max_per_host.as_ref(), 1000_usize, 0, 100_000);
+    let max_per_host = reader.number("WEBHOOKS_MAX_PER_HOST", raw.max_per_host.as_ref(), 0..=100_000);
     Settings {
         policy: reader.result("WEBHOOKS_ALLOWED_NETWORKS", policy).unwrap_or_default(),
         proxy: reader.result("WEBHOOKS_PROXY_URL", proxy).flatten(),
@@ -42,20 +41,8 @@ pub(super) fn read(raw: &Webhooks, timeout: Duration, reader: &mut Reader) -> Se
 pub(super) fn read_coalesce(raw: &Webhooks, reader: &mut Reader) -> Option<Limits> {
     let coalesce = reader.truth("WEBHOOKS_COALESCE", raw.coalesce.as_ref()).unwrap_or_default();
     let limits = Limits {
-        events: reader.number(
-            "WEBHOOKS_COALESCE_MAX_EVENTS",
-            raw.coalesce_max_events.as_ref(),
-            100,
-            1,
-            100_000,
-        ),
-        bytes: reader.number(
-            "WEBHOOKS_COALESCE_MAX_BYTES",
-            raw.coalesce_max_bytes.as_ref(),
-            262_144,
-            1,
-            MOST_BYTES,
-        ),
+        events: reader.number("WEBHOOKS_COALESCE_MAX_EVENTS", raw.coalesce_max_events.as_ref(), 1..=100_000),
+        bytes: reader.number("WEBHOOKS_COALESCE_MAX_BYTES", raw.coalesce_max_bytes.as_ref(), 1..=MOST_BYTES),
     };
     coalesce.then_some(limits)
 }
