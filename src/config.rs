@@ -280,7 +280,7 @@ fn read_lambda(raw: &Raw, apps: Option<&AppsConfig>, reader: &mut Reader) -> Opt
     let regions: Result<_, RegionError> = raw.webhooks.allowed_regions.as_deref().unwrap_or_default().parse();
     let regions = reader.result("WEBHOOKS_ALLOWED_REGIONS", regions);
     let concurrency = raw.webhooks.max_invocations.as_ref();
-    let concurrency = reader.number("WEBHOOKS_MAX_INVOCATIONS", concurrency, 1000_usize, 1, 100_000);
+    let concurrency = reader.number("WEBHOOKS_MAX_INVOCATIONS", concurrency, 1..=100_000_usize);
     Some(LambdaConfig { endpoint, allowed: allowed?, regions: regions?, concurrency })
 }
 

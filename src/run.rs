@@ -10,7 +10,7 @@ pub(super) mod sources;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -48,6 +48,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{Settings as TracesSettings, Traces};
 use crate::telemetry::watchdog::Watchdog;
+use crate::wall;
 use crate::worker::{Bounds, Parts, Worker, operator_hint};
 
 /// The wait between attempts to reach the queue at start.
@@ -167,7 +168,7 @@ pub(super) async fn worker(
         app_tasks.spawn(reload.run(reload_apps, told));
     }
     let transport = destinations(config.http, config.lambda, config.timeout).await?;
-    let transport = Standard::new(transport, config.standard_headers, SystemTime::now);
+    let transport = Standard::new(transport, config.standard_headers, wall::now);
     let parts = Parts {
         queue: connection.queue(usage),
         transport,

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 
 use super::error_chain;
 use crate::quotes::within_quotes;
+use crate::wall;
 
 #[cfg(any(feature = "dynamodb", feature = "lambda"))]
 mod access {
@@ -185,7 +186,7 @@ pub async fn credentials_source(sdk: &SdkConfig, timeout: Duration) -> Result<St
     // What was resolved in several steps names them from the first to the last.
     let steps: Vec<&str> = features.iter().filter_map(step).collect();
     let source = if steps.is_empty() { "QUEUE_SQS_CLIENT_OPTIONS".to_owned() } else { steps.join(", then ") };
-    let left = given.expiry().and_then(|expiry| expiry.duration_since(SystemTime::now()).ok());
+    let left = given.expiry().and_then(|expiry| expiry.duration_since(wall::now()).ok());
     Ok(left
         .map_or_else(|| source.clone(), |left| format!("{source}; for another {} min", left.as_secs() / 60)))
 }

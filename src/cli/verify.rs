@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::config;
 use crate::job::Job;
 use crate::process::output::print;
 use crate::process::{Failure, configuration, log};
+use crate::wall;
 use findings::Webhook;
 use lines::Findings;
 use standard::Standard;
@@ -94,7 +94,7 @@ pub(super) fn main(options: Options) -> Result<ExitCode, Failure> {
         findings::webhook(
             &Webhook { body: input, signature: options.signature, standard, key },
             &known,
-            SystemTime::now(),
+            wall::now(),
         )
     } else {
         job(&input, &secrets)?

@@ -48,6 +48,7 @@ use crate::plan::Delivery;
 use crate::receivers::host_limiter::{HostLimiter, HostPermit};
 use crate::receivers::unanswered::{Standing, Unanswered};
 use crate::tls::Authorities;
+use crate::wall;
 use clients::Clients;
 pub(crate) use names::dialled;
 pub use proxy::Proxy;
@@ -467,8 +468,7 @@ async fn outcome(response: Response, proxied: bool) -> Outcome {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     // A date is what the receiver wrote, by its own clock, which the answer's date tells.
     let now = header(DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-    let retry_after =
-        header(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
+    let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(wall::now)));
     // Through a tunnel the receiver answers.
     let by_proxy = proxied && response.url().scheme() == "http";
     let note = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && by_proxy {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::fifo::Broker;
 use crate::local::server::{ACCOUNT, Server};
 use crate::process::output::print;
 use crate::process::{Failure, log, signals};
+use crate::wall;
 
 /// The region of the local queue's ARNs.
 const REGION: &str = "us-east-1";
@@ -52,7 +53,7 @@ pub(crate) async fn bind(
     queues: &[String],
     dead_letter: Option<&str>,
 ) -> anyhow::Result<Server> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = wall::since_epoch();
     let seed = u64::try_from(now.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
     let mut broker = Broker::new(seed, REGION, ACCOUNT);
     let mut create = |name: &str, redrive: Option<String>| {

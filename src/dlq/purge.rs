@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -19,6 +18,7 @@ use crate::letters::walk::{Step, Walk};
 use crate::process::Failure;
 use crate::process::output::print;
 use crate::queue::MAX_BATCH;
+use crate::wall;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -51,7 +51,7 @@ struct Purged {
 pub(super) async fn main(dlq: &Dlq, options: Options) -> Result<ExitCode, Failure> {
     let depth = dlq.depth().await?;
     let path = options.backup.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = wall::since_epoch();
         PathBuf::from(format!("dead-letters-{}.jsonl", now.as_secs()))
     });
     let mut backup = Backup::at(path)?;

@@ -11,7 +11,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -28,6 +28,7 @@ use super::protocol::types::Parameters;
 use super::protocol::{WireError, query, xml};
 use crate::fifo::{Broker, Receive, Received};
 use crate::visitors::Visitors;
+use crate::wall;
 use store::Store;
 
 /// The account in the queue URLs and ARNs of the local queue.
@@ -212,7 +213,7 @@ impl Endpoint {
         // The wall clock is read here alone, under the lock: the broker's time never goes back
         // between two calls but by a step of the system's clock.
         let now = match self.shared.clock {
-            Clock::Wall => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Clock::Wall => wall::since_epoch(),
             Clock::Since(start) => start.elapsed(),
         };
         act(&mut broker, now)

@@ -29,6 +29,7 @@ use super::error::{CallError, Error, RETRY_WINDOW};
 use super::pace::Pace;
 use super::port::EntryResult;
 use crate::queue::{MAX_BATCH, MessageId, NewMessage};
+use crate::wall;
 
 /// The backoff of a producer of many jobs.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
@@ -63,7 +64,7 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now() -> Self {
-        Self { tick: Instant::now(), wall: SystemTime::now() }
+        Self { tick: Instant::now(), wall: wall::now() }
     }
 
     /// How long ago that was at the most.

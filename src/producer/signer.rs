@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use secrecy::SecretString;
 
@@ -12,6 +11,7 @@ use crate::hash;
 use crate::job::{Job, QueueType, deduplication_id, group_id, sign};
 use crate::queue::NewMessage;
 use crate::random::Random;
+use crate::wall;
 
 /// Makes an app's jobs: stamps, signs, and names group and deduplication id.
 ///
@@ -172,7 +172,7 @@ impl OwnIds {
 
 /// The time as soketi writes it into `time_ms`.
 pub(crate) fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = wall::since_epoch();
     u64::try_from(now.as_millis()).unwrap_or_default()
 }
 

@@ -17,6 +17,7 @@ use crate::aws::error_chain;
 use crate::queue::Error;
 use crate::queue::{ROLE_NEEDS, ReceiveError};
 use crate::shown::cut;
+use crate::wall;
 
 /// The longest code that is shown; SQS' own have no more than 50 characters.
 const MAX_CODE: usize = 64;
@@ -257,7 +258,7 @@ impl<'a> Answer<'a> {
     }
 
     fn error(&self, asked: &Asked<'_>) -> ReceiveError {
-        let text = self.text(asked, SystemTime::now());
+        let text = self.text(asked, wall::now());
         match self.kind() {
             Kind::Denied => ReceiveError::Denied(text),
             Kind::Throttled => ReceiveError::Throttled(text),

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::telemetry::metrics::Metrics;
+use crate::wall;
 
 /// CloudWatch keeps one value a minute, and alarms look at nothing finer.
 const EVERY: Duration = Duration::from_secs(60);
@@ -97,7 +98,7 @@ async fn write_lines(mut lines: Lines, metrics: Arc<Metrics>, ended: Cancellatio
     minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let is_last = ended.run_until_cancelled(minutes.tick()).await.is_none();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = wall::since_epoch();
         let line = lines.next(&metrics, now);
         if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
             warn!(%error, "METRICS_EMF: standard output is closed; no more metric lines are written");

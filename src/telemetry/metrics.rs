@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +20,7 @@ use crate::apps::LookUp;
 use crate::board::Board;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::ReceiveError;
+use crate::wall;
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -531,7 +532,7 @@ impl Format {
 }
 
 fn unix_time() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = wall::since_epoch();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 

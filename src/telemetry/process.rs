@@ -1,7 +1,6 @@
 //! `process_*`: what Prometheus' own clients tell of a process, read from Linux' `/proc` at each scrape.
 
 use std::fs;
-use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::descriptors;
+use crate::wall;
 
 /// Linux counts a process's CPU time in hundredths of a second on every architecture.
 const TICKS: f64 = 100.0;
@@ -34,7 +34,7 @@ struct Readings {
 impl Process {
     /// One that starts now.
     pub(super) fn new() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = wall::since_epoch();
         Self { started: now.as_secs_f64() }
     }
 }

@@ -38,10 +38,10 @@ const ROOMS: &[Room] = &[
     ("receivers", &["hash"], &[]),
     // Their adapters.
     ("queue/entry", &[], &["aws_sdk_sqs"]),
-    ("queue/failure", &["aws"], &["aws_sdk_sqs"]),
+    ("queue/failure", &["aws", "wall"], &["aws_sdk_sqs"]),
     (
         "queue/sqs",
-        &["app", "aws", "queue/entry", "queue/failure"],
+        &["app", "aws", "queue/entry", "queue/failure", "wall"],
         &["aws_config", "aws_sdk_sqs", "aws_smithy_http_client", "url"],
     ),
     ("apps/cache", &["hash"], &["arc_swap"]),
@@ -51,7 +51,7 @@ const ROOMS: &[Room] = &[
     ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "receivers", "tls"],
+        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "receivers", "tls", "wall"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
@@ -87,7 +87,7 @@ const ROOMS: &[Room] = &[
     ("descriptors", &["flow", "hash"], &["rustix"]),
     (
         "aws",
-        &["error_chain", "quotes", "shown"],
+        &["error_chain", "quotes", "shown", "wall"],
         &["aws_config", "aws_credential_types", "aws_sdk_sqs", "aws_sdk_sts", "aws_smithy_http_client"],
     ),
     // What is known of messages that may come back.
@@ -140,9 +140,10 @@ const ROOMS: &[Room] = &[
     ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
+    ("wall", &[], &[]),
     // What is shown of apps, destinations and groups; and the counters.
     ("board", &["hash", "outcome", "shown"], &["prometheus_client"]),
-    ("telemetry", &["apps", "board", "descriptors", "outcome", "queue"], &["prometheus_client"]),
+    ("telemetry", &["apps", "board", "descriptors", "outcome", "queue", "wall"], &["prometheus_client"]),
     (
         "telemetry/traces",
         &[],
@@ -157,7 +158,7 @@ const ROOMS: &[Room] = &[
     ),
     ("admin", &["board", "shown", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
     ("standard", &["job"], &["base64"]),
-    ("producer", &["hash", "job", "queue", "random"], &["aws_sdk_sqs"]),
+    ("producer", &["hash", "job", "queue", "random", "wall"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["aws", "queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),
@@ -166,7 +167,7 @@ const ROOMS: &[Room] = &[
     ("visitors", &[], &["axum"]),
     (
         "local/server",
-        &["job", "local/connections", "fifo", "local/protocol", "visitors"],
+        &["job", "local/connections", "fifo", "local/protocol", "visitors", "wall"],
         &["axum", "uuid", "base64", "url"],
     ),
     ("local/receiver", &["job", "local/connections", "fifo", "visitors", "plan", "standard"], &["axum"]),
@@ -228,6 +229,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "telemetry/traces",
             "worker",
+            "wall",
         ],
         &["anyhow", "url"],
     ),
@@ -267,6 +269,7 @@ const ROOMS: &[Room] = &[
             "random",
             "run",
             "shown",
+            "wall",
         ],
         &["anyhow", "clap", "indicatif"],
     ),
@@ -283,6 +286,7 @@ const ROOMS: &[Room] = &[
             "producer",
             "run",
             "telemetry",
+            "wall",
         ],
         &["anyhow", "clap", "ratatui", "url"],
     ),
@@ -308,6 +312,7 @@ const ROOMS: &[Room] = &[
             "random",
             "run",
             "standard",
+            "wall",
         ],
         &["anyhow", "axum", "base64", "clap", "clap_complete", "clap_mangen", "indicatif"],
     ),
@@ -551,6 +556,12 @@ fn what_decides_is_pure() {
             assert!(!code.contains(word), "{module} must not know {word}");
         }
     }
+}
+
+#[test]
+fn the_wall_clock_is_read_in_one_room() {
+    let read = files().into_iter().filter(|(_, code)| code.contains("SystemTime::now"));
+    assert_eq!(read.map(|(module, _)| module).collect::<Vec<_>>(), ["wall"]);
 }
 
 #[test]

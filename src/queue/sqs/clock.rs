@@ -10,6 +10,7 @@ use aws_sdk_sqs::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterce
 use aws_sdk_sqs::error::BoxError;
 
 use crate::queue::failure::http_date;
+use crate::wall;
 
 /// `Date` counts in whole seconds and was written before the answer came: a difference up to this says
 /// nothing against the worker's clock, which counts finer.
@@ -25,7 +26,7 @@ impl Clock {
     /// The time at SQS.
     pub(super) fn now(&self) -> SystemTime {
         // For a job's age: SQS' clock is the wall clock, corrected.
-        let now = SystemTime::now();
+        let now = wall::now();
         let ahead = self.ahead_ms.load(Ordering::Relaxed);
         let by = Duration::from_millis(ahead.unsigned_abs());
         let moved = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
@@ -66,7 +67,7 @@ impl Intercept for Clock {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(date) = context.response().headers().get("date").and_then(http_date) {
-            self.answered(date, SystemTime::now());
+            self.answered(date, wall::now());
         }
         Ok(())
     }
@@ -78,10 +79,10 @@ mod tests {
 
     fn off(seconds: i64) -> i64 {
         let clock = Clock::default();
-        let now = SystemTime::now();
+        let now = wall::now();
         let by = Duration::from_secs(seconds.unsigned_abs());
         clock.answered(if seconds < 0 { now - by } else { now + by }, now);
-        let now = SystemTime::now();
+        let now = wall::now();
         match clock.now().duration_since(now) {
             Ok(ahead) => i64::try_from(ahead.as_secs()).unwrap(),
             Err(behind) => -i64::try_from(behind.duration().as_secs()).unwrap(),
