@@ -25,10 +25,10 @@ const TURN: u64 = 1_000_000;
 /// for it. At the worst one takes this and its estimate.
 const LEAST_TURN: Duration = Duration::from_micros(500);
 
-/// The turn of those that need more than one.
+/// The turn of those that need more than one. One a process: what is bounded is the processor's time.
 static NEXT: Semaphore = Semaphore::const_new(1);
 
-/// Leave to take turns, by the hash of an app's id; for apps with jobs that need it.
+/// Leave to take turns, by the hash of an app's id; for apps with jobs that need it. One a process, as what they share is.
 static APPS: Mutex<BTreeMap<u64, Arc<Semaphore>>> = Mutex::new(BTreeMap::new());
 
 /// The turns of one job.
