@@ -56,10 +56,7 @@ pub(super) fn read(raw: &Raw, reader: &mut Reader) -> QueueConfig {
     for name in &raw.unsendable {
         reader.error(format!("{name}: holds a blank, a control character or one beyond ASCII"));
     }
-    let url = queue.url.as_deref().map_or_else(
-        || Err("is not set; it is the URL of the SQS FIFO queue that soketi sends to".to_owned()),
-        queue_url,
-    );
+    let url = queue.url.as_deref().ok_or(QueueUrlError::Missing).and_then(queue_url);
     let url = reader.result("QUEUE_SQS_URL", url);
     let dead_letter_url =
         queue.dlq_url.as_deref().and_then(|dead| reader.result("QUEUE_SQS_DLQ_URL", queue_url(dead)));
@@ -243,11 +240,35 @@ fn beside(dead: &Url, url: &Url, dialled: Option<&Url>, reader: &mut Reader) {
 /// What tells a queue's URL.
 const GET_URL: &str = "aws sqs get-queue-url";
 
+/// Why a text is no FIFO queue's URL, and which URL was meant.
+#[derive(Debug, thiserror::Error)]
+enum QueueUrlError {
+    #[error("is not set; it is the URL of the SQS FIFO queue that soketi sends to")]
+    Missing,
+    #[error("{text:?} is the queue's ARN; its URL is asked for, {url} at AWS")]
+    Arn { text: String, url: String },
+    #[error("{text:?} is the queue's ARN; its URL is asked for ({GET_URL} --queue-name {queue})")]
+    ForeignArn { text: String, queue: String },
+    #[error(
+        "{0:?} is no URL but a queue's name; its URL is https://sqs.REGION.amazonaws.com/ACCOUNT/{0} at AWS ({GET_URL} --queue-name \
+         {0})"
+    )]
+    Name(String),
+    /// It is none, in `http_url`'s words.
+    #[error("{0}")]
+    Url(String),
+    #[error("{0:?} has a slash at its end; did you mean {meant:?}?", meant = .0.trim_end_matches('/'))]
+    Slash(String),
+    #[error("{0:?} does not end in .fifo: only a FIFO queue keeps events in order")]
+    NotFifo(String),
+}
+
 #[allow(clippy::case_sensitive_file_extension_comparisons, reason = "SQS' suffix is lower case")]
-fn queue_url(text: &str) -> Result<Url, String> {
+fn queue_url(text: &str) -> Result<Url, QueueUrlError> {
     let name = |name: &str| {
         name.len() <= 80 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
+    let given = || text.to_owned();
     match text.split(':').collect::<Vec<_>>().as_slice() {
         ["arn", partition, "sqs", region, account, queue] if name(queue) && is_region(region) => {
             let suffix = match *partition {
@@ -255,31 +276,21 @@ fn queue_url(text: &str) -> Result<Url, String> {
                 "aws-eusc" => "amazonaws.eu",
                 "aws" | "aws-us-gov" => "amazonaws.com",
                 _ => {
-                    return Err(format!(
-                        "{text:?} is the queue's ARN; its URL is asked for ({GET_URL} --queue-name {queue})"
-                    ));
+                    return Err(QueueUrlError::ForeignArn { text: given(), queue: (*queue).to_owned() });
                 }
             };
             let url = format!("https://sqs.{region}.{suffix}/{account}/{queue}");
-            return Err(format!("{text:?} is the queue's ARN; its URL is asked for, {url} at AWS"));
+            return Err(QueueUrlError::Arn { text: given(), url });
         }
-        [queue] if name(queue) => {
-            return Err(format!(
-                "{text:?} is no URL but a queue's name; its URL is https://sqs.REGION.amazonaws.com/ACCOUNT/{queue} at AWS ({GET_URL} \
-                 --queue-name {queue})"
-            ));
-        }
+        [queue] if name(queue) => return Err(QueueUrlError::Name(given())),
         _ => {}
     }
-    let url = http_url(text)?;
+    let url = http_url(text).map_err(QueueUrlError::Url)?;
     if url.path().trim_end_matches('/').ends_with(".fifo") && url.path().ends_with('/') {
-        return Err(format!(
-            "{text:?} has a slash at its end; did you mean {:?}?",
-            text.trim_end_matches('/')
-        ));
+        return Err(QueueUrlError::Slash(given()));
     }
     if !url.path().ends_with(".fifo") {
-        return Err(format!("{text:?} does not end in .fifo: only a FIFO queue keeps events in order"));
+        return Err(QueueUrlError::NotFifo(given()));
     }
     Ok(url)
 }

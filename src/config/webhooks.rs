@@ -47,13 +47,23 @@ pub(super) fn read_coalesce(raw: &Webhooks, reader: &mut Reader) -> Option<Limit
     coalesce.then_some(limits)
 }
 
+/// Why a list of networks cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum NetworksError {
+    #[error("{0:?} is no network such as 10.1.0.0/16 or fd12::/48, and no address")]
+    Malformed(String),
+    /// One of them can never be allowed.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Networks, or single addresses, between commas or blanks.
-fn networks(text: &str) -> Result<AddressPolicy, String> {
+fn networks(text: &str) -> Result<AddressPolicy, NetworksError> {
     let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
     let network = |part: &str| {
         let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-        network
-            .map_err(|_| format!("{part:?} is no network such as 10.1.0.0/16 or fd12::/48, and no address"))
+        network.map_err(|_| NetworksError::Malformed(part.to_owned()))
     };
-    AddressPolicy::new(parts.map(network).collect::<Result<Vec<_>, _>>()?)
+    let networks = parts.map(network).collect::<Result<Vec<_>, _>>()?;
+    AddressPolicy::new(networks).map_err(NetworksError::Refused)
 }

@@ -43,8 +43,18 @@ pub struct Sampler {
 
 /// Traces cannot be exported.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SetUpError(String);
+pub enum SetUpError {
+    /// The exporter does not take its configuration.
+    #[cfg(feature = "otel")]
+    #[error("{0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// There is no HTTP client; in the words of the innermost cause, since reqwest's hold the URL.
+    #[error("{0}")]
+    Client(String),
+    /// It was started outside of a runtime.
+    #[error(transparent)]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}
 
 /// What a job came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,7 +79,6 @@ impl Traces {
     /// # Errors
     /// What cannot be used.
     pub fn start(settings: &Settings) -> Result<Self, SetUpError> {
-        let unusable = |error: opentelemetry_otlp::ExporterBuildError| SetUpError(error.to_string());
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_http_client(Client::new(&settings.endpoint)?)
@@ -87,8 +86,7 @@ impl Traces {
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&settings.endpoint)
             .with_headers(headers(settings))
-            .build()
-            .map_err(unusable)?;
+            .build()?;
         let root = Sampler::TraceIdRatioBased(settings.sampler.ratio);
         let sampler = if settings.sampler.parent_based { Sampler::ParentBased(Box::new(root)) } else { root };
         let provider = SdkTracerProvider::builder()

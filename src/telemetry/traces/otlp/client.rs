@@ -45,9 +45,8 @@ impl Client {
             .no_proxy()
             .timeout(TIMEOUT)
             .build()
-            .map_err(|error| SetUpError(innermost(&error)))?;
-        let runtime = Handle::try_current().map_err(|error| SetUpError(error.to_string()))?;
-        Ok(Self { http, runtime, endpoint: endpoint.into(), said: Arc::default() })
+            .map_err(|error| SetUpError::Client(innermost(&error)))?;
+        Ok(Self { http, runtime: Handle::try_current()?, endpoint: endpoint.into(), said: Arc::default() })
     }
 
     async fn post(self, request: Request<Bytes>) -> Answer {
@@ -60,7 +59,7 @@ impl Client {
                 Ok(answer)
             }
             Err(why) => {
-                self.say(&why);
+                self.say(&why.to_string());
                 Err(why.into())
             }
         }
@@ -95,14 +94,30 @@ impl HttpClient for Client {
     }
 }
 
-/// One request and its answer, whatever its status; or why there is none, without the URL.
-async fn exchange(http: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-    let request = reqwest::Request::try_from(request).map_err(|error| innermost(&error))?;
-    let mut answer = http.execute(request).await.map_err(|error| innermost(&error))?;
+/// Why a request has no answer, without the URL.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    /// In the words of the innermost cause.
+    #[error("{0}")]
+    Http(String),
+    #[error("an answer of more than {MAX_ANSWER} bytes")]
+    TooLong,
+}
+
+impl From<reqwest::Error> for ExchangeError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(innermost(&error))
+    }
+}
+
+/// One request and its answer, whatever its status.
+async fn exchange(http: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, ExchangeError> {
+    let request = reqwest::Request::try_from(request)?;
+    let mut answer = http.execute(request).await?;
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| innermost(&error))? {
+    while let Some(chunk) = answer.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+            return Err(ExchangeError::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
