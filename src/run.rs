@@ -85,6 +85,7 @@ pub(super) fn address(queue: &QueueConfig) -> Address {
 }
 
 /// Runs a worker until `shutdown`, drain included.
+#[allow(clippy::too_many_lines, reason = "the wiring of a worker from start to end, in its order")]
 pub(super) async fn worker(
     config: Config,
     listener: TcpListener,
