@@ -15,8 +15,6 @@
 //! for capacity at a destination, or for a newer answer about its app. It knows the ports and no adapter.
 
 mod attempt;
-pub(crate) mod delete_batcher;
-pub(crate) mod in_flight;
 mod prepare;
 pub(crate) mod settle;
 mod window;
@@ -31,14 +29,14 @@ use tracing::warn;
 
 use crate::app::Webhook;
 use crate::apps::{Apps, Fresh};
+use crate::delete_batcher::DeleteBatcher;
 use crate::delivery::Transport;
 use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
 use crate::flow::permits::Permits;
 use crate::flow::shares::Share;
 use crate::flow::throttle::Throttle;
-use crate::lane::delete_batcher::DeleteBatcher;
-use crate::lane::in_flight::{InFlight, Times};
+use crate::in_flight::{InFlight, Times};
 use crate::lease::{Lease, MIN_EXTENSION, SETTLE_MARGIN};
 use crate::ledger::Ledger;
 use crate::policy::rules::Rules;

@@ -13,8 +13,8 @@
 //!   [`policy`], [`lease`].
 //! - The ports are [`queue`], [`apps`] and [`delivery`]; their adapters lie below them. [`egress`] says which
 //!   addresses may be dialled.
-//! - [`worker`] polls; `lane` works one group's jobs of one receive; `ledger` remembers messages that may come back;
-//!   `flow` bounds what is taken and attempted. They know the ports and no adapter.
+//! - [`worker`] polls; `lane` works one group's jobs of one receive, each `in_flight` until the
+//!   `delete_batcher` has deleted it; `ledger` remembers messages that may come back; `flow` bounds what is taken and attempted. They know the ports and no adapter.
 //! - `receivers`, `descriptors` and `bulkhead` bound what a delivery takes of its host and of this process;
 //!   [`standard`] has the signatures of Standard Webhooks.
 //! - [`telemetry`] and `board` count, `admin` shows, [`config`] reads the environment.
@@ -71,6 +71,8 @@ pub mod cli;
 #[cfg(feature = "worker")]
 pub mod config;
 #[cfg(feature = "worker")]
+mod delete_batcher;
+#[cfg(feature = "worker")]
 pub mod delivery;
 #[cfg(feature = "worker")]
 mod descriptors;
@@ -88,6 +90,8 @@ pub mod fifo;
 mod flow;
 #[cfg(any(feature = "worker", feature = "producer"))]
 mod hash;
+#[cfg(feature = "worker")]
+mod in_flight;
 pub mod job;
 mod json;
 #[cfg(feature = "worker")]

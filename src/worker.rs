@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::apps::Apps;
+use crate::delete_batcher::{self, DeleteBatcher};
 use crate::delivery::Transport;
 use crate::flow::absences::Absences;
 use crate::flow::breaker::Breaker;
@@ -26,9 +27,8 @@ use crate::flow::permits::{Permit, Permits, Reserved};
 use crate::flow::scaler::PollScaler;
 use crate::flow::shares::Shares;
 use crate::flow::throttle::Throttle;
+use crate::in_flight::{InFlight, Times, bounded};
 use crate::job::{app_named_by, app_of_group, claimed_app_id};
-use crate::lane::delete_batcher::{self, DeleteBatcher};
-use crate::lane::in_flight::{InFlight, Times, bounded};
 use crate::lane::{Lane, Shared, settle};
 use crate::ledger::{Claim, Ledger};
 use crate::policy::rules::{LONGEST_SPARING, Rules};

@@ -2,7 +2,7 @@
 //! there keeps its meaning for as long as `version` is the same.
 
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use crate::board::snapshot::{AppSource, Snapshot};
 use crate::shown::span;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::wall;
 
 /// The version of the fields: raised when one changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -234,7 +235,7 @@ fn status<'a>(facts: &'a StatusFacts, health: &Health, metrics: &Metrics, rows: 
 /// How long ago a Unix time is; nothing of one that has not been.
 fn ago(unix_time: i64) -> Option<u64> {
     let then = Duration::from_secs(u64::try_from(unix_time).ok().filter(|time| *time > 0)?);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = wall::since_epoch();
     Some(now.saturating_sub(then).as_secs())
 }
 

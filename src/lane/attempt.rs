@@ -23,7 +23,7 @@ use crate::delivery::Transport;
 use crate::flow::breaker::{self, Failure, Job, destination};
 use crate::flow::room::Memory;
 use crate::flow::shares::Share;
-use crate::lane::in_flight::InFlight;
+use crate::in_flight::InFlight;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::app::Webhook;
-use crate::lane::in_flight::{InFlight, Times};
+use crate::in_flight::{InFlight, Times};
 use crate::policy::{self, Retry};
 
 /// How many receives of a message that is new to this process count as attempts for its backoff. No more: messages

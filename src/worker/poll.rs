@@ -8,8 +8,8 @@ use super::Bounds;
 use crate::flow::permits::{Permits, Reserved};
 use crate::flow::shares::Shares;
 use crate::flow::stalls::detecting_stalls;
+use crate::in_flight::Times;
 use crate::lane::Shared;
-use crate::lane::in_flight::Times;
 use crate::lease::SAFETY_MARGIN;
 use crate::queue::{AttemptId, Message, Queue, ReceiveError};
 

@@ -10,10 +10,10 @@ use tracing::error;
 
 use super::{Claimant, Claimed, Refused};
 use crate::apps::Apps;
+use crate::delete_batcher::DeleteBatcher;
 use crate::delivery::Transport;
 use crate::flow::shares::Shares;
-use crate::lane::delete_batcher::DeleteBatcher;
-use crate::lane::in_flight::Times;
+use crate::in_flight::Times;
 use crate::lane::{Lane, Shared};
 use crate::lease::{Lease, SETTLE_MARGIN};
 use crate::ledger::Ledger;

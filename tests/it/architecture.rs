@@ -102,6 +102,8 @@ const ROOMS: &[Room] = &[
             "delivery",
             "flow",
             "job",
+            "delete_batcher",
+            "in_flight",
             "lane",
             "lease",
             "ledger",
@@ -120,8 +122,10 @@ const ROOMS: &[Room] = &[
             "app",
             "apps",
             "board",
+            "delete_batcher",
             "delivery",
             "flow",
+            "in_flight",
             "job",
             "lease",
             "ledger",
@@ -136,6 +140,13 @@ const ROOMS: &[Room] = &[
         ],
         &["url"],
     ),
+    // What a lane and the worker share: a message while it is worked, and the deletes over all lanes.
+    (
+        "in_flight",
+        &["app", "board", "flow", "ledger", "policy", "queue", "telemetry", "telemetry/traces"],
+        &[],
+    ),
+    ("delete_batcher", &["board", "in_flight", "lease", "queue", "telemetry"], &[]),
     // Those who look after dead letters.
     ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
@@ -156,7 +167,11 @@ const ROOMS: &[Room] = &[
             "reqwest",
         ],
     ),
-    ("admin", &["board", "shown", "telemetry", "visitors"], &["axum", "base64", "hyper", "hyper_util"]),
+    (
+        "admin",
+        &["board", "shown", "telemetry", "visitors", "wall"],
+        &["axum", "base64", "hyper", "hyper_util"],
+    ),
     ("standard", &["job"], &["base64"]),
     ("producer", &["hash", "job", "queue", "random", "wall"], &["aws_sdk_sqs"]),
     ("producer/sqs", &["aws", "queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
@@ -258,11 +273,13 @@ const ROOMS: &[Room] = &[
     (
         "dlq",
         &[
+            "app",
             "apps",
             "config",
             "job",
             "letters",
             "outcome",
+            "plan",
             "process",
             "queue",
             "queue/sqs",

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
 use crate::board::Text;
-use crate::lane::in_flight::InFlight;
+use crate::in_flight::InFlight;
 use crate::lease::{Lease, SETTLE_MARGIN};
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
 use crate::telemetry::health::Health;
