@@ -185,7 +185,11 @@ async fn delete<Q: Queue>(
 fn tell(done: &Deletion, entry: &BatchEntryResult) {
     let (id, group) = (&done.held.message.id, Text::new(&done.held.message.group));
     let app_id = done.held.shown_app();
-    if done.is_last {
+    if done.is_last && done.held.claim.record().given_up.is_some() {
+        error!(message_id = %id, app_id = app_id.as_str(), %group,
+            "the job is given up and has its letter, but could not be deleted at its last receive: SQS moves it to its dead-letter \
+             queue too (a redrive of both puts it back once)");
+    } else if done.is_last {
         error!(message_id = %id, app_id = app_id.as_str(), %group,
             "the job is done, but could not be deleted at its last receive: SQS moves it to its dead-letter queue without a letter \
              of ours (remedy: do not redrive it; hookferry dlq purge takes it away)");

@@ -18,7 +18,7 @@ use super::attempt::{Attempted, Tried};
 use super::window::attempts_for_backoff;
 use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::limits::MAX_ID_BYTES;
-use crate::app::{Webhook, WebhookId};
+use crate::app::{App, Host, Webhook, WebhookId};
 use crate::apps::Apps;
 use crate::board::blocked::Blocked;
 use crate::board::{GivenUp, Text};
@@ -282,8 +282,8 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
 ) -> Result<(), (Duration, Reason)> {
     let Some(held) = lane.jobs.get_mut(place) else { return Ok(()) };
     let shared = &lane.shared;
-    let tried = if place == 0 { &attempted.tried[..] } else { &[] };
-    let letter = letter(held, reason, tried, lane.times);
+    let app = attempted.app.as_deref().filter(|_| place == 0);
+    let letter = letter(held, reason, app, lane.times);
     let (age_s, window_s) = (held.age(lane.times).as_secs(), shared.rules.retry.window.as_secs());
     let (app_id, destination) = (held.shown_app(), letter.destination.as_str());
     let app_id = app_id.as_str();
@@ -309,8 +309,10 @@ pub(super) async fn dead_letter<Q: Queue, T: Transport, A: Apps>(
     let kept = answer.is_ok();
     let others: Vec<_> = failed_webhooks(held.claim.record())
         .filter(|settled| settled.webhook.id.as_str() != webhook)
-        .map(|settled| (settled.webhook.id.as_str(), destination_of(&settled.webhook.id, tried)))
+        .map(|settled| (settled.webhook.id.as_str(), destination_of(&settled.webhook.id, app)))
         .collect();
+    let others: Vec<_> =
+        others.iter().map(|(webhook, destination)| (*webhook, destination.as_str())).collect();
     shared.metrics.dead_lettered(reason);
     shared.metrics.lost.inc_by(u64::from(!kept));
     shared.metrics.board.dead_lettered(&GivenUp {
@@ -413,13 +415,13 @@ fn failed_webhooks(record: &Record) -> impl Iterator<Item = &Settled> {
     record.settled.iter().filter(|settled| settled.failed.is_some())
 }
 
-/// A webhook's host or function, if it was in the attempt.
-fn destination_of<'a>(webhook: &WebhookId, tried: &'a [Tried]) -> &'a str {
-    let tried = tried.iter().find(|tried| tried.webhook.as_ref() == Some(webhook));
-    tried.map_or("", |tried| tried.destination.as_str())
+/// A webhook's host or function, if its app has it still: it may have failed for good at an earlier attempt.
+fn destination_of(webhook: &WebhookId, app: Option<&App>) -> Text {
+    let registered = app.and_then(|app| app.webhook(webhook));
+    Text::new(&Host(registered.map(|webhook| &webhook.target)).to_string())
 }
 
-fn letter(held: &InFlight, reason: &Reason, tried: &[Tried], times: Times) -> DeadLetter {
+fn letter(held: &InFlight, reason: &Reason, app: Option<&App>, times: Times) -> DeadLetter {
     let (record, message) = (held.claim.record(), &held.message);
     let mut delivered =
         message.redriven.as_ref().map(|redriven| redriven.delivered.clone()).unwrap_or_default();
@@ -433,7 +435,8 @@ fn letter(held: &InFlight, reason: &Reason, tried: &[Tried], times: Times) -> De
     // Or the one that its letter before was for.
     let before = message.redriven.as_ref().and_then(|redriven| redriven.webhook.as_ref());
     let webhook = webhook.or(before).cloned();
-    let destination = webhook.as_ref().map_or("", |webhook| destination_of(webhook, tried)).to_owned();
+    let destination = webhook.as_ref().map(|webhook| destination_of(webhook, app)).unwrap_or_default();
+    let destination = destination.as_str().to_owned();
     DeadLetter {
         id: Arc::clone(&message.id),
         source: Arc::clone(held.known_as()),
@@ -557,6 +560,7 @@ async fn give_up_at<Q: Queue, T: Transport, A: Apps>(
     }
     if let Some(held) = lane.jobs.get_mut(place) {
         held.span.ends(Ending::DeadLettered, attempted.number, Some(reason));
+        held.claim.record_mut().given_up = Some(reason.clone());
     }
     acknowledge_at(lane, place).await;
     true
@@ -577,7 +581,11 @@ pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Ap
             continue;
         };
         let reason = chance.reason(why.to_owned());
-        let in_time = lane.lease.fits(Instant::now(), SETTLE_MARGIN);
+        // Nobody else gets what was received for the last time, whether or not the lease is over: a letter of ours beside
+        // the queue's own copy says who has the job, and a redrive puts it back once.
+        let is_ours =
+            matches!(held.end(&lane.shared.rules, lane.times, Duration::ZERO), Some(LastChance::Receives(_)));
+        let in_time = is_ours || lane.lease.fits(Instant::now(), SETTLE_MARGIN);
         let id = held.message.id.to_string();
         let left = lane.lease.until().saturating_duration_since(Instant::now());
         if !in_time || !give_up_at(lane, place, &reason, &attempted, Return::After(left)).await {

@@ -287,6 +287,16 @@ async fn a_clock_that_jumps_past_the_lease_before_an_attempt_leaves_the_lane_to_
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_a_last_receive_a_letter_is_written_although_the_lease_may_be_over() {
+    let world = World::new(5, 4, 3);
+    world.rules.disposal.set_max_receive_count(Some(1));
+    world.work(6 * SECOND, delivered).await;
+    assert!(world.attempted().is_empty());
+    let reasons: Vec<_> = world.queue.letters().iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["last_receive"; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_that_a_job_spends_in_its_lane_is_part_of_its_age() {
     let world = World::new(30, 4, 2);
     let slow = |request: &Request| {

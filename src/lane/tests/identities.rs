@@ -400,6 +400,25 @@ async fn a_webhook_that_failed_for_good_and_was_corrected_dead_letters_nothing()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_letter_names_the_destination_that_failed_for_good_before_the_last_attempt() {
+    let mut world = World::registered(&["a", "b"]);
+    let gone_at_first = |request: &Request| {
+        let outcome = match (url(request), request.before) {
+            ("a", _) => Outcome::Permanent(Reason::Gone),
+            (_, 0..2) => Outcome::transient(Reason::Status(500)),
+            _ => Outcome::Delivered,
+        };
+        (Takes::Time(NOW), outcome)
+    };
+    for _ in 0..2 {
+        world.work(NOW, gone_at_first).await;
+        sleep(2 * SECOND).await;
+    }
+    let letters = world.queue.letters();
+    assert_eq!((letters[0].reason, letters[0].destination.as_str()), ("gone", "a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redriven_job_goes_to_every_webhook_that_does_not_have_it_wherever_it_stands() {
     for (then, expected) in [
         (&["b", "a"][..], &["b"][..]),

@@ -249,7 +249,8 @@ impl Outside {
         }
         let delivered = letter.redriven.delivered.iter().map(ToString::to_string).collect();
         let message = letter.message + self.plan.jobs.len();
-        book.write(self.now(), Event::PutBack { message, delivered });
+        let webhook = letter.redriven.webhook.as_ref().map(ToString::to_string);
+        book.write(self.now(), Event::PutBack { message, delivered, webhook });
         book.write(self.now(), Event::Sent { message, id, group });
     }
 

@@ -153,6 +153,12 @@ impl Version {
         webhooks.filter(|(hook, _)| wanted(hook)).map(|(hook, id)| (id, hook.url())).collect()
     }
 
+    /// The identities of the webhooks that are for jobs of that kind, whatever their filters say.
+    pub fn listed(&self, kind: QueueType) -> Vec<String> {
+        let webhooks = self.hooks.iter().zip(self.identities());
+        webhooks.filter(|(hook, _)| hook.kind.is_none_or(|own| own == kind)).map(|(_, id)| id).collect()
+    }
+
     /// The webhooks' identities, in their order.
     pub fn identities(&self) -> Vec<String> {
         let mut seen: Vec<WebhookId> = Vec::new();

@@ -55,8 +55,9 @@ pub enum Event {
     },
     /// A process was told that the dead-letter queue has it, or that there is none.
     LetterConfirmed { process: Id, message: usize },
-    /// An operator puts a dead letter's job back on the queue, by another message; these webhooks have it.
-    PutBack { message: usize, delivered: Vec<String> },
+    /// An operator puts a dead letter's job back on the queue, by another message; these webhooks have it, and the letter
+    /// was for that one.
+    PutBack { message: usize, delivered: Vec<String>, webhook: Option<String> },
     /// An operator has deleted the letter of a message.
     LetterDeleted { message: usize },
     /// SQS itself has moved a message to the dead-letter queue, having seen too many receives.

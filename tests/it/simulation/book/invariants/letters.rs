@@ -20,6 +20,8 @@ struct Story {
     failures: Vec<(Id, &'static str)>,
     /// Which process waited in vain for an answer to it alone.
     unanswered: Vec<Id>,
+    /// The webhook that the letter was for by which it was put back.
+    was_for: Option<String>,
     /// When it was handed to whom.
     handed: Vec<(Id, Duration)>,
     /// Who sent each of its letters.
@@ -78,6 +80,9 @@ impl Seen {
         self.outages.see(at, event);
         match event {
             Event::Sent { message, group, .. } => self.groups.of(*message).clone_from(group),
+            Event::PutBack { message, webhook, .. } => {
+                self.stories.of(*message).was_for.clone_from(webhook);
+            }
             Event::HandedOver { process, message, count, .. } => {
                 let group = self.groups.of(*message).clone();
                 self.first_handed.entry((group, *process)).or_insert(at);
@@ -156,14 +161,20 @@ impl Seen {
                     self.knowledge.said(job, id) || self.knowledge.told(job, process, id, url)
                 };
                 // One that it waited for is gone.
-                let asked = self.stories.get(job).map(|story| &story.asked[..]).unwrap_or_default();
+                let story = self.stories.get(job);
+                let asked = story.map(|story| &story.asked[..]).unwrap_or_default();
+                let was_for = story.and_then(|story| story.was_for.as_ref());
                 let is_gone = |wants: &[(String, String)]| {
                     asked.iter().any(|(by, id)| *by == process && !wants.iter().any(|(want, _)| want == id))
                 };
                 !ever(&|v| {
                     let wants = v.wants(planned);
                     let has_none = !v.is_for(planned.kind);
-                    let was_taken_away = is_gone(&wants) || !wants.is_empty() && wants.iter().all(has_it);
+                    // Or the one that its letter was for.
+                    let is_listed = |id: &String| v.listed(planned.kind).contains(id);
+                    let was_taken_away = is_gone(&wants)
+                        || !wants.is_empty() && wants.iter().all(has_it)
+                        || was_for.is_some_and(|id| !is_listed(id));
                     v.there && (was_taken_away || has_none && (old || idle || job >= plan.jobs.len()))
                 })
             }

@@ -78,7 +78,7 @@ mod tests {
         delivered().happens(lettered(&[])).is_refused_by(violations, "does not say");
         Script::of(1).happens(lettered(&[webhook()])).is_refused_by(violations, "never took it");
         let mut again = delivered();
-        again.happens(Event::PutBack { message: 1, delivered: vec![webhook()] });
+        again.happens(Event::PutBack { message: 1, delivered: vec![webhook()], webhook: None });
         let lettered_again = |delivered| {
             let (reason, process) = ("gone", B);
             Event::Lettered { process, message: 1, reason, attempts: 1, delivered, kept: true }
@@ -90,7 +90,7 @@ mod tests {
     fn who_has_the_job_does_not_get_it_again() {
         let put_back = |delivered| {
             let mut script = Script::of(1);
-            script.happens(Event::PutBack { message: 1, delivered }).attempted(B, &[1], 1);
+            script.happens(Event::PutBack { message: 1, delivered, webhook: None }).attempted(B, &[1], 1);
             script
         };
         put_back(vec![]).is_accepted_by(violations);
