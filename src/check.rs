@@ -364,10 +364,6 @@ async fn ops_port(address: SocketAddr) -> Finding {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_a_worker(address).await => {
             Finding::ok("ops port", format!("a worker answers at {address}"))
         }
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Finding::new(Severity::Warning, "ops port", format!("{address} cannot be listened on: {error}"))
-                .remedy("set METRICS_PORT to a free port: no worker answers there")
-        }
         Err(error) => preflight::cannot_listen(address, &error),
     }
 }
@@ -377,10 +373,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_run_would_refuse_is_refused_unless_somebody_listens_there() {
+    async fn an_address_that_run_would_refuse_is_refused() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let in_use = ops_port(taken.local_addr().unwrap()).await;
-        assert_eq!(in_use.severity, Severity::Warning, "it answers nothing");
+        assert_eq!(in_use.severity, Severity::Refused, "no worker answers there");
         let not_here = ops_port("203.0.113.9:9602".parse().unwrap()).await;
         assert_eq!(not_here.severity, Severity::Refused);
         assert!(

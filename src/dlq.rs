@@ -80,7 +80,11 @@ struct Dlq {
 
 pub(super) async fn main(options: Options) -> Result<ExitCode, Failure> {
     log(Some("warn"));
-    let config = configuration(&[])?;
+    // No app is needed to look at letters, nor to take them away: that is done when a list of apps is broken, too.
+    let without_apps =
+        ["APPS_FILE", "APPS", "SOKETI_APPS_FILE", "SOKETI_APPS"].map(|name| (name, Some(String::new())));
+    let needs_apps = matches!(options.command, Command::Redrive { .. });
+    let config = configuration(if needs_apps { &[] } else { &without_apps })?;
     let connection = Connection::load(address(&config.queue)).await;
     let (dead, queue_says) = if let Some(url) = config.queue.dead_letter_url.clone() {
         (url, connection.describe().await.ok())

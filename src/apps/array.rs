@@ -65,6 +65,9 @@ struct File {
     always: Listed,
     seen: Mutex<Seen>,
     reading: Reading,
+    /// One read at a time, so that none takes over what is older than what another did: a signal and a look may ask for it
+    /// in the same moment.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What a list of apps comes to.
@@ -114,7 +117,13 @@ impl Array {
     pub fn with_file(always: Listed, file: Option<(AppsFile, Listed)>) -> Self {
         let Some((source, more)) = file else { return Self::of(always, None) };
         let all = always.clone().and(more);
-        let file = File { source, always, seen: Mutex::default(), reading: Reading::default() };
+        let file = File {
+            source,
+            always,
+            seen: Mutex::default(),
+            reading: Reading::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
         Self::of(all, Some(Arc::new(file)))
     }
 
@@ -164,6 +173,7 @@ impl Array {
     /// Reads the file again, changed or not.
     pub async fn reload(&self) {
         if let Some(file) = &self.file {
+            let _turn = file.turn.lock().await;
             let version = version(&file.source.path).await;
             self.load(file, version).await;
         }
@@ -183,6 +193,7 @@ impl Array {
         let (array, file) = (self.clone(), Arc::clone(file));
         let looked_at = Instant::now();
         let look = async move {
+            let turn = file.turn.lock().await;
             let version = version(&file.source.path).await;
             // At the first look it may have changed since it was read, while the queue was awaited.
             let is_other = {
@@ -192,6 +203,7 @@ impl Array {
             if is_other {
                 array.load(&file, version).await;
             }
+            drop(turn);
             let mut seen = file.seen();
             seen.looked_at = Some(looked_at);
             seen.look = None;

@@ -164,6 +164,9 @@ pub(crate) fn enough_retention(config: &Config) -> u64 {
     config.retry.window.as_secs().saturating_mul(4)
 }
 
+/// For so many seconds SQS keeps messages at the longest.
+const LONGEST_RETENTION: u64 = 1_209_600;
+
 fn retention(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &mut Vec<Finding>) {
     let Some(retention) = facts.queue.number("MessageRetentionPeriod") else { return };
     let window = config.retry.window.as_secs();
@@ -179,9 +182,13 @@ fn retention(facts: &QueueFacts, config: &Config, set: &Remedy<'_>, findings: &m
         "the queue keeps messages for {retention} s, WEBHOOKS_RETRY_WINDOW_SECONDS is {window} s: SQS deletes jobs that still \
          wait for a retry, without a word (at least four times the window is recommended)"
     );
-    findings.push(
-        Finding::new(severity, "retention", text).remedy(set.attribute("MessageRetentionPeriod", "1209600")),
-    );
+    // The longest there is leaves the window to be shortened.
+    let remedy = if window.saturating_mul(4) > LONGEST_RETENTION && retention >= LONGEST_RETENTION {
+        format!("export WEBHOOKS_RETRY_WINDOW_SECONDS={}", LONGEST_RETENTION / 4)
+    } else {
+        set.attribute("MessageRetentionPeriod", &LONGEST_RETENTION.to_string())
+    };
+    findings.push(Finding::new(severity, "retention", text).remedy(remedy));
 }
 
 /// Attributes that have one recommended value, and what any other costs.

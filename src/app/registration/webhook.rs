@@ -215,7 +215,7 @@ impl Faults {
 fn left_out(registered: Target, why: String, place: &str, remarks: &mut Remarks) -> Target {
     remarks.add(
         Severity::Error,
-        &format_args!("{place} cannot be used, and its jobs wait for that to be mended: {why}"),
+        &format_args!("{place} cannot be used, and its jobs wait for that to be mended, but for those that another webhook has: they are dead-lettered for it: {why}"),
     );
     Target::Unusable { registered: Box::new(registered), why }
 }
