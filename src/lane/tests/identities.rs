@@ -401,7 +401,7 @@ async fn a_webhook_that_failed_for_good_and_was_corrected_dead_letters_nothing()
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_names_the_destination_that_failed_for_good_before_the_last_attempt() {
-    let mut world = World::registered(&["a", "b"]);
+    let world = World::registered(&["a", "b"]);
     let gone_at_first = |request: &Request| {
         let outcome = match (url(request), request.before) {
             ("a", _) => Outcome::Permanent(Reason::Gone),

@@ -157,7 +157,8 @@ fn a_retention_below_the_window_is_refused_and_below_four_times_of_it_warned_of(
 #[test]
 fn where_the_queue_keeps_messages_for_as_long_as_can_be_the_window_is_to_be_shortened() {
     let queue = queue("jobs.fifo", &[("MessageRetentionPeriod", "1209600")]);
-    let config = config(&[("WEBHOOKS_RETRY_WINDOW_SECONDS", "302401")]);
+    let config =
+        config(&[("WEBHOOKS_RETRY_WINDOW_SECONDS", "302401"), ("WEBHOOKS_RETRY_MAX_MS", "36000000")]);
     let (found, line) = one(&QueueFacts { queue, dead_letters: Some(dead(&[])) }, &config);
     assert!(
         found == Severity::Warning && line.contains("export WEBHOOKS_RETRY_WINDOW_SECONDS=302400"),
