@@ -10,7 +10,7 @@
 //!   sent once more, at once, on a connection of its own. What came to a new connection is never sent
 //!   again: that is the queue's to do;
 //! - `failure`: what an error comes to, without reqwest's own text, which holds the URL;
-//! - `receivers::host_limiter`: the bound on requests to one destination at a time;
+//! - `receivers::admission`: what a request needs before it is sent, the permit at its host among it;
 //! - `receivers::unanswered`: destinations that leave attempts unanswered, which get fewer of them, and threads of their
 //!   own (`bulkhead`); and those that have not shown that they answer quickly, which get others. HTTP/2 is offered to
 //!   proven ones, and to those that refuse HTTP/1.1, of which few requests are under way; on those other threads as well, since
@@ -33,20 +33,20 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::{Client, Request, Response, StatusCode, Version};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use url::Host;
 
 use super::retry_after_seconds;
 use crate::bulkhead::{Bulkhead, Threads};
-use crate::descriptors;
-use crate::descriptors::sockets::{Purpose, Socket, Sockets};
+use crate::descriptors::sockets::Sockets;
 use crate::egress::address_policy::AddressPolicy;
 use crate::egress::checked::Checked;
 use crate::egress::resolver::Resolve;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Delivery;
-use crate::receivers::host_limiter::{HostLimiter, HostPermit};
-use crate::receivers::unanswered::{Standing, Unanswered};
+use crate::receivers::admission::{Admission, Ask, EVICTION_WAIT, Route};
+use crate::receivers::host_limiter::HostLimiter;
+use crate::receivers::unanswered::Standing;
 use crate::tls::Authorities;
 use crate::wall;
 use clients::Clients;
@@ -54,10 +54,6 @@ pub(crate) use names::dialled;
 pub use proxy::Proxy;
 use request::Origin;
 pub(crate) use request::RequestTarget;
-
-/// How long to wait after evicting kept connections before their descriptors are taken: the pool closes them on tasks of its
-/// own.
-const EVICTION_WAIT: Duration = Duration::from_millis(20);
 
 /// At most this many bytes of a response body are read, so that the connection can be used again; past it the
 /// connection is dropped instead. Receivers of webhooks answer with a line at most.
@@ -73,30 +69,8 @@ const MAX_HEAD: usize = clients::MAX_HEADER_LIST as usize;
 /// back with use.
 const MAX_TARGET_BYTES: usize = 4 << 20;
 
-/// Requests under way to destinations without a recent answer, at all of them together. A response's head takes up to 900 KB
-/// of memory until it is whole: 400 KB that hyper lets pass, in a buffer that grows by doubling. Three in four of these may go to
-/// destinations that are mute, or of apps that no destination answers, which is 65 MB. They are shared among apps, as
-/// descriptors are.
-const MAX_WITHOUT_ANSWER: usize = 96;
-/// Of these, so many are left to apps that hold none.
-const FIRSTS_WITHOUT_ANSWER: usize = 6;
-/// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
-/// answer such a destination may send informational responses without end, and h2 keeps all of them.
-const MAX_UNPROVEN_HTTP2: usize = 16;
-/// Of these, how many are left to apps that hold none: eight whose receivers take seconds would hold all of them.
-const FIRSTS_UNPROVEN_HTTP2: usize = 4;
-/// The part of its timeout (one in so many) that an attempt waits for a permit at its host, and for a place among these.
-/// If it waited for all of it, it would end as a timeout of a destination that got no request.
+/// The part of its timeout (one in so many) that an attempt waits for a permit, as a rule ([`Ask::wait`]).
 const WAIT_DIVISOR: u32 = 8;
-/// How long a request waits for a free place among these, at the longest. No semaphore wakes it, since what is free to it depends on what
-/// other apps hold.
-const ROOM_WAIT: Duration = Duration::from_millis(500);
-/// How often it looks.
-const ROOM_POLL: Duration = Duration::from_millis(100);
-
-/// Descriptors that a look-up may hold: one for either family's addresses, at two name servers at once.
-const LOOK_UP: usize = 4;
-
 /// How deliveries go out.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -132,14 +106,7 @@ pub struct Http {
     checked: Checked,
     policy: AddressPolicy,
     proxied: bool,
-    limiter: HostLimiter,
-    unanswered: Unanswered,
-    /// Requests to destinations without a recent answer.
-    without_answer: Sockets,
-    /// Requests over HTTP/2 to destinations that are not proven.
-    unproven_http2: Sockets,
-    /// Connections in use, those to Lambda among them.
-    sockets: Arc<Sockets>,
+    admission: Admission,
     targets: Targets,
 }
 
@@ -170,31 +137,15 @@ impl Http {
         };
         let (proven, unproven) = (sender(None)?, sender(Some(Threads::Unproven))?);
         let mute = sender(Some(Threads::Mute))?;
-        let limiter = HostLimiter::new(max_per_host, turn_timeout);
-        let (unanswered, targets) = (Unanswered::default(), Targets::default());
-        let sockets = Arc::new(Sockets::new(descriptors::for_deliveries(descriptors::limit())));
-        let without_answer = Sockets::costly(MAX_WITHOUT_ANSWER, FIRSTS_WITHOUT_ANSWER);
-        let unproven_http2 = Sockets::costly(MAX_UNPROVEN_HTTP2, FIRSTS_UNPROVEN_HTTP2);
-        Ok(Self {
-            proven,
-            unproven,
-            mute,
-            checked,
-            policy,
-            proxied,
-            limiter,
-            unanswered,
-            without_answer,
-            unproven_http2,
-            sockets,
-            targets,
-        })
+        let admission = Admission::new(HostLimiter::new(max_per_host, turn_timeout));
+        let targets = Targets::default();
+        Ok(Self { proven, unproven, mute, checked, policy, proxied, admission, targets })
     }
 
     /// The connections that deliveries may use at a time, for other transports to share.
     #[must_use]
     pub fn sockets(&self) -> Arc<Sockets> {
-        Arc::clone(&self.sockets)
+        Arc::clone(&self.admission.sockets)
     }
 
     /// Makes one attempt at `url`. Has no deadline of its own.
@@ -217,48 +168,42 @@ impl Http {
     }
 
     async fn once(&self, target: &RequestTarget, delivery: &Delivery, number: u32) -> Outcome {
-        let standing = self.unanswered.standing(&delivery.app_id, &target.origin);
-        let app_id = &*delivery.app_id;
-        let last_took = || self.unanswered.last_took(app_id, &target.origin);
-        let wait = delivery.timeout.map_or(Duration::MAX, |longest| longest / WAIT_DIVISOR);
-        let permit = match self.limiter.acquire(app_id, &target.origin, standing, last_took, wait).await {
-            Ok(permit) => permit,
-            Err(bound) => return Outcome::Deferred(Reason::Busy(bound)),
+        let (app_id, origin) = (&*delivery.app_id, &target.origin);
+        let ask = Ask {
+            app_id,
+            origin,
+            host: &origin.host,
+            https: origin.https,
+            refused_http1: target.has_refused_http1(),
+            is_name: !self.proxied && matches!(origin.host, Host::Domain(_)),
+            wait: delivery.timeout.map_or(Duration::MAX, |longest| longest / WAIT_DIVISOR),
         };
-        let is_crowded = permit.as_ref().is_some_and(HostPermit::is_crowded);
-        let http1 = speaks_http1_alone(target, standing, is_crowded);
-        let room = match self.room(app_id, &target.origin, (standing, http1), wait).await {
-            Ok(room) => room,
-            Err(bound) => return Outcome::Deferred(Reason::UnprovenBusy(bound)),
+        let admitted = match self.admission.enter(&ask, || self.evict()).await {
+            Ok(admitted) => admitted,
+            Err(reason) => return Outcome::Deferred(reason),
         };
-        // What is kept gives its own up, if there are none.
-        let Some(sockets) = self.connections(app_id, &target.origin, standing).await else {
-            return Outcome::Deferred(Reason::NoDescriptor);
-        };
-        let watch = self.unanswered.watch(app_id, &target.origin);
-        let sending = pin!(self.send(target, delivery, number, (standing, http1)));
+        let route = admitted.route;
+        let watch = self.admission.unanswered.watch(app_id, origin);
+        let sending = pin!(self.send(target, delivery, number, route));
         let mut sent = watch.observe(sending).await;
         if let Err(Outcome::Deferred(_)) = &sent {
             // There was no descriptor, and nothing was sent: kept connections give theirs up.
-            self.evict().await;
-            sent = Box::pin(self.send(target, delivery, number, (standing, http1))).await;
+            self.evict();
+            sleep(EVICTION_WAIT).await;
+            sent = Box::pin(self.send(target, delivery, number, route)).await;
         }
         match sent {
             Ok(response) => {
                 let is_large = is_large(&response);
                 // A head whose body never comes is no answer.
-                let sender = self.sender(standing, http1);
-                let outcome = sender.run(outcome(response, self.proxied)).await;
+                let outcome = self.sender(route).run(outcome(response, self.proxied)).await;
                 if is_large {
                     // Nor is one with an oversized head, however quick.
                     drop(watch);
                     return outcome;
                 }
                 watch.ended(true);
-                sockets.iter().chain(&room).for_each(Socket::answered);
-                if let Some(permit) = &permit {
-                    permit.answered();
-                }
+                admitted.answered();
                 outcome
             }
             Err(outcome) => {
@@ -268,74 +213,11 @@ impl Http {
         }
     }
 
-    /// Leave for one request to a destination without a recent answer, or over HTTP/2 to one that is not proven; the
-    /// error is the bound. Nobody waits for a destination that is mute.
-    async fn room(
-        &self,
-        app_id: &str,
-        origin: &Origin,
-        (standing, http1): (Standing, bool),
-        wait: Duration,
-    ) -> Result<Option<Socket>, usize> {
-        let rooms = match standing {
-            Standing::Proven => return Ok(None),
-            // It has only been quiet.
-            _ if !http1 && self.unanswered.was_proven(app_id, origin) => return Ok(None),
-            _ if !http1 => &self.unproven_http2,
-            Standing::Answers => return Ok(None),
-            Standing::Unknown | Standing::Mute => &self.without_answer,
-        };
-        // Answers of destinations that need no leave here are known from their connections.
-        if self.sockets.app_answers(app_id) {
-            rooms.app_answered(app_id);
-        }
-        // One webhook that answers says nothing of those that do not.
-        let is_doubtful = match standing {
-            Standing::Proven | Standing::Answers => false,
-            Standing::Unknown => self.unanswered.has_left_some(app_id),
-            Standing::Mute => true,
-        };
-        let purpose = if is_doubtful { Purpose::Doubtful } else { Purpose::Any };
-        let asked = Instant::now();
-        loop {
-            if let Some(room) = rooms.take(app_id, origin, purpose) {
-                return Ok(Some(room));
-            }
-            let left = ROOM_WAIT.min(wait).saturating_sub(asked.elapsed());
-            if standing == Standing::Mute || left.is_zero() {
-                return Err(rooms.most());
-            }
-            sleep(ROOM_POLL.min(left)).await;
-        }
-    }
-
-    /// Leave for one connection, and for the look-up before it where that may go unanswered; waits a moment where
-    /// there is none, and evicts kept ones where descriptors are few and it is not the app that has as many as it may.
-    async fn connections(&self, app_id: &str, origin: &Origin, standing: Standing) -> Option<Vec<Socket>> {
-        let looks_up = !standing.answers() && !self.proxied && matches!(origin.host, Host::Domain(_));
-        let wanted = if looks_up { LOOK_UP } else { 1 };
-        let purpose = if standing == Standing::Proven { Purpose::Quick } else { Purpose::Any };
-        let one = |_| self.sockets.take(app_id, &origin.host, purpose);
-        let take = || (0..wanted).map(one).collect::<Option<Vec<_>>>();
-        let taken = take();
-        if taken.is_some() {
-            return taken;
-        }
-        // Those that are kept are none of these, and may be few of the descriptors.
-        if self.sockets.taken() + wanted > self.sockets.most() && descriptors::are_few() {
-            self.evict().await;
-        } else {
-            sleep(EVICTION_WAIT).await;
-        }
-        take()
-    }
-
-    /// Has kept connections closed, and waits until their descriptors are free.
-    async fn evict(&self) {
+    /// Has kept connections closed; their descriptors are free a moment later ([`EVICTION_WAIT`]).
+    fn evict(&self) {
         for sender in [&self.proven, &self.unproven, &self.mute] {
             sender.clients.evict();
         }
-        sleep(EVICTION_WAIT).await;
     }
 
     /// What can be told of a host without looking it up.
@@ -349,30 +231,31 @@ impl Http {
 
     /// What sends to such destinations. A proven one may flood from one answer to the next, which over HTTP/2 no other
     /// threads could take.
-    fn sender(&self, standing: Standing, http1: bool) -> &Sender {
-        match standing {
-            Standing::Proven if http1 => &self.proven,
+    fn sender(&self, route: Route) -> &Sender {
+        match route.standing {
+            Standing::Proven if route.http1 => &self.proven,
             Standing::Proven | Standing::Answers | Standing::Unknown => &self.unproven,
             Standing::Mute => &self.mute,
         }
     }
 
-    /// Sends one request; once more if a kept connection ended before the answer. `http1`: without HTTP/2.
+    /// Sends one request; once more if a kept connection ended before the answer.
     async fn send(
         &self,
         target: &RequestTarget,
         delivery: &Delivery,
         number: u32,
-        (standing, http1): (Standing, bool),
+        route: Route,
     ) -> Result<Response, Outcome> {
+        let http1 = route.http1;
         let post = || target.post(delivery, number).map_err(Outcome::Permanent);
-        let sender = self.sender(standing, http1);
+        let sender = self.sender(route);
         let pooled = sender.clients.pooled();
         let client = if http1 { &pooled.http1 } else { &pooled.client };
         let error = match sender.execute(client, post()?).await {
             Ok(response) => {
                 if pooled.answered.by(&response) {
-                    sender.clients.dialled(&pooled, || self.sockets.taken());
+                    sender.clients.dialled(&pooled, || self.admission.sockets.taken());
                 }
                 return Ok(response);
             }
@@ -443,13 +326,6 @@ impl Targets {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a destination is not offered HTTP/2; `is_crowded`: many requests to it are under way. Without TLS there is no
-/// HTTP/2 to be agreed on.
-fn speaks_http1_alone(target: &RequestTarget, standing: Standing, is_crowded: bool) -> bool {
-    let offers_http2 = standing == Standing::Proven && !is_crowded || target.has_refused_http1();
-    !(target.origin.https && offers_http2)
 }
 
 /// Whether an answer's head is larger than any honest one.

@@ -12,7 +12,7 @@
 //! A destination of which nothing is known has few permits, and one more with each answer. An app that it leaves
 //! unanswered has fewer still there, which says nothing of other apps: they are taken of those withheld, so that however
 //! many such apps there are at a host, they leave the first permits to the others. A response's head may take much memory
-//! (`MAX_WITHOUT_ANSWER` in `delivery/http.rs` says how much), and who never answers could fill as much with each of its requests.
+//! (`MAX_WITHOUT_ANSWER` in `admission` says how much), and who never answers could fill as much with each of its requests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -36,7 +36,7 @@ const MAX_STREAMS: usize = 64;
 const MAX_WAITING: usize = 256;
 /// A wait for a permit is at most this many times the configured one: half of an attempt, so that what takes no longer than
 /// the wait fits into the rest.
-const LONGEST_WAIT: u32 = 4;
+pub(super) const LONGEST_WAIT: u32 = 4;
 
 /// The permits of every destination that has requests under way or waiting.
 #[derive(Debug)]

@@ -35,7 +35,7 @@ const ROOMS: &[Room] = &[
     // Threads of their own for receivers that may flood.
     ("bulkhead", &[], &["rustix"]),
     // What is known of receivers, and what each may have under way.
-    ("receivers", &["hash"], &[]),
+    ("receivers", &["descriptors", "hash", "outcome"], &[]),
     // Their adapters.
     ("queue/entry", &[], &["aws_sdk_sqs"]),
     ("queue/failure", &["aws", "wall"], &["aws_sdk_sqs"]),

@@ -8,7 +8,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::app::Target;
+use crate::descriptors::sockets::Purpose;
 use crate::egress::resolver::{Lookup, SystemResolver};
+use crate::receivers::admission::{LOOK_UP, MAX_WITHOUT_ANSWER};
 use crate::receivers::unanswered::MOST_WHILE_MUTE;
 
 /// Never answers, and counts what it was asked.
@@ -72,12 +74,12 @@ async fn a_head_larger_than_any_honest_one_is_delivered_and_counts_as_no_answer_
             [(&large, before), (&honest, if n == 0 { Standing::Unknown } else { Standing::Answers })]
         {
             let origin = RequestTarget::parse(url).unwrap().origin;
-            assert_eq!(http.unanswered.standing("a", &origin), standing);
+            assert_eq!(http.admission.unanswered.standing("a", &origin), standing);
             assert_eq!(http.attempt(url, &delivery("a", url), 1).await, Outcome::Delivered);
             assert_eq!(seen.load(Ordering::Relaxed), n + 1);
         }
     }
-    assert!(http.without_answer.app_answers("a"), "by the other one");
+    assert!(http.admission.without_answer.app_answers("a"), "by the other one");
 }
 
 #[tokio::test]
@@ -135,81 +137,35 @@ async fn of_a_body_in_thousands_of_pieces_few_are_read() {
 #[tokio::test(start_paused = true)]
 async fn an_app_with_as_many_connections_as_it_may_has_nobodys_kept_ones_closed() {
     let mut http = here();
-    http.sockets = Arc::new(Sockets::new(64));
+    http.admission.sockets = Arc::new(Sockets::new(64));
     let origin = RequestTarget::parse("http://127.0.0.1/").unwrap().origin;
-    let all = |app: &str| std::iter::from_fn(|| http.sockets.take(app, 0, Purpose::Any)).collect::<Vec<_>>();
+    let all = |app: &str| {
+        std::iter::from_fn(|| http.admission.sockets.take(app, 0, Purpose::Any)).collect::<Vec<_>>()
+    };
     let kept = || Arc::as_ptr(&http.proven.clients.pooled().answered);
-    http.sockets.app_answered("greedy");
+    http.admission.sockets.app_answered("greedy");
     let (before, held) = (kept(), all("greedy"));
     tokio::time::advance(Duration::from_secs(60)).await;
-    assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
+    http.admission.unanswered.watch("greedy", &origin).ended(true);
+    let ask = Ask {
+        app_id: "greedy",
+        origin: &origin,
+        host: &origin.host,
+        https: false,
+        refused_http1: false,
+        is_name: false,
+        wait: Duration::MAX,
+    };
+    let enter = async || http.admission.enter(&ask, || http.evict()).await;
+    assert_eq!(enter().await.unwrap_err(), Reason::NoDescriptor);
     assert_eq!(kept(), before);
     // Nor where there is none for anybody, while there are descriptors.
-    (0..100_u32).for_each(|n| http.sockets.app_answered(&n.to_string()));
+    (0..100_u32).for_each(|n| http.admission.sockets.app_answered(&n.to_string()));
     let others: Vec<_> = (0..100_u32).flat_map(|n| all(&n.to_string())).collect();
-    assert_eq!(http.sockets.taken(), 64);
-    assert!(http.connections("greedy", &origin, Standing::Answers).await.is_none());
+    assert_eq!(http.admission.sockets.taken(), 64);
+    assert_eq!(enter().await.unwrap_err(), Reason::NoDescriptor);
     assert_eq!(kept(), before);
     drop((held, others));
-}
-
-#[tokio::test(start_paused = true)]
-async fn apps_that_answer_here_and_hang_there_leave_leave_to_one_that_asks_a_new_destination() {
-    let http = here();
-    let origin = |n: usize| RequestTarget::parse(&format!("http://h{n}.test/")).unwrap().origin;
-    let room = async |app: &str, to: usize| {
-        let standing = http.unanswered.standing(app, origin(to));
-        http.room(app, &origin(to), (standing, true), Duration::MAX).await
-    };
-    let hostile: Vec<_> = (0..5).map(|n| format!("hostile {n}")).collect();
-    for app in &hostile {
-        drop(http.unanswered.watch(app, origin(1)));
-        http.sockets.app_answered(app);
-    }
-    let mut held = Vec::new();
-    for to in 0..99 {
-        for app in &hostile {
-            held.extend(room(app, to).await);
-        }
-    }
-    http.sockets.app_answered("honest");
-    let begun = Instant::now();
-    let honest = room("honest", 1000).await;
-    assert!(honest.is_ok_and(|room| room.is_some()), "{}", held.len());
-    assert!(begun.elapsed().is_zero());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_receiver_that_speaks_http2_alone_needs_no_leave_for_having_been_quiet() {
-    let http = here();
-    let origin = RequestTarget::parse("https://h.test/").unwrap().origin;
-    let room = async || {
-        let standing = http.unanswered.standing("a", &origin);
-        http.room("a", &origin, (standing, false), Duration::MAX).await.unwrap()
-    };
-    assert!(room().await.is_some());
-    (0..20).for_each(|_| http.unanswered.watch("a", &origin).ended(true));
-    tokio::time::advance(Duration::from_secs(61)).await;
-    assert_eq!(http.unanswered.standing("a", &origin), Standing::Unknown);
-    assert!(room().await.is_none());
-    tokio::time::advance(Duration::from_secs(600)).await;
-    assert!(room().await.is_some());
-}
-
-#[test]
-fn http2_is_offered_to_the_proven_while_few_requests_share_it_and_to_those_that_refuse_http1() {
-    let over = |url: &str, refuses: bool| {
-        let target = RequestTarget::parse(url).unwrap();
-        if refuses {
-            target.refuses_http1();
-        }
-        let http2 = |standing, is_crowded| !speaks_http1_alone(&target, standing, is_crowded);
-        let others = [Standing::Answers, Standing::Unknown, Standing::Mute].map(|other| http2(other, false));
-        (http2(Standing::Proven, false), http2(Standing::Proven, true), others)
-    };
-    assert_eq!(over("https://h.test/", false), (true, false, [false; 3]));
-    assert_eq!(over("https://h.test/", true), (true, true, [true; 3]));
-    assert_eq!(over("http://h.test/", true), (false, false, [false; 3]));
 }
 
 #[test]
@@ -234,7 +190,7 @@ async fn a_look_up_that_goes_unanswered_counts_with_all_descriptors_that_it_may_
     let resolver: Arc<dyn Resolve> = Arc::<Silent>::clone(&silent);
     let mut http = Http::with_resolver(Settings::default(), resolver).unwrap();
     let most = 96;
-    http.sockets = Arc::new(Sockets::new(most));
+    http.admission.sockets = Arc::new(Sockets::new(most));
     let http = Arc::new(http);
     let attempts = (0..most).map(|n| {
         let http = Arc::clone(&http);
@@ -270,7 +226,7 @@ async fn an_attempt_waits_for_leave_for_a_part_of_its_own_time() {
             ..Settings::default()
         };
         let mut http = Http::with_resolver(settings, Arc::new(Silent::default())).unwrap();
-        http.without_answer = Sockets::costly(without_answer, 0);
+        http.admission.without_answer = Sockets::costly(without_answer, 0);
         let http = Arc::new(http);
         let outcomes = (0..3).map(|n| {
             let http = Arc::clone(&http);
