@@ -25,11 +25,12 @@ use crate::board::{GivenUp, Text};
 use crate::delete_batcher::{Deletion, Urgency};
 use crate::delivery::Transport;
 use crate::in_flight::{InFlight, Times};
+use crate::lease::Lease;
 use crate::ledger::{Record, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::rules::LastChance;
 use crate::policy::{self, Disposition, whole_seconds};
-use crate::queue::{BatchEntryResult, DeadLetter, Error, Queue};
+use crate::queue::{BatchEntryResult, DeadLetter, Error, MessageId, Queue};
 use crate::shown;
 use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
@@ -474,7 +475,10 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     let spare = rules.disposal.max_receive_count().is_some_and(|most| most < AMPLE_RECEIVES || is_quicker);
     let rest =
         if spare { whole_seconds(backoff + rules.attempt_timeout + Duration::from_secs(1)) } else { backoff };
-    give_up_last_chances(&mut lane, rest, reason, attempted).await;
+    let why = format!("not attempted, a job before it in its group failed: {reason}");
+    if let Err(why) = give_up(&mut lane, Sweep::BehindRetry(rest), &why, attempted).await {
+        lane.abandon(why).await;
+    }
     let Some(head) = lane.jobs.front() else { return };
     let because = |tried: &&Tried| match &tried.outcome {
         Outcome::Delivered => false,
@@ -501,49 +505,87 @@ pub(super) async fn retry<Q: Queue, T: Transport, A: Apps>(
     settle_visibility(lane, backoff, rest).await;
 }
 
-/// Behind a head that fails, what SQS would not hand over again would be gone without a word: it is given up by us.
-async fn give_up_last_chances<Q: Queue, T: Transport, A: Apps>(
-    lane: &mut Lane<Q, T, A>,
-    hidden: Duration,
-    why: &Reason,
-    attempted: &Attempted,
-) {
-    let last = |held: &InFlight, rules: &Rules, times| held.last_chance(rules, times, hidden);
-    let why = format!("a job before it in its group failed: {why}");
-    give_up_behind(lane, last, &why, attempted, Return::After(hidden)).await;
+/// Which jobs of a lane are given up because SQS would not hand them over again, and when.
+#[derive(Clone, Copy, Debug)]
+enum Sweep {
+    /// Those behind a head that failed, all of which are hidden for so long.
+    BehindRetry(Duration),
+    /// Those behind a head that is about to be attempted, that SQS would delete for their age meanwhile.
+    BehindAttempt,
+    /// Any: the lane ends, and its lease is not extended any more.
+    Ending,
 }
 
-/// Behind a head that is about to be attempted, what SQS would delete for its age meanwhile is given up by us.
-pub(super) async fn give_up_expiring<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
-    let last = |held: &InFlight, rules: &Rules, times| rules.expires_waiting(held.age(times));
-    let attempted = Attempted::without_any(0, None);
-    let why = "the jobs before it in its group took until then";
-    give_up_behind(lane, last, why, &attempted, Return::InItsLane).await;
+impl Sweep {
+    fn first(self) -> usize {
+        match self {
+            Self::BehindRetry(_) | Self::BehindAttempt => 1,
+            Self::Ending => 0,
+        }
+    }
+
+    /// Why a job would not be handed over again.
+    fn chance(self, job: &InFlight, rules: &Rules, times: Times) -> Option<LastChance> {
+        match self {
+            Self::BehindRetry(hidden) => job.last_chance(rules, times, hidden),
+            Self::BehindAttempt => rules.expires_waiting(job.age(times)),
+            Self::Ending => job.last_chance(rules, times, Duration::ZERO),
+        }
+    }
+
+    /// When a job comes back whose letter is refused.
+    fn returns(self, lease: &Lease) -> Return {
+        match self {
+            Self::BehindRetry(hidden) => Return::After(hidden),
+            Self::BehindAttempt => Return::InItsLane,
+            Self::Ending => Return::After(lease.until().saturating_duration_since(Instant::now())),
+        }
+    }
 }
 
-/// Gives up the jobs behind the head that have no other chance.
-async fn give_up_behind<Q: Queue, T: Transport, A: Apps>(
+/// Gives up those jobs, and returns the ids of those that are left: without a letter, as it was refused or there was no time
+/// for it. The error says why the lease could not be extended for one; the rest is left as well then.
+async fn give_up<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
-    chance_of: impl Fn(&InFlight, &Rules, Times) -> Option<LastChance>,
+    sweep: Sweep,
     why: &str,
     attempted: &Attempted,
-    returns: Return,
-) {
-    let mut place = 1;
-    while let Some(held) = lane.jobs.get(place) {
+) -> Result<Vec<MessageId>, &'static str> {
+    let (mut place, mut left) = (sweep.first(), Vec::new());
+    while let Some(job) = lane.jobs.get(place) {
         // What is done is only deleted again.
-        let chance = chance_of(held, &lane.shared.rules, lane.times);
-        let Some(chance) = chance.filter(|_| !held.claim.record().done) else {
+        let chance = sweep.chance(job, &lane.shared.rules, lane.times);
+        let Some(chance) = chance.filter(|_| !job.claim.record().done) else {
             place += 1;
             continue;
         };
-        if !lane.ensure_lease(SETTLE_MARGIN).await {
-            return;
-        }
-        let reason = chance.reason(format!("not attempted, {why}"));
-        if !give_up_at(lane, place, &reason, attempted, returns).await {
+        let id = Arc::clone(&job.message.id);
+        let end = job.end(&lane.shared.rules, lane.times, Duration::ZERO);
+        let is_last_receive = matches!(end, Some(LastChance::Receives(_)));
+        let in_time = match sweep {
+            Sweep::BehindRetry(_) | Sweep::BehindAttempt => {
+                lane.extend_lease(SETTLE_MARGIN).await?;
+                true
+            }
+            // Nobody else gets what was received for the last time, whether or not the lease is over: a letter of ours
+            // beside the queue's own copy says who has the job, and a redrive puts it back once.
+            Sweep::Ending => is_last_receive || lane.lease.fits(Instant::now(), SETTLE_MARGIN),
+        };
+        let (reason, returns) = (chance.reason(why.to_owned()), sweep.returns(&lane.lease));
+        if !in_time || !give_up_at(lane, place, &reason, attempted, returns).await {
+            left.push(id);
             place += 1;
         }
+    }
+    Ok(left)
+}
+
+/// Gives up, behind a head that is about to be attempted, what SQS would delete for its age meanwhile.
+pub(super) async fn give_up_expiring<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, T, A>) {
+    let none = Attempted::without_any(0, None);
+    let why = "not attempted, the jobs before it in its group took until then";
+    if let Err(why) = give_up(lane, Sweep::BehindAttempt, why, &none).await {
+        lane.abandon(why).await;
     }
 }
 
@@ -566,42 +608,28 @@ async fn give_up_at<Q: Queue, T: Transport, A: Apps>(
     true
 }
 
-/// Dead-letters the jobs that SQS would not hand over again, while the lease lasts: otherwise they have neither letter nor
-/// log line.
+/// Dead-letters the jobs that SQS would not hand over again: otherwise they have neither letter nor log line.
 pub(super) async fn give_up_without_another_chance<Q: Queue, T: Transport, A: Apps>(
     lane: &mut Lane<Q, T, A>,
     why: &str,
 ) {
-    let (mut place, mut failed) = (0, Vec::new());
-    let attempted = Attempted::without_any(0, None);
-    while let Some(held) = lane.jobs.get(place) {
-        let chance = held.last_chance(&lane.shared.rules, lane.times, Duration::ZERO);
-        let Some(chance) = chance.filter(|_| !held.claim.record().done) else {
-            place += 1;
-            continue;
-        };
-        let reason = chance.reason(why.to_owned());
-        // Nobody else gets what was received for the last time, whether or not the lease is over: a letter of ours beside
-        // the queue's own copy says who has the job, and a redrive puts it back once.
-        let is_ours =
-            matches!(held.end(&lane.shared.rules, lane.times, Duration::ZERO), Some(LastChance::Receives(_)));
-        let in_time = is_ours || lane.lease.fits(Instant::now(), SETTLE_MARGIN);
-        let id = held.message.id.to_string();
-        let left = lane.lease.until().saturating_duration_since(Instant::now());
-        if !in_time || !give_up_at(lane, place, &reason, &attempted, Return::After(left)).await {
-            place += 1;
-            failed.push(id);
-        }
+    let none = Attempted::without_any(0, None);
+    // It extends no lease, and so has no error.
+    let left = give_up(lane, Sweep::Ending, why, &none).await.unwrap_or_default();
+    if let Some(head) = lane.jobs.front().filter(|_| !left.is_empty()) {
+        report_unlettered(&head.message.group, left.iter(), why);
     }
-    if !failed.is_empty() {
-        let group = lane.jobs.front().map(|head| shown(&head.message.group));
-        error!(
-            group,
-            jobs = failed.len(),
-            message_ids = failed.join(","),
-            "SQS will move these to its dead-letter queue, or delete them, without a letter of ours: {why}"
-        );
-    }
+}
+
+/// Says of which jobs there will be no letter.
+pub(crate) fn report_unlettered<'a>(group: &str, ids: impl Iterator<Item = &'a MessageId>, why: &str) {
+    let ids: Vec<_> = ids.map(|id| &**id).collect();
+    error!(
+        group = shown(group),
+        jobs = ids.len(),
+        message_ids = ids.join(","),
+        "SQS will move these to its dead-letter queue, or delete them, without a letter of ours: {why}"
+    );
 }
 
 /// Ends a lane that would be cut off otherwise.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::error;
 
 use super::{Claimant, Claimed, Refused};
 use crate::apps::Apps;
@@ -14,6 +13,7 @@ use crate::delete_batcher::DeleteBatcher;
 use crate::delivery::Transport;
 use crate::flow::shares::Shares;
 use crate::in_flight::Times;
+use crate::lane::settle::report_unlettered;
 use crate::lane::{Lane, Shared};
 use crate::lease::{Lease, SETTLE_MARGIN};
 use crate::ledger::Ledger;
@@ -47,13 +47,10 @@ pub(super) async fn wait<Q: Queue, T: Transport, A: Apps>(
         }
     }
     shared.metrics.abandoned.inc_by(group.len() as u64);
-    let ids: Vec<_> = group.iter().map(|(message, _)| message.id.to_string()).collect();
-    error!(
-        jobs = group.len(),
-        message_ids = ids.join(","),
-        "SQS will move these to its dead-letter queue, or delete them, without a letter of ours: they came for the last time \
-         while copies of them were still being worked (raise QUEUE_SQS_VISIBILITY_TIMEOUT)"
-    );
+    let Some((first, _)) = group.first() else { return };
+    let why = "they came for the last time while copies of them were still being worked (raise \
+               QUEUE_SQS_VISIBILITY_TIMEOUT)";
+    report_unlettered(&first.group, group.iter().map(|(message, _)| &message.id), why);
 }
 
 /// All of a group with their claims, or all of it as it was.
