@@ -3,7 +3,7 @@
 //! The worker feeds it with one call an attempt and one a settlement. What it keeps is bounded whatever
 //! tenants do: [`DESTINATIONS`] and [`APPS`] by failures and by load (see [`heaviest`]), the rest summed
 //! up as `other`; which destinations fail as `trouble` says; blocked groups as [`blocked`] says; the last [`LETTERS`] dead letters; a history of
-//! fifteen minutes. Every text is cut to [`Text::MOST`] and holds no control characters. The numbers are
+//! fifteen minutes. Every text is cut to [`Label::MOST`] and holds no control characters. The numbers are
 //! those of this process alone.
 //!
 //! It holds no URL, header, body or receipt handle, and nothing here decides what becomes of a job.
@@ -20,7 +20,6 @@ mod trouble;
 pub mod window;
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::hash;
 use crate::outcome::{Outcome, Reason};
-use crate::shown;
+use crate::shown::Label;
 use blocked::{Blocked, Groups};
 use heaviest::{Fold, Heaviest};
 use history::History;
@@ -144,11 +143,11 @@ struct Unanswered {
 #[derive(Clone, Debug, Default)]
 pub struct Destination {
     /// Whose it is.
-    pub app_id: Text,
+    pub app_id: Label,
     /// Its identity.
-    pub webhook: Text,
+    pub webhook: Label,
     /// Its host or function.
-    pub destination: Text,
+    pub destination: Label,
     /// Attempts that it took.
     pub delivered: u64,
     /// Attempts that failed.
@@ -167,14 +166,14 @@ pub struct Destination {
 #[derive(Clone, Debug)]
 struct FailedLast {
     since: Instant,
-    detail: Text,
+    detail: Label,
 }
 
 /// Counts of one app.
 #[derive(Clone, Debug, Default)]
 pub struct App {
     /// Its id.
-    pub app_id: Text,
+    pub app_id: Label,
     /// Attempts that were taken.
     pub delivered: u64,
     /// Attempts that failed.
@@ -208,76 +207,27 @@ pub enum Condition {
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// What `dlq show` takes.
-    pub id: Text,
+    pub id: Label,
     /// The message group.
-    pub group: Text,
+    pub group: Label,
     /// Whose it was.
-    pub app_id: Text,
+    pub app_id: Label,
     /// Which webhook lacks it.
-    pub webhook: Text,
+    pub webhook: Label,
     /// That webhook's host or function.
-    pub destination: Text,
+    pub destination: Label,
     /// How many other webhooks lack it too.
     pub others: usize,
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
-    pub detail: Text,
+    pub detail: Label,
     /// Attempts made.
     pub attempts: u32,
     /// Whether a dead-letter queue has it.
     pub kept: bool,
     /// When.
     pub at: Instant,
-}
-
-/// Text from outside, cut and without what would end or turn a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Text(Box<str>);
-
-impl Text {
-    /// Characters kept: a host name's longest label twice over.
-    pub const MOST: usize = 128;
-
-    /// Cuts and cleans.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self::cut(text, Self::MOST)
-    }
-
-    /// Cuts to so many characters and cleans.
-    #[must_use]
-    pub fn cut(text: &str, most: usize) -> Self {
-        let mut clean = shown::cut(text, most);
-        if text.chars().nth(most).is_some() {
-            clean.push('…');
-        }
-        Self(clean.into())
-    }
-
-    /// A name: where something of it is not shown, a part of its hash tells it from others that look the same.
-    #[must_use]
-    pub fn name(name: &str) -> Self {
-        if shown::cut(name, Self::MOST) == name { Self(name.into()) } else { Self::hashed(name) }
-    }
-
-    /// The name with a part of its hash in any case.
-    pub(crate) fn hashed(name: &str) -> Self {
-        const HASHED: usize = "…00000000".len();
-        Self(format!("{}…{:08x}", shown::cut(name, Self::MOST - HASHED), key(&[name]) >> 32).into())
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl Board {
@@ -342,7 +292,7 @@ impl Board {
             }
             Some(reason) => Some(FailedLast {
                 since: troubles.failed(key, attempt.outcome.asks_for_fewer(), attempt.failing, limits, now),
-                detail: Text::new(&reason.to_string()),
+                detail: Label::new(&reason.to_string()),
             }),
         };
         let long = limits.attempt_timeout / 2;
@@ -488,8 +438,8 @@ impl Default for State {
 
 impl Destination {
     fn new(key: u64, (app_id, webhook): (&str, &str), destination: &str) -> Self {
-        let (app_id, webhook) = (Text::name(app_id), Text::new(webhook));
-        Self { key, app_id, webhook, destination: Text::new(destination), ..Self::default() }
+        let (app_id, webhook) = (Label::name(app_id), Label::new(webhook));
+        Self { key, app_id, webhook, destination: Label::new(destination), ..Self::default() }
     }
 
     fn attempted(&mut self, failed: Option<FailedLast>, took: Duration, long: Duration, now: Instant) {
@@ -534,7 +484,7 @@ impl State {
 
 impl App {
     fn new(app_id: &str) -> Self {
-        Self { app_id: Text::name(app_id), ..Self::default() }
+        Self { app_id: Label::name(app_id), ..Self::default() }
     }
 }
 
@@ -563,14 +513,14 @@ impl Fold for App {
 
 fn letter(given_up: &GivenUp<'_>, at: Instant) -> Letter {
     Letter {
-        id: Text::new(given_up.id),
-        group: Text::new(given_up.group),
-        app_id: Text::name(given_up.app_id),
-        webhook: Text::new(given_up.webhook),
-        destination: Text::new(given_up.destination),
+        id: Label::new(given_up.id),
+        group: Label::new(given_up.group),
+        app_id: Label::name(given_up.app_id),
+        webhook: Label::new(given_up.webhook),
+        destination: Label::new(given_up.destination),
         others: given_up.others.len(),
         reason: given_up.reason,
-        detail: Text::new(given_up.detail),
+        detail: Label::new(given_up.detail),
         attempts: given_up.attempts,
         kept: given_up.kept,
         at,

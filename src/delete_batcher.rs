@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
-use crate::board::Text;
 use crate::in_flight::InFlight;
 use crate::lease::{Lease, SETTLE_MARGIN};
 use crate::queue::{BatchEntryResult, MAX_BATCH, Queue, Receipt};
+use crate::shown::Label;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, SettleCall};
 use crate::telemetry::settling::report_batch;
@@ -183,7 +183,7 @@ async fn delete<Q: Queue>(
 
 /// Says that a job which is done was not deleted, and what becomes of it.
 fn tell(done: &Deletion, entry: &BatchEntryResult) {
-    let (id, group) = (&done.held.message.id, Text::new(&done.held.message.group));
+    let (id, group) = (&done.held.message.id, Label::new(&done.held.message.group));
     let app_id = done.held.shown_app();
     if done.is_last && done.held.claim.record().given_up.is_some() {
         error!(message_id = %id, app_id = app_id.as_str(), %group,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::app::limits::MAX_ID_BYTES;
-use crate::board::Text;
 use crate::flow::permits::Permit;
 use crate::flow::shares::Share;
 use crate::ledger::Claim;
 use crate::policy::rules::{LastChance, Rules};
 use crate::queue::{Message, MessageId};
+use crate::shown::Label;
 use crate::telemetry::traces::{JobSpan, Traces};
 
 /// A received message with all that it holds.
@@ -58,8 +58,8 @@ impl InFlight {
     }
 
     /// The app's id for a log line.
-    pub(crate) fn shown_app(&self) -> Text {
-        Text::name(&self.app_id)
+    pub(crate) fn shown_app(&self) -> Label {
+        Label::name(&self.app_id)
     }
 
     /// How long ago it was sent.

@@ -23,7 +23,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::json::Text;
+use crate::json::StringBytes;
 pub use webhook_id::WebhookId;
 
 /// One webhook job, decoded but not yet verified.
@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let (mut app_key, mut app_id, mut payload, mut signature) = (None, None, None, None);
         let mut sender_secret = None;
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(StringBytes(key)) = map.next_key()? {
             match &*key {
                 b"appKey" | b"app_key" => app_key = Some(key_of(map.next_value()?)?),
                 b"appId" | b"app_id" => app_id = Some(map.next_value()?),
@@ -205,7 +205,7 @@ pub fn claimed_app_id(body: &[u8]) -> Option<String> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Text(key)) = map.next_key()? {
+            while let Some(StringBytes(key)) = map.next_key()? {
                 if matches!(&*key, b"appId" | b"app_id") {
                     *self.0 = Some(shown_id(map.next_value()?)).filter(|id| !id.is_empty());
                     return Ok(());

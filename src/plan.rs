@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::app::{App, Filter, RESERVED_HEADERS, Target, Webhook, WebhookId};
 use crate::job::{Job, sign, why_without_events};
-use crate::json::Text;
+use crate::json::StringBytes;
 use crate::standard::Signing;
 pub use coalesce::{Coalescer, Limits};
 
@@ -410,7 +410,7 @@ impl<'de> Visitor<'de> for PayloadVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload<'de>, A::Error> {
         let mut time_ms = None;
         let mut events = None;
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(StringBytes(key)) = map.next_key()? {
             match &*key {
                 b"time_ms" => time_ms = Some(map.next_value()?),
                 b"events" => events = Some(map.next_value()?),
@@ -448,7 +448,7 @@ impl<'de> Visitor<'de> for EventVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
         let mut event = Event::default();
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(StringBytes(key)) = map.next_key()? {
             match &*key {
                 b"name" => event.name = text(map.next_value()?),
                 b"channel" => event.channel = text(map.next_value()?),
@@ -462,7 +462,7 @@ impl<'de> Visitor<'de> for EventVisitor {
 }
 
 fn text(value: &RawValue) -> Cow<'_, [u8]> {
-    serde_json::from_str(value.get()).map(|Text(bytes)| bytes).unwrap_or_default()
+    serde_json::from_str(value.get()).map(|StringBytes(bytes)| bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,10 +2,17 @@
 //! time.
 
 #[cfg(feature = "worker")]
-use std::fmt::Write;
+use std::fmt::{self, Write};
+
+#[cfg(feature = "worker")]
+use serde::Serialize;
+
+#[cfg(feature = "worker")]
+use crate::hash;
 
 /// Whether a character ends or turns a line for whoever looks at it: control characters, line and paragraph
-/// separators, what changes the direction of the text that follows, and the byte order mark, which is not seen.
+/// separators, what changes the direction of the text that follows, and the byte order mark, which is not seen. And what
+/// SQS refuses in an attribute besides: U+FFFE and U+FFFF.
 fn disturbs(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -16,6 +23,8 @@ fn disturbs(c: char) -> bool {
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2066}'..='\u{2069}'
                 | '\u{feff}'
+                | '\u{fffe}'
+                | '\u{ffff}'
         )
 }
 
@@ -27,6 +36,75 @@ pub fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(most).map(|c| if disturbs(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// As [`cut`], with '…' where something was left out.
+#[must_use]
+#[cfg(feature = "worker")]
+pub fn cut_marked(text: &str, most: usize) -> String {
+    let mut clean = cut(text, most);
+    if text.chars().nth(most).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+/// At most so many characters of a text, with escapes as in Rust, and '…' where something was left out.
+#[must_use]
+#[cfg(feature = "worker")]
+pub fn escaped(text: &str, most: usize) -> String {
+    let cut = text.char_indices().nth(most).map(|(at, _)| at);
+    let part = cut.and_then(|at| text.get(..at)).unwrap_or(text);
+    format!("{}{}", part.escape_debug(), if cut.is_some() { "…" } else { "" })
+}
+
+/// As [`escaped`], in quotes.
+#[must_use]
+#[cfg(feature = "worker")]
+pub fn quoted(text: &str, most: usize) -> String {
+    format!("\"{}\"", escaped(text, most))
+}
+
+/// Text from outside, cut and without what would end or turn a line.
+#[cfg(feature = "worker")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Label(Box<str>);
+
+#[cfg(feature = "worker")]
+impl Label {
+    /// Characters kept: a host name's longest label twice over.
+    pub const MOST: usize = 128;
+
+    /// Cuts and cleans.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(cut_marked(text, Self::MOST).into())
+    }
+
+    /// A name: where something of it is not shown, a part of its hash tells it from others that look the same.
+    #[must_use]
+    pub fn name(name: &str) -> Self {
+        if cut(name, Self::MOST) == name { Self(name.into()) } else { Self::hashed(name) }
+    }
+
+    /// The name with a part of its hash in any case.
+    pub(crate) fn hashed(name: &str) -> Self {
+        const HASHED: usize = "…00000000".len();
+        Self(format!("{}…{:08x}", cut(name, Self::MOST - HASHED), hash::of([name]) >> 32).into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(feature = "worker")]
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// JSON that means the same, with every character that disturbs a line written as an escape; line ends between its
@@ -84,5 +162,18 @@ mod tests {
             assert_eq!(cut(fine, 9), fine);
         }
         assert_eq!(cut("éééé", 2), "éé");
+    }
+
+    #[test]
+    fn what_sqs_refuses_in_an_attribute_is_replaced() {
+        for c in ['\u{fffe}', '\u{ffff}', '\0', '\u{b}'] {
+            assert_eq!(cut(&format!("a{c}b"), 9), "a\u{fffd}b", "{c:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_text_is_marked() {
+        assert_eq!((cut_marked("ab", 2), cut_marked("a\nbc", 2)), ("ab".to_owned(), "a\u{fffd}…".to_owned()));
+        assert_eq!((escaped("a\n", 2), quoted("a\"bc", 2)), ("a\\n".to_owned(), r#""a\"…""#.to_owned()));
     }
 }

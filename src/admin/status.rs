@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::board::Text;
 use crate::board::snapshot::{AppSource, Snapshot};
+use crate::shown::cut_marked;
 use crate::shown::span;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -242,7 +242,7 @@ fn ago(unix_time: i64) -> Option<u64> {
 /// All settings, with as much of each value as leaves room for the rest whatever they hold.
 fn shown(settings: &[Setting]) -> Vec<Setting> {
     let cut = |most: usize| {
-        let cut = |text: &str| Text::cut(text, most).to_string();
+        let cut = |text: &str| cut_marked(text, most);
         let setting = |setting: &Setting| Setting {
             name: setting.name.clone(),
             value: cut(&setting.value),
@@ -262,11 +262,11 @@ fn bounded(warnings: &Warnings) -> (Vec<String>, usize) {
     let mut room = WARNINGS_BYTES;
     let mut shown: Vec<String> = Vec::new();
     for warning in &warnings.first {
-        let text = Text::cut(warning, WARNING_MOST);
-        let bytes = serde_json::to_string(text.as_str()).map_or(0, |text| text.len());
+        let text = cut_marked(warning, WARNING_MOST);
+        let bytes = serde_json::to_string(&text).map_or(0, |text| text.len());
         let Some(left) = room.checked_sub(bytes) else { break };
         room = left;
-        shown.push(text.to_string());
+        shown.push(text);
     }
     let left_out = warnings.first.len() - shown.len() + warnings.more;
     (shown, left_out)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use crate::shown::span;
+use crate::shown::{self, span};
 
 /// Rows of a kind that are shown; the document has more.
 const ROWS: usize = 20;
@@ -130,7 +130,7 @@ pub fn summary(document: &str) -> serde_json::Result<String> {
     let mut text = String::new();
     let mut line = |line: String| {
         // Texts of tenants are in it: one line each, and no control sequence.
-        let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let clean = shown::cut(&line, usize::MAX);
         // Writing to a string does not fail.
         writeln!(text, "{}", clean.trim_end()).ok();
     };

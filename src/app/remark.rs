@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::limits::MAX_REMARKS;
+use crate::shown::quoted;
 
 /// Characters of a text of the owner's that are shown.
 const MAX_SHOWN: usize = 64;
@@ -131,16 +132,8 @@ pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 
 /// A text of somebody else's as it may stand in a line: quoted, escaped and cut.
 #[must_use]
-pub fn shown(text: &str) -> impl fmt::Display + '_ {
-    struct Shown<'a>(&'a str);
-    impl fmt::Display for Shown<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let cut = self.0.char_indices().nth(MAX_SHOWN).map(|(at, _)| at);
-            let part = cut.and_then(|at| self.0.get(..at)).unwrap_or(self.0);
-            write!(f, "\"{}{}\"", part.escape_debug(), if cut.is_some() { "…" } else { "" })
-        }
-    }
-    Shown(text)
+pub fn shown(text: &str) -> impl fmt::Display + use<> {
+    quoted(text, MAX_SHOWN)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::settings::DynamoDb as Settings;
 use super::{Apps, DATABASE_LAG, LookUpError};
 use crate::app::{self, App, Origin};
 use crate::aws;
+use crate::shown::cut;
 
 /// The index of each server's table and its key: soketi's, and sockudo's.
 const INDEXES: [(&str, &str); 2] = [("AppKeyIndex", "AppKey"), ("KeyIndex", "key")];
@@ -115,7 +116,7 @@ impl DynamoDb {
                 "check the worker's credentials, APP_MANAGER_DYNAMODB_REGION and _ENDPOINT",
             ),
         };
-        let words: String = words.chars().take(MAX_WORDS).collect();
+        let words = cut(&words, MAX_WORDS);
         let Settings { table, region, .. } = &self.settings;
         LookUpError::Unreachable(format!("DynamoDB table {table:?} in {region}: {words} ({operator_hint})"))
     }

@@ -23,6 +23,7 @@ use super::LookUpError;
 use super::reading::Reading;
 use super::settings::Sql;
 use crate::app::{self, App, Origin};
+use crate::shown::cut;
 #[cfg(feature = "mysql")]
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
@@ -77,7 +78,7 @@ impl Place {
             }
             other => (other.to_string(), format!("check the variables DB_{v}_*")),
         };
-        let words: String = words.chars().take(MAX_WORDS).collect();
+        let words = cut(&words, MAX_WORDS);
         LookUpError::Unreachable(format!("{} at {}: {words} ({operator_hint})", self.database, self.address))
     }
 

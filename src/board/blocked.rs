@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Text, app_key, key};
+use super::{app_key, key};
+use crate::shown::Label;
 
 /// Groups counted: 100,000 entries of 112 bytes are 15 MB at worst.
 pub(super) const MAX_GROUPS: usize = 100_000;
@@ -55,11 +56,11 @@ pub struct Blocked<'a> {
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// The message group.
-    pub group: Text,
+    pub group: Label,
     /// The app.
-    pub app_id: Text,
+    pub app_id: Label,
     /// What failed.
-    pub destination: Text,
+    pub destination: Label,
     /// Attempts at its head, here.
     pub attempts: u32,
     /// Receives of its head, here and elsewhere.
@@ -67,7 +68,7 @@ pub struct Waiting {
     /// Why, as a code.
     pub reason: &'static str,
     /// Why, in words.
-    pub detail: Text,
+    pub detail: Label,
     /// The head's age since it was sent, at `noted`.
     pub age: Duration,
     /// When that was put down.
@@ -231,13 +232,13 @@ impl Groups {
 
 fn waiting(blocked: &Blocked<'_>, now: Instant) -> Waiting {
     Waiting {
-        group: Text::new(blocked.group),
-        app_id: Text::name(blocked.app_id),
-        destination: Text::new(blocked.destination),
+        group: Label::new(blocked.group),
+        app_id: Label::name(blocked.app_id),
+        destination: Label::new(blocked.destination),
         attempts: blocked.attempts,
         receives: blocked.receives,
         reason: blocked.reason,
-        detail: Text::new(blocked.detail),
+        detail: Label::new(blocked.detail),
         age: blocked.age,
         noted: now,
         retry_at: now + blocked.retry_in,

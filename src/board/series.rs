@@ -9,7 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
 
-use super::{App, Board, Condition, Destination, State, Text};
+use super::{App, Board, Condition, Destination, State};
+use crate::shown::Label;
 
 const OTHER: &str = "other";
 
@@ -116,9 +117,9 @@ impl State {
 }
 
 /// An app's id as a label; one that is the word for all others is told from them.
-fn label(app_id: &Text) -> Cow<'_, str> {
+fn label(app_id: &Label) -> Cow<'_, str> {
     match app_id.as_str() {
-        OTHER => Cow::Owned(Text::hashed(OTHER).to_string()),
+        OTHER => Cow::Owned(Label::hashed(OTHER).to_string()),
         label => Cow::Borrowed(label),
     }
 }

@@ -265,7 +265,7 @@ async fn apps_whose_ids_look_the_same_or_like_the_sum_of_others_have_series_of_t
     assert_eq!((names.len(), different.len()), (4 * 6 + 6 + 5, 4 * 6 + 6 + 5), "{names:#?}");
     let rows = metrics.board.snapshot(0, 9).apps.rows;
     assert!(rows.iter().any(|row| row.app == "other"));
-    assert!(rows.iter().all(|row| row.app.chars().count() <= Text::MOST));
+    assert!(rows.iter().all(|row| row.app.chars().count() <= Label::MOST));
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,9 +287,9 @@ async fn ten_thousand_tenants_cost_a_bounded_number_of_series() {
 
 #[test]
 fn text_from_outside_is_cut_and_holds_no_control_characters() {
-    assert_eq!(Text::new("a\nb\u{1b}[31m").as_str(), "a\u{fffd}b\u{fffd}[31m");
-    let cut = Text::new(&"ü".repeat(1000));
-    assert_eq!(cut.as_str().chars().count(), Text::MOST + 1);
+    assert_eq!(Label::new("a\nb\u{1b}[31m").as_str(), "a\u{fffd}b\u{fffd}[31m");
+    let cut = Label::new(&"ü".repeat(1000));
+    assert_eq!(cut.as_str().chars().count(), Label::MOST + 1);
 }
 
 #[tokio::test(start_paused = true)]

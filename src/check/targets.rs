@@ -13,6 +13,7 @@ use crate::egress::resolver::{Resolve, SystemResolver};
 #[cfg(feature = "lambda")]
 use crate::outcome::Reason;
 use crate::run::preflight::{Finding, Severity};
+use crate::shown::escaped;
 
 /// Receivers tried at once.
 const AT_ONCE: usize = 16;
@@ -38,7 +39,7 @@ pub(super) fn of_apps<'a>(apps: impl IntoIterator<Item = &'a App>) -> Vec<Findin
     let about = "apps";
     let (mut findings, mut listed, mut more) = (Vec::new(), 0_usize, 0_usize);
     for app in apps {
-        let id = cut(&app.id, MAX_ID);
+        let id = escaped(&app.id, MAX_ID);
         findings.push(Finding::ok(about, format!("{id}: {} webhooks", app.webhooks.len())));
         for webhook in &app.webhooks {
             if listed == LISTED {
@@ -75,13 +76,7 @@ fn place(target: &Target) -> String {
         Target::Missing => "neither url nor lambda_function".to_owned(),
         Target::Unusable { registered, .. } => format!("{} (it cannot be used)", place(registered)),
     };
-    cut(&text, MAX_PLACE)
-}
-
-/// Text of an app's owner, escaped, as much of it as is shown.
-fn cut(text: &str, most: usize) -> String {
-    let short: String = text.chars().take(most).collect();
-    format!("{}{}", short.escape_debug(), if short.len() < text.len() { "…" } else { "" })
+    escaped(&text, MAX_PLACE)
 }
 
 /// Scheme, host and port: what a TLS handshake is about, and nothing secret.
@@ -168,8 +163,11 @@ pub(super) async fn functions(config: &Config) -> Vec<Finding> {
     let lambda = &lambda;
     let rest = functions.len().saturating_sub(TRIED);
     let tried = stream::iter(functions.into_iter().take(TRIED)).map(|(app, id, webhook)| async move {
-        let name =
-            format!("{} of webhook {id} of app {}", cut(&webhook.function, MAX_PLACE), cut(&app.id, MAX_ID));
+        let name = format!(
+            "{} of webhook {id} of app {}",
+            escaped(&webhook.function, MAX_PLACE),
+            escaped(&app.id, MAX_ID)
+        );
         match lambda.dry_run(webhook).await {
             Ok(_) => Finding::ok(about, format!("{name} may be invoked (DryRun)")),
             Err(why) => {

@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::board::Text;
 use crate::config::{default_secret, environment};
 use crate::local::receiver::{Arrival, Receiver, serve};
 use crate::process::duration::duration;
 use crate::process::{Failure, log, signals};
 use crate::random::Random;
+use crate::shown::Label;
 
 /// Arrivals that wait to be printed.
 const BACKLOG: usize = 1000;
@@ -122,7 +122,7 @@ fn line(arrival: &Arrival) -> String {
     let events = body.get("events").and_then(|events| events.as_array());
     let text = |event: &serde_json::Value, field: &str| {
         let text = event.get(field).and_then(|value| value.as_str()).unwrap_or("?");
-        Text::new(text).to_string()
+        Label::new(text).to_string()
     };
     let what = match events.map(Vec::as_slice) {
         None => "no events".to_owned(),
@@ -132,8 +132,8 @@ fn line(arrival: &Arrival) -> String {
             format!("{} events, {first} first", events.len())
         }
     };
-    let path = Text::new(&arrival.path);
-    format!("{answer:>5}  {path}  {what}  attempt {}  {}", arrival.attempt, Text::new(&arrival.id))
+    let path = Label::new(&arrival.path);
+    format!("{answer:>5}  {path}  {what}  attempt {}  {}", arrival.attempt, Label::new(&arrival.id))
 }
 
 #[cfg(test)]

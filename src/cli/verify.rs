@@ -197,8 +197,8 @@ impl Secrets {
                 return anyhow!("{why}");
             }
             anyhow!(
-                "no secret is known for the app key {:?}: name the variable that holds it with --secret-env, or set DEFAULT_APP_KEY and DEFAULT_APP_SECRET, or APPS_FILE",
-                key.chars().take(64).collect::<String>()
+                "no secret is known for the app key {}: name the variable that holds it with --secret-env, or set DEFAULT_APP_KEY and DEFAULT_APP_SECRET, or APPS_FILE",
+                shown(key)
             )
         })
     }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::app::WebhookId;
 use crate::hash;
+use crate::shown::cut;
 
 /// How many failing destinations are remembered; where more fail, an app has no more of them than its part.
 /// 10,000 entries are some two megabytes.
@@ -188,7 +189,7 @@ impl Breaker {
         if is_new && !self.has_room(&mut failing, app, now) {
             return;
         }
-        let why: Box<str> = why.chars().take(MAX_WHY).collect();
+        let why: Box<str> = cut(why, MAX_WHY).into();
         let new = || Failing {
             app,
             since: began,

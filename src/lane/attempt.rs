@@ -18,7 +18,7 @@ use super::window::{failed_elsewhere, is_past, next_number, next_number_at};
 use super::{Lane, SETTLE_MARGIN, own_rules};
 use crate::app::{App, Host, Target, Webhook, WebhookId};
 use crate::apps::Apps;
-use crate::board::{self, Text};
+use crate::board;
 use crate::delivery::Transport;
 use crate::flow::breaker::{self, Failure, Job, destination};
 use crate::flow::room::Memory;
@@ -26,6 +26,7 @@ use crate::flow::shares::Share;
 use crate::in_flight::InFlight;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Queue;
+use crate::shown::Label;
 use crate::telemetry::traces::{About, AttemptSpan, Destination, Ending};
 
 /// Deliveries of one job at once. More would let one event of one tenant take a good part of the sockets
@@ -58,7 +59,7 @@ pub(super) struct Tried {
     /// The number of the attempt at this webhook.
     pub number: u32,
     /// Its host or function.
-    pub destination: Text,
+    pub destination: Label,
     /// Whether it has been failing for a window.
     pub down: bool,
     pub began: Instant,
@@ -239,7 +240,7 @@ fn without_delivery<Q, T, A>(lane: &mut Lane<Q, T, A>, number: u32, outcome: Out
             }
         }
     }
-    Tried { webhook: None, number, destination: Text::default(), down, began: Instant::now(), outcome }
+    Tried { webhook: None, number, destination: Label::default(), down, began: Instant::now(), outcome }
 }
 
 /// An app's jobs of one message group, for which there may be nothing to send.
@@ -388,7 +389,7 @@ struct Try<'a, Q, T, A> {
     /// The app's webhook, for what it says itself of its attempts.
     own: Option<&'a Webhook>,
     /// The target's host or function.
-    destination: Text,
+    destination: Label,
     began: Instant,
     /// When the head was tried first at this webhook.
     first: Instant,
@@ -419,7 +420,7 @@ impl<'a, Q: Queue, T: Transport, A: Apps> Try<'a, Q, T, A> {
             webhook,
             target,
             own,
-            destination: Text::new(&Host(target).to_string()),
+            destination: Label::new(&Host(target).to_string()),
             began,
             first: tries.map_or(began, |tries| tries.first),
             known_as: tries.map(|tries| &tries.webhook.id).filter(|id| Some(*id) != webhook),

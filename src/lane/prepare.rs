@@ -20,7 +20,6 @@ use super::window::{attempts_for_backoff, next_number};
 use super::{Lane, Shared};
 use crate::app::{App, Retry, Target, Webhook, WebhookId};
 use crate::apps::{Apps, Fresh, LookUpError};
-use crate::board::Text;
 use crate::delivery::Transport;
 use crate::flow::room::{self, Room};
 use crate::flow::turns::Turns;
@@ -30,6 +29,7 @@ use crate::ledger::{Known, Settled};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Coalescer, Delivery, Outline, Pieces, Plan, Planning, Selection, Wanted};
 use crate::queue::{MessageId, Queue};
+use crate::shown::Label;
 
 /// What is to be done about the head of a lane.
 #[allow(clippy::large_enum_variant, reason = "nearly every job is ready, and it is moved once")]
@@ -309,7 +309,7 @@ async fn verify_and_plan<Q, T, A>(
     app: Option<Arc<App>>,
 ) -> Result<Planned, NothingToSend> {
     let Some(app) = app else {
-        let key = Text::new(&job.app_key).as_str().to_owned();
+        let key = Label::new(&job.app_key).as_str().to_owned();
         return Err(NothingToSend::IfTheAppIsCurrent(Outcome::Permanent(Reason::UnknownApp(key))));
     };
     let job = app

@@ -20,8 +20,8 @@ use super::{AMPLE_RECEIVES, Lane, Rules, SETTLE_MARGIN, Shared, own_rules};
 use crate::app::limits::MAX_ID_BYTES;
 use crate::app::{App, Host, Webhook, WebhookId};
 use crate::apps::Apps;
+use crate::board::GivenUp;
 use crate::board::blocked::Blocked;
-use crate::board::{GivenUp, Text};
 use crate::delete_batcher::{Deletion, Urgency};
 use crate::delivery::Transport;
 use crate::in_flight::{InFlight, Times};
@@ -31,7 +31,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::policy::rules::LastChance;
 use crate::policy::{self, Disposition, whole_seconds};
 use crate::queue::{BatchEntryResult, DeadLetter, Error, MessageId, Queue};
-use crate::shown;
+use crate::shown::{self, Label};
 use crate::telemetry::failures::{Failures, Line};
 use crate::telemetry::metrics::SettleCall;
 use crate::telemetry::settling::{report_batch, report_call};
@@ -44,9 +44,9 @@ const MAX_DEFERRALS: u32 = 6;
 /// A letter that the dead-letter queue does not take is refused again until an operator has done something about it.
 const REFUSED_LETTER_WAIT: Duration = Duration::from_secs(300);
 
-/// Text from a tenant or a producer for a log line: cut, and without what would end or turn the line.
+/// Label from a tenant or a producer for a log line: cut, and without what would end or turn the line.
 pub(super) fn shown(text: &str) -> String {
-    Text::new(text).as_str().to_owned()
+    shown::cut_marked(text, Label::MOST)
 }
 
 /// Decides what becomes of the head, which was in this attempt; `random` in 0..1 is for its backoff. Changes nothing.

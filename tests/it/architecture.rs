@@ -18,12 +18,16 @@ const PURE: [&str; 12] = [
 const ROOMS: &[Room] = &[
     // What decides.
     ("json", &[], &[]),
-    ("shown", &[], &[]),
+    ("shown", &["hash"], &[]),
     ("hash", &[], &[]),
     ("error_chain", &[], &[]),
     ("quotes", &[], &[]),
     ("job", &["json", "quotes"], &["base64", "hmac", "sha2", "hex"]),
-    ("app", &["job", "json", "standard"], &["http", "regex_automata", "regex_syntax", "strsim", "url"]),
+    (
+        "app",
+        &["job", "json", "shown", "standard"],
+        &["http", "regex_automata", "regex_syntax", "strsim", "url"],
+    ),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
     ("policy", &["app", "lease", "outcome", "plan"], &[]),
@@ -47,11 +51,11 @@ const ROOMS: &[Room] = &[
     ("apps/cache", &["hash"], &["arc_swap"]),
     ("apps/settings", &[], &[]),
     ("apps/array", &["json"], &["arc_swap", "toml"]),
-    ("apps/dynamodb", &["app", "apps/settings", "aws"], &["aws_sdk_dynamodb"]),
-    ("apps/sql", &["apps/settings", "json"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
+    ("apps/dynamodb", &["app", "apps/settings", "aws", "shown"], &["aws_sdk_dynamodb"]),
+    ("apps/sql", &["apps/settings", "json", "shown"], &["base64", "rustls", "rustls_native_certs", "sqlx"]),
     (
         "delivery/http",
-        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "receivers", "tls", "wall"],
+        &["bulkhead", "descriptors", "egress", "error_chain", "hash", "receivers", "shown", "tls", "wall"],
         &["base64", "httpdate", "hyper", "hyper_util", "percent_encoding", "reqwest", "rustls", "url"],
     ),
     (
@@ -67,6 +71,7 @@ const ROOMS: &[Room] = &[
             "flow",
             "json",
             "receivers",
+            "shown",
         ],
         &[
             "aws_config",
@@ -93,7 +98,7 @@ const ROOMS: &[Room] = &[
     // What is known of messages that may come back.
     ("ledger", &["app", "outcome", "queue"], &[]),
     // How much is taken, and what is attempted.
-    ("flow", &["app", "hash", "outcome", "queue"], &[]),
+    ("flow", &["app", "hash", "outcome", "queue", "shown"], &[]),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -143,10 +148,10 @@ const ROOMS: &[Room] = &[
     // What a lane and the worker share: a message while it is worked, and the deletes over all lanes.
     (
         "in_flight",
-        &["app", "board", "flow", "ledger", "policy", "queue", "telemetry", "telemetry/traces"],
+        &["app", "flow", "ledger", "policy", "queue", "shown", "telemetry", "telemetry/traces"],
         &[],
     ),
-    ("delete_batcher", &["board", "in_flight", "lease", "queue", "telemetry"], &[]),
+    ("delete_batcher", &["in_flight", "lease", "queue", "shown", "telemetry"], &[]),
     // Those who look after dead letters.
     ("letters", &["job", "queue", "random"], &[]),
     // Beside it.
@@ -157,7 +162,7 @@ const ROOMS: &[Room] = &[
     ("telemetry", &["apps", "board", "descriptors", "outcome", "queue", "wall"], &["prometheus_client"]),
     (
         "telemetry/traces",
-        &[],
+        &["shown"],
         &[
             "opentelemetry",
             "opentelemetry_http",
@@ -328,6 +333,7 @@ const ROOMS: &[Room] = &[
             "queue/sqs",
             "random",
             "run",
+            "shown",
             "standard",
             "wall",
         ],

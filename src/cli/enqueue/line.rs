@@ -13,7 +13,7 @@ use tracing::warn;
 use super::signing::Signing;
 use crate::app::{nearest, shown};
 use crate::job::{Job, QueueType, group_id};
-use crate::json::Text;
+use crate::json::StringBytes;
 use crate::plan::Outline;
 use crate::producer::Event;
 use crate::queue::{NewMessage, Redriven};
@@ -48,7 +48,7 @@ impl<'a> Line<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
+                while let Some((StringBytes(name), value)) = map.next_entry()? {
                     members.push((name, value));
                 }
                 Ok(members)
@@ -200,7 +200,7 @@ struct Said {
 
 impl Said {
     fn of(name: &str, written: Box<RawValue>) -> anyhow::Result<Self> {
-        let Text(text) =
+        let StringBytes(text) =
             serde_json::from_str(written.get()).map_err(|_| anyhow!("the event's {name} is no string"))?;
         Ok(Self { text: text.into_owned(), written })
     }

@@ -11,6 +11,10 @@ use crate::job::{Job, QueueType, SignatureError, deduplication_id, group_id};
 use crate::plan::Outline;
 use crate::producer;
 use crate::queue::NewMessage;
+use crate::shown::{escaped, quoted};
+
+/// Characters shown of a name out of a body.
+const MAX_NAME: usize = 64;
 
 /// From 2000 to 2100, in milliseconds since 1970.
 const THIS_CENTURY: std::ops::Range<u64> = 946_684_800_000..4_102_444_800_000;
@@ -32,7 +36,7 @@ pub(super) fn job(
     secrets: &[SecretString],
 ) -> Findings {
     let mut found = Findings::none();
-    found.say(true, format!("a job of the app key {:?}", short(&job.app_key)));
+    found.say(true, format!("a job of the app key {}", quoted(&job.app_key, MAX_NAME)));
     match secrets.iter().position(|secret| job.verify(secret).is_ok()) {
         Some(_) if job.sender_secret.is_some() => {
             found.say(true, "it holds the app's own secret, as sockudo's jobs do; deliveries are signed anew");
@@ -95,7 +99,7 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
         found.say(false, "it has no events, or one without a name");
     }
     let kind = names.first().and_then(|name| QueueType::of_event(name));
-    let listed = names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", ");
+    let listed = names.iter().map(|name| escaped(name, MAX_NAME)).collect::<Vec<_>>().join(", ");
     found.say(true, format!("events: {listed}"));
     let Some(group) = group else { return };
     match kind {
@@ -106,7 +110,7 @@ fn events(found: &mut Findings, job: &Job, group: Option<&str>) {
             true,
             format!(
                 "the message group is not soketi's ({}): it is ordered with what else is in it, and with nothing else",
-                short(&group_id(&job.app_id, kind))
+                escaped(&group_id(&job.app_id, kind), MAX_NAME)
             ),
         ),
         None => found.say(true, "the message group is one of the producer's own"),
@@ -142,7 +146,7 @@ fn of_time(time: &str) -> Option<(bool, String)> {
     } else {
         "nanoseconds"
     };
-    let time = short(time);
+    let time = escaped(time, MAX_NAME);
     let what = format!(
         "a receiver may refuse its time_ms: {time} ms since 1970 is no time of this century; is it in {unit}?"
     );
@@ -208,11 +212,6 @@ fn why_not(claimed: &Job, secrets: &[SecretString]) -> String {
         Ok(digest) => format!("{why}: it has {} bytes, and HMAC-SHA256 has 32", digest.len()),
         Err(_) => format!("{why}: it is not in hex"),
     }
-}
-
-/// A name out of a body, escaped and cut.
-fn short(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]

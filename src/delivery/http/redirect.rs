@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::app::limits::MAX_URL_BYTES;
+use crate::shown::cut;
 
 /// At most this many characters of a host are shown.
 const MAX_PLACE: usize = 120;
@@ -21,7 +22,7 @@ pub(super) fn note(from: &Url, to: &str) -> Option<String> {
     } else {
         let host = to.host_str().unwrap_or_default();
         let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{host}{port}", to.scheme()).chars().take(MAX_PLACE).collect()
+        cut(&format!("{}://{host}{port}", to.scheme()), MAX_PLACE)
     };
     let path = match to.path() {
         path if path == from.path() => "the same path",

@@ -13,6 +13,7 @@ use url::{Host, Url};
 use crate::app::CONNECTION_HEADERS;
 use crate::outcome::Reason;
 use crate::plan::{ATTEMPT_HEADER, Delivery};
+use crate::shown::cut;
 
 /// At most this many characters of a header's name are shown.
 const MAX_SHOWN: usize = 80;
@@ -116,7 +117,7 @@ impl Origin {
 fn headers(delivery: &Delivery) -> Result<HeaderMap, Reason> {
     let mut map = HeaderMap::with_capacity(delivery.headers.len() + OWN_HEADERS);
     for (name, value) in &delivery.headers {
-        let cannot = || Reason::Header(name.chars().take(MAX_SHOWN).collect());
+        let cannot = || Reason::Header(cut(name, MAX_SHOWN));
         let header = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| cannot())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| cannot())?;
         // `plan` keeps the others of the kind.

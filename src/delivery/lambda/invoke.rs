@@ -43,6 +43,7 @@ use crate::egress::resolver::Resolve;
 use crate::flow::app_quota::{AppPermit, AppQuota, Portion, Purpose};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{ATTEMPT_HEADER, Delivery};
+use crate::shown::cut;
 use clients::Clients;
 use endpoint_limiter::EndpointLimiter;
 use options::Options;
@@ -292,11 +293,9 @@ fn told(kind: &str, payload: &[u8]) -> String {
     shown(&words, MAX_ERROR)
 }
 
-/// Words from outside: one line of them, not too much, and nothing that an attribute of a dead letter
-/// cannot hold.
+/// Words from outside: one line of them, and not too much.
 fn shown(words: &str, most: usize) -> String {
-    let unfit = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    words.chars().map(|c| if unfit(c) { ' ' } else { c }).take(most).collect()
+    cut(&words.replace(char::is_control, " "), most)
 }
 
 #[cfg(test)]

@@ -22,10 +22,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{About, Destination, Ending, SetUpError, Settings};
-use crate::board::Text;
 use crate::outcome::{Outcome, Reason};
 use crate::queue::Message;
 use crate::queue::trace::{TRACEPARENT, TraceContext};
+use crate::shown::Label;
 use client::Client;
 
 /// How long the last spans may take: a worker's drain ends two seconds before its grace at the latest.
@@ -159,7 +159,7 @@ impl JobSpan {
                 KeyValue::new("messaging.system", "aws_sqs"),
                 KeyValue::new("messaging.operation.type", "process"),
                 KeyValue::new("messaging.message.id", message.id.to_string()),
-                KeyValue::new("hookferry.app_id", Text::name(app_id).to_string()),
+                KeyValue::new("hookferry.app_id", Label::name(app_id).to_string()),
                 KeyValue::new("hookferry.group", message.group.to_string()),
             ])
             .start_with_context(tracer, &above);

@@ -277,7 +277,7 @@ async fn a_function_that_fails_is_told_with_its_type_and_message_shortened() {
     for (body, told) in [
         (
             r#"{"errorMessage":"no\r\n\u0000such order \uffff","errorType":"KeyError","stackTrace":["x"]}"#,
-            "KeyError: no   such order  ".to_owned(),
+            "KeyError: no   such order \u{fffd}".to_owned(),
         ),
         (
             r#"{"errorMessage":"Task timed out after 3.00 seconds"}"#,
