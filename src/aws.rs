@@ -5,6 +5,7 @@
 mod client;
 #[cfg(feature = "worker")]
 pub(crate) mod endpoint;
+pub(crate) mod error_code;
 #[cfg(feature = "worker")]
 pub mod region;
 

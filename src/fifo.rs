@@ -132,6 +132,9 @@ pub enum Error {
     /// A parameter's value cannot be.
     #[error("{0}")]
     InvalidParameterValue(String),
+    /// A receipt handle is over: expired, or of a message that is not in flight any more.
+    #[error("Value for parameter ReceiptHandle is invalid. Reason: {0}.")]
+    ReceiptUnavailable(&'static str),
     /// No such queue attribute.
     #[error("Unknown Attribute {0}.")]
     InvalidAttributeName(String),
@@ -160,7 +163,8 @@ impl Error {
             Self::QueueDoesNotExist => "QueueDoesNotExist",
             Self::QueueNameExists => "QueueNameExists",
             Self::MissingParameter(_) => "MissingParameter",
-            Self::InvalidParameterValue(_) => "InvalidParameterValue",
+            // One by itself has no shape of its own; in a batch its entry has the code of an invalid one.
+            Self::ReceiptUnavailable(_) | Self::InvalidParameterValue(_) => "InvalidParameterValue",
             Self::InvalidAttributeName(_) => "InvalidAttributeName",
             Self::InvalidAttributeValue(_) => "InvalidAttributeValue",
             Self::ReceiptHandleIsInvalid => "ReceiptHandleIsInvalid",

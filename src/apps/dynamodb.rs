@@ -18,12 +18,15 @@ use super::settings::DynamoDb as Settings;
 use super::{Apps, DATABASE_LAG, LookUpError};
 use crate::app::{self, App, Origin};
 use crate::aws;
+use crate::aws::error_code::ErrorKind;
 use crate::shown::cut;
 
 /// The index of each server's table and its key: soketi's, and sockudo's.
 const INDEXES: [(&str, &str); 2] = [("AppKeyIndex", "AppKey"), ("KeyIndex", "key")];
 /// The longest key of an index, in bytes; to ask for a longer one is an error.
 const MAX_KEY: usize = 2048;
+/// What to check where the table or its index is not there.
+const TABLE_HINT: &str = "check APP_MANAGER_DYNAMODB_TABLE and _REGION; the table needs the index AppKeyIndex on AppKey (or, with sockudo, KeyIndex on key)";
 /// Characters of the service's own words that are shown.
 const MAX_WORDS: usize = 150;
 
@@ -97,17 +100,17 @@ impl DynamoDb {
             SdkError::ServiceError(context) => {
                 let error = context.err();
                 let code = error.code().unwrap_or("unknown");
-                let operator_hint = match code {
-                    "AccessDeniedException" => {
-                        "allow dynamodb:Query on the table's index to the worker's role"
-                    }
-                    "ResourceNotFoundException" | "ValidationException" => {
-                        "check APP_MANAGER_DYNAMODB_TABLE and _REGION; the table needs the index AppKeyIndex on AppKey (or, with sockudo, KeyIndex on key)"
-                    }
-                    "ProvisionedThroughputExceededException" | "ThrottlingException" => {
-                        "raise the table's capacity or APP_MANAGER_CACHE_TTL"
-                    }
-                    _ => "check the worker's credentials and APP_MANAGER_DYNAMODB_*",
+                let operator_hint = match aws::error_code::kind(code) {
+                    ErrorKind::NoRight => "allow dynamodb:Query on the table's index to the worker's role",
+                    ErrorKind::Missing => TABLE_HINT,
+                    // An index that the table does not have.
+                    ErrorKind::Other if code == "ValidationException" => TABLE_HINT,
+                    ErrorKind::Throttled => "raise the table's capacity or APP_MANAGER_CACHE_TTL",
+                    ErrorKind::Credentials
+                    | ErrorKind::Expired
+                    | ErrorKind::Clock
+                    | ErrorKind::Key(_)
+                    | ErrorKind::Other => "check the worker's credentials and APP_MANAGER_DYNAMODB_*",
                 };
                 (format!("{code}: {}", error.message().unwrap_or("no message")), operator_hint)
             }

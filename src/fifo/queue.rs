@@ -428,8 +428,8 @@ impl Queue {
     }
 }
 
-fn unavailable(reason: &str) -> Error {
-    Error::InvalidParameterValue(format!("Value for parameter ReceiptHandle is invalid. Reason: {reason}."))
+fn unavailable(reason: &'static str) -> Error {
+    Error::ReceiptUnavailable(reason)
 }
 
 fn sequence(place: Sequence) -> String {

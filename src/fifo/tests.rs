@@ -82,7 +82,7 @@ fn a_timeout_brings_the_run_back_in_order_and_supersedes_its_handles() {
     assert_eq!(b.next_change(Q), Some(s(5)));
     assert!(take(&mut b, s(4), 10).is_empty());
     let expired = b.delete(s(5), Q, &old[0].receipt_handle);
-    assert!(matches!(expired, Err(Error::InvalidParameterValue(_))), "expired");
+    assert!(matches!(expired, Err(Error::ReceiptUnavailable(_))), "expired");
     let new = take(&mut b, s(5), 10);
     assert_eq!(bodies(&new), ["1", "2"]);
     assert_eq!((new[0].receive_count, new[0].first_received), (2, s(0)));

@@ -12,6 +12,8 @@ use super::error::CallError;
 use super::outbox::{CALL_DEADLINE, RetryPolicy};
 use super::port::{EntryResult, SendBatch};
 use crate::aws::credentials_may_come;
+use crate::aws::error_code::{self, ErrorKind};
+use crate::error_chain::causes;
 use crate::queue::entry::entry;
 use crate::queue::failure::{Asked, classify, formless, is_refusal, of_entry, speaks_of_time};
 use crate::queue::{MessageId, NewMessage, ReceiveError};
@@ -98,7 +100,7 @@ where
     let refused = is_refusal(error, asked);
     match classify(error, asked) {
         ReceiveError::Service(why) if refused => CallError::Refused(why),
-        ReceiveError::NoResponse(why) if unconnected(&why) => CallError::Unreachable(why),
+        ReceiveError::NoResponse(why) if unconnected(error) => CallError::Unreachable(why),
         ReceiveError::Denied(why) if passes(error.code(), error.message()) || credentials_may_come(error) => {
             CallError::Expired(why)
         }
@@ -113,12 +115,14 @@ where
 /// Whether a denial may pass by itself: credentials that have expired are fetched anew, a clock is set.
 fn passes(code: Option<&str>, message: Option<&str>) -> bool {
     let code = code.unwrap_or_default();
-    matches!(code, "ExpiredToken" | "ExpiredTokenException")
-        || speaks_of_time(code, message.unwrap_or_default())
+    error_code::kind(code) == ErrorKind::Expired || speaks_of_time(code, message.unwrap_or_default())
 }
 
 /// Whether no connection came about: name resolution, the connect and TLS come before the request. The client's
 /// errors tell it by their texts alone.
-fn unconnected(why: &str) -> bool {
-    why.contains("client error (Connect)") || why.contains("HTTP connect timeout")
+fn unconnected(failure: &(dyn std::error::Error + 'static)) -> bool {
+    causes(failure).any(|cause| {
+        let why = cause.to_string();
+        why.contains("client error (Connect)") || why.contains("HTTP connect timeout")
+    })
 }

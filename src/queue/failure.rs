@@ -1,8 +1,6 @@
 //! What the SDK's errors mean to the worker: by the code first, then by the status.
 //!
-//! The codes are those of the service's model in the SDK (`aws-sdk-sqs`, `protocol_serde`), of its shapes
-//! (an endpoint without `x-amzn-query-error` sends those), of `aws-runtime`'s list of throttling errors,
-//! and SQS' common errors, which are in no model.
+//! What a code means is in `aws::error_code`.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,6 +11,9 @@ use aws_sdk_sqs::primitives::DateTime;
 use aws_sdk_sqs::primitives::DateTimeFormat::HttpDate;
 
 use crate::aws::error_chain;
+use crate::aws::error_code::{self, ErrorKind, KeyError, plain};
+#[cfg(feature = "worker")]
+use crate::error_chain::causes;
 #[cfg(feature = "worker")]
 use crate::queue::Error;
 use crate::queue::{ROLE_NEEDS, ReceiveError};
@@ -46,58 +47,6 @@ pub(crate) struct Asked<'a> {
     pub region: &'a str,
 }
 
-/// Codes that only an operator can do something about.
-const DENIED: [&str; 20] = [
-    "AccessDenied",
-    "AccessDeniedException",
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "IncompleteSignatureException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "NotAuthorized",
-    "OptInRequired",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "SubscriptionRequiredException",
-    "UnrecognizedClientException",
-];
-
-/// Codes of [`DENIED`] that mean: the caller is known, and may not do this.
-const NO_RIGHT: [&str; 3] = ["AccessDenied", "AccessDeniedException", "NotAuthorized"];
-
-const THROTTLED: [&str; 15] = [
-    "BandwidthLimitExceeded",
-    "LimitExceededException",
-    "OverLimit",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
-    "EC2ThrottledException",
-];
-
-const MISSING: [&str; 4] =
-    ["InvalidAddress", "NonExistentQueue", "QueueDeletedRecently", "QueueDoesNotExist"];
-
-/// Errors of the key service, without their prefix and suffix, but for the throttling.
-const KMS: [&str; 6] =
-    ["AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "NotFound", "OptInRequired"];
-
 /// What an answer of the service comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -125,22 +74,32 @@ where
         }
         // A response that broke off counts as none: messages may have been handed over in it.
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ResponseError(_) => {
-            ReceiveError::NoResponse(unanswered(error_chain(failure)))
+            ReceiveError::NoResponse(unanswered(failure))
         }
         other => ReceiveError::Service(error_chain(other)),
     }
 }
 
 /// A request without an answer, with what to do where it is the certificate that is not trusted.
-fn unanswered(mut text: String) -> String {
-    if text.contains(UNTRUSTED) {
+fn unanswered(failure: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error_chain(failure);
+    if is_untrusted(failure) {
         text.push_str(" (if a proxy or firewall on the way opens TLS, SSL_CERT_FILE has to name a file with its authority)");
     }
     text
 }
 
-/// What rustls says of a certificate that it does not take.
-const UNTRUSTED: &str = "invalid peer certificate";
+/// Whether a certificate was not taken.
+#[cfg(feature = "worker")]
+fn is_untrusted(failure: &(dyn std::error::Error + 'static)) -> bool {
+    causes(failure).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// The client is the caller's, and where its authorities are named too.
+#[cfg(not(feature = "worker"))]
+fn is_untrusted(_: &(dyn std::error::Error + 'static)) -> bool {
+    false
+}
 
 /// Classifies the error of a delete, of a visibility change or of a send.
 #[cfg(feature = "worker")]
@@ -188,8 +147,7 @@ pub(crate) fn sending_entry(code: &str, message: Option<&str>) -> String {
 /// parameter's value is invalid.
 #[cfg(feature = "worker")]
 pub(crate) fn is_of_receipt(code: &str) -> bool {
-    let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
-    matches!(code, "ReceiptHandleIsInvalid" | "InvalidParameterValue" | "MessageNotInflight")
+    matches!(plain(code), "ReceiptHandleIsInvalid" | "InvalidParameterValue" | "MessageNotInflight")
 }
 
 /// Sorts the failure of one entry of a batch, in an answer that is a success, as that of a whole call.
@@ -243,18 +201,7 @@ impl<'a> Answer<'a> {
 
     /// The code as SQS' model has it, without the namespace of the older protocol.
     fn code(&self) -> &str {
-        let code = self.code.as_deref().unwrap_or_default();
-        code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
-    }
-
-    /// The key service's error, in whichever spelling: `KMS.DisabledException`, `KmsDisabled`.
-    fn kms(&self) -> Option<&str> {
-        let code = self.code();
-        let own = code
-            .strip_prefix("KMS.")
-            .or_else(|| code.strip_prefix("Kms"))
-            .or_else(|| code.strip_prefix("KMS"))?;
-        Some(own.strip_suffix("Exception").unwrap_or(own))
+        plain(self.code.as_deref().unwrap_or_default())
     }
 
     fn error(&self, asked: &Asked<'_>) -> ReceiveError {
@@ -268,25 +215,19 @@ impl<'a> Answer<'a> {
     }
 
     fn kind(&self) -> Kind {
-        let code = self.code();
-        match self.kms() {
-            Some("Throttled" | "Throttling") => return Kind::Throttled,
-            Some(own) if KMS.contains(&own) => return Kind::Denied,
-            Some(_) | None => {}
-        }
-        if MISSING.contains(&code) {
-            Kind::Missing
-        } else if DENIED.contains(&code) {
-            Kind::Denied
-        } else if THROTTLED.contains(&code) {
-            Kind::Throttled
-        } else {
+        match error_code::kind(self.code()) {
+            ErrorKind::NoRight | ErrorKind::Credentials | ErrorKind::Expired | ErrorKind::Clock => {
+                Kind::Denied
+            }
+            ErrorKind::Key(KeyError::NoRight | KeyError::Unusable) => Kind::Denied,
+            ErrorKind::Throttled | ErrorKind::Key(KeyError::Throttled) => Kind::Throttled,
+            ErrorKind::Missing => Kind::Missing,
             // A code that is not known says less than the status.
-            match self.status {
+            ErrorKind::Key(KeyError::Other) | ErrorKind::Other => match self.status {
                 401 | 403 | 407 => Kind::Denied,
                 429 => Kind::Throttled,
                 _ => Kind::Service,
-            }
+            },
         }
     }
 
@@ -307,14 +248,15 @@ impl<'a> Answer<'a> {
 
     fn hint(&self, asked: &Asked<'_>, now: SystemTime) -> Option<String> {
         let message = self.message.as_deref().unwrap_or_default();
-        match self.kms() {
-            Some("Throttled" | "Throttling") => {
+        let kind = error_code::kind(self.code());
+        match kind {
+            ErrorKind::Key(KeyError::Throttled) => {
                 return Some(
                     "AWS KMS throttles the queue's key: raise its request quota, or the queue's KmsDataKeyReusePeriodSeconds"
                         .to_owned(),
                 );
             }
-            Some("AccessDenied") => {
+            ErrorKind::Key(KeyError::NoRight) => {
                 return Some(match other_policy(message) {
                     Some(policy) => elsewhere(&policy, "what it denies of AWS KMS"),
                     None => {
@@ -322,13 +264,19 @@ impl<'a> Answer<'a> {
                     }
                 });
             }
-            Some(_) => {
+            ErrorKind::Key(KeyError::Unusable | KeyError::Other) => {
                 return Some(
                     "the queue's KMS key cannot be used: see its state and policy; the role needs kms:Decrypt and kms:GenerateDataKey"
                         .to_owned(),
                 );
             }
-            None => {}
+            ErrorKind::NoRight
+            | ErrorKind::Credentials
+            | ErrorKind::Expired
+            | ErrorKind::Clock
+            | ErrorKind::Throttled
+            | ErrorKind::Missing
+            | ErrorKind::Other => {}
         }
         if self.code() == "OverLimit" {
             return Some(
@@ -338,6 +286,7 @@ impl<'a> Answer<'a> {
         if self.kind() == Kind::Denied && speaks_of_time(self.code(), message) {
             return Some(clock(message, self.date, now));
         }
+        // AWS has no code of its own for this.
         if message.contains("Credential should be scoped to a valid region") {
             return Some(format!(
                 "the request was signed for {}: set QUEUE_SQS_REGION to the region of the endpoint",
@@ -347,7 +296,7 @@ impl<'a> Answer<'a> {
         if self.is_of_the_query_protocol() {
             return Some(QUERY_PROTOCOL.to_owned());
         }
-        if NO_RIGHT.contains(&self.code()) {
+        if kind == ErrorKind::NoRight {
             return Some(match other_policy(message) {
                 Some(policy) => elsewhere(&policy, asked.permission),
                 None => format!("{ROLE_NEEDS}{} on the queue", asked.permission),
@@ -435,7 +384,8 @@ fn elsewhere(policy: &str, denied: &str) -> String {
 
 /// Whether a denial is one of the clocks: the request is too old or too new.
 pub(crate) fn speaks_of_time(code: &str, message: &str) -> bool {
-    matches!(code, "RequestExpired" | "RequestTimeTooSkewed")
+    // AWS has no code of its own for a signature's time.
+    error_code::kind(code) == ErrorKind::Clock
         || message.contains("Signature expired")
         || message.contains("Signature not yet current")
 }

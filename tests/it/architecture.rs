@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 type Room = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Pure: no clock, no I/O, no randomness. They know each other alone.
-const PURE: [&str; 12] = [
-    "app", "hash", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "quotes", "shown", "standard",
+const PURE: [&str; 13] = [
+    "app", "backoff", "hash", "job", "json", "lease", "fifo", "outcome", "plan", "policy", "quotes", "shown",
+    "standard",
 ];
 
 const ROOMS: &[Room] = &[
@@ -20,6 +21,7 @@ const ROOMS: &[Room] = &[
     ("json", &[], &[]),
     ("shown", &["hash"], &[]),
     ("hash", &[], &[]),
+    ("backoff", &[], &[]),
     ("error_chain", &[], &[]),
     ("quotes", &[], &[]),
     ("job", &["json", "quotes"], &["base64", "hmac", "sha2", "hex"]),
@@ -30,7 +32,7 @@ const ROOMS: &[Room] = &[
     ),
     ("outcome", &["job"], &[]),
     ("plan", &["app", "job", "json", "outcome", "standard"], &[]),
-    ("policy", &["app", "lease", "outcome", "plan"], &[]),
+    ("policy", &["app", "backoff", "lease", "outcome", "plan"], &[]),
     ("lease", &[], &[]),
     // The ports.
     ("queue", &["job", "shown"], &[]),
@@ -42,7 +44,7 @@ const ROOMS: &[Room] = &[
     ("receivers", &["descriptors", "hash", "outcome"], &[]),
     // Their adapters.
     ("queue/entry", &[], &["aws_sdk_sqs"]),
-    ("queue/failure", &["aws", "wall"], &["aws_sdk_sqs"]),
+    ("queue/failure", &["aws", "error_chain", "wall"], &["aws_sdk_sqs", "rustls"]),
     (
         "queue/sqs",
         &["app", "aws", "queue/entry", "queue/failure", "wall"],
@@ -98,7 +100,7 @@ const ROOMS: &[Room] = &[
     // What is known of messages that may come back.
     ("ledger", &["app", "outcome", "queue"], &[]),
     // How much is taken, and what is attempted.
-    ("flow", &["app", "hash", "outcome", "queue", "shown"], &[]),
+    ("flow", &["app", "backoff", "hash", "outcome", "queue", "shown"], &[]),
     // The worker, which knows the ports and no adapter.
     (
         "worker",
@@ -153,7 +155,7 @@ const ROOMS: &[Room] = &[
     ),
     ("delete_batcher", &["in_flight", "lease", "queue", "shown", "telemetry"], &[]),
     // Those who look after dead letters.
-    ("letters", &["job", "queue", "random"], &[]),
+    ("letters", &["backoff", "job", "queue", "random"], &[]),
     // Beside it.
     ("random", &[], &["rand", "uuid"]),
     ("wall", &[], &[]),
@@ -178,8 +180,8 @@ const ROOMS: &[Room] = &[
         &["axum", "base64", "hyper", "hyper_util"],
     ),
     ("standard", &["job"], &["base64"]),
-    ("producer", &["hash", "job", "queue", "random", "wall"], &["aws_sdk_sqs"]),
-    ("producer/sqs", &["aws", "queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
+    ("producer", &["backoff", "hash", "job", "queue", "random", "wall"], &["aws_sdk_sqs"]),
+    ("producer/sqs", &["aws", "error_chain", "queue/entry", "queue/failure"], &["aws_sdk_sqs"]),
     ("fifo", &["job"], &["uuid"]),
     ("local/protocol", &["fifo"], &["base64", "hex", "md5", "url"]),
     ("local/connections", &[], &["axum", "hyper", "hyper_util"]),

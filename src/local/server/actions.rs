@@ -212,15 +212,10 @@ impl Endpoint {
         self.with(|broker, now| {
             Ok(outcomes(entries, |entry| {
                 act(broker, now, queue, entry).map(|()| json!({})).map_err(|error| {
-                    match WireError::from(error) {
-                        // In a batch an expired handle is an invalid one.
-                        WireError { shape: "InvalidParameterValue", message }
-                            if message.contains("ReceiptHandle") =>
-                        {
-                            WireError { shape: "ReceiptHandleIsInvalid", message }
-                        }
-                        other => other,
-                    }
+                    let is_unavailable = matches!(error, crate::fifo::Error::ReceiptUnavailable(_));
+                    let wire = WireError::from(error);
+                    // In a batch an expired handle is an invalid one.
+                    if is_unavailable { WireError { shape: "ReceiptHandleIsInvalid", ..wire } } else { wire }
                 })
             }))
         })

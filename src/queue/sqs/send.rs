@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 
 use super::{Error, ReceiveError, Sqs};
+use crate::aws::error_code::plain;
 use crate::queue::entry::entry;
 use crate::queue::failure::{formless, of_entry, sending_entry, settling};
 use crate::queue::{Cause, NewMessage, Unsent, batches};
@@ -45,7 +46,7 @@ impl Sqs {
         let answer = Box::pin(call).await.map_err(|failure| {
             let error = settling(&failure, &self.asked("sqs:SendMessage"));
             let code = failure.code().unwrap_or_default();
-            if code.ends_with("BatchRequestTooLong") {
+            if plain(code) == "BatchRequestTooLong" {
                 Failed::TooLong(error.to_string())
             } else {
                 Failed::Other(error)

@@ -10,6 +10,7 @@ use super::custom_endpoint::refusal;
 use super::options::Options;
 use super::{NOT_LAMBDA, shown};
 use crate::aws::error_chain;
+use crate::aws::error_code::{self, ErrorKind};
 use crate::delivery::retry_after_seconds;
 use crate::descriptors;
 use crate::egress::checked::NoAddress;
@@ -108,23 +109,14 @@ pub(super) fn beginning(body: &[u8]) -> String {
 }
 
 fn reason(code: &str, status: u16, text: String, whose: Credentials) -> Reason {
-    match code {
-        "TooManyRequestsException"
-        | "EC2ThrottledException"
-        | "ThrottlingException"
-        | "Throttling"
-        | "RequestLimitExceeded" => Reason::FunctionThrottled(text),
-        "ResourceNotFoundException" => Reason::FunctionMissing(text),
-        _ if code.starts_with("KMS") => Reason::FunctionKey(text),
-        "AccessDeniedException"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
-        | "InvalidClientTokenId"
-        | "MissingAuthenticationTokenException"
-        | "IncompleteSignatureException"
-        | "NotAuthorized" => Reason::FunctionDenied(whose.denied(&text)),
-        _ => match status {
+    match error_code::kind(code) {
+        ErrorKind::Throttled => Reason::FunctionThrottled(text),
+        ErrorKind::Missing => Reason::FunctionMissing(text),
+        ErrorKind::Key(_) => Reason::FunctionKey(text),
+        ErrorKind::NoRight | ErrorKind::Credentials | ErrorKind::Expired | ErrorKind::Clock => {
+            Reason::FunctionDenied(whose.denied(&text))
+        }
+        ErrorKind::Other => match status {
             401 | 403 => Reason::FunctionDenied(whose.denied(&text)),
             404 => Reason::FunctionMissing(text),
             429 => Reason::FunctionThrottled(text),
@@ -145,6 +137,14 @@ mod tests {
         assert!(told(Credentials::Workers).contains("worker's role"));
         let own = told(Credentials::Webhooks);
         assert!(own.contains("lambda.client_options") && !own.contains("worker's"), "{own}");
+    }
+
+    #[test]
+    fn expired_credentials_are_a_denial_whatever_the_status() {
+        for code in ["ExpiredToken", "ExpiredTokenException", "SignatureDoesNotMatch", "RequestExpired"] {
+            let reason = reason(code, 400, "m".to_owned(), Credentials::Workers);
+            assert!(matches!(reason, Reason::FunctionDenied(_)), "{code}: {reason:?}");
+        }
     }
 
     #[test]
