@@ -22,7 +22,7 @@
 //! - `run` wires adapters to ports; `check`, `dlq`, `dev` and [`cli`] are the commands, and `process` is what they share.
 //! - [`producer`] puts jobs on a queue; [`local`] is a queue and a receiver for one machine, over [`fifo`]; `visitors`
 //!   says who may talk to what listens here.
-//! - `aws`, [`tls`], [`random`], `wall`, `json`, `shown`, `quotes`, `hash` and `error_chain` are shared by several of these.
+//! - `aws`, [`tls`], [`random`], `wall`, `json`, `shown`, `quotes`, `hash`, `error_chain` and `backoff` are shared by several of these.
 //!
 //! `docs/architecture.md` says why, and lists the invariants; `docs/testing.md` how they are held. What is
 //! public here is so for the binary, the tests and the benches; [`producer`] and [`job`] are for users too, and
@@ -60,6 +60,8 @@ pub mod app;
 pub mod apps;
 #[cfg(feature = "producer")]
 mod aws;
+#[cfg(any(feature = "worker", feature = "producer"))]
+mod backoff;
 #[cfg(feature = "worker")]
 mod board;
 #[cfg(feature = "worker")]

@@ -11,6 +11,7 @@ pub mod rules;
 
 use std::time::Duration;
 
+use crate::backoff::Exponential;
 use crate::outcome::{Outcome, Reason};
 
 /// The backoff of a deferred job grows no further than after this many attempts: it waits for capacity, and not for an
@@ -45,6 +46,12 @@ pub struct Retry {
     pub base: Duration,
     /// The upper end of every backoff, `Retry-After` included.
     pub cap: Duration,
+}
+
+impl Retry {
+    pub(crate) fn exponential(&self) -> Exponential {
+        Exponential { base: self.base, cap: self.cap }
+    }
 }
 
 /// Decides what becomes of a job after an attempt at its webhooks.
@@ -100,9 +107,7 @@ pub fn decide<'a>(
 /// for (up to the cap), in whole seconds.
 #[must_use]
 pub fn backoff(attempts: u32, retry_after: Duration, retry: &Retry, random: f64) -> Duration {
-    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
-    let top = retry.base.saturating_mul(doubled).min(retry.cap);
-    let jittered = top.mul_f64(random.clamp(0.0, 1.0));
+    let jittered = retry.exponential().jittered(attempts, random);
     // Rounding up must not lead past the cap, however short it is.
     let most = Duration::from_secs(retry.cap.as_secs()).max(MIN_BACKOFF);
     whole_seconds(jittered.max(retry_after.min(most))).clamp(MIN_BACKOFF, most)

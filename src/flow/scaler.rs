@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::Exponential;
 use crate::queue::ReceiveError;
 
 /// Polls at once at the most: at ten messages each and 10 ms a call, 32,000 messages a second.
 const MAX_POLLERS: usize = 32;
 
-/// The least and the most upper end of the jittered wait after an error.
-const ERROR_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The jittered wait after an error: never less than its base, and after the first up to twice of it.
+const ERROR_WAIT: Exponential = Exponential { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
 /// The wait where only an operator can help.
 pub const DENIED_WAIT: Duration = Duration::from_secs(10);
@@ -21,7 +22,7 @@ const GATHER: Duration = Duration::from_millis(6);
 
 /// The first and the longest pause after a receive that came back empty at once, although the queue had leave to wait:
 /// an idle queue would be asked hundreds of times a second.
-const IDLE_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+const IDLE_PAUSE: Exponential = Exponential { base: Duration::from_millis(10), cap: Duration::from_secs(1) };
 
 /// How many polls there should be: one when idle, more while they come back full.
 #[derive(Debug)]
@@ -57,9 +58,8 @@ impl PollScaler {
         self.errors = 0;
         self.pause = if (1..asked).contains(&count) { GATHER } else { Duration::ZERO };
         if count == 0 && hasty {
-            let (first, longest) = IDLE_PAUSE;
-            self.pause = first.saturating_mul(2_u32.saturating_pow(self.hasty)).min(longest);
             self.hasty = self.hasty.saturating_add(1);
+            self.pause = IDLE_PAUSE.ceiling(self.hasty);
         } else {
             self.hasty = 0;
         }
@@ -83,9 +83,7 @@ impl PollScaler {
             ReceiveError::Throttled(_) => self.target = (self.target / 2).max(1),
             ReceiveError::NoResponse(_) | ReceiveError::Service(_) => {}
         }
-        let (least, most) = ERROR_WAIT;
-        let top = least.saturating_mul(2_u32.saturating_pow(self.errors)).min(most);
-        top.mul_f64(random).max(least)
+        ERROR_WAIT.jittered(self.errors.saturating_add(1), random).max(ERROR_WAIT.base)
     }
 }
 
@@ -115,7 +113,7 @@ mod tests {
         let (mut pollers, now) = (PollScaler::new(10), Instant::now());
         for n in 0..50_u32 {
             let wait = pollers.failed(&ReceiveError::Service(String::new()), f64::from(n % 10) / 10.0, now);
-            assert!(wait >= ERROR_WAIT.0 && wait <= ERROR_WAIT.1);
+            assert!(wait >= ERROR_WAIT.base && wait <= ERROR_WAIT.cap);
         }
         assert_eq!(pollers.failed(&ReceiveError::Denied(String::new()), 0.0, now), DENIED_WAIT);
         assert_eq!(pollers.failed(&ReceiveError::Missing(String::new()), 0.0, now), DENIED_WAIT);
@@ -141,12 +139,12 @@ mod tests {
             pollers.received(0, 10, true, now);
             pauses.push(pollers.pause());
         }
-        assert_eq!((pauses[0], pauses[1], pauses[9]), (IDLE_PAUSE.0, IDLE_PAUSE.0 * 2, IDLE_PAUSE.1));
+        assert_eq!((pauses[0], pauses[1], pauses[9]), (IDLE_PAUSE.base, IDLE_PAUSE.base * 2, IDLE_PAUSE.cap));
         pollers.received(10, 10, true, now);
         assert_eq!(pollers.pause(), Duration::ZERO, "there is more");
         pollers.received(0, 10, false, now);
         assert_eq!(pollers.pause(), Duration::ZERO, "it waited");
         pollers.received(0, 10, true, now);
-        assert_eq!(pollers.pause(), IDLE_PAUSE.0);
+        assert_eq!(pollers.pause(), IDLE_PAUSE.base);
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Letter, Letters};
+use crate::backoff::Exponential;
 use crate::queue::{AttemptId, BatchEntryResult, Error, MAX_BATCH, MessageId, Receipt, ReceiveError};
 use crate::random::Random;
 
@@ -21,7 +22,8 @@ pub(super) const MAX_REPEATS: u32 = 4;
 
 /// How long is waited before the next repetition, after so many.
 pub(super) fn repeat_wait(repeats: u32) -> Duration {
-    Duration::from_millis(250) * 2_u32.pow(repeats.min(MAX_REPEATS))
+    let backoff = Exponential { base: Duration::from_millis(250), cap: Duration::from_secs(4) };
+    backoff.ceiling(repeats.saturating_add(1))
 }
 
 /// A walk over letters. What it hands out has to be settled by the caller, or given to [`Walk::hold`].

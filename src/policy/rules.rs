@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Retry, whole_seconds};
+use crate::backoff::Exponential;
 use crate::lease::{MAX_VISIBILITY, SETTLE_MARGIN};
 use crate::outcome::Reason;
 use crate::plan::Limits;
@@ -153,10 +154,11 @@ impl Rules {
     /// each, beyond the cap, up to an even share of the time for which SQS keeps the message.
     pub(crate) fn sparing_backoff(&self, backoff: Duration, receives: u32, age: Duration) -> Duration {
         let Some(most) = self.disposal.max_receive_count() else { return backoff };
-        let beyond = receives.saturating_sub(most / 2).min(16);
+        let beyond = receives.saturating_sub(most / 2);
         let left = most.saturating_sub(receives).saturating_add(1);
         let share = self.disposal.retention().unwrap_or_default().saturating_sub(age) / left;
-        whole_seconds(backoff.saturating_mul(1 << beyond).min(share).min(LONGEST_SPARING)).max(backoff)
+        let sparing = Exponential { base: backoff, cap: share.min(LONGEST_SPARING) };
+        whole_seconds(sparing.ceiling(beyond.saturating_add(1))).max(backoff)
     }
 
     /// Whether SQS would delete a message of this age, by its age, while a job before it in its lane is attempted.

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use super::error::{CallError, Error, RETRY_WINDOW};
 use super::pace::Pace;
 use super::port::EntryResult;
+use crate::backoff::Exponential;
 use crate::queue::{MAX_BATCH, MessageId, NewMessage};
 use crate::wall;
 
@@ -385,9 +386,7 @@ fn behind<T>(entry: Entry<T>, ahead: &Error) -> Settled<T> {
 
 /// Full jitter over the doubled base.
 fn backoff(base: Duration, failures: u32, chance: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let ceiling = base.saturating_mul(1 << doublings).min(BACKOFF_CAP);
-    ceiling.mul_f64(chance.clamp(0.0, 1.0)).max(Duration::from_millis(1))
+    Exponential { base, cap: BACKOFF_CAP }.jittered(failures, chance).max(Duration::from_millis(1))
 }
 
 /// What an answer means for one job.

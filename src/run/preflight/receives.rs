@@ -22,8 +22,7 @@ pub(crate) fn needed_receives(retry: &Retry) -> u32 {
     let mut attempts: u32 = 1;
     let mut waited = Duration::ZERO;
     loop {
-        let doubled = 2_u32.saturating_pow(attempts - 1);
-        let top = retry.base.saturating_mul(doubled).min(retry.cap);
+        let top = retry.exponential().ceiling(attempts);
         let one = (top / 4).max(MIN_BACKOFF);
         waited += one;
         if waited > retry.window {
