@@ -13,3 +13,9 @@ pub(crate) fn causes<'a>(
         wrapped.map(|wrapped| wrapped as &'a (dyn Error + 'static)).or_else(|| error.source())
     })
 }
+
+/// The innermost cause: the outer errors only say that something failed, and reqwest's own text holds the URL.
+#[cfg(feature = "worker")]
+pub(crate) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    causes(error).last().unwrap_or(error)
+}

@@ -49,8 +49,8 @@ impl InFlight {
         self.span.begin(traces, &self.message, &self.app_id);
     }
 
-    /// It is of the app with this id.
-    pub(crate) fn is_of(&mut self, app_id: &str) {
+    /// Sets the id of its app.
+    pub(crate) fn set_app(&mut self, app_id: &str) {
         let app_id = bounded(app_id);
         if *self.app_id != *app_id {
             self.app_id = app_id.into();

@@ -50,7 +50,7 @@ use crate::telemetry::settling::report_batch;
 use crate::telemetry::traces::Traces;
 use attempt::{Attempted, attempt};
 use prepare::{Planned, look_up, prepare};
-use settle::Return;
+use settle::{PutBack, Return};
 
 /// Below this `maxReceiveCount` the jobs behind a failing head are hidden for longer than the head, so that they are
 /// not received, and counted, with each of its attempts: there can be nine jobs before one that fail for a window each.
@@ -199,9 +199,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
                 return settle::release(self).await;
             }
             if n > 0 && self.gives_way() {
-                return settle::give_way(self).await;
+                return settle::put_back(self, PutBack::OverShare).await;
             }
-            self.goes_on();
+            self.report_progress();
             settle::give_up_expiring(&mut self).await;
             let attempted = if is_last {
                 let closing = self.shared.closing.clone();
@@ -304,12 +304,12 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
 
     /// Hides all of it, untried, for a backoff: its app has no room.
     pub async fn defer(self) {
-        settle::defer(self).await;
+        settle::put_back(self, PutBack::NoRoom).await;
     }
 
     /// Puts it back, untried: it is what waits behind a head for which alone its app has room.
     pub async fn give_back(self) {
-        settle::give_back(self).await;
+        settle::put_back(self, PutBack::BehindHead).await;
     }
 
     /// Makes sure that `needed` fits into the lease, extending it for the whole rest if it must.
@@ -354,12 +354,13 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         }
         self.shared.metrics.lease_extensions.inc();
         self.lease = extended;
-        self.goes_on();
+        self.report_progress();
         if self.lease.fits(Instant::now(), needed) { Ok(()) } else { Err("the lease has run out") }
     }
 
-    /// The next step ends within the lease, a look-up and an attempt, and the calls around them.
-    fn goes_on(&self) {
+    /// Reports to the watchdog that the next step begins: it ends within the lease, a look-up and an attempt, and the calls
+    /// around them.
+    fn report_progress(&self) {
         let left = self.lease.until().saturating_duration_since(Instant::now());
         self.watch.goes_on(left + self.shared.rules.attempt_timeout * 2 + CALLS);
     }

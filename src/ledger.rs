@@ -133,7 +133,7 @@ impl Record {
     }
 
     /// There is something to send for it. While there was not, no destination was failing with it.
-    pub fn is_deliverable(&mut self, now: Instant) {
+    pub fn mark_deliverable(&mut self, now: Instant) {
         self.undeliverable_since = None;
         let Some(unsent) = self.unsent_since.take().map(|since| now.duration_since(since)) else { return };
         let firsts = self.tries.iter_mut().map(|tries| &mut tries.first).chain(&mut self.first_attempt);
@@ -172,7 +172,7 @@ impl Record {
 
     /// It is about to go to the webhooks `to`; `all` are those that its app has for such jobs. One that came since the last attempt
     /// stands for one that went: a URL was corrected.
-    pub fn goes_to(&mut self, to: &[&Webhook], all: &[&Webhook]) {
+    pub fn set_webhooks(&mut self, to: &[&Webhook], all: &[&Webhook]) {
         let is_new = |webhook: &&&Webhook| !self.waiting.iter().any(|known| known.is(webhook));
         let new: Vec<&Webhook> = to.iter().filter(is_new).copied().collect();
         let is_gone = |known: &Known| !all.iter().any(|webhook| known.is(webhook));

@@ -8,7 +8,6 @@
 //! all of them did, each of many would come to so little that none was ever worked out or given up.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use crate::hash;
 use crate::outcome::{Outcome, Reason};
 
 /// Nanoseconds between two awaits, as they are estimated: at the worst it takes as long, and ordinary patterns a
@@ -49,9 +49,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     pub(crate) fn begin(app_id: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        app_id.hash(&mut hasher);
-        let app = hasher.finish();
+        let app = hash::of(app_id);
         let (began, really_began) = now();
         Self { left: TURN, began, really_began, took: Duration::ZERO, held: None, app, leave: None }
     }

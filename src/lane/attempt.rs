@@ -169,7 +169,7 @@ pub(super) async fn attempt<Q: Queue, T: Transport, A: Apps>(
     };
     let head = lane.jobs.front_mut()?;
     lane.shared.undeliverable.succeeded(group(head));
-    head.claim.record_mut().is_deliverable(Instant::now());
+    head.claim.record_mut().mark_deliverable(Instant::now());
     for held in lane.jobs.iter_mut().take(batch.jobs) {
         held.begin_span(&lane.shared.traces);
     }
@@ -206,7 +206,7 @@ fn goes_to<Q, T, A>(lane: &mut Lane<Q, T, A>, batch: &Batch) {
     for held in lane.jobs.iter_mut().take(batch.jobs).filter(|held| held.claim.record().knows_webhooks()) {
         let ids = batch.parcels.iter().filter_map(|parcel| batch.webhook(parcel));
         let to: Vec<_> = ids.filter_map(|(id, _)| batch.app.webhook(id)).collect();
-        held.claim.record_mut().goes_to(&to, &batch.listing());
+        held.claim.record_mut().set_webhooks(&to, &batch.listing());
     }
 }
 

@@ -173,7 +173,7 @@ pub(super) async fn prepare<Q: Queue, T: Transport, A: Apps>(lane: &mut Lane<Q, 
     };
     match planned {
         Ok(planned) => {
-            head.is_of(&planned.app.id);
+            head.set_app(&planned.app.id);
             Prepared::Ready(batch(lane, planned).await)
         }
         Err(prepared) => prepared,
@@ -194,7 +194,7 @@ async fn plan<Q: Queue, T: Transport, A: Apps>(
     let job = Job::decode(&held.message.body)
         .map_err(|error| Prepared::Undeliverable(Outcome::Permanent(Reason::Malformed(error.to_string()))))?;
     if !job.app_id.is_empty() {
-        held.is_of(&job.app_id);
+        held.set_app(&job.app_id);
     }
     // A letter is put back once its app was mended: what is remembered of it may be from before that.
     if held.message.redriven.is_none() {

@@ -653,11 +653,9 @@ pub(super) async fn release<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T
         if timeout_at(until, received_last.cancelled()).await.is_err() {
             debug!(jobs = lane.jobs.len(), "a poll is parked: what is not started waits for its end");
         }
-        lane.goes_on();
+        lane.report_progress();
     }
-    lane.shared.metrics.released.inc_by(lane.jobs.len() as u64);
-    let hidden = hidden_at_shutdown(&lane.shared, lane.came_late);
-    settle_visibility(lane, hidden, hidden).await;
+    put_back(lane, PutBack::Shutdown).await;
 }
 
 /// How long a process that ends hides what it gives back. When all workers are replaced at once, the open polls of the
@@ -675,40 +673,54 @@ fn hidden_while_polls_end<Q, T, A>(shared: &Shared<Q, T, A>, hidden: Duration) -
     if ends { hidden.max(whole_seconds(shared.longest_poll)) } else { hidden }
 }
 
-/// Hides a lane for which its app has no room, untried. The backoff is the same for all of it, so that it comes back
-/// together.
-pub(super) async fn defer<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
-    let deferrals = count_deferral(&mut lane).min(MAX_DEFERRALS);
-    let (retry, random) = (&lane.shared.rules.retry, lane.shared.random.fraction());
-    let backoff = policy::backoff(deferrals, Duration::ZERO, retry, random);
-    let hidden = hidden_while_polls_end(&lane.shared, backoff);
+/// Why a lane, or what is left of it, goes back untried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PutBack {
+    /// Its app has no room for any of it: for a backoff that grows.
+    NoRoom,
+    /// Its app holds more than its share: what the lane has not begun, for the shortest backoff.
+    OverShare,
+    /// It is behind a head for which alone its app has room: it is received again when the head is done.
+    BehindHead,
+    /// This process ends.
+    Shutdown,
+}
+
+/// Hides all of a lane for as long as the reason asks, the same for each job, so that it comes back together.
+pub(super) async fn put_back<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>, why: PutBack) {
+    let hidden = match why {
+        PutBack::NoRoom => {
+            let deferrals = count_deferrals(&mut lane).min(MAX_DEFERRALS);
+            let (retry, random) = (&lane.shared.rules.retry, lane.shared.random.fraction());
+            policy::backoff(deferrals, Duration::ZERO, retry, random)
+        }
+        PutBack::OverShare => {
+            count_deferrals(&mut lane);
+            policy::MIN_BACKOFF
+        }
+        // Not on the jobs' records: they only wait for their turn.
+        PutBack::BehindHead => Duration::ZERO,
+        PutBack::Shutdown => hidden_at_shutdown(&lane.shared, lane.came_late),
+    };
+    let jobs = lane.jobs.len();
+    let hidden = match why {
+        PutBack::NoRoom | PutBack::OverShare | PutBack::BehindHead => {
+            let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
+            lane.shared.metrics.deferred(app_id, jobs);
+            hidden_while_polls_end(&lane.shared, hidden)
+        }
+        PutBack::Shutdown => {
+            lane.shared.metrics.released.inc_by(jobs as u64);
+            hidden
+        }
+    };
     settle_visibility(lane, hidden, hidden).await;
 }
 
-/// Puts back what a lane has not begun, for the shortest backoff: its app holds too much.
-pub(super) async fn give_way<Q: Queue, T: Transport, A: Apps>(mut lane: Lane<Q, T, A>) {
-    count_deferral(&mut lane);
-    let hidden = hidden_while_polls_end(&lane.shared, policy::MIN_BACKOFF);
-    settle_visibility(lane, hidden, hidden).await;
-}
-
-/// Puts back what is behind a head that is attempted: it is received again when the head is done.
-pub(super) async fn give_back<Q: Queue, T: Transport, A: Apps>(lane: Lane<Q, T, A>) {
-    let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
-    lane.shared.metrics.deferred(app_id, lane.jobs.len());
-    let hidden = hidden_while_polls_end(&lane.shared, Duration::ZERO);
-    settle_visibility(lane, hidden, hidden).await;
-}
-
-/// Counts a deferral of all of a lane; says how many times one of its jobs has been deferred at the most.
-fn count_deferral<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
-    let mut most = 0;
-    for held in &mut lane.jobs {
-        most = most.max(held.claim.record_mut().count_deferral());
-    }
-    let app_id = lane.jobs.front().map_or("", |head| &*head.app_id);
-    lane.shared.metrics.deferred(app_id, lane.jobs.len());
-    most
+/// Counts a deferral of each job of a lane; returns how many times one of them has been deferred at the most.
+fn count_deferrals<Q, T, A>(lane: &mut Lane<Q, T, A>) -> u32 {
+    let deferrals = lane.jobs.iter_mut().map(|job| job.claim.record_mut().count_deferral());
+    deferrals.max().unwrap_or_default()
 }
 
 async fn settle_visibility<Q: Queue, T: Transport, A: Apps>(

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::SetUpError;
-use super::failure;
 use super::proxy::Proxy;
 use super::reuse::Answered;
 use crate::descriptors;
+use crate::error_chain::innermost;
 
 /// For one family's addresses together: several fit into an attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -151,7 +151,7 @@ impl Recipe {
     }
 
     fn client(&self, idle: usize, http1: bool) -> Result<Client, SetUpError> {
-        let unusable = |error: reqwest::Error| SetUpError::Client(failure::innermost(&error).to_string());
+        let unusable = |error: reqwest::Error| SetUpError::Client(innermost(&error).to_string());
         let mut tls = self.tls.clone();
         if http1 {
             tls.alpn_protocols.retain(|protocol| protocol != b"h2");

@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 use crate::descriptors;
 use crate::egress::checked::NoAddress;
 use crate::egress::resolver::Unresolved;
-use crate::error_chain::causes;
+use crate::error_chain::{causes, innermost};
 use crate::outcome::{Outcome, Reason};
 
 type Cause<'a> = &'a (dyn Error + 'static);
@@ -103,11 +103,6 @@ pub(super) fn without_goodbye(error: &reqwest::Error) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-}
-
-/// The innermost cause: the outer errors only say that something failed.
-pub(super) fn innermost(error: Cause<'_>) -> Cause<'_> {
-    causes(error).last().unwrap_or(error)
 }
 
 /// What the connector said, by which the kinds of failed connections differ.
