@@ -417,9 +417,9 @@ fn failed_webhooks(record: &Record) -> impl Iterator<Item = &Settled> {
 }
 
 /// A webhook's host or function, if its app has it still: it may have failed for good at an earlier attempt.
-fn destination_of(webhook: &WebhookId, app: Option<&App>) -> Text {
+fn destination_of(webhook: &WebhookId, app: Option<&App>) -> Label {
     let registered = app.and_then(|app| app.webhook(webhook));
-    Text::new(&Host(registered.map(|webhook| &webhook.target)).to_string())
+    Label::new(&Host(registered.map(|webhook| &webhook.target)).to_string())
 }
 
 fn letter(held: &InFlight, reason: &Reason, app: Option<&App>, times: Times) -> DeadLetter {
