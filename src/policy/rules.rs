@@ -174,9 +174,9 @@ impl Rules {
     }
 
     /// Whether a message of this age may wait a little longer in its lane: half of what is left for giving up has to be
-    /// left.
+    /// left, after two look-ups of its app and an attempt.
     pub(crate) fn may_wait(&self, age: Duration) -> bool {
-        let ends = age + self.attempt_timeout + SETTLE_MARGIN;
+        let ends = age + self.attempt_timeout * 3 + SETTLE_MARGIN;
         self.disposal.retention().is_none_or(|kept| ends + kept / (2 * RETENTION_MARGIN) < kept)
     }
 }
