@@ -295,8 +295,9 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             let is_another = |webhook: &&Webhook| {
                 app.webhooks.iter().any(|known| known.id == webhook.id && known.target != webhook.target)
             };
-            let changed: Vec<_> = fresh.webhooks.iter().filter(is_another).collect();
-            changed.into_iter().for_each(|webhook| head.claim.record_mut().may_take_it_now(webhook));
+            for webhook in fresh.webhooks.iter().filter(is_another) {
+                head.claim.record_mut().may_take_it_now(webhook);
+            }
         }
         self.forget_plan();
         true

@@ -45,8 +45,9 @@ pub struct Delivery {
 impl Delivery {
     /// Its receiver knows the job by this identity of its webhook, and is told the same id again.
     pub(crate) fn keep_id(&mut self, job: &str, webhook: &WebhookId) {
-        let id = self.headers.iter_mut().find(|(name, _)| name == ID_HEADER);
-        id.into_iter().for_each(|(_, value)| *value = id_of(job, webhook));
+        if let Some((_, value)) = self.headers.iter_mut().find(|(name, _)| name == ID_HEADER) {
+            *value = id_of(job, webhook);
+        }
     }
 }
 
