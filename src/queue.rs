@@ -288,6 +288,7 @@ pub fn batches(messages: &[NewMessage]) -> impl Iterator<Item = &[NewMessage]> {
 }
 
 /// How a denial begins to name the right that the role lacks, where that is what is denied.
+#[cfg(any(feature = "worker", feature = "producer"))]
 pub(crate) const ROLE_NEEDS: &str = "the role needs ";
 
 /// Whether a denial is for the lack of a right of the role's that begins so. Else it is for the queue's key, another policy,

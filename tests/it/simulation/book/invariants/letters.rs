@@ -186,8 +186,14 @@ impl Seen {
             // Whatever waits behind a failing head: SQS would move it instead of handing it over once more.
             "last_receive" => plan.rules.disposal.max_receive_count().is_none_or(|most| receives < most),
             "retention" => plan.rules.disposal.retention().is_none_or(|retention| {
-                let early =
-                    retention / 32 + plan.rules.retry.cap + plan.rules.attempt_timeout * 3 + plan.clock_error;
+                // With half of its receives spent it is hidden for longer and longer, up to its share of what is left.
+                let most = plan.rules.disposal.max_receive_count();
+                let beyond = most.map_or(0, |most| receives.saturating_sub(most / 2)).min(16);
+                let hidden = plan.rules.retry.cap.saturating_mul(1 << beyond).min(retention / 8);
+                let early = retention / 32
+                    + hidden.max(plan.rules.retry.cap)
+                    + plan.rules.attempt_timeout * 3
+                    + plan.clock_error;
                 now + early + Duration::from_secs(2) + self.stood_still < sent + retention
             }),
             "destination_down" => {
