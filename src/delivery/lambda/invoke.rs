@@ -102,7 +102,7 @@ impl Lambda {
         }
     }
 
-    /// At most so many invocations are under way at AWS, or at the operator's endpoint, in place of [`CONCURRENCY`].
+    /// At most so many invocations are under way at AWS, or at the operator's endpoint, in place of `CONCURRENCY`.
     #[must_use]
     pub fn with_concurrency(self, concurrency: usize) -> Self {
         Self { invocations: invocations(concurrency), ..self }
