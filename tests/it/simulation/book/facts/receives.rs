@@ -115,7 +115,8 @@ impl LastReceives {
             Event::CallFailed { process, message, after } => {
                 self.came_to_nothing(*process, *message);
                 if !after.is_zero() {
-                    *self.long_calls.of(*message) = Some(LongCall { by: *process, until: at + *after });
+                    let call = Some(LongCall { by: *process, until: at + *after });
+                    *self.long_calls.of(*message) = call;
                     // Those that came with it in its group are of its lane, and wait for it.
                     let (group, came) = (self.groups.of(*message).clone(), self.receives.of(*message).at);
                     let messages = self.messages.clone();
@@ -125,6 +126,7 @@ impl LastReceives {
                     let lane: Vec<_> = lane.collect();
                     for other in lane {
                         self.came_to_nothing(*process, other);
+                        *self.long_calls.of(other) = call;
                     }
                 }
             }
