@@ -277,7 +277,7 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
         let Some(app) = attempted.app.as_ref().filter(|_| attempted.jobs == 1) else { return false };
         let Some(head) = self.jobs.front().map(|head| Arc::clone(&head.message.id)) else { return false };
         // Whoever changes them all the time does not keep it for ever.
-        if self.planned_anew.as_ref() == Some(&head) {
+        if self.planned_anew.as_ref() == Some(&head) || !self.may_wait() {
             return false;
         }
         let longest = self.shared.rules.attempt_timeout;
@@ -375,11 +375,10 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
     /// and would be given up untried.
     fn waits_here(&mut self, attempted: &Attempted) -> bool {
         let (now, rules) = (Instant::now(), self.shared.rules.clone());
-        let is_in_time = self.jobs.iter().all(|held| rules.may_wait(held.age(self.times)));
         // About the longest that a retry hides for.
         let hidden = rules.retry.cap + rules.attempt_timeout + Duration::from_secs(2);
         let is_last = |held: &InFlight| held.last_chance(&rules, self.times, hidden).is_some();
-        if !attempted.may_go_on_soon() || !self.jobs.iter().any(is_last) || !is_in_time {
+        if !attempted.may_go_on_soon() || !self.jobs.iter().any(is_last) || !self.may_wait() {
             self.waits_since = None;
             return false;
         }
@@ -389,6 +388,11 @@ impl<Q: Queue, T: Transport, A: Apps> Lane<Q, T, A> {
             self.waits_since = None;
         }
         waits
+    }
+
+    /// Whether SQS keeps all of its jobs for longer than two look-ups and an attempt take.
+    fn may_wait(&self) -> bool {
+        self.jobs.iter().all(|held| self.shared.rules.may_wait(held.age(self.times)))
     }
 
     /// Whether its app holds more places than it may, and what is left of the lane can wait.
