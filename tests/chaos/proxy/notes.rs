@@ -14,8 +14,8 @@ use crate::http1::Message;
 const LATE: Duration = Duration::from_millis(150);
 
 /// An answer that takes longer than this may find that the worker no longer waits for it: it waits for
-/// 2 s more than its long poll of 2 s.
-const PATIENCE: Duration = Duration::from_millis(3500);
+/// 2 s more than its long poll of 2 s, and the machine may stall for a second or more.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// One call of a worker.
 #[derive(Clone, Debug)]
