@@ -127,7 +127,7 @@ impl Array {
         Self::of(all, Some(Arc::new(file)))
     }
 
-    /// The same, with someone who is told whether the file can be read.
+    /// Tells `observer` of each look at the file: whether it could be read, and what was answered.
     #[must_use]
     pub fn observed_by(self, observer: Observer) -> Self {
         Self { observer, ..self }

@@ -37,7 +37,7 @@ pub(crate) struct Turns {
     /// Nanoseconds that are left of this one.
     pub left: u64,
     began: Instant,
-    /// The same by the processor's clock.
+    /// When the turn began by the real clock, which no test pauses.
     really_began: std::time::Instant,
     /// What the turns before took.
     pub took: Duration,

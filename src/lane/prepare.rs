@@ -90,7 +90,7 @@ enum NothingToSend {
     ByTheJobAlone(Outcome),
     /// It may be the app's former state; what it is if it is not.
     IfTheAppIsCurrent(Outcome),
-    /// No filter of the app lets a webhook have it, and that may be the former state of the app.
+    /// The app's filters let no webhook have it, and the app may have others by now.
     UnmatchedIfTheAppIsCurrent(Arc<App>),
     /// It was not worked out in time, and so much of that was its own.
     Late(Outcome, Duration),

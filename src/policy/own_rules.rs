@@ -16,8 +16,8 @@ pub(crate) fn timeout(webhook: Option<&Webhook>, most: Duration) -> Duration {
 
 /// An attempt's outcome by the webhook's own end of retrying: a failure that may pass is final after so many
 /// attempts, or where the job's attempts will have failed for longer when the shortest wait is over: sockudo gives up
-/// before it sleeps. What was no attempt, as the webhook cannot be used,
-/// is none of so many: its number is that of the attempt that is still to be made.
+/// before it sleeps. A webhook that cannot be used was not attempted: `attempt` is the number of the attempt that is still
+/// to be made, and does not count.
 pub(crate) fn judged(
     outcome: Outcome,
     webhook: Option<&Webhook>,

@@ -21,7 +21,7 @@ use crate::outcome::Reason;
 /// destinations that are mute, or of apps that no destination answers, which is 65 MB. They are shared among apps, as
 /// descriptors are.
 pub(crate) const MAX_WITHOUT_ANSWER: usize = 96;
-/// Of these, so many are left to apps that hold none.
+/// Of these, how many are left to apps that hold none.
 const FIRSTS_WITHOUT_ANSWER: usize = 6;
 /// Requests over HTTP/2 to destinations that are not proven, at all of them together: those that speak nothing else. Until its
 /// answer such a destination may send informational responses without end, and h2 keeps all of them.
